@@ -1,0 +1,174 @@
+"""The documents' affine map: a triangular or diagonal scale plus a low-rank update, never inverted densely."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+from flowlab.bijectors.base import Bijector
+
+SCALES = ("tril", "diag")
+
+
+class LowRankAffine(Bijector):
+    r"""y = (M + V D V^T) x + shift, with M lower triangular or diagonal and V of rank r.
+
+    forward  y = M x + V D V^T x + shift                 log det  log |det M| + log |det C|,  C = I + D V^T M^-1 V
+    inverse  x = z - M^-1 V C^-1 D V^T z, z = M^-1 (y - shift)    log det  the same with its sign turned
+
+    The log det is the matrix determinant lemma and the inverse is Woodbury's identity: beside a triangular solve only
+    an r x r system is solved. The cost is O(d^2 + d r^2) with a triangular scale and O(d r^2) with a diagonal one; no
+    dense d x d inverse or determinant is formed.
+
+    Arguments:
+        dim: d, the length of x; x has shape (*, d).
+        rank: r, from 0 (no update) to d.
+        scale: "tril", M packed as d (d + 1) / 2 numbers in TensorFlow Probability's order (the last row first, see
+            `fill_triangular`), or "diag", M as d numbers. Both start at the identity.
+        weighted: learn D, r weights that start at 1; otherwise D = I.
+        factor_scale: standard deviation of the normal start of V, of shape (d, r).
+        shift_scale: standard deviation of the normal start of the shift, of shape (d,).
+        generator: where the start is drawn from; None is torch's global stream.
+
+    Raises:
+        ValueError: dim, rank or scale out of range.
+
+    M is free, as in the documents: a diagonal entry at 0 makes the map singular, and the log det keeps it away.
+
+    Reference:
+        | Updating the inverse of a matrix (William W. Hager, 1989)
+        | https://doi.org/10.1137/1031049
+
+    Example:
+        >>> import torch
+        >>> from flowlab.bijectors import LowRankAffine
+        >>> affine = LowRankAffine(3, rank=1, generator=torch.Generator().manual_seed(0))
+        >>> x = torch.ones(5, 3)
+        >>> y, log_det = affine.forward_and_log_det(x)
+        >>> y.shape, log_det.shape, torch.allclose(affine.inverse(y), x, atol=1e-5)
+        (torch.Size([5, 3]), torch.Size([5]), True)
+    """
+
+    event_dim = 1
+    domain = codomain = constraints.real_vector
+    constant_log_det = True
+    affine = True
+
+    def __init__(
+        self,
+        dim: int,
+        rank: int = 0,
+        scale: str = "tril",
+        weighted: bool = False,
+        factor_scale: float = 1.0,
+        shift_scale: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if dim < 1:
+            raise ValueError(f"LowRankAffine: dim={dim!r} must be at least 1")
+        if not 0 <= rank <= dim:
+            raise ValueError(f"LowRankAffine: rank={rank!r} must be from 0 to dim={dim}")
+        if scale not in SCALES:
+            raise ValueError(f"LowRankAffine: scale={scale!r} is unknown; allowed: {', '.join(SCALES)}")
+        self.dim, self.rank, self.scale_kind = dim, rank, scale
+        self.factor_scale, self.shift_scale = factor_scale, shift_scale
+        self.scale = nn.Parameter(torch.empty(dim * (dim + 1) // 2 if scale == "tril" else dim))
+        self.factor = nn.Parameter(torch.empty(dim, rank)) if rank else None
+        self.weights = nn.Parameter(torch.empty(rank)) if rank and weighted else None
+        self.shift = nn.Parameter(torch.empty(dim))
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        with torch.no_grad():
+            if self.scale_kind == "tril":
+                self.scale.copy_(pack_triangular(torch.eye(self.dim, dtype=self.scale.dtype)))
+            else:
+                self.scale.fill_(1.0)
+            if self.factor is not None:
+                self.factor.normal_(0.0, self.factor_scale, generator=generator)
+            if self.weights is not None:
+                self.weights.fill_(1.0)
+            self.shift.normal_(0.0, self.shift_scale, generator=generator)
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        tril = self._tril()
+        y = self.shift + (x * self.scale if tril is None else x @ tril.mT)
+        log_det = self._log_det_of_scale(tril)
+        if self.factor is not None:
+            y = y + self._weigh(x @ self.factor) @ self.factor.mT
+            log_det = log_det + torch.linalg.slogdet(self._capacitance(self._unscale(self.factor.mT, tril)))[1]
+        return y, log_det.expand(x.shape[:-1])
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        tril = self._tril()
+        rows = (y - self.shift).reshape(-1, self.dim)
+        log_det = self._log_det_of_scale(tril)
+        if self.factor is None:
+            x = self._unscale(rows, tril)
+        else:
+            # One solve serves the data and V: row vectors, so that both stand side by side without a transpose.
+            both = self._unscale(torch.cat([rows, self.factor.mT]), tril)
+            z, unscaled_factor = both[: rows.shape[0]], both[rows.shape[0] :]
+            capacitance = self._capacitance(unscaled_factor)
+            correction = torch.linalg.solve(capacitance, unscaled_factor)
+            x = z - self._weigh(z @ self.factor) @ correction
+            log_det = log_det + torch.linalg.slogdet(capacitance)[1]
+        return x.reshape(y.shape), (-log_det).expand(y.shape[:-1])
+
+    def dense(self) -> Tensor:
+        """The matrix M + V D V^T, of shape (d, d): for a look at small maps and for tests."""
+        tril = self._tril()
+        matrix = self.scale.diag() if tril is None else tril
+        return matrix if self.factor is None else matrix + self._weigh(self.factor) @ self.factor.mT
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, rank={self.rank}, scale={self.scale_kind!r}, weighted={self.weights is not None}"
+
+    def _tril(self) -> Tensor | None:
+        return fill_triangular(self.scale, self.dim) if self.scale_kind == "tril" else None
+
+    def _weigh(self, value: Tensor) -> Tensor:
+        return value if self.weights is None else value * self.weights
+
+    def _unscale(self, rows: Tensor, tril: Tensor | None) -> Tensor:
+        """M^-1 applied to each row: of shape (n, d)."""
+        if tril is None:
+            return rows / self.scale
+        return torch.linalg.solve_triangular(tril.mT, rows, upper=True, left=False)
+
+    def _capacitance(self, unscaled_factor: Tensor) -> Tensor:
+        """The transpose of C = I + D V^T M^-1 V, of shape (r, r), from (M^-1 V)^T."""
+        identity = torch.eye(self.rank, dtype=unscaled_factor.dtype, device=unscaled_factor.device)
+        return identity + self._weigh(unscaled_factor @ self.factor)
+
+    def _log_det_of_scale(self, tril: Tensor | None) -> Tensor:
+        return (self.scale if tril is None else tril.diagonal()).abs().log().sum()
+
+
+def fill_triangular(packed: Tensor, dim: int) -> Tensor:
+    """A lower triangle of shape (d, d) from d (d + 1) / 2 packed numbers, in TensorFlow Probability's order.
+
+    The packed numbers without their first d, followed by all of them reversed, fill the square row by row; what lies
+    above the diagonal is dropped.
+
+    Example:
+        >>> import torch
+        >>> from flowlab.bijectors import fill_triangular
+        >>> fill_triangular(torch.arange(1.0, 7.0), 3)
+        tensor([[4., 0., 0.],
+                [6., 5., 0.],
+                [3., 2., 1.]])
+    """
+    return torch.cat([packed[dim:], packed.flip(0)]).view(dim, dim).tril()
+
+
+def pack_triangular(matrix: Tensor) -> Tensor:
+    """The packed numbers that `fill_triangular` turns into the lower triangle of `matrix`, of shape (d, d)."""
+    dim = matrix.shape[-1]
+    positions = fill_triangular(torch.arange(1, dim * (dim + 1) // 2 + 1), dim)
+    lower = positions > 0
+    packed = matrix.new_empty(dim * (dim + 1) // 2)
+    packed[positions[lower] - 1] = matrix[lower]
+    return packed

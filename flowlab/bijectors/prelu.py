@@ -1,0 +1,139 @@
+"""Leaky rectifiers with a learned slope: the documents' PReLU, and a smooth one with a closed-form inverse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from flowlab.bijectors.base import Bijector
+
+MINIMUM_SLOPE = 0.01
+
+
+def _inverse_softplus(value: float) -> float:
+    return value + math.log(-math.expm1(-value))
+
+
+# name -> (raw parameter to what is added to the minimum, its inverse)
+POSITIVE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[float], float]]] = {
+    "abs": (torch.abs, lambda value: value),
+    "softplus": (softplus, _inverse_softplus),
+}
+
+
+class _LeakyRectifier(Bijector):
+    """What both rectifiers share: one slope for all coordinates or one for each, learned and kept positive."""
+
+    sign = +1
+
+    def __init__(self, slope: float = 0.25, size: int | None = None, positive: str = "softplus") -> None:
+        super().__init__()
+        name = type(self).__name__
+        if positive not in POSITIVE:
+            raise ValueError(f"{name}: positive={positive!r} is unknown; allowed: {', '.join(POSITIVE)}")
+        if not MINIMUM_SLOPE < slope < math.inf:
+            raise ValueError(f"{name}: slope={slope!r} must be finite and greater than {MINIMUM_SLOPE}")
+        if size is not None and size < 1:
+            raise ValueError(f"{name}: size={size!r} must be at least 1, or None for one slope shared by all")
+        self.positive = positive
+        self._start = POSITIVE[positive][1](slope - MINIMUM_SLOPE)
+        self.raw_slope = nn.Parameter(torch.full(() if size is None else (size,), self._start))
+
+    @property
+    def slope(self) -> Tensor:
+        """The slope on the negative side, greater than 0.01: of shape () or (size,)."""
+        return POSITIVE[self.positive][0](self.raw_slope) + MINIMUM_SLOPE
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        with torch.no_grad():
+            self.raw_slope.fill_(self._start)
+
+    def extra_repr(self) -> str:
+        shape = tuple(self.raw_slope.shape)
+        return f"{'one slope' if shape == () else f'{shape[0]} slopes'}, positive={self.positive!r}"
+
+
+class PReLU(_LeakyRectifier):
+    r"""y = x where x >= 0, slope x elsewhere; the slope is learned.
+
+    forward  y = x or slope x    log det  0 or log(slope)
+    inverse  x = y or y / slope  log det  0 or -log(slope)
+
+    Arguments:
+        slope: where the slope starts; greater than 0.01.
+        size: None for one slope shared by all coordinates, or the number of coordinates for one each.
+        positive: how the slope is kept positive: "softplus", softplus(raw) + 0.01, or "abs", |raw| + 0.01, as in the
+            document.
+
+    Raises:
+        ValueError: a slope or size out of range, or an unknown `positive`.
+
+    The log det jumps by log(slope) at 0, so that automatic differentiation misses the mass that crosses the kink
+    when parameters move: see SmoothPReLU.
+
+    Reference:
+        | Normalizing Flows Tutorial, Part 1: Distributions and Determinants (Eric Jang, 2018)
+        | https://blog.evjang.com/2018/01/nf1.html
+    """
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        slope, right = self.slope, x >= 0
+        return torch.where(right, x, slope * x), torch.where(right, 0.0, slope.log())
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        slope, right = self.slope, y >= 0
+        return torch.where(right, y, y / slope), torch.where(right, 0.0, -slope.log())
+
+
+class SmoothPReLU(_LeakyRectifier):
+    r"""y = a x + b sqrt(x^2 + eps^2), a = (1 + slope) / 2, b = (1 - slope) / 2: a PReLU whose kink is rounded.
+
+    forward  y = a x + b sqrt(x^2 + eps^2)                       log det  log(a + b x / sqrt(x^2 + eps^2))
+    inverse  x = (a y - b sqrt(y^2 + slope eps^2)) / slope       log det  the same at x, with its sign turned
+
+    The derivative runs from the slope on the far left to 1 on the far right; eps -> 0 gives the PReLU. The log density
+    of a flow made of it is smooth in the parameters, so that the gradient of the average log likelihood is unbiased.
+
+    Arguments:
+        slope, size, positive: as in PReLU.
+        smoothness: eps, the half width of the rounded kink, greater than 0, in units of x. A number is a constant; an
+            `nn.Parameter` is learned.
+
+    Raises:
+        ValueError: a slope, size or smoothness out of range, or an unknown `positive`.
+
+    Example:
+        >>> import torch
+        >>> from flowlab.bijectors import SmoothPReLU
+        >>> b = SmoothPReLU(slope=0.5)
+        >>> b.inverse(b(torch.tensor([-3.0, 0.0, 3.0]))).detach().round(decimals=4)
+        tensor([-3.,  0.,  3.])
+    """
+
+    def __init__(
+        self,
+        slope: float = 0.25,
+        size: int | None = None,
+        positive: str = "softplus",
+        smoothness: float | Tensor | nn.Parameter = 1.0,
+    ) -> None:
+        super().__init__(slope, size, positive)
+        self._hold("smoothness", smoothness)
+        if not self.smoothness.is_meta and not bool((self.smoothness.isfinite() & (self.smoothness > 0)).all()):
+            raise ValueError(f"SmoothPReLU: smoothness={smoothness!r} must be positive and finite; for 0 use PReLU")
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        slope = self.slope
+        a, b = 0.5 + 0.5 * slope, 0.5 - 0.5 * slope
+        root = torch.hypot(x, self.smoothness)
+        return a * x + b * root, (a + b * x / root).log()
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        slope = self.slope
+        a, b = 0.5 + 0.5 * slope, 0.5 - 0.5 * slope
+        x = (a * y - b * torch.hypot(y, slope.sqrt() * self.smoothness)) / slope
+        return x, -(a + b * x / torch.hypot(x, self.smoothness)).log()

@@ -1,0 +1,130 @@
+"""Both ways between bijectors and `torch.distributions` transforms, so that what torch has is not written again."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor
+from torch.distributions import constraints
+from torch.distributions.transforms import ComposeTransform, Transform, _InverseTransform
+
+from flowlab.bijectors.base import Bijector, Chain
+from flowlab.supports import event_constraint
+
+
+class FromTransform(Bijector):
+    """A bijective `torch.distributions` transform as a bijector; made by `from_transform`.
+
+    Tensors held by the transform become parameters or buffers, so that they are learned, moved and saved.
+
+    Raises:
+        ValueError: the transform is not bijective.
+    """
+
+    def __init__(self, transform: Transform) -> None:
+        super().__init__()
+        if not transform.bijective:
+            raise ValueError(f"{type(transform).__name__} is not bijective, so it has no log det and no inverse")
+        # A cache would make what a method returns depend on what was asked before.
+        self._transform = transform.with_cache(0) if transform._cache_size else transform
+        self._names = tuple(name for name, value in vars(self._transform).items() if isinstance(value, Tensor))
+        for name in self._names:
+            self._hold(f"{name}_", getattr(self._transform, name))
+        self.domain, self.codomain = self._transform.domain, self._transform.codomain
+        self.event_dim = self._transform.domain.event_dim
+
+    @property
+    def sign(self) -> int | Tensor:  # type: ignore[override]
+        try:
+            return self._bound().sign
+        except NotImplementedError:
+            return 0
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        transform = self._bound()
+        y = transform(x)
+        return y, transform.log_abs_det_jacobian(x, y)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        transform = self._bound()
+        x = transform.inv(y)
+        return x, -transform.log_abs_det_jacobian(x, y)
+
+    def extra_repr(self) -> str:
+        return type(self._transform).__name__
+
+    def _bound(self) -> Transform:
+        """The transform, reading this module's tensors."""
+        if not self._names:
+            return self._transform
+        transform = copy.copy(self._transform)
+        transform._inv = None  # the inverse that torch remembers would still read the old tensors
+        for name in self._names:
+            setattr(transform, name, getattr(self, f"{name}_"))
+        return transform
+
+
+def from_transform(transform: Transform) -> Bijector:
+    """A `torch.distributions` transform as a bijector; a composition becomes a Chain, an inverse an Invert.
+
+    Raises:
+        ValueError: the transform is not bijective.
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions.transforms import PowerTransform
+        >>> from flowlab.bijectors import from_transform
+        >>> from_transform(PowerTransform(2.0)).inverse(torch.tensor(9.0))
+        tensor(3.)
+    """
+    if isinstance(transform, ComposeTransform):
+        return Chain([from_transform(part) for part in transform.parts])
+    if isinstance(transform, _InverseTransform):
+        return from_transform(transform.inv).inv
+    return FromTransform(transform)
+
+
+class BijectorTransform(Transform):
+    """A bijector as a `torch.distributions` transform; made by `to_transform`."""
+
+    def __init__(self, bijector: Bijector) -> None:
+        super().__init__()
+        self.bijector = bijector
+        self.bijective = bijector.has_inverse
+
+    @property
+    def domain(self) -> constraints.Constraint:
+        return event_constraint(self.bijector.domain, self.bijector.event_dim)
+
+    @property
+    def codomain(self) -> constraints.Constraint:
+        return event_constraint(self.bijector.codomain, self.bijector.event_dim)
+
+    @property
+    def sign(self) -> int | Tensor:
+        sign = self.bijector.sign
+        if isinstance(sign, int) and sign == 0:
+            raise NotImplementedError(f"{type(self.bijector).__name__} is neither increasing nor decreasing")
+        return sign
+
+    def _call(self, x: Tensor) -> Tensor:
+        return self.bijector.forward(x)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return self.bijector.inverse(y)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.bijector.forward_and_log_det(x)[1]
+
+
+def to_transform(bijector: Bijector) -> Transform:
+    """A bijector as a `torch.distributions` transform, for TransformedDistribution and whatever else takes one.
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Normal, TransformedDistribution
+        >>> from flowlab.bijectors import Exp, to_transform
+        >>> TransformedDistribution(Normal(0.0, 1.0), [to_transform(Exp())]).log_prob(torch.tensor(1.0))
+        tensor(-0.9189)
+    """
+    return BijectorTransform(bijector)

@@ -1,0 +1,216 @@
+"""A flow: a base distribution pushed through a bijector, and the torch distribution that it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.distributions.constraints import Constraint
+
+from flowlab.bases import Base
+from flowlab.bijectors.base import Bijector, stages, sum_rightmost
+from flowlab.supports import clamp_to, event_constraint, is_unbounded, replace_outside
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Flow(nn.Module):
+    r"""The distribution of y = f(x) with x from a base: log p(y) = log p_base(f^-1(y)) + log |det df^-1/dy|.
+
+    Arguments:
+        base: a `flowlab.bases.Base` such as StandardNormal, or any torch distribution, whose tensors become buffers.
+        bijector: f, from the base to the data. Its parameters are the flow's.
+
+    Densities are in nats and -inf outside the support. Where the bijector covers more dimensions than an event of
+    the base, batch dimensions of the base count as the event.
+
+    Example:
+        >>> import torch
+        >>> from flowlab import Flow
+        >>> from flowlab.bijectors import Exp
+        >>> flow = Flow(torch.distributions.Normal(0.0, 1.0), Exp())  # a LogNormal
+        >>> flow.log_prob(torch.tensor([-1.0, 1.0]))
+        tensor([   -inf, -0.9189])
+    """
+
+    def __init__(self, base: Base | Distribution, bijector: Bijector) -> None:
+        super().__init__()
+        self.base = base if isinstance(base, Base) else Base(base)
+        self.bijector = bijector
+        base_event_dim = len(self.base.event_shape)
+        self.event_dim = max(base_event_dim, bijector.event_dim)
+        self._promoted = self.event_dim - base_event_dim
+        if self._promoted > len(self.base.batch_shape):
+            raise ValueError(
+                f"Flow: the bijector maps events of {bijector.event_dim} dimension(s), but the base has shape "
+                f"{tuple(self.base.batch_shape + self.base.event_shape)}; give the base as many dimensions"
+            )
+
+    def forward(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        """The log density, so that wrappers that go through `forward` reach it."""
+        return self.log_prob(y, context)
+
+    def log_prob(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log density in nats of points of shape (*, event); of shape (*); -inf outside the support, never NaN.
+
+        A point with a coordinate that is infinite or NaN is outside.
+
+        Raises:
+            NoInverseError: the bijector has no exact inverse.
+        """
+        finite = y.isfinite()
+        inside = self._of_event(finite)
+        y = torch.where(finite, y, 0.0)
+        log_det_sum: Tensor | float = 0.0
+        for stage in reversed(stages(self.bijector)):
+            if not is_unbounded(stage.codomain):
+                # What has left the image of a stage is replaced before it can make a NaN, even in a gradient.
+                verdict = stage.codomain.check(y)
+                inside = inside & self._of_event(verdict, stage.codomain.event_dim)
+                y = replace_outside(y, verdict, stage.codomain)
+            y, log_det = stage.inverse_and_log_det(y, context)
+            log_det_sum = log_det_sum + sum_rightmost(log_det, self.event_dim - stage.event_dim)
+        log_prob = sum_rightmost(self.base.log_prob(y), self._promoted) + log_det_sum
+        return torch.where(inside, log_prob, -torch.inf)
+
+    def rsample(
+        self,
+        shape: torch.Size | tuple[int, ...] = (),
+        context: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Samples of shape sample + batch + event through which gradients flow to the parameters."""
+        return self.bijector.forward(self.base.rsample(shape, generator), context)
+
+    def sample(
+        self,
+        shape: torch.Size | tuple[int, ...] = (),
+        context: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Samples of shape sample + batch + event, without gradient; from torch's global stream without a generator."""
+        with torch.no_grad():
+            return self.rsample(shape, context, generator)
+
+    def rsample_and_log_prob(
+        self,
+        shape: torch.Size | tuple[int, ...] = (),
+        context: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Samples and their log densities in nats in one pass; no inverse is needed."""
+        return self.push_forward(self.base.rsample(shape, generator), context)
+
+    def push_forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The images y = f(x) of given points of the base, and the log densities of y in nats."""
+        y, log_det = self.bijector.forward_and_log_det(x, context)
+        log_det = sum_rightmost(log_det, self.event_dim - self.bijector.event_dim)
+        return y, sum_rightmost(self.base.log_prob(x), self._promoted) - log_det
+
+    def distribution(self, context: Tensor | None = None) -> FlowDistribution:
+        """The flow as a `torch.distributions.Distribution`."""
+        return FlowDistribution(self, context)
+
+    def summary(self) -> pandas.DataFrame:
+        """A table of the base and the layers in the order applied: shapes, and how many numbers are learned."""
+        from flowlab.summary import summarize_flow
+
+        return summarize_flow(self.base, self.bijector)
+
+    def _repr_html_(self) -> str:
+        return self.summary().to_html()
+
+    def _of_event(self, verdict: Tensor, covered: int = 0) -> Tensor:
+        """A verdict on numbers, or on vectors if `covered` dimensions are gone already, as a verdict on events."""
+        left = self.event_dim - covered
+        return verdict.flatten(-left).all(-1) if left > 0 else verdict
+
+
+class FlowDistribution(Distribution):
+    """A flow as a torch distribution: sample, rsample, log_prob; cdf, icdf, entropy and mean where they exist."""
+
+    arg_constraints: dict[str, Constraint] = {}
+    has_rsample = True
+
+    def __init__(self, flow: Flow, context: Tensor | None = None) -> None:
+        self.flow, self.context = flow, context
+        split = len(flow.base.batch_shape) - flow._promoted
+        shape = flow.base.batch_shape + flow.base.event_shape
+        super().__init__(flow.base.batch_shape[:split], shape[split:], validate_args=False)
+
+    @property
+    def support(self) -> Constraint:
+        return event_constraint(self.flow.bijector.codomain, self.flow.event_dim)
+
+    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        return self.flow.sample(sample_shape, self.context)
+
+    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        return self.flow.rsample(sample_shape, self.context)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.flow.log_prob(value, self.context)
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """P(Y <= value); 0 below the support and 1 above it.
+
+        Raises:
+            NotImplementedError: the map is of vectors, or is not monotone, or the base has no cdf.
+        """
+        sign = self._sign("cdf")
+        for stage in reversed(stages(self.flow.bijector)):
+            limits = torch.finfo(value.dtype)
+            value = stage.inverse(clamp_to(value, stage.codomain), self.context).clamp(limits.min, limits.max)
+        below = self.flow.base.distribution().cdf(value)
+        return torch.where(sign > 0, below, 1 - below)
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """The quantile y with P(Y <= y) = value.
+
+        Raises:
+            NotImplementedError: the map is of vectors, or is not monotone, or the base has no icdf.
+        """
+        sign = self._sign("icdf")
+        x = self.flow.base.distribution().icdf(torch.where(sign > 0, value, 1 - value))
+        return self.flow.bijector.forward(x, self.context)
+
+    def entropy(self) -> Tensor:
+        """-E log p in nats: that of the base plus the log det, where the log det is constant.
+
+        Raises:
+            NotImplementedError: the log det depends on x; estimate -E log p from samples instead.
+        """
+        bijector = self.flow.bijector
+        if not bijector.constant_log_det:
+            raise NotImplementedError(
+                f"entropy: the log det of {type(bijector).__name__} depends on x, so there is no closed form; "
+                "average -log_prob over samples instead"
+            )
+        base = self.flow.base.distribution()
+        log_det = bijector.forward_and_log_det(torch.zeros_like(base.mean), self.context)[1]
+        return sum_rightmost(base.entropy(), self.flow._promoted) + sum_rightmost(
+            log_det, self.flow.event_dim - bijector.event_dim
+        )
+
+    @property
+    def mean(self) -> Tensor:
+        """E Y, where the map is affine.
+
+        Raises:
+            NotImplementedError: the map is not affine; average samples instead.
+        """
+        if not self.flow.bijector.affine:
+            raise NotImplementedError(
+                f"mean: {type(self.flow.bijector).__name__} is not affine, so the mean has no closed form; "
+                "average samples instead"
+            )
+        return self.flow.bijector.forward(self.flow.base.distribution().mean, self.context)
+
+    def _sign(self, what: str) -> Tensor:
+        sign = torch.as_tensor(self.flow.bijector.sign)
+        if self.flow.event_dim or not sign.any():
+            raise NotImplementedError(f"{what}: only a monotone elementwise map of a scalar base has one")
+        return sign
