@@ -112,7 +112,8 @@ class LowRankAffine(Bijector):
             both = self._unscale(torch.cat([rows, self.factor.mT]), tril)
             z, unscaled_factor = both[: rows.shape[0]], both[rows.shape[0] :]
             capacitance = self._capacitance(unscaled_factor)
-            correction = torch.linalg.solve(capacitance, unscaled_factor)
+            # solve_ex leaves a singular system to show as values that are not finite, without a look at the numbers.
+            correction = torch.linalg.solve_ex(capacitance, unscaled_factor).result
             x = z - self._weigh(z @ self.factor) @ correction
             log_det = log_det + torch.linalg.slogdet(capacitance)[1]
         return x.reshape(y.shape), (-log_det).expand(y.shape[:-1])

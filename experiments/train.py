@@ -1,0 +1,8 @@
+"""Train a flow: `python experiments/train.py experiment=banana seed=1`; `--help` says more."""
+
+import sys
+
+from flowlab.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The flows that a configuration can name, built from their numbers."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import Tensor, nn
+
+from flowlab.bases import StandardNormal
+from flowlab.bijectors import AffineScalar, Bijector, Chain, LowRankAffine, PReLU, SmoothPReLU
+from flowlab.config import ConfigError, FlowConfig
+from flowlab.flow import Flow
+
+NUMBERS_PER_PARAMETER = 4  # the parameter, its gradient and Adam's two moments
+
+
+def build_flow(
+    config: FlowConfig,
+    dim: int,
+    generator: torch.Generator | None = None,
+    standardize: tuple[Tensor, Tensor] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Flow:
+    """The flow of a configuration for points of `dim` coordinates, with a standard normal base.
+
+    Arguments:
+        config: its numbers.
+        dim: coordinates of a point.
+        generator: where the start is drawn from.
+        standardize: mean and standard deviation of the data, each of shape (dim,); they become the last, fixed,
+            bijector, so that densities are in the units of the data.
+        dtype: of all parameters.
+
+    Raises:
+        ConfigError: a rank above the dimension, or more parameters than fit into memory.
+    """
+    check_flow(config, dim, dtype)
+    chain = mlp(config, dim, generator)
+    if config.start == "glorot":
+        glorot_uniform_(chain, generator)
+    if standardize is not None:
+        mean, deviation = standardize
+        chain = chain | AffineScalar(shift=mean, scale=deviation)
+    return Flow(StandardNormal(dim), chain).to(dtype)
+
+
+def check_flow(config: FlowConfig, dim: int, dtype: torch.dtype = torch.float32) -> None:
+    """Refuse what cannot be built, before anything is.
+
+    Raises:
+        ConfigError: as in build_flow.
+    """
+    if config.rank > dim:
+        raise ConfigError(f"flow.rank={config.rank}: must be at most the dimension of the target, {dim}")
+    scale = dim * (dim + 1) // 2 if config.scale == "tril" else dim
+    parameters = config.depth * (scale + dim * (config.rank + 2))
+    needed = parameters * NUMBERS_PER_PARAMETER * dtype.itemsize
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    if needed > available:
+        remedy = "use flow.scale=diag, " if config.scale == "tril" else ""
+        raise ConfigError(
+            f"the target has {dim} columns, for which the flow would have {parameters:,} parameters and training would "
+            f"take {needed / 1e9:,.1f} GB where {available / 1e9:,.1f} GB are free: {remedy}pick columns with "
+            "target.columns or lower flow.depth"
+        )
+
+
+def mlp(config: FlowConfig, dim: int, generator: torch.Generator | None = None) -> Chain:
+    """Affine maps with an activation between: the documents' flow, shaped like a fully connected network.
+
+    Reference:
+        | Normalizing Flows Tutorial, Part 1: Distributions and Determinants (Eric Jang, 2018)
+        | https://blog.evjang.com/2018/01/nf1.html
+    """
+    parts: list[Bijector] = []
+    for _ in range(config.depth):
+        parts.append(
+            LowRankAffine(dim, config.rank, config.scale, config.weighted, shift_scale=0.5, generator=generator)
+        )
+        parts.append(_activation(config, dim))
+    return Chain(parts if config.final_activation else parts[:-1])
+
+
+def _activation(config: FlowConfig, dim: int) -> Bijector:
+    size = dim if config.slope == "vector" else None
+    if config.activation == "prelu":
+        return PReLU(config.slope_start, size, config.positive)
+    return SmoothPReLU(config.slope_start, size, config.positive, config.smoothness)
+
+
+def glorot_uniform_(module: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Draw every parameter from U(-limit, limit), limit = sqrt(6 / (fan in + fan out)): the documents' start.
+
+    A matrix has its two sides as fans, a vector its length twice, a number 1 twice: TensorFlow's default, by which the
+    documents' variables started.
+
+    Reference:
+        | Understanding the difficulty of training deep feedforward neural networks (Xavier Glorot, Yoshua Bengio, 2010)
+        | https://proceedings.mlr.press/v9/glorot10a.html
+    """
+    with torch.no_grad():
+        for parameter in module.parameters():
+            fans = (tuple(parameter.shape) * 2 or (1, 1))[:2] if parameter.ndim < 2 else tuple(parameter.shape)
+            limit = (6.0 / sum(fans)) ** 0.5
+            parameter.uniform_(-limit, limit, generator=generator)

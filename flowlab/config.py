@@ -1,0 +1,392 @@
+"""The configuration: its types and ranges, and the way from Hydra's YAML to them.
+
+The YAML under `conf/` holds the values, the dataclasses here what each may be. Nothing here imports torch, so that a
+mistake is answered at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException, ValidationError
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run: the message names the key, its value and what is allowed."""
+
+
+def _at_least(minimum: float) -> Any:
+    return field(metadata={"minimum": minimum})
+
+
+def _above(bound: float, below: float = math.inf) -> Any:
+    return field(metadata={"above": bound, "below": below})
+
+
+def _one_of(*choices: str) -> Any:
+    return field(metadata={"choices": choices})
+
+
+# --- targets ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class TargetConfig:
+    name: str
+
+
+@dataclass(kw_only=True)
+class ExactTargetConfig(TargetConfig):
+    train_size: int | None = _at_least(1)
+
+
+@dataclass(kw_only=True)
+class BananaConfig(ExactTargetConfig):
+    curvature: float
+    scale: float = _above(0)
+    noise: float = _above(0)
+
+
+@dataclass(kw_only=True)
+class GaussianConfig(ExactTargetConfig):
+    mean: list[float]
+    factor: list[list[float]]
+
+
+@dataclass(kw_only=True)
+class UniformConfig(ExactTargetConfig):
+    low: list[float]
+    high: list[float]
+
+
+@dataclass(kw_only=True)
+class EightGaussiansConfig(ExactTargetConfig):
+    radius: float = _above(0)
+    scale: float = _above(0)
+
+
+@dataclass(kw_only=True)
+class CheckerboardConfig(ExactTargetConfig):
+    pass
+
+
+@dataclass(kw_only=True)
+class TwoMoonsConfig(ExactTargetConfig):
+    noise: float = _at_least(0.05)
+
+
+@dataclass(kw_only=True)
+class FunnelConfig(ExactTargetConfig):
+    dim: int = _at_least(2)
+    scale: float = _above(0)
+
+
+@dataclass(kw_only=True)
+class FileConfig(TargetConfig):
+    path: str
+    columns: list[str] | None
+    validation: float = _above(0, below=1)
+    test: float = _above(0, below=1)
+    split_seed: int = _at_least(0)
+    standardize: bool
+
+
+# --- everything else -------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class FlowConfig:
+    """A chain of affine maps with an activation after each, except, unless `final_activation`, the last."""
+
+    name: str
+    depth: int = _at_least(1)
+    rank: int = _at_least(0)
+    scale: str = _one_of("tril", "diag")
+    weighted: bool
+    activation: str = _one_of("smooth_prelu", "prelu")
+    slope: str = _one_of("scalar", "vector")
+    slope_start: float = _above(0.01)
+    positive: str = _one_of("softplus", "abs")
+    smoothness: float = _above(0)
+    final_activation: bool
+    start: str = _one_of("near_identity", "glorot")
+
+
+@dataclass(kw_only=True)
+class ObjectiveConfig:
+    name: str
+
+
+@dataclass(kw_only=True)
+class AdamConfig:
+    name: str
+    lr: float = _above(0)
+    betas: list[float]
+    eps: float = _above(0)
+    schedule: str = _one_of("cosine", "constant")
+    clip: float | None = _above(0)
+
+    def __post_init__(self) -> None:
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"optimizer.betas={self.betas}: must be two numbers from 0 to below 1")
+
+
+@dataclass(kw_only=True)
+class TrainerConfig:
+    accelerator: str = _one_of("cpu", "gpu")
+    devices: int = field(metadata={"minimum": 1, "maximum": 1})  # several processes are not supported yet
+    threads: int | None = _at_least(1)
+    steps_per_call: int = _at_least(1)
+    log_every: int = _at_least(1)
+    validate_every: int = _at_least(1)
+    checkpoint_every: int = field(metadata={"minimum": 1, "maximum": 1000})  # a killed run loses no more than this
+    progress: str = _one_of("auto", "bar", "lines", "off")
+
+
+@dataclass(kw_only=True)
+class LoggerConfig:
+    name: str
+
+
+@dataclass(kw_only=True)
+class WandbConfig(LoggerConfig):
+    project: str
+    mode: str = _one_of("auto", "online", "offline")
+    run_name: str | None
+    group: str | None
+    tags: list[str]
+
+
+@dataclass(kw_only=True)
+class Config:
+    """One run."""
+
+    seed: int = _at_least(0)
+    max_steps: int = _at_least(1)
+    batch_size: int = _at_least(1)
+    dtype: str = _one_of("float32", "float64")
+    validation_size: int = _at_least(2)
+    test_size: int = _at_least(2)
+    target: Any
+    flow: Any
+    objective: Any
+    optimizer: Any
+    trainer: Any
+    logger: Any
+
+
+# group -> name of the option -> its schema; a group whose options all share one schema has it under every name.
+SCHEMAS: dict[str, dict[str, type]] = {
+    "target": {
+        "banana": BananaConfig,
+        "gaussian": GaussianConfig,
+        "uniform": UniformConfig,
+        "eight_gaussians": EightGaussiansConfig,
+        "checkerboard": CheckerboardConfig,
+        "two_moons": TwoMoonsConfig,
+        "funnel": FunnelConfig,
+        "file": FileConfig,
+    },
+    "flow": {"mlp": FlowConfig},
+    "objective": {"maximum_likelihood": ObjectiveConfig, "reverse_kl": ObjectiveConfig},
+    "optimizer": {"adam": AdamConfig},
+    "trainer": {"": TrainerConfig},
+    "logger": {"csv": LoggerConfig, "tensorboard": LoggerConfig, "wandb": WandbConfig},
+}
+
+
+def conf_directory() -> Path:
+    """Where the YAML lies: inside the installed package, or beside it in a clone."""
+    package = Path(__file__).parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def compose(*overrides: str) -> Config:
+    """The configuration that the shell would compose from the same words.
+
+    Arguments:
+        overrides: as on the command line, such as "experiment=banana", "flow.depth=4", "target=two_moons".
+
+    Raises:
+        ConfigError: an unknown key or option, a wrong type or a value out of range.
+
+    Example:
+        >>> import flowlab
+        >>> cfg = flowlab.compose("target=funnel", "flow.depth=4")
+        >>> cfg.target.scale, cfg.flow.depth, cfg.max_steps
+        (3.0, 4, 10000)
+    """
+    return to_config(compose_yaml(overrides))
+
+
+def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> DictConfig:
+    """What Hydra composes from the overrides, not yet checked against the types.
+
+    Raises:
+        ConfigError: an override that cannot be parsed, or an unknown key or option.
+    """
+    parsed = parse_overrides(overrides)
+    swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
+    if swept:
+        raise ConfigError(f"{swept[0]}: several values make a sweep, which needs -m (--multirun) on the command line")
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
+        try:
+            return hydra_compose("config", overrides=list(overrides), return_hydra_config=hydra_settings)
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            groups = [o.input_line for o in parsed if o.input_line and o.get_key_element() in _groups()]
+            with_groups = _try_compose(groups)
+            if with_groups is not None:
+                for override in parsed:
+                    _check_key(with_groups, override)
+            raise ConfigError(_first_lines(error)) from None
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """The overrides, taken apart by Hydra's own grammar.
+
+    Raises:
+        ConfigError: one of them does not follow it.
+    """
+    try:
+        return OverridesParser.create().parse_overrides(overrides=list(overrides))
+    except HydraException as error:
+        raise ConfigError(_first_lines(error)) from None
+
+
+def to_config(composed: DictConfig | dict[str, Any]) -> Config:
+    """Check a composed configuration against the types and ranges.
+
+    Raises:
+        ConfigError: a missing, unknown or wrong value.
+    """
+    values = OmegaConf.create(composed) if isinstance(composed, dict) else composed.copy()
+    OmegaConf.set_struct(values, False)
+    values.pop("hydra", None)
+    groups = {}
+    for group, schemas in SCHEMAS.items():
+        node = values.pop(group, None)
+        if not isinstance(node, DictConfig):
+            raise ConfigError(f"{group}={node!r}: must be an option of the group {group}: {', '.join(_options(group))}")
+        name = "" if "" in schemas else node.get("name")
+        if name not in schemas:
+            raise ConfigError(f"{group}.name={name!r} is unknown; allowed: {', '.join(schemas)}")
+        groups[group] = _typed(schemas[name], node, f"{group}.")
+    top = [f for f in dataclasses.fields(Config) if f.name not in SCHEMAS]
+    config = _typed(dataclasses.make_dataclass("Top", [(f.name, f.type, f) for f in top], kw_only=True), values, "")
+    return Config(**{f.name: getattr(config, f.name) for f in top}, **groups)
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """The configuration as plain dicts, lists, numbers and strings."""
+    return dataclasses.asdict(config)
+
+
+def did_you_mean(word: str, allowed: Sequence[str]) -> str:
+    """The end of a message about an unknown word: what it may have meant, and what is allowed."""
+    close = difflib.get_close_matches(word, allowed, n=1)
+    return f"{f'did you mean {close[0]!r}? ' if close else ''}allowed: {', '.join(allowed)}"
+
+
+def _typed(schema: type, node: DictConfig, prefix: str) -> Any:
+    allowed = [f.name for f in dataclasses.fields(schema)]
+    unknown = [str(key) for key in node if str(key) not in allowed]
+    if unknown:
+        raise ConfigError(f"{prefix}{unknown[0]}: no such key; {did_you_mean(unknown[0], allowed)}")
+    try:
+        typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node))
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{prefix}{error.key or error.full_key}: must be given: {prefix}{error.key}=...") from None
+    except (ValidationError, ConfigKeyError) as error:
+        key = error.full_key or error.key
+        kind = next((f.type for f in dataclasses.fields(schema) if f.name == str(key).split("[")[0]), None)
+        value = OmegaConf.select(node, str(key), default=None)
+        raise ConfigError(f"{prefix}{key}={value!r}: must be {_describe(kind)}") from None
+    for culprit, complaint in _out_of_range(typed):
+        raise ConfigError(f"{prefix}{culprit}={getattr(typed, culprit)!r}: {complaint}")
+    return typed
+
+
+def _out_of_range(typed: Any) -> Iterator[tuple[str, str]]:
+    for item in dataclasses.fields(typed):
+        value, limits = getattr(typed, item.name), item.metadata
+        if isinstance(value, float) and not math.isfinite(value):
+            yield item.name, "must be a finite number"
+        if value is None or not limits:
+            continue
+        if "choices" in limits and value not in limits["choices"]:
+            yield item.name, did_you_mean(str(value), limits["choices"])
+        if "minimum" in limits and value < limits["minimum"]:
+            yield item.name, f"must be at least {limits['minimum']}"
+        if "maximum" in limits and value > limits["maximum"]:
+            yield item.name, f"must be at most {limits['maximum']}"
+        if "above" in limits and not limits["above"] < value < limits["below"]:
+            end = f" and less than {limits['below']}" if limits["below"] < math.inf else ""
+            yield item.name, f"must be greater than {limits['above']}{end}"
+
+
+def _describe(kind: Any) -> str:
+    words = {
+        "int": "a whole number",
+        "float": "a number",
+        "str": "a word",
+        "bool": "true or false",
+        "list[float]": "a list of numbers, as [1.0, 2.0]",
+        "list[str]": "a list of words, as [a, b]",
+        "list[list[float]]": "a list of lists of numbers, as [[1.0, 0.0], [0.0, 1.0]]",
+    }
+    text = str(kind)
+    main = text.removesuffix(" | None")
+    return words.get(main, main) + (" or null" if text != main else "")
+
+
+def _groups() -> list[str]:
+    return sorted(path.name for path in conf_directory().iterdir() if path.is_dir())
+
+
+def _options(group: str) -> list[str]:
+    return sorted(path.stem for path in (conf_directory() / group).glob("*.yaml"))
+
+
+def _try_compose(overrides: list[str]) -> DictConfig | None:
+    """The configuration that the choices of groups alone give; names a wrong choice."""
+    for override in OverridesParser.create().parse_overrides(overrides):
+        group, option = override.get_key_element(), override.value()
+        if isinstance(option, str) and option not in _options(group):
+            raise ConfigError(f"{group}={option}: no such option; {did_you_mean(option, _options(group))}")
+    try:
+        return hydra_compose("config", overrides=overrides)
+    except (HydraException, OmegaConfBaseException, ValueError):
+        return None
+
+
+def _check_key(composed: DictConfig, override: Override) -> None:
+    """Name an override whose key the configuration does not have."""
+    key = override.key_or_group
+    if override.is_add() or override.is_delete() or key.split(".")[0] in ("hydra", *_groups()) and "." not in key:
+        return
+    if key.startswith("hydra"):
+        return
+    node: Any = composed
+    for depth, part in enumerate(key.split(".")):
+        if not isinstance(node, DictConfig) or part not in node:
+            where = ".".join(key.split(".")[:depth])
+            allowed = [str(name) for name in node] if isinstance(node, DictConfig) else []
+            raise ConfigError(f"{key}: no such key{f' in {where}' if where else ''}; {did_you_mean(part, allowed)}")
+        node = node._get_node(part)
+
+
+def _first_lines(error: Exception) -> str:
+    return "\n".join(line for line in str(error).splitlines() if line.strip() and "HYDRA_FULL_ERROR" not in line)

@@ -1,0 +1,139 @@
+"""Figures as pure functions: arrays in, a matplotlib Figure out. Saving is `save_figure`'s business."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from flowlab.plotting.style import BLACK, BLUE, GREEN, GREY, VERMILION, styled
+
+Bounds = Sequence[tuple[float, float]]
+
+# Jang's red, green, blue and black, in the order x1 < 0 > x2, x1 > 0 > x2, x1 < 0 < x2, x1 > 0 < x2.
+QUADRANT_COLOURS = (VERMILION, GREEN, BLUE, BLACK)
+
+
+@styled
+def scatter_pair(
+    left: ArrayLike,
+    right: ArrayLike,
+    bounds: Bounds,
+    titles: Sequence[str] = ("target", "samples of the flow"),
+    columns: Sequence[str] = ("x1", "x2"),
+) -> Figure:
+    """Two sets of points on the same axes side by side: of shape (n, dim); the first two coordinates are drawn.
+
+    Points of one coordinate are drawn as histograms.
+    """
+    left, right = np.asarray(left), np.asarray(right)
+    figure = Figure(figsize=(7.5, 3.6))
+    first, second = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, points, title, colour in ((first, left, titles[0], BLUE), (second, right, titles[1], VERMILION)):
+        if points.shape[1] == 1:
+            axes.hist(points[:, 0], bins=60, range=bounds[0], density=True, color=colour)
+        else:
+            axes.scatter(points[:, 0], points[:, 1], s=4, alpha=0.35, linewidths=0, color=colour, rasterized=True)
+            axes.set_ylim(bounds[1])
+        axes.set(title=f"{title} ({len(points):,} points)", xlabel=columns[0], xlim=bounds[0])
+    first.set_ylabel("density" if left.shape[1] == 1 else columns[1])
+    return figure
+
+
+@styled
+def density_pair(
+    left: ArrayLike,
+    right: ArrayLike,
+    bounds: Bounds,
+    titles: Sequence[str] = ("exact density", "density of the flow"),
+    columns: Sequence[str] = ("x1", "x2"),
+) -> Figure:
+    """Two densities on the same grid side by side, in one colour scale.
+
+    Arguments:
+        left, right: densities of shape (n, n): the first index runs along x1, the second along x2.
+        bounds: the interval of each axis.
+    """
+    left, right = np.asarray(left), np.asarray(right)
+    figure = Figure(figsize=(7.5, 3.4))
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    x1, x2 = (np.linspace(low, high, size) for (low, high), size in zip(bounds, left.shape, strict=True))
+    highest = max(left.max(), right[np.isfinite(right)].max())
+    for axes, density, title in zip(panels, (left, right), titles, strict=True):
+        mesh = axes.pcolormesh(x1, x2, density.T, vmin=0, vmax=highest, shading="nearest", rasterized=True)
+        axes.set(title=title, xlabel=columns[0])
+    panels[0].set_ylabel(columns[1])
+    figure.colorbar(mesh, ax=panels, label="density", pad=0.02)
+    return figure
+
+
+@styled
+def deformation(layers: Sequence[ArrayLike], names: Sequence[str], columns: int = 6) -> Figure:
+    """How a flow bends space: the same points after each layer, in the colour of the quadrant where they started.
+
+    Arguments:
+        layers: the base samples and their images after each bijector, each of shape (n, 2) or more coordinates.
+        names: a title for each panel.
+        columns: panels in a row.
+    """
+    points = [np.asarray(layer)[:, :2] for layer in layers]
+    start = points[0]
+    quadrant = (start[:, 0] > 0) + 2 * (start[:, 1] > 0)
+    colours = np.asarray(QUADRANT_COLOURS)[quadrant]
+    columns = min(columns, len(points))
+    rows = -(-len(points) // columns)
+    figure = Figure(figsize=(1.75 * columns, 1.9 * rows))
+    panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    for axes, layer, name in zip(panels, points, names, strict=False):
+        axes.scatter(layer[:, 0], layer[:, 1], s=3, c=colours, linewidths=0, rasterized=True)
+        axes.set_title(name, fontsize=7.5)
+        axes.tick_params(labelsize=6, length=2)
+        axes.locator_params(nbins=4)
+        _frame(axes, layer)
+    for axes in panels[len(points) :]:
+        axes.set_axis_off()
+    return figure
+
+
+@styled
+def loss_curve(
+    steps: ArrayLike,
+    loss: ArrayLike,
+    held_out_steps: ArrayLike = (),
+    held_out: ArrayLike = (),
+    entropy: float | None = None,
+    label: str = "training loss",
+) -> Figure:
+    """The loss by step, held-out NLL on it, and the entropy of the target, below which no NLL can stay.
+
+    Arguments:
+        steps, loss: the training curve, in nats.
+        held_out_steps, held_out: held-out NLL in nats.
+        entropy: of the target in nats; None draws no line.
+    """
+    steps, loss, held_out = np.asarray(steps), np.asarray(loss, dtype=float), np.asarray(held_out, dtype=float)
+    figure = Figure(figsize=(6.5, 3.4))
+    axes = figure.subplots()
+    axes.plot(steps, loss, color=BLUE, label=label, zorder=2)
+    if len(held_out):
+        axes.plot(held_out_steps, held_out, "o", ms=3.5, color=VERMILION, label="held-out NLL", zorder=3)
+    if entropy is not None:
+        axes.axhline(entropy, color=GREY, ls="--", lw=1, label=f"entropy of the target, {entropy:.4f} nats", zorder=1)
+    finite = loss[np.isfinite(loss)]
+    if len(finite) and finite.min() > 0 and finite.max() > 20 * finite.min():
+        axes.set_yscale("log")
+    axes.set(xlabel="optimizer step", ylabel="nats")
+    axes.legend(loc="upper right")
+    return figure
+
+
+def _frame(axes: Axes, points: np.ndarray) -> None:
+    """Limits around nearly all points, so that one far point does not shrink the rest to a dot."""
+    low, high = np.quantile(points, [0.005, 0.995], axis=0)
+    margin = 0.12 * np.maximum(high - low, 1e-6)
+    axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
+    if points.shape[1] > 1:
+        axes.set_ylim(low[1] - margin[1], high[1] + margin[1])

@@ -1,0 +1,81 @@
+"""The figures that every run leaves: what a flow and its target have to show, as arrays for the figure functions."""
+
+from __future__ import annotations
+
+import pandas
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from flowlab.bijectors import stages
+from flowlab.flow import Flow
+from flowlab.plotting.figures import deformation, density_pair, loss_curve, scatter_pair
+from flowlab.seeding import generator
+from flowlab.targets.base import Bounds, ExactTarget, Target
+
+GRID = 160
+POINTS = 4000
+
+
+def run_figures(flow: Flow, target: Target, metrics: pandas.DataFrame, seed: int) -> dict[str, Figure]:
+    """By name: samples, layers, loss and, in two dimensions, density."""
+    columns = target.columns
+    points = target.rows("test", POINTS, seed)[:POINTS]
+    samples = flow_samples(flow, len(points), seed)
+    figures = {"samples": scatter_pair(points.cpu(), samples, target.bounds, columns=columns)}
+    if target.dim == 2:
+        figures["density"] = density_pair(
+            *_densities(flow, target, seed),
+            target.bounds,
+            titles=("exact density" if isinstance(target, ExactTarget) else "histogram of the data", "density of the flow"),
+            columns=columns,
+        )
+    if target.dim >= 2:
+        figures["layers"] = deformation(*layer_samples(flow, seed))
+    held_out = metrics.dropna(subset="nll")
+    figures["loss"] = loss_curve(
+        metrics["step"], metrics["loss"], held_out["step"], held_out["nll"], target.entropy, "training loss"
+    )
+    return figures
+
+
+@torch.no_grad()
+def flow_samples(flow: Flow, count: int, seed: int) -> Tensor:
+    """Samples of a flow for a figure, of shape (count, dim)."""
+    return flow.bijector.forward(_base_samples(flow, count, seed)).cpu()
+
+
+@torch.no_grad()
+def layer_samples(flow: Flow, seed: int, count: int = 512) -> tuple[list[Tensor], list[str]]:
+    """The same samples of the base, then after each bijector in the order applied; and a title for each."""
+    value = _base_samples(flow, count, seed)
+    layers, names = [value.cpu()], ["base"]
+    for number, stage in enumerate(stages(flow.bijector), start=1):
+        value = stage.forward(value)
+        layers.append(value.cpu())
+        names.append(f"{number} {type(stage).__name__}")
+    return layers, names
+
+
+@torch.no_grad()
+def grid_density(density: Flow | ExactTarget, bounds: Bounds, like: Tensor, size: int = GRID) -> Tensor:
+    """A density on a size x size grid, of shape (size, size): x1 along the first index. `like` gives dtype and device."""
+    axes = [torch.linspace(low, high, size, dtype=like.dtype, device=like.device) for low, high in bounds]
+    return density.log_prob(torch.cartesian_prod(*axes)).exp().reshape(size, size).cpu()
+
+
+def _densities(flow: Flow, target: Target, seed: int) -> tuple[Tensor, Tensor]:
+    parameter = next(flow.parameters())
+    learned = grid_density(flow, target.bounds, parameter)
+    if isinstance(target, ExactTarget):
+        return grid_density(target, target.bounds, parameter), learned
+    points = target.rows("train", 0, seed, torch.float64).cpu()
+    bins = max(8, min(GRID, int(len(points) ** 0.5)))
+    ends = [end for interval in target.bounds for end in interval]
+    counts, _ = torch.histogramdd(points, [bins, bins], range=ends, density=True)
+    # Each bin is drawn as many cells of the grid.
+    return torch.nn.functional.interpolate(counts[None, None], size=(GRID, GRID)).squeeze(), learned
+
+
+def _base_samples(flow: Flow, count: int, seed: int) -> Tensor:
+    return flow.base.rsample((count,), generator(seed, "figure", device=next(flow.parameters()).device))

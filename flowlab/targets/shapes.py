@@ -1,0 +1,159 @@
+"""Two-dimensional targets with shapes that flows find hard: uniform, checkerboard, eight_gaussians, two_moons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from flowlab.targets.base import Bounds, ExactTarget, rand, randn
+
+
+class Uniform(ExactTarget):
+    """Uniform on a box. Entropy, closed form: the log of its volume, in nats.
+
+    Arguments:
+        low, high: the corners, as many numbers each as there are coordinates, low < high.
+        train_size: see ExactTarget.
+
+    Raises:
+        ValueError: the corners do not fit each other.
+    """
+
+    def __init__(
+        self,
+        low: Sequence[float] = (0.0, 0.0),
+        high: Sequence[float] = (1.0, 1.0),
+        train_size: int | None = None,
+    ) -> None:
+        super().__init__(train_size)
+        if len(low) != len(high) or not all(a < b for a, b in zip(low, high, strict=True)):
+            raise ValueError(f"Uniform: low={list(low)} must be below high={list(high)} in as many coordinates")
+        self.dim = len(low)
+        self.low, self.high = torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
+        self.support = constraints.independent(constraints.interval(self.low, self.high), 1)
+        self.bounds = tuple((a - 0.2 * (b - a), b + 0.2 * (b - a)) for a, b in zip(low, high, strict=True))
+        self.entropy = float((self.high - self.low).log().sum())
+
+    def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+        unit = rand((count, self.dim), generator, dtype)
+        return self.low.to(unit) + (self.high - self.low).to(unit) * unit
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        inside = ((x >= self.low.to(x)) & (x <= self.high.to(x))).all(-1)
+        return torch.where(inside, -self.entropy, -torch.inf).to(x.dtype)
+
+
+class Checkerboard(ExactTarget):
+    """Uniform on the 8 black squares, of side 2, of a 4 x 4 board on [-4, 4]^2. Entropy, closed form: log 32 nats.
+
+    Reference:
+        | Neural Spline Flows (Conor Durkan, Artur Bekasov, Iain Murray, George Papamakarios, 2019)
+        | https://arxiv.org/abs/1906.04032
+    """
+
+    bounds: Bounds = ((-5.0, 5.0), (-5.0, 5.0))
+    support = constraints.independent(constraints.interval(-4.0, 4.0), 1)
+    entropy = math.log(32.0)
+
+    def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+        # Two unit coordinates place a point in its square, a third picks one of the eight.
+        unit = rand((count, 3), generator, dtype)
+        square = (unit[:, 2] * 8).floor().clamp(max=7)
+        row = (square / 2).floor()
+        column = 2 * (square - 2 * row) + row.remainder(2)
+        return 2 * (torch.stack([column, row], dim=-1) + unit[:, :2]) - 4
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        column, row = ((x + 4) / 2).floor().unbind(-1)
+        black = ((column + row).remainder(2) == 0) & (x.abs() <= 4).all(-1)
+        return torch.where(black, -self.entropy, -torch.inf).to(x.dtype)
+
+
+class EightGaussians(ExactTarget):
+    """Eight equal Gaussians on a circle. Entropy by quadrature.
+
+    Arguments:
+        radius: of the circle, positive.
+        scale: standard deviation of each Gaussian, positive.
+        train_size: see ExactTarget.
+    """
+
+    def __init__(self, radius: float = 4.0, scale: float = 0.5, train_size: int | None = None) -> None:
+        super().__init__(train_size)
+        self.radius, self.scale = radius, scale
+        angle = torch.arange(8, dtype=torch.float64) * (math.pi / 4)
+        self.centres = radius * torch.stack([angle.cos(), angle.sin()], dim=-1)
+        self.bounds = ((-radius - 4 * scale, radius + 4 * scale),) * 2
+        self.quadrature_bounds = ((-radius - 10 * scale, radius + 10 * scale),) * 2
+
+    def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+        mode = torch.randint(8, (count,), generator=generator, device=generator.device)
+        noise = randn((count, 2), generator, dtype)
+        return self.centres.to(noise)[mode] + self.scale * noise
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        distance = (x.unsqueeze(-2) - self.centres.to(x)).square().sum(-1)
+        return torch.logsumexp(-0.5 * distance / self.scale**2, -1) - math.log(16 * math.pi * self.scale**2)
+
+
+class TwoMoons(ExactTarget):
+    r"""Two half circles of radius 1, one at (0, 0) open below, one at (1, 0.5) open above, blurred by a Gaussian.
+
+    The density is an integral over the angle t in [0, pi] of Gaussians around the points of each arc. It is taken by
+    Gauss-Legendre quadrature with `nodes` nodes, whose spacing is then below the width of the Gaussian, so that the
+    error is at rounding. Entropy by quadrature.
+
+    Arguments:
+        noise: standard deviation of the blur, from 0.05 (below, the nodes would be too few).
+        train_size: see ExactTarget.
+
+    Raises:
+        ValueError: the noise is too small.
+    """
+
+    nodes = 128
+    quadrature_size = 400
+    bounds: Bounds = ((-1.6, 2.6), (-1.2, 1.7))
+
+    def __init__(self, noise: float = 0.1, train_size: int | None = None) -> None:
+        super().__init__(train_size)
+        if noise < 0.05:
+            raise ValueError(f"TwoMoons: noise={noise} must be at least 0.05")
+        self.noise = noise
+        node, weight = np.polynomial.legendre.leggauss(self.nodes)
+        angle = torch.from_numpy(math.pi / 2 * (node + 1))
+        self.arcs = torch.cat([_upper(angle), _lower(angle)])
+        # The weights of both arcs together, as log probabilities.
+        self.log_weights = torch.from_numpy(np.log(weight / 4)).repeat(2)
+        reach = 10 * noise
+        self.quadrature_bounds = ((-1 - reach, 2 + reach), (-0.5 - reach, 1 + reach))
+
+    def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+        unit = rand((count, 2), generator, dtype)
+        angle = math.pi * unit[:, 0]
+        arc = torch.where(unit[:, 1:] < 0.5, _upper(angle), _lower(angle))
+        return arc + self.noise * randn((count, 2), generator, dtype)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        flat = x.reshape(-1, 2)
+        parts = [self._log_prob(part) for part in flat.split(20_000)]
+        return torch.cat(parts).reshape(x.shape[:-1])
+
+    def _log_prob(self, x: Tensor) -> Tensor:
+        arcs = self.arcs.to(x)
+        distance = x.square().sum(-1, keepdim=True) - 2 * x @ arcs.mT + arcs.square().sum(-1)
+        exponent = self.log_weights.to(x) - 0.5 * distance / self.noise**2
+        return torch.logsumexp(exponent, -1) - math.log(2 * math.pi * self.noise**2)
+
+
+def _upper(angle: Tensor) -> Tensor:
+    return torch.stack([angle.cos(), angle.sin()], dim=-1)
+
+
+def _lower(angle: Tensor) -> Tensor:
+    return torch.stack([1 - angle.cos(), 0.5 - angle.sin()], dim=-1)

@@ -1,0 +1,1 @@
+"""From a configuration to a run directory: streams, the Lightning module, evaluation, loggers."""

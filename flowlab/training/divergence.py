@@ -1,0 +1,36 @@
+"""A loss that has stopped being finite, and which layer did it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from flowlab.bijectors import stages
+from flowlab.flow import Flow
+
+
+class DivergedError(RuntimeError):
+    """Training stopped because the loss was no longer finite; the message names the step and the layer."""
+
+
+def describe_divergence(flow: Flow, batch: Tensor, inverse: bool) -> str:
+    """Which layer first gives a value that is not finite, walking the layers in the order that the loss does.
+
+    Arguments:
+        flow: with the parameters that gave the loss.
+        batch: the minibatch: points of the target, or of the base.
+        inverse: the loss takes points of the target back to the base.
+    """
+    numbered = list(enumerate(stages(flow.bijector), start=1))
+    if not batch.isfinite().all():
+        return "the minibatch itself holds values that are not finite"
+    value = batch
+    for number, layer in reversed(numbered) if inverse else numbered:
+        where = f"layer {number} of {len(numbered)} ({type(layer).__name__})"
+        broken = [name for name, parameter in layer.named_parameters() if not parameter.isfinite().all()]
+        if broken:
+            return f"{where} has parameters that are not finite: {', '.join(broken)}"
+        value, log_det = layer.inverse_and_log_det(value) if inverse else layer.forward_and_log_det(value)
+        for what, tensor in (("value", value), ("log det", log_det)):
+            if not tensor.isfinite().all():
+                return f"{where} gave a {what} that is not finite"
+    return "every layer is finite, but the density is not: a point lies outside the support or too far from the base"

@@ -1,0 +1,70 @@
+"""metrics.csv: one row a step, appended, across resumes too."""
+
+from __future__ import annotations
+
+import csv
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
+from pytorch_lightning.utilities import rank_zero_only
+
+COLUMNS = (
+    "step",
+    "loss",
+    "nll",
+    "nll_se",
+    "kl",
+    "bits_per_dim",
+    "inverse_error",
+    "grad_norm",
+    "lr",
+    "steps_per_second",
+    "seconds",
+)
+
+
+class CSVMetrics(Logger):
+    """Appends to metrics.csv; Lightning's own CSV logger deletes the file when a run is resumed.
+
+    A run killed between a row and the next checkpoint computes that row again, to the same numbers; the row is there
+    already and is not written twice. A line that a kill cut short is dropped when the file is opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        if not path.exists():
+            path.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
+        lines = path.read_bytes().splitlines(keepends=True)
+        if not lines[-1].endswith(b"\n"):
+            path.write_bytes(b"".join(lines[:-1]))
+            lines = lines[:-1]
+        self.last_step = int(lines[-1].split(b",")[0]) if len(lines) > 1 else 0
+
+    @property
+    def name(self) -> str:
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> None:
+        return None
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        assert step is not None
+        if step <= self.last_step:
+            return
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow({"step": step, **metrics})
+        self.last_step = step
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """The configuration is in config.yaml."""

@@ -1,0 +1,62 @@
+"""How far a run is: a bar in a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytorch_lightning as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from flowlab.training.module import FlowModule
+
+LINES = 10  # over a whole run
+
+
+def progress_callback(kind: str) -> pl.Callback | None:
+    """The callback of a kind: "bar", "lines", "off", or "auto": a bar in a terminal, nothing in a notebook, else lines."""
+    if kind == "auto":
+        kind = "bar" if sys.stderr.isatty() else "off" if "ipykernel" in sys.modules else "lines"
+    return {"bar": Bar, "lines": Lines}[kind]() if kind != "off" else None
+
+
+class Lines(pl.Callback):
+    """One line on stderr every tenth of the run."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, FlowModule)
+        step, last = trainer.global_step, pl_module.max_steps
+        if pl_module.row_step == step and (step * LINES // last > (step - pl_module.intervals.log_every) * LINES // last):
+            print(f"step {step:>{len(str(last))}}/{last}  {_numbers(pl_module)}", file=sys.stderr, flush=True)
+
+
+class Bar(pl.Callback):
+    """A bar on stderr with the latest numbers."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, FlowModule)
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}"), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
+        self.task = self.bar.add_task("", total=pl_module.max_steps, completed=trainer.global_step, numbers="")
+        self.bar.start()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, FlowModule)
+        self.bar.update(self.task, completed=trainer.global_step, numbers=_numbers(pl_module))
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.bar.stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self.bar.stop()
+
+
+def _numbers(module: FlowModule) -> str:
+    row = module.row
+    parts = [f"loss {row['loss']:.3f}"] if "loss" in row else []
+    held_out = module.held_out
+    parts += [f"nll {held_out.nll:.3f}"] if held_out else []
+    parts += [f"kl {held_out.kl:.3f}"] if held_out and held_out.kl is not None else []
+    parts += [f"{row['steps_per_second']:.0f} steps/s"] if row else []
+    return "  ".join(parts)

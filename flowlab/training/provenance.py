@@ -1,0 +1,78 @@
+"""Where a run came from: code, versions, machine and command, without secrets."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import flowlab
+from flowlab.config import Config
+
+PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "scipy", "pandas", "matplotlib", "wandb")
+SECRET_NAME = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
+SECRET_VALUE = re.compile(r"\b[0-9a-fA-F]{40,}\b|\b(?:wandb_v\d_|hf_|ghp_|sk-)\w{16,}")
+
+
+def provenance(config: Config) -> dict[str, Any]:
+    """What is needed to tell how a run was made, as plain data."""
+    commit, dirty = _git()
+    gpu = config.trainer.accelerator == "gpu" and torch.cuda.is_available()
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "flowlab": flowlab.__version__,
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name() if gpu else "cpu",
+        "threads": config.trainer.threads,
+        "seed": config.seed,
+        "command": redact(sys.argv),
+    }
+
+
+def redact(words: list[str]) -> list[str]:
+    """Words of a command line with the values of secrets taken out, told by their name or by their look.
+
+    Example:
+        >>> from flowlab.training.provenance import redact
+        >>> redact(["train.py", "logger.api_key=abc", "seed=1"])
+        ['train.py', 'logger.api_key=<redacted>', 'seed=1']
+    """
+    clean = []
+    for word in words:
+        name, separator, _ = word.partition("=")
+        hidden = f"{name}=<redacted>" if separator and SECRET_NAME.search(name) else word
+        clean.append(SECRET_VALUE.sub("<redacted>", hidden))
+    return clean
+
+
+def _git() -> tuple[str | None, bool | None]:
+    """The commit of flowlab's own source and whether it was changed; None where it is not a checkout."""
+    here = Path(__file__).parent
+    try:
+        commit = _run_git(here, "rev-parse", "HEAD")
+        return commit, bool(_run_git(here, "status", "--porcelain", "--", ":/flowlab", ":/conf", ":/experiments"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _run_git(directory: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(directory), *words], capture_output=True, text=True, timeout=20, check=True)
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

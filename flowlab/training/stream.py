@@ -1,0 +1,53 @@
+"""The minibatch of a step as a pure function of (seed, step): no state to save, nothing that evaluation could disturb.
+
+Process r of N takes rows r::N of the minibatch, so that N processes train on what one would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from flowlab.flow import Flow
+from flowlab.seeding import generator
+from flowlab.targets.base import ExactTarget, Target
+
+Stream = Callable[[int], Tensor]
+
+
+def data_stream(target: Target, seed: int, batch_size: int, dtype: torch.dtype, device: torch.device | str) -> Stream:
+    """Minibatches of a target, of shape (batch_size, dim): fresh points, or rows of the training data."""
+    if isinstance(target, ExactTarget) and target.train_size is None:
+        return lambda step: target.sample(batch_size, generator(seed, "train", step, device), dtype)
+    return epoch_stream(target.rows("train", 0, seed, dtype).to(device), seed, batch_size)
+
+
+def epoch_stream(rows: Tensor, seed: int, batch_size: int) -> Stream:
+    """Rows in a new random order each epoch, the orders laid end to end and cut into minibatches; nothing is dropped."""
+    count = len(rows)
+
+    @lru_cache(maxsize=2)
+    def order(epoch: int) -> Tensor:
+        return torch.randperm(count, generator=generator(seed, "order", epoch)).to(rows.device)
+
+    def batch(step: int) -> Tensor:
+        first, end = step * batch_size, (step + 1) * batch_size
+        epochs = range(first // count, (end - 1) // count + 1)
+        picked = torch.cat([order(epoch) for epoch in epochs]) if len(epochs) > 1 else order(epochs[0])
+        offset = first - epochs[0] * count
+        return rows[picked[offset : offset + batch_size]]
+
+    return batch
+
+
+def base_stream(flow: Flow, seed: int, batch_size: int, device: torch.device | str) -> Stream:
+    """Minibatches of the flow's base, for objectives that need samples of the flow."""
+    return lambda step: flow.base.rsample((batch_size,), generator(seed, "base", step, device))
+
+
+def shard(stream: Stream, rank: int, world_size: int) -> Stream:
+    """The part of each minibatch that process `rank` of `world_size` works on."""
+    return stream if world_size == 1 else lambda step: stream(step)[rank::world_size]
