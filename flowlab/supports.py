@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import constraints, transform_to
 from torch.distributions.constraints import Constraint
+
+
+class open_interval(constraints.interval):  # noqa: N801  (named as torch names its constraints)
+    """lower < x < upper: where the inverse of a map is infinite at the bounds, they are no part of its image."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.lower_bound, self.upper_bound
+
+    def check(self, value: Tensor) -> Tensor:
+        return (self.lower_bound < value) & (value < self.upper_bound)
+
+
+transform_to.register(open_interval)(lambda constraint: transform_to(constraints.interval(*constraint.bounds)))
 
 
 def is_unbounded(constraint: Constraint) -> bool:
@@ -24,7 +38,7 @@ def event_constraint(constraint: Constraint, event_dim: int) -> Constraint:
 def replace_outside(value: Tensor, inside: Tensor, constraint: Constraint) -> Tensor:
     """`value` where its event is `inside`, elsewhere a point that satisfies the constraint."""
     verdict = inside.reshape(inside.shape + (1,) * (value.ndim - inside.ndim))
-    return torch.where(verdict, value, torch.distributions.transform_to(constraint)(torch.zeros_like(value)))
+    return torch.where(verdict, value, transform_to(constraint)(torch.zeros_like(value)))
 
 
 def clamp_to(value: Tensor, constraint: Constraint) -> Tensor:

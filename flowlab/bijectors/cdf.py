@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from flowlab.bijectors.base import Bijector
+from flowlab.supports import open_interval
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
@@ -28,7 +29,7 @@ class NormalCDF(Bijector):
         tensor(-2.9390)
     """
 
-    codomain, sign = constraints.unit_interval, +1
+    codomain, sign = open_interval(0.0, 1.0), +1
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return torch.special.ndtr(x), -0.5 * x.square() - HALF_LOG_TWO_PI
@@ -59,7 +60,7 @@ class ExponentialCDF(Bijector):
         tensor(1.3863)
     """
 
-    domain, codomain, sign = constraints.nonnegative, constraints.unit_interval, +1
+    domain, codomain, sign = constraints.nonnegative, constraints.half_open_interval(0.0, 1.0), +1
 
     def __init__(self, rate: float | Tensor | nn.Parameter = 1.0) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from flowlab.bijectors.base import Bijector
+from flowlab.supports import open_interval
 
 
 class AffineScalar(Bijector):
@@ -87,7 +88,7 @@ class Sigmoid(Bijector):
     float32, 36.7 in float64 (beyond, y rounds to 1).
     """
 
-    codomain, sign = constraints.unit_interval, +1
+    codomain, sign = open_interval(0.0, 1.0), +1
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return x.sigmoid(), logsigmoid(x) + logsigmoid(-x)
@@ -107,7 +108,7 @@ class Tanh(Bijector):
     18.7 in float64 (beyond, y rounds to 1).
     """
 
-    codomain, sign = constraints.interval(-1.0, 1.0), +1
+    codomain, sign = open_interval(-1.0, 1.0), +1
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return x.tanh(), _log_derivative_of_tanh(x)

@@ -9,7 +9,7 @@ from torch.distributions import constraints
 from torch.distributions.transforms import ComposeTransform, Transform, _InverseTransform
 
 from flowlab.bijectors.base import Bijector, Chain
-from flowlab.supports import event_constraint
+from flowlab.supports import event_constraint, open_interval
 
 
 class FromTransform(Bijector):
@@ -31,6 +31,8 @@ class FromTransform(Bijector):
         for name in self._names:
             self._hold(f"{name}_", getattr(self._transform, name))
         self.domain, self.codomain = self._transform.domain, self._transform.codomain
+        if isinstance(self.codomain, constraints.interval):
+            self.codomain = open_interval(self.codomain.lower_bound, self.codomain.upper_bound)
         self.event_dim = self._transform.domain.event_dim
 
     @property
