@@ -246,7 +246,7 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
         try:
             return hydra_compose("config", overrides=list(overrides), return_hydra_config=hydra_settings)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            groups = [o.input_line for o in parsed if o.input_line and o.get_key_element() in _groups()]
+            groups = [o.input_line for o in parsed if o.input_line and o.key_or_group in _groups() and not o.is_delete()]
             with_groups = _try_compose(groups)
             if with_groups is not None:
                 for override in parsed:
@@ -305,6 +305,11 @@ def _typed(schema: type, node: DictConfig, prefix: str) -> Any:
     unknown = [str(key) for key in node if str(key) not in allowed]
     if unknown:
         raise ConfigError(f"{prefix}{unknown[0]}: no such key; {did_you_mean(unknown[0], allowed)}")
+    for item in dataclasses.fields(schema):
+        # OmegaConf would take 7 for true and true for 1.
+        value = None if OmegaConf.is_missing(node, item.name) else node.get(item.name)
+        if value is not None and (item.type == "bool") != isinstance(value, bool):
+            raise ConfigError(f"{prefix}{item.name}={value!r}: must be {_describe(item.type)}")
     try:
         typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node))
     except MissingMandatoryValue as error:
@@ -364,8 +369,8 @@ def _try_compose(overrides: list[str]) -> DictConfig | None:
     """The configuration that the choices of groups alone give; names a wrong choice."""
     for override in OverridesParser.create().parse_overrides(overrides):
         group, option = override.get_key_element(), override.value()
-        if isinstance(option, str) and option not in _options(group):
-            raise ConfigError(f"{group}={option}: no such option; {did_you_mean(option, _options(group))}")
+        if option not in _options(group):
+            raise ConfigError(f"{group}={option}: no such option; {did_you_mean(str(option), _options(group))}")
     try:
         return hydra_compose("config", overrides=overrides)
     except (HydraException, OmegaConfBaseException, ValueError):

@@ -150,10 +150,12 @@ def _select(table: pandas.DataFrame, columns: Sequence[str] | None, path: Path) 
 
 
 def _numbers(table: pandas.DataFrame, path: Path) -> np.ndarray:
+    if table.empty:
+        raise DataError(f"{path}: 0 rows; at least 5 are needed")
     for name in table.columns:
         if not pandas.api.types.is_numeric_dtype(table[name]):
             numbers = pandas.to_numeric(table[name], errors="coerce")
-            row = int(np.flatnonzero(numbers.isna() & table[name].notna())[0]) if table[name].notna().any() else 0
+            row = int((numbers.isna() & table[name].notna()).to_numpy().argmax())
             raise DataError(
                 f"{path}: column {name!r} holds {table[name].iloc[row]!r} in row {row + 1}, which is not a number; "
                 "leave the column out with target.columns"

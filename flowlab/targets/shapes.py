@@ -45,7 +45,7 @@ class Uniform(ExactTarget):
 
     def log_prob(self, x: Tensor) -> Tensor:
         inside = ((x >= self.low.to(x)) & (x <= self.high.to(x))).all(-1)
-        return torch.where(inside, -self.entropy, -torch.inf).to(x.dtype)
+        return torch.where(inside, x.new_full((), -self.entropy), -torch.inf)
 
 
 class Checkerboard(ExactTarget):
@@ -71,7 +71,7 @@ class Checkerboard(ExactTarget):
     def log_prob(self, x: Tensor) -> Tensor:
         column, row = ((x + 4) / 2).floor().unbind(-1)
         black = ((column + row).remainder(2) == 0) & (x.abs() <= 4).all(-1)
-        return torch.where(black, -self.entropy, -torch.inf).to(x.dtype)
+        return torch.where(black, x.new_full((), -self.entropy), -torch.inf)
 
 
 class EightGaussians(ExactTarget):

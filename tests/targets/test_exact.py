@@ -1,0 +1,156 @@
+"""Every target with an exact density: samples, density, entropy and bounds agree with one another."""
+
+import math
+
+import pytest
+import scipy.stats
+import torch
+from flowlab.config import compose
+from flowlab.seeding import generator
+from flowlab.targets import Banana, Checkerboard, EightGaussians, Funnel, Gaussian, TwoMoons, Uniform
+from flowlab.targets.base import quadrature_grid
+from flowlab.targets.build import EXACT, build_target
+
+TARGETS = {
+    "banana": Banana(),
+    "banana bent the other way": Banana(curvature=-0.5, scale=1.0, noise=0.3),
+    "gaussian": Gaussian(),
+    "gaussian_full": Gaussian([0.4, 1.0], [[2.0, 0.3], [-1.0, 4.0]]),
+    "uniform": Uniform([-1.0, 2.0], [3.0, 2.5]),
+    "eight_gaussians": EightGaussians(),
+    "checkerboard": Checkerboard(),
+    "two_moons": TwoMoons(),
+    "funnel": Funnel(),
+}
+
+
+@pytest.fixture(params=TARGETS, ids=str)
+def target(request):
+    return TARGETS[request.param]
+
+
+def sample(target, count=100_000):
+    return target.sample(count, generator(0, "test"), torch.float64)
+
+
+def test_entropy_is_the_average_of_the_log_density(target):
+    log_prob = target.log_prob(sample(target))
+    error = float(log_prob.std()) / math.sqrt(len(log_prob))
+    assert -float(log_prob.mean()) == pytest.approx(target.entropy, abs=max(4 * error, 1e-9))
+
+
+def test_density_integrates_to_one(target):
+    points = sample(target)
+    spread = 0.3 * (points.max(0).values - points.min(0).values)
+    bounds = [(float(low), float(high)) for low, high in zip(points.min(0).values - spread, points.max(0).values + spread, strict=True)]
+    if isinstance(target, Funnel):  # its neck is thinner than any grid: integrate in its own coordinates
+        grid, cell = quadrature_grid(((-15.0, 15.0), (-8.0, 8.0)), 800)
+        stretched = torch.stack([grid[:, 0], (grid[:, 0] / 2).exp() * grid[:, 1]], dim=-1)
+        density = (target.log_prob(stretched) + grid[:, 0] / 2).exp()
+    else:
+        grid, cell = quadrature_grid(bounds, 1600 if not isinstance(target, TwoMoons) else 500)
+        density = target.log_prob(grid).exp()
+    smooth = not isinstance(target, Uniform | Checkerboard)
+    assert float(density.sum() * cell) == pytest.approx(1.0, abs=1e-3 if smooth else 0.02)
+
+
+def test_samples_follow_the_density(target):
+    """The samples in each of 36 boxes, against the density's mass there: a chi-squared test."""
+    points = sample(target)
+    edges = [torch.quantile(points[:, axis], torch.linspace(0, 1, 7, dtype=torch.float64)) for axis in (0, 1)]
+    inner = [edge[1:-1].contiguous() for edge in edges]
+    other = target.sample(100_000, generator(1, "test"), torch.float64)
+    box = torch.bucketize(other[:, 0].contiguous(), inner[0]) * 6 + torch.bucketize(other[:, 1].contiguous(), inner[1])
+    # Importance weights from a broad proposal give the mass of each box under the density.
+    broad = torch.distributions.StudentT(2.0, points.median(0).values, points.std(0))
+    if isinstance(target, Funnel):
+        proposal = target.sample(400_000, generator(2, "test"), torch.float64) * 1.1
+        weight = (target.log_prob(proposal) - target.log_prob(proposal / 1.1) + 2 * math.log(1.1)).exp()
+    else:
+        torch.manual_seed(3)
+        proposal = broad.sample((400_000,))
+        weight = (target.log_prob(proposal) - broad.log_prob(proposal).sum(-1)).exp()
+    where = torch.bucketize(proposal[:, 0].contiguous(), inner[0]) * 6 + torch.bucketize(proposal[:, 1].contiguous(), inner[1])
+    mass = torch.zeros(36, dtype=torch.float64).index_add(0, where, weight) / len(proposal)
+    counts = torch.bincount(box, minlength=36).double() / len(other)
+    assert float((mass - counts).abs().sum()) / 2 < 0.02  # total variation
+
+
+def test_dtype_shape_and_seed(target):
+    for dtype in (torch.float32, torch.float64):
+        points = target.sample(7, generator(0, "x"), dtype)
+        assert points.shape == (7, target.dim)
+        assert points.dtype == target.log_prob(points).dtype == dtype
+        assert torch.equal(points, target.sample(7, generator(0, "x"), dtype))
+    assert target.log_prob(points.reshape(7, 1, 2)).shape == (7, 1)
+
+
+def test_bounds_hold_nearly_all_the_mass(target):
+    points = sample(target, 20_000)
+    inside = torch.ones(len(points), dtype=torch.bool)
+    for axis, (low, high) in enumerate(target.bounds):
+        inside &= (points[:, axis] > low) & (points[:, axis] < high)
+    assert inside.double().mean() > 0.93
+
+
+def test_splits_share_no_point(target):
+    train, test = (target.rows(split, 50, seed=0, dtype=torch.float64) for split in ("train", "test"))
+    assert not (train[:, None] == test[None]).all(-1).any()
+
+
+def test_document_numbers():
+    assert Banana().entropy == pytest.approx(4.2241714, abs=1e-7)
+    assert Gaussian().entropy == pytest.approx(4.2241714, abs=1e-7)
+    assert Banana().bounds == ((-5.0, 30.0), (-10.0, 10.0))
+    points = Banana().sample(1_000_000, generator(0, "moments"), torch.float64)
+    for column, mean, variance in ((0, 4.0, 33.0), (1, 0.0, 16.0)):
+        x = points[:, column]
+        assert float(x.mean()) == pytest.approx(mean, abs=4 * math.sqrt(variance / len(x)))
+        error = float((x - x.mean()).square().std()) / math.sqrt(len(x))
+        assert float(x.var()) == pytest.approx(variance, abs=4 * error)
+
+
+def test_gaussian_against_scipy():
+    target = TARGETS["gaussian_full"]
+    factor = target.factor.numpy()
+    known = scipy.stats.multivariate_normal(target.mean.numpy(), factor.T @ factor)
+    x = sample(target, 10)
+    torch.testing.assert_close(target.log_prob(x), torch.tensor(known.logpdf(x.numpy())))
+    assert target.entropy == pytest.approx(known.entropy())
+
+
+def test_two_moons_density_is_at_rounding():
+    coarse, fine = TwoMoons(), TwoMoons.__new__(TwoMoons)
+    TwoMoons.nodes, nodes = 256, TwoMoons.nodes
+    try:
+        fine.__init__()
+    finally:
+        TwoMoons.nodes = nodes
+    x = sample(coarse, 1000)
+    torch.testing.assert_close(coarse.log_prob(x), fine.log_prob(x), rtol=0, atol=1e-10)
+
+
+def test_finite_training_sets_are_drawn_once():
+    target = Gaussian(train_size=10)
+    assert torch.equal(target.rows("train", 999, seed=1), target.rows("train", 5, seed=1))
+    assert len(target.rows("train", 999, seed=1)) == 10
+    assert not torch.equal(target.rows("train", 0, seed=1), target.rows("train", 0, seed=2))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_every_target_has_a_configuration(name):
+    assert isinstance(build_target(compose(f"target={name}").target), EXACT[name])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Gaussian([0.0, 0.0], [[1.0, 1.0], [1.0, 1.0]]), "singular"),
+        (lambda: Gaussian([0.0], [[1.0, 1.0], [1.0, 1.0]]), "1 x 1"),
+        (lambda: Uniform([0.0, 1.0], [1.0, 1.0]), "low"),
+        (lambda: TwoMoons(noise=0.01), "noise=0.01"),
+    ],
+)
+def test_bad_numbers_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
