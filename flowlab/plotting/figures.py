@@ -132,6 +132,9 @@ def loss_curve(
 
 def _frame(axes: Axes, points: np.ndarray) -> None:
     """Limits around nearly all points, so that one far point does not shrink the rest to a dot."""
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return
     low, high = np.quantile(points, [0.005, 0.995], axis=0)
     margin = 0.12 * np.maximum(high - low, 1e-6)
     axes.set_xlim(low[0] - margin[0], high[0] + margin[0])

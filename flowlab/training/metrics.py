@@ -35,13 +35,11 @@ class CSVMetrics(Logger):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
-        if not path.exists():
-            path.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
-        lines = path.read_bytes().splitlines(keepends=True)
-        if not lines[-1].endswith(b"\n"):
-            path.write_bytes(b"".join(lines[:-1]))
-            lines = lines[:-1]
-        self.last_step = int(lines[-1].split(b",")[0]) if len(lines) > 1 else 0
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        whole = [line for line in lines if line.endswith(b"\n")] or [",".join(COLUMNS).encode() + b"\n"]
+        if whole != lines:
+            path.write_bytes(b"".join(whole))
+        self.last_step = int(whole[-1].split(b",")[0]) if len(whole) > 1 else 0
 
     @property
     def name(self) -> str:

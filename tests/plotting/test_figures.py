@@ -1,0 +1,83 @@
+"""Figures draw the data that they are given."""
+
+import matplotlib
+import numpy as np
+import pytest
+from flowlab.plotting import deformation, density_pair, loss_curve, save_figure, scatter_pair
+from flowlab.plotting.figures import QUADRANT_COLOURS
+from matplotlib.colors import to_rgba
+
+BOUNDS = ((-3.0, 3.0), (-2.0, 2.0))
+rng = np.random.default_rng(0)
+LEFT, RIGHT = rng.normal(size=(50, 2)), rng.normal(size=(60, 2))
+
+
+def test_scatter_pair_draws_both_sets():
+    figure = scatter_pair(LEFT, RIGHT, BOUNDS, titles=("a", "b"), columns=("u", "v"))
+    first, second = figure.axes
+    np.testing.assert_array_equal(first.collections[0].get_offsets(), LEFT)
+    np.testing.assert_array_equal(second.collections[0].get_offsets(), RIGHT)
+    for axes in (first, second):
+        assert axes.get_xlim() == BOUNDS[0]
+        assert axes.get_ylim() == BOUNDS[1]
+        assert axes.get_xlabel() == "u"
+    assert first.get_ylabel() == "v"
+    assert first.get_title(loc="left") == "a (50 points)"
+
+
+def test_scatter_pair_of_one_coordinate_is_two_histograms():
+    figure = scatter_pair(LEFT[:, :1], RIGHT[:, :1], BOUNDS[:1], columns=("u",))
+    assert all(len(axes.patches) == 60 for axes in figure.axes)
+
+
+def test_density_pair_draws_x1_along_the_horizontal_axis_in_one_scale():
+    left = np.zeros((30, 20))
+    left[25, 3] = 2.0  # large x1, small x2
+    right = np.full((30, 20), 0.5)
+    figure = density_pair(left, right, BOUNDS)
+    first, second = (axes.collections[0] for axes in figure.axes[:2])
+    np.testing.assert_array_equal(first.get_array(), left.T)
+    np.testing.assert_array_equal(second.get_array(), right.T)
+    assert first.get_clim() == second.get_clim() == (0, 2.0)
+
+
+def test_deformation_keeps_the_colour_of_the_first_quadrant():
+    start = np.array([[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
+    figure = deformation([start, -start], ["base", "turned"])
+    for axes, layer in zip(figure.axes, (start, -start), strict=True):
+        points = axes.collections[0]
+        np.testing.assert_array_equal(points.get_offsets(), layer)
+        np.testing.assert_allclose(points.get_facecolors(), [to_rgba(colour) for colour in QUADRANT_COLOURS])
+
+
+def test_deformation_survives_points_that_are_not_finite():
+    start = rng.normal(size=(10, 2))
+    assert len(deformation([start, start * np.nan, start * np.inf], ["a", "b", "c"]).axes) == 3
+
+
+def test_loss_curve_draws_the_curve_the_points_and_the_entropy():
+    figure = loss_curve([1, 2, 3], [9.0, 6.0, 5.0], [3], [5.1], entropy=4.2)
+    curve, points, line = figure.axes[0].lines
+    np.testing.assert_array_equal(curve.get_xydata(), [[1, 9], [2, 6], [3, 5]])
+    np.testing.assert_array_equal(points.get_xydata(), [[3, 5.1]])
+    assert set(line.get_ydata()) == {4.2}
+    assert figure.axes[0].get_yscale() == "linear"
+    assert loss_curve([1, 2], [1e7, 5.0]).axes[0].get_yscale() == "log"
+
+
+def test_saving_is_reproducible_and_leaves_the_callers_style(tmp_path):
+    before = dict(matplotlib.rcParams)
+    for name in ("a.png", "b.png"):
+        save_figure(scatter_pair(LEFT, RIGHT, BOUNDS), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert dict(matplotlib.rcParams) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("draw", [scatter_pair, density_pair])
+def test_data_are_not_changed(draw):
+    left, right = (np.abs(LEFT[:20]), np.abs(RIGHT[:20])) if draw is density_pair else (LEFT, RIGHT)
+    copies = left.copy(), right.copy()
+    draw(left, right, BOUNDS)
+    np.testing.assert_array_equal(left, copies[0])
+    np.testing.assert_array_equal(right, copies[1])

@@ -1,0 +1,175 @@
+"""The command line, as real processes: what it prints, writes and exits with."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas
+import pytest
+from flowlab import load_run
+from flowlab.cli import main
+
+ROOT = Path(__file__).parent.parent
+QUICK = ("max_steps=200", "test_size=500", "validation_size=500", "batch_size=64", "flow.depth=2")
+
+
+def run(*words, cwd, **environment):
+    """`python experiments/train.py`, without network or key."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    clean |= {"OMP_NUM_THREADS": "1", "NETRC": "/nonexistent", "WANDB_BASE_URL": "http://127.0.0.1:9"} | environment
+    command = [sys.executable, str(ROOT / "experiments/train.py"), *words]
+    return subprocess.run(command, cwd=cwd, env=clean, capture_output=True, text=True, timeout=300)
+
+
+def everything_below(directory):
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+
+
+def test_one_run(tmp_path):
+    done = run(*QUICK, "seed=5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (directory,) = (tmp_path / "runs").iterdir()
+    assert directory.name.endswith("banana_seed5")
+    result = load_run(directory).result
+    expected = f"kl={result['kl']:.4f} nll={result['nll']:.4f}+-{result['nll_se']:.4f} nats  runs/{directory.name}"
+    assert done.stdout.splitlines()[-1] == expected
+    lines = [line for line in done.stderr.splitlines() if line.startswith("step")]
+    assert lines[-1].startswith("step 200/200  loss")
+    assert "kl" in lines[-1]
+    assert "steps/s" in lines[-1]
+
+
+def test_multirun_with_wandb_offline(tmp_path):
+    """Two jobs give two directories and two W&B runs, whose records hold what metrics.csv holds."""
+    import wandb_records
+
+    done = run("-m", "seed=0,1", "logger=wandb", *QUICK, cwd=tmp_path, WANDB_API_KEY="0123456789abcdef" * 2 + "01234567")
+    assert done.returncode == 0, done.stderr
+    (sweep,) = (tmp_path / "runs").iterdir()
+    assert done.stderr.count("wandb sync") == 2
+    files = [next((sweep / job).glob("wandb/offline-run-*/run-*.wandb")) for job in ("0", "1")]
+    assert not list(tmp_path.glob("wandb")), "nothing is left in the working directory"
+    identifiers = set()
+    for seed, file in enumerate(files):
+        record = wandb_records.run_record(file)
+        identifiers.add(record.run_id)
+        assert record.run_group == sweep.name
+        config = wandb_records.config(file)
+        assert config["seed"] == seed
+        assert config["flow"]["depth"] == 2
+        rows = wandb_records.history(file)
+        metrics = load_run(sweep / str(seed)).metrics
+        logged = pandas.DataFrame([row for row in rows if "loss" in row])
+        assert list(logged["trainer/global_step"]) == list(metrics["step"])
+        for name in ("loss", "lr", "grad_norm"):
+            assert list(logged[name]) == pytest.approx(list(metrics[name]), rel=1e-9)
+        figures = {name.split("/")[1] for row in rows for name in row if name.startswith("figures/")}
+        assert figures == {"samples", "density", "layers", "loss"}
+        assert wandb_records.exit_code(file) == 0
+    assert len(identifiers) == 2
+    key = b"0123456789abcdef" * 2
+    leaks = [path for path in sweep.rglob("*") if path.is_file() and key in path.read_bytes()]
+    assert not leaks, f"the key of W&B lies in {leaks}"
+
+
+def test_a_failed_job_does_not_stop_the_others(tmp_path):
+    done = run(
+        "-m", "optimizer.lr=1e7,0.01", "optimizer.schedule=constant", "trainer.progress=off", *QUICK, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    (sweep,) = (tmp_path / "runs").iterdir()
+    assert [load_run(sweep / job).status["status"] for job in ("0", "1")] == ["failed", "done"]
+    assert "not finite at step" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_tensorboard(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    done = run(*QUICK, "logger=tensorboard", f"hydra.run.dir={tmp_path}/run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    events = EventAccumulator(str(tmp_path / "run/tensorboard"))
+    events.Reload()
+    metrics = load_run(tmp_path / "run").metrics
+    assert [event.step for event in events.Scalars("loss")] == list(metrics["step"])
+    assert [event.value for event in events.Scalars("loss")] == pytest.approx(list(metrics["loss"]), rel=1e-6)
+    assert "samples" in events.Tags()["images"]
+
+
+def test_interrupted_and_resumed(tmp_path):
+    command = [sys.executable, str(ROOT / "experiments/train.py"), "trainer.progress=off", "hydra.run.dir=run"]
+    command += ["max_steps=100000", "flow.depth=1", "batch_size=16", "trainer.checkpoint_every=200"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run/checkpoints/last.ckpt").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "interrupted; go on with resume=" in error
+    assert "Traceback" not in error
+    assert load_run(tmp_path / "run").status["status"] == "interrupted"
+
+
+def test_resume_stands_alone(tmp_path, capsys):
+    assert main(["resume=run", "max_steps=5"]) == 2
+    assert "resume=RUN_DIR stands alone" in capsys.readouterr().err
+    assert main([f"resume={tmp_path}"]) == 2
+    assert "not a run directory" in capsys.readouterr().err
+
+
+MISTAKES = {
+    "unknown key": (["flow.dept=3"], "flow.dept"),
+    "unknown option": (["target=bananna"], "bananna"),
+    "wrong type": (["flow.depth=abc"], "flow.depth='abc'"),
+    "rank above the dimension": (["flow.rank=3"], "flow.rank=3"),
+    "batch of nothing": (["batch_size=0"], "batch_size=0"),
+    "missing file": (["target=file", "target.path=none.csv"], "none.csv"),
+    "a mistake in one job of a sweep": (["-m", "flow.rank=0,1,5"], "job 2"),
+    "a sweep over nothing": (["-m", "seed="], "seed"),
+    "unknown flag": (["--nonsense"], "--nonsense"),
+    "reverse KL without a density": (["objective=reverse_kl", "target=uniform"], "objective=reverse_kl"),
+    "an experiment that is not there": (["experiment=nope"], "nope"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes_exit_with_2_and_write_nothing(case, tmp_path, monkeypatch, capsys):
+    words, culprit = MISTAKES[case]
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = main(words)
+    except SystemExit as ended:  # argparse ends by itself
+        status = ended.code
+    said = capsys.readouterr().err
+    assert status == 2, said
+    assert culprit in said
+    assert "Traceback" not in said
+    assert everything_below(tmp_path) == []
+
+
+def test_a_used_directory_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("keep")
+    assert main(["hydra.run.dir=mine"]) == 2
+    assert "mine: exists and is not empty" in capsys.readouterr().err
+    assert everything_below(tmp_path) == ["mine", "mine/notes.txt"]
+    assert (tmp_path / "mine/notes.txt").read_text() == "keep"
+
+
+def test_help_names_every_option(capsys):
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    for word in ("resume=", "banana_document", "reverse_kl", "wandb", "two_moons"):
+        assert word in said
+
+
+def test_configuration_is_printed(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--cfg", "job", "flow.depth=4"]) == 0
+    assert "depth: 4" in capsys.readouterr().out
+    assert everything_below(tmp_path) == []

@@ -1,0 +1,28 @@
+"""What an import costs."""
+
+import subprocess
+import sys
+
+
+def loaded(code):
+    program = f"import sys\n{code}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    return set(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_flowlab_alone_loads_nothing():
+    assert not loaded("import flowlab") & {"torch", "pytorch_lightning", "hydra", "wandb", "matplotlib", "pandas", "scipy"}
+
+
+def test_bijectors_flows_and_targets_need_only_torch():
+    code = "import flowlab, flowlab.bijectors, flowlab.targets; flowlab.Flow; flowlab.StandardNormal"
+    modules = loaded(code)
+    assert "torch" in modules
+    assert not modules & {"pytorch_lightning", "hydra", "wandb", "matplotlib", "pandas", "scipy", "rich"}
+
+
+def test_every_public_name_is_there():
+    import flowlab
+
+    for name in flowlab.__all__:
+        assert getattr(flowlab, name) is not None
+    assert set(flowlab.__all__) <= set(dir(flowlab))

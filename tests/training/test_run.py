@@ -1,0 +1,210 @@
+"""A run directory: what is in it, how a run is resumed to the same bits, what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from flowlab import ConfigError, compose, load_run, resume, train
+from sklearn.datasets import load_iris
+
+SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=2", "batch_size=64")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "finished"
+    return train(compose(*SMALL, "max_steps=150", "trainer.validate_every=50"), directory)
+
+
+def state(run, name="last"):
+    return torch.load(run.directory / f"checkpoints/{name}.ckpt", weights_only=True)
+
+
+def same(first, second):
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
+    return torch.equal(first, second) if isinstance(first, torch.Tensor) else first == second
+
+
+def test_a_run_directory_is_complete(finished):
+    files = {str(path.relative_to(finished.directory)) for path in finished.directory.rglob("*") if path.is_file()}
+    assert files == {
+        "config.yaml",
+        "provenance.json",
+        "metrics.csv",
+        "result.json",
+        "status.json",
+        "checkpoints/last.ckpt",
+        "checkpoints/best.ckpt",
+        "figures/samples.png",
+        "figures/density.png",
+        "figures/layers.png",
+        "figures/loss.png",
+    }
+    assert finished.status == {"status": "done"}
+    assert {"steps", "nll", "nll_se", "seconds", "steps_per_second", "entropy", "kl"} <= set(finished.result)
+    provenance = json.loads((finished.directory / "provenance.json").read_text())
+    assert {"git_commit", "git_dirty", "packages", "seed", "device", "command"} <= set(provenance)
+
+
+def test_a_run_loads_as_it_was(finished):
+    loaded = load_run(finished.directory)
+    assert loaded.config == finished.config
+    assert same(loaded.flow.state_dict(), finished.flow.state_dict())
+    points = loaded.target.rows("test", 500, seed=0)
+    assert -loaded.flow.log_prob(points).mean().item() == pytest.approx(loaded.result["nll"], rel=1e-5)
+    assert isinstance(loaded.metrics, pandas.DataFrame)
+    assert "done" in repr(loaded)
+
+
+def test_best_is_the_step_with_the_lowest_held_out_nll(finished):
+    validated = finished.metrics.dropna(subset="nll")
+    assert finished.result["best_step"] == validated["step"].iloc[validated["nll"].argmin()]
+    assert state(finished, "best")["global_step"] == finished.result["best_step"]
+
+
+def test_the_same_configuration_gives_the_same_bits(finished, tmp_path):
+    again = train(finished.config, tmp_path / "again")
+    assert same(state(again)["state_dict"], state(finished)["state_dict"])
+    timeless = [column for column in again.metrics if column not in ("seconds", "steps_per_second")]
+    pandas.testing.assert_frame_equal(again.metrics[timeless], finished.metrics[timeless], check_exact=True)
+
+
+def test_validation_does_not_disturb_training(finished, tmp_path):
+    config = compose(*SMALL, "max_steps=150", "trainer.validate_every=10", "validation_size=77")
+    assert same(state(train(config, tmp_path / "run"))["state_dict"], state(finished)["state_dict"])
+
+
+def run_command(*words):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return [sys.executable, "-m", "flowlab.cli", *words], environment
+
+
+@pytest.mark.parametrize("kill_after", ["checkpoints/last.ckpt", "metrics.csv"])
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, kill_after):
+    words = [*SMALL, "max_steps=3000", "trainer.checkpoint_every=500", "trainer.validate_every=500"]
+    whole = train(compose(*words), tmp_path / "whole")
+    directory = tmp_path / "killed"
+    command, environment = run_command(*words, f"hydra.run.dir={directory}")
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    # The second case kills before there is a checkpoint: the run then begins again, with rows already in the file.
+    while not (directory / kill_after).exists() or (directory / "metrics.csv").read_text().count("\n") < 2:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    killed = load_run(directory)
+    assert killed.status["status"] == "running"
+    assert not killed.result
+    with open(directory / "metrics.csv", "a") as file:
+        file.write("2900,1.2")  # and a line cut short
+    resumed = resume(directory)
+    for name in ("state_dict", "optimizer_states", "global_step", "flowlab"):
+        first, second = state(whole)[name], state(resumed)[name]
+        if name == "flowlab":
+            first, second = ({k: v for k, v in s.items() if k not in ("seconds", "rate_mark")} for s in (first, second))
+        assert same(first, second), f"{name} differs"
+    assert list(resumed.metrics["step"]) == list(range(100, 3001, 100))
+    timeless = [column for column in whole.metrics if column not in ("seconds", "steps_per_second")]
+    pandas.testing.assert_frame_equal(resumed.metrics[timeless], whole.metrics[timeless], check_exact=True)
+    assert resumed.result["nll"] == whole.result["nll"]
+    assert len(json.loads((directory / "provenance.json").read_text())["resumed"]) == 1
+
+
+def test_a_done_run_is_not_resumed(finished):
+    with pytest.raises(ConfigError, match="done already"):
+        resume(finished.directory)
+
+
+def test_nothing_is_overwritten(finished, tmp_path):
+    before = {path: path.read_bytes() for path in finished.directory.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="not empty.*resume="):
+        train(compose(*SMALL), finished.directory)
+    assert before == {path: path.read_bytes() for path in finished.directory.rglob("*") if path.is_file()}
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="not empty"):
+        train(compose(*SMALL), tmp_path / "file")
+
+
+def test_what_cannot_run_writes_nothing(tmp_path):
+    with pytest.raises(ConfigError, match="flow.rank=3"):
+        train(compose(*SMALL, "flow.rank=3"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_values_set_from_python_are_checked(tmp_path):
+    config = compose(*SMALL)
+    config.batch_size = 0
+    with pytest.raises(ConfigError, match="batch_size=0"):
+        train(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize("content", [None, "", "a: [", "- 1", "seed: 1\n"])
+def test_what_is_no_run_is_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "config.yaml").write_text(content)
+    with pytest.raises(ConfigError):
+        load_run(tmp_path)
+
+
+@pytest.fixture
+def iris(tmp_path):
+    path = tmp_path / "iris.csv"
+    load_iris(as_frame=True).data.to_csv(path, index=False)
+    return path
+
+
+def test_a_file_is_fitted_in_its_own_units(iris, tmp_path):
+    words = ("trainer.progress=off", "target=file", f"target.path={iris}", "max_steps=300", "trainer.validate_every=50")
+    run = train(compose(*words), tmp_path / "run")
+    assert run.result["weights"] == "best"
+    assert "kl" not in run.result
+    assert run.result["nll_se"] > 0
+    test = run.target.rows("test", 0, 0)
+    assert -run.flow.log_prob(test).mean().item() == pytest.approx(run.result["nll"], rel=1e-5)
+    # Densities are in the units of the file: in millimetres every coordinate costs log 10 more.
+    table = pandas.read_csv(iris) * 10
+    table.to_csv(iris, index=False)
+    larger = train(compose(*words), tmp_path / "larger")
+    assert larger.result["nll"] - run.result["nll"] == pytest.approx(4 * np.log(10), abs=0.02)
+    assert run.result["gaussian_nll"] + 4 * np.log(10) == pytest.approx(larger.result["gaussian_nll"], rel=1e-4)
+
+
+def test_a_changed_file_is_noticed_on_resume(iris, tmp_path):
+    words = ("trainer.progress=off", "target=file", f"target.path={iris}", "max_steps=20")
+    run = train(compose(*words), tmp_path / "run")
+    (run.directory / "status.json").write_text('{"status": "interrupted"}')
+    iris.write_text(iris.read_text() + "1,2,3,4\n")
+    with pytest.raises(ConfigError, match="has changed"):
+        resume(run.directory)
+    iris.unlink()
+    with pytest.raises(ConfigError, match="no such file"):
+        resume(run.directory)
+    assert load_run(run.directory).flow is not None, "a flow loads without the data"
+
+
+def test_other_dimensions(tmp_path):
+    for dim in (1, 5):
+        path = tmp_path / f"{dim}.npy"
+        np.save(path, np.random.default_rng(0).normal(3.0, 2.0, (200, dim)))
+        words = ("trainer.progress=off", "target=file", f"target.path={path}", "max_steps=50", "flow.rank=1")
+        run = train(compose(*words), tmp_path / f"run{dim}")
+        assert np.isfinite(run.result["nll"])
+
+
+def test_float64(tmp_path):
+    run = train(compose(*SMALL, "max_steps=20", "dtype=float64"), tmp_path / "run")
+    assert {parameter.dtype for parameter in run.flow.parameters()} == {torch.float64}
+    assert run.result["inverse_error"] < 1e-9
