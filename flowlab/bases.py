@@ -20,6 +20,8 @@ class Base(nn.Module):
     Samples can be drawn from a generator of their own, which torch's distributions do not offer.
     """
 
+    _anchor: Tensor  # empty: where the module is and in which dtype
+
     def __init__(self, distribution: Distribution) -> None:
         super().__init__()
         self._template = distribution
@@ -36,8 +38,10 @@ class Base(nn.Module):
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density in nats, -inf outside the support; of shape sample + batch."""
         distribution = self.distribution()
-        inside = distribution.support.check(x)
-        safe = replace_outside(x, inside, distribution.support)
+        support = distribution.support
+        assert support is not None
+        inside = support.check(x)
+        safe = replace_outside(x, inside, support)
         return torch.where(inside, distribution.log_prob(safe), -torch.inf)
 
     def rsample(self, shape: torch.Size | tuple[int, ...] = (), generator: torch.Generator | None = None) -> Tensor:

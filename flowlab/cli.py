@@ -7,15 +7,18 @@ Every job is checked before anything is written. Exit status: 0 all done, 1 a ru
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from omegaconf import OmegaConf
 
 from flowlab.config import Config, ConfigError, compose_yaml, conf_directory, parse_overrides, to_config
+
+if TYPE_CHECKING:
+    from flowlab.training.run import Run
 
 OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -117,32 +120,29 @@ def _through_hydra(arguments: list[str]) -> int:
 def _run_job(config: Config, directory: str, sweep: str | None) -> int:
     from flowlab.training.run import train
 
-    try:
-        run = train(config, directory, group=Path(sweep).name if sweep else None)
-    except ConfigError:
-        raise
-    except Exception as error:
-        print(f"flowlab: failed: {type(error).__name__}: {error}\nflowlab: see {directory}/status.json", file=sys.stderr)
-        return FAILED
-    print(_last_line(run.result, directory))
-    return OK
+    return _report(lambda: train(config, directory, group=Path(sweep).name if sweep else None), directory)
 
 
 def _resume(resumed: list[str], arguments: list[str]) -> int:
     others = [word for word in arguments if word not in resumed]
     if others or len(resumed) > 1:
-        raise ConfigError(
-            f"{(others or resumed)[-1]}: resume=RUN_DIR stands alone: a run goes on with the configuration it began with"
-        )
+        culprit = (others or resumed)[-1]
+        raise ConfigError(f"{culprit}: resume=RUN_DIR stands alone: a run goes on with the configuration it began with")
     directory = resumed[0].removeprefix("resume=")
     from flowlab.training.run import resume
 
+    return _report(lambda: resume(directory), directory)
+
+
+def _report(start: Callable[[], Run], directory: str) -> int:
+    """Start a run and print how it ended; only the user's mistakes are left to the caller."""
     try:
-        run = resume(directory)
+        run = start()
     except ConfigError:
         raise
     except Exception as error:
-        print(f"flowlab: failed: {type(error).__name__}: {error}\nflowlab: see {directory}/status.json", file=sys.stderr)
+        print(f"flowlab: failed: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"flowlab: the traceback is in {directory}/status.json", file=sys.stderr)
         return FAILED
     print(_last_line(run.result, directory))
     return OK

@@ -246,7 +246,9 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
         try:
             return hydra_compose("config", overrides=list(overrides), return_hydra_config=hydra_settings)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            groups = [o.input_line for o in parsed if o.input_line and o.key_or_group in _groups() and not o.is_delete()]
+            groups = [
+                o.input_line for o in parsed if o.input_line and o.key_or_group in _groups() and not o.is_delete()
+            ]
             with_groups = _try_compose(groups)
             if with_groups is not None:
                 for override in parsed:
@@ -380,7 +382,7 @@ def _try_compose(overrides: list[str]) -> DictConfig | None:
 def _check_key(composed: DictConfig, override: Override) -> None:
     """Name an override whose key the configuration does not have."""
     key = override.key_or_group
-    if override.is_add() or override.is_delete() or key.split(".")[0] in ("hydra", *_groups()) and "." not in key:
+    if override.is_add() or override.is_delete() or (key.split(".")[0] in ("hydra", *_groups()) and "." not in key):
         return
     if key.startswith("hydra"):
         return

@@ -145,11 +145,11 @@ class FlowDistribution(Distribution):
     def support(self) -> Constraint:
         return event_constraint(self.flow.bijector.codomain, self.flow.event_dim)
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
-        return self.flow.sample(sample_shape, self.context)
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+        return self.flow.sample(torch.Size(sample_shape), self.context)
 
-    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
-        return self.flow.rsample(sample_shape, self.context)
+    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+        return self.flow.rsample(torch.Size(sample_shape), self.context)
 
     def log_prob(self, value: Tensor) -> Tensor:
         return self.flow.log_prob(value, self.context)

@@ -8,7 +8,7 @@ from torch.distributions import constraints, transform_to
 from torch.distributions.constraints import Constraint
 
 
-class open_interval(constraints.interval):  # noqa: N801  (named as torch names its constraints)
+class open_interval(constraints.interval):
     """lower < x < upper: where the inverse of a map is infinite at the bounds, they are no part of its image."""
 
     @property

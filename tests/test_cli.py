@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas
 import pytest
+
 from flowlab import load_run
 from flowlab.cli import main
 
@@ -46,7 +47,9 @@ def test_multirun_with_wandb_offline(tmp_path):
     """Two jobs give two directories and two W&B runs, whose records hold what metrics.csv holds."""
     import wandb_records
 
-    done = run("-m", "seed=0,1", "logger=wandb", *QUICK, cwd=tmp_path, WANDB_API_KEY="0123456789abcdef" * 2 + "01234567")
+    done = run(
+        "-m", "seed=0,1", "logger=wandb", *QUICK, cwd=tmp_path, WANDB_API_KEY="0123456789abcdef" * 2 + "01234567"
+    )
     assert done.returncode == 0, done.stderr
     (sweep,) = (tmp_path / "runs").iterdir()
     assert done.stderr.count("wandb sync") == 2

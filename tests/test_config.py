@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from flowlab.architectures import build_flow
 from flowlab.config import SCHEMAS, ConfigError, compose, conf_directory, to_config, to_dict
 

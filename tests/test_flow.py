@@ -3,6 +3,8 @@
 import pytest
 import scipy.stats
 import torch
+from torch.distributions import Exponential, Independent, MultivariateNormal, Normal, TransformedDistribution, Uniform
+
 from flowlab import Flow, StandardNormal
 from flowlab.bijectors import (
     AffineScalar,
@@ -17,7 +19,6 @@ from flowlab.bijectors import (
     Tanh,
     to_transform,
 )
-from torch.distributions import Exponential, Independent, MultivariateNormal, Normal, TransformedDistribution, Uniform
 
 
 def normal():
@@ -200,7 +201,10 @@ def test_parameters_are_tracked_moved_and_loaded(tmp_path):
 
 def test_bases_move_with_the_flow():
     flow = Flow(Independent(Normal(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 3.0])), 1), Tanh())
-    assert {name for name in flow.state_dict() if name.startswith("base.")} == {"base.base_dist_loc", "base.base_dist_scale"}
+    assert {name for name in flow.state_dict() if name.startswith("base.")} == {
+        "base.base_dist_loc",
+        "base.base_dist_scale",
+    }
     assert flow.double().base.distribution().mean.dtype == torch.float64
 
 

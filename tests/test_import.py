@@ -6,11 +6,21 @@ import sys
 
 def loaded(code):
     program = f"import sys\n{code}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
-    return set(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split())
+    return set(
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    )
 
 
 def test_flowlab_alone_loads_nothing():
-    assert not loaded("import flowlab") & {"torch", "pytorch_lightning", "hydra", "wandb", "matplotlib", "pandas", "scipy"}
+    assert not loaded("import flowlab") & {
+        "torch",
+        "pytorch_lightning",
+        "hydra",
+        "wandb",
+        "matplotlib",
+        "pandas",
+        "scipy",
+    }
 
 
 def test_bijectors_flows_and_targets_need_only_torch():

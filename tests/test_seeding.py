@@ -1,4 +1,5 @@
 import torch
+
 from flowlab.seeding import _mix, generator
 
 

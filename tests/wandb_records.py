@@ -1,7 +1,7 @@
 """Reads the .wandb file that Weights & Biases writes offline; the package ships no reader of its own.
 
-The file is LevelDB's log format after a header of 7 bytes: blocks of 32 KiB, in each a run of fragments with a header of
-checksum, length and kind (1 whole, 2 first, 3 middle, 4 last); a record is a protobuf message of the package.
+The file is LevelDB's log format after a header of 7 bytes: blocks of 32 KiB, in each a run of fragments with a header
+of checksum, length and kind (1 whole, 2 first, 3 middle, 4 last); a record is a protobuf message of the package.
 """
 
 import json

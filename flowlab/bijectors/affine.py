@@ -141,8 +141,10 @@ class LowRankAffine(Bijector):
 
     def _capacitance(self, unscaled_factor: Tensor) -> Tensor:
         """The transpose of C = I + D V^T M^-1 V, of shape (r, r), from (M^-1 V)^T."""
+        factor = self.factor
+        assert factor is not None
         identity = torch.eye(self.rank, dtype=unscaled_factor.dtype, device=unscaled_factor.device)
-        return identity + self._weigh(unscaled_factor @ self.factor)
+        return identity + self._weigh(unscaled_factor @ factor)
 
     def _log_det_of_scale(self, tril: Tensor | None) -> Tensor:
         return (self.scale if tril is None else tril.diagonal()).abs().log().sum()

@@ -5,7 +5,7 @@ One direction holds in the whole library: `forward` goes from the base to the da
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -64,7 +64,9 @@ class Bijector(nn.Module):
         Raises:
             NoInverseError: the map has no exact inverse.
         """
-        raise NoInverseError(f"{type(self).__name__} has no exact inverse: it samples, but it cannot score given points")
+        raise NoInverseError(
+            f"{type(self).__name__} has no exact inverse: it samples, but it cannot score given points"
+        )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """y = f(x); also what calling the bijector does."""
@@ -125,7 +127,8 @@ class Bijector(nn.Module):
             self.register_parameter(name, value)
         else:
             tensor = torch.as_tensor(value)
-            self.register_buffer(name, tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype()))
+            floating = tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())
+            self.register_buffer(name, floating)
 
 
 class Chain(Bijector):
@@ -142,17 +145,19 @@ class Chain(Bijector):
         tensor(2.7183)
     """
 
+    parts: Sequence[Bijector]
+
     def __init__(self, parts: Iterable[Bijector]) -> None:
         super().__init__()
         flat: list[Bijector] = []
         for part in parts:
             if not isinstance(part, Bijector):
                 raise TypeError(
-                    f"Chain takes bijectors, got {type(part).__name__}; turn a torch transform into one with from_transform, "
-                    "a pair of functions with Inline"
+                    f"Chain takes bijectors, got {type(part).__name__}; from_transform makes one of a torch transform, "
+                    "Inline one of a pair of functions"
                 )
             flat.extend(stages(part))
-        self.parts = nn.ModuleList(flat)
+        self.parts = nn.ModuleList(flat)  # type: ignore[assignment]
         self.event_dim = max((part.event_dim for part in flat), default=0)
         self.domain = flat[0].domain if flat else constraints.real
         self.codomain = flat[-1].codomain if flat else constraints.real

@@ -61,6 +61,7 @@ class ExponentialCDF(Bijector):
     """
 
     domain, codomain, sign = constraints.nonnegative, constraints.half_open_interval(0.0, 1.0), +1
+    rate: Tensor
 
     def __init__(self, rate: float | Tensor | nn.Parameter = 1.0) -> None:
         super().__init__()

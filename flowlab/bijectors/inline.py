@@ -76,7 +76,8 @@ class Inline(Bijector):
             y = forward(x, **arguments)
             return y, log_det(x, **arguments).expand(y.shape[: y.ndim - self.event_dim])
         if self.event_dim == 0:
-            y, derivative = torch.func.jvp(lambda x: forward(x, **arguments), (x,), (torch.ones_like(x),))
+            image = torch.func.jvp(lambda x: forward(x, **arguments), (x,), (torch.ones_like(x),))
+            y, derivative = image[0], image[1]
             return y, derivative.abs().log()
         flat = x.reshape(-1, x.shape[-1])
         jacobian = torch.func.vmap(torch.func.jacrev(lambda x: forward(x, **arguments)))(flat)

@@ -114,6 +114,8 @@ class SmoothPReLU(_LeakyRectifier):
         tensor([-3.,  0.,  3.])
     """
 
+    smoothness: Tensor
+
     def __init__(
         self,
         slope: float = 0.25,

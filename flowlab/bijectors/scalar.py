@@ -36,10 +36,10 @@ class AffineScalar(Bijector):
 
     constant_log_det = True
     affine = True
+    shift: Tensor
+    scale: Tensor
 
-    def __init__(
-        self, shift: float | Tensor | nn.Parameter = 0.0, scale: float | Tensor | nn.Parameter = 1.0
-    ) -> None:
+    def __init__(self, shift: float | Tensor | nn.Parameter = 0.0, scale: float | Tensor | nn.Parameter = 1.0) -> None:
         super().__init__()
         self._hold("shift", shift)
         self._hold("scale", scale)

@@ -95,15 +95,15 @@ class BijectorTransform(Transform):
         self.bijective = bijector.has_inverse
 
     @property
-    def domain(self) -> constraints.Constraint:
+    def domain(self) -> constraints.Constraint:  # type: ignore[override]
         return event_constraint(self.bijector.domain, self.bijector.event_dim)
 
     @property
-    def codomain(self) -> constraints.Constraint:
+    def codomain(self) -> constraints.Constraint:  # type: ignore[override]
         return event_constraint(self.bijector.codomain, self.bijector.event_dim)
 
     @property
-    def sign(self) -> int | Tensor:
+    def sign(self) -> int | Tensor:  # type: ignore[override]
         sign = self.bijector.sign
         if isinstance(sign, int) and sign == 0:
             raise NotImplementedError(f"{type(self.bijector).__name__} is neither increasing nor decreasing")

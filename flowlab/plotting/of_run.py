@@ -27,7 +27,10 @@ def run_figures(flow: Flow, target: Target, metrics: pandas.DataFrame, seed: int
         figures["density"] = density_pair(
             *_densities(flow, target, seed),
             target.bounds,
-            titles=("exact density" if isinstance(target, ExactTarget) else "histogram of the data", "density of the flow"),
+            titles=(
+                "exact density" if isinstance(target, ExactTarget) else "histogram of the data",
+                "density of the flow",
+            ),
             columns=columns,
         )
     if target.dim >= 2:
@@ -59,7 +62,7 @@ def layer_samples(flow: Flow, seed: int, count: int = 512) -> tuple[list[Tensor]
 
 @torch.no_grad()
 def grid_density(density: Flow | ExactTarget, bounds: Bounds, like: Tensor, size: int = GRID) -> Tensor:
-    """A density on a size x size grid, of shape (size, size): x1 along the first index. `like` gives dtype and device."""
+    """A density on a grid, of shape (size, size), x1 along the first index; `like` gives dtype and device."""
     axes = [torch.linspace(low, high, size, dtype=like.dtype, device=like.device) for low, high in bounds]
     return density.log_prob(torch.cartesian_prod(*axes)).exp().reshape(size, size).cpu()
 

@@ -37,10 +37,10 @@ class Target:
         return [f"x{number + 1}" for number in range(self.dim)]
 
     def rows(self, split: str, count: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Points of a split ("train", "validation" or "test"), of shape (n, dim): at most `count` where data are finite.
+        """Points of a split, of shape (n, dim); a finite set gives all it has, whatever `count`.
 
         Arguments:
-            split: which part; parts never share a point.
+            split: "train", "validation" or "test"; no two share a point.
             count: how many are wanted.
             seed: of the run.
             dtype: of the points.
@@ -76,7 +76,7 @@ class ExactTarget(Target):
 
     @cached_property
     def entropy(self) -> float:  # type: ignore[override]
-        """-E log p in nats: here by quadrature, the trapezoidal rule on a grid of `quadrature_size`^2 points in float64.
+        """-E log p in nats: here by the trapezoidal rule on a grid of `quadrature_size`^2 points in float64.
 
         For a smooth density that has vanished at the edge of the grid the rule converges faster than any power of
         the spacing.

@@ -62,8 +62,8 @@ class FileTarget(Target):
         self.train_size = rows - sum(held_out.values())
         if self.train_size < 2:
             raise DataError(
-                f"{self.path}: {rows} row(s) leave {max(self.train_size, 0)} to train on beside {held_out['validation']} "
-                f"for validation and {held_out['test']} for testing; at least 5 rows are needed"
+                f"{self.path}: {rows} row(s) leave {max(self.train_size, 0)} to train on, with "
+                f"{held_out['validation']} for validation and {held_out['test']} for testing; at least 5 are needed"
             )
         order = torch.randperm(rows, generator=generator(split_seed, "split"))
         sizes = [self.train_size, held_out["validation"], held_out["test"]]
@@ -79,9 +79,7 @@ class FileTarget(Target):
             )
         low, high = np.quantile(train.numpy(), [0.005, 0.995], axis=0)
         margin = 0.15 * np.maximum(high - low, 1e-12)
-        self.bounds = tuple(
-            (float(a), float(b)) for a, b in zip(low - margin, high + margin, strict=True)
-        )
+        self.bounds = tuple((float(a), float(b)) for a, b in zip(low - margin, high + margin, strict=True))
 
     @property
     def columns(self) -> list[str]:
@@ -131,7 +129,9 @@ def _table(array: np.ndarray, path: Path) -> pandas.DataFrame:
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or array.dtype.kind not in "fiub":
-        raise DataError(f"{path}: holds an array of shape {array.shape} and type {array.dtype}; needed: (n, dim) numbers")
+        raise DataError(
+            f"{path}: holds an array of shape {array.shape} and type {array.dtype}; needed: (n, dim) numbers"
+        )
     return pandas.DataFrame(array, columns=[f"x{number + 1}" for number in range(array.shape[1])])
 
 
@@ -160,7 +160,7 @@ def _numbers(table: pandas.DataFrame, path: Path) -> np.ndarray:
                 f"{path}: column {name!r} holds {table[name].iloc[row]!r} in row {row + 1}, which is not a number; "
                 "leave the column out with target.columns"
             )
-    values = table.to_numpy(dtype=np.float64)
+    values = table.to_numpy(dtype=np.float64, copy=True)
     bad_rows = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad_rows):
         column = table.columns[int(np.flatnonzero(~np.isfinite(values[bad_rows[0]]))[0])]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from requests.utils import get_netrc_auth
 
 from flowlab.config import Config, ConfigError, WandbConfig, to_dict
 from flowlab.training.metrics import CSVMetrics
@@ -57,7 +58,9 @@ def check_logger(config: Config) -> None:
         except ImportError:
             raise ConfigError("logger=tensorboard: needs the package tensorboard: flowlab[tensorboard]") from None
     if isinstance(config.logger, WandbConfig) and config.logger.mode == "online" and not _wandb_key():
-        raise ConfigError("logger.mode=online: no Weights & Biases key is known; run `wandb login`, or use mode=offline")
+        raise ConfigError(
+            "logger.mode=online: no Weights & Biases key is known; run `wandb login`, or use mode=offline"
+        )
 
 
 def log_outcome(loggers: list[Logger], result: dict[str, Any], figures: dict[str, Figure], step: int) -> None:
@@ -112,7 +115,7 @@ def _wandb_run(config: Config, directory: Path, run_id: str, group: str | None) 
             print(f"W&B ran offline; to upload the run: wandb sync {shown}", file=sys.stderr)
 
 
-def _wandb_mode(wanted: str) -> str:
+def _wandb_mode(wanted: str) -> Any:
     if wanted != "auto":
         return wanted
     if os.environ.get("WANDB_MODE") in ("offline", "online", "disabled"):
@@ -121,13 +124,16 @@ def _wandb_mode(wanted: str) -> str:
 
 
 def _wandb_key() -> bool:
-    import wandb
+    """Whether a key is known, from the environment or from `wandb login`."""
+    return bool(os.environ.get("WANDB_API_KEY") or get_netrc_auth(_wandb_url()))
 
-    return bool(os.environ.get("WANDB_API_KEY") or wandb.Settings().api_key or wandb.api.api_key)
+
+def _wandb_url() -> str:
+    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
 
 
 def _reachable() -> bool:
-    url = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
+    url = urlparse(_wandb_url())
     try:
         port = url.port or (443 if url.scheme == "https" else 80)
         socket.create_connection((url.hostname or "", port), timeout=3).close()

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from flowlab.bijectors import AffineScalar
+from flowlab.bijectors import AffineScalar, stages
 from flowlab.config import AdamConfig, TrainerConfig
 from flowlab.flow import Flow
 from flowlab.targets.base import Target
@@ -161,7 +161,7 @@ class FlowModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["flowlab"] = {
             "dim": self.flow.base.event_shape[-1],
-            "standardized": isinstance(self.flow.bijector[-1], AffineScalar),
+            "standardized": isinstance(stages(self.flow.bijector)[-1], AffineScalar),
             "seconds": self.seconds,
             "window": [float(loss) for loss in self._window],
             "rate_mark": list(self._rate_mark),
@@ -175,7 +175,7 @@ class FlowModule(pl.LightningModule):
 
 
 class Endless:
-    """What Lightning iterates over: minibatches come by step from the stream, so there is nothing to load or to save."""
+    """What Lightning iterates over: minibatches come from the stream by step, so there is nothing to load or save."""
 
     def __iter__(self) -> Iterator[int]:
         while True:
@@ -198,5 +198,3 @@ def learning_rate(config: AdamConfig, step: int, max_steps: int) -> float:
     if config.schedule == "constant":
         return config.lr
     return 0.5 * config.lr * (1 + math.cos(math.pi * step / max_steps))
-
-

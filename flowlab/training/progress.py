@@ -15,7 +15,7 @@ LINES = 10  # over a whole run
 
 
 def progress_callback(kind: str) -> pl.Callback | None:
-    """The callback of a kind: "bar", "lines", "off", or "auto": a bar in a terminal, nothing in a notebook, else lines."""
+    """The callback of a kind: bar, lines, off, or auto: a bar in a terminal, nothing in a notebook, lines elsewhere."""
     if kind == "auto":
         kind = "bar" if sys.stderr.isatty() else "off" if "ipykernel" in sys.modules else "lines"
     return {"bar": Bar, "lines": Lines}[kind]() if kind != "off" else None
@@ -27,7 +27,9 @@ class Lines(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, FlowModule)
         step, last = trainer.global_step, pl_module.max_steps
-        if pl_module.row_step == step and (step * LINES // last > (step - pl_module.intervals.log_every) * LINES // last):
+        if pl_module.row_step == step and (
+            step * LINES // last > (step - pl_module.intervals.log_every) * LINES // last
+        ):
             print(f"step {step:>{len(str(last))}}/{last}  {_numbers(pl_module)}", file=sys.stderr, flush=True)
 
 

@@ -133,7 +133,7 @@ def train(config: Config, directory: str | Path | None = None, group: str | None
 
 
 def resume(directory: str | Path) -> Run:
-    """Go on with a run that was killed, interrupted or failed, from its last checkpoint, to the end that it had before it.
+    """Go on with a run that was killed, interrupted or failed, from its last checkpoint.
 
     The end is the same, bit for bit, as if nothing had happened: the minibatch of a step is a function of the seed and
     the step, and everything else is in the checkpoint. A run that was killed before its first checkpoint starts again.
@@ -275,7 +275,9 @@ def _fit_and_evaluate(run: Run, target: Target) -> None:
         trainer.fit(module, ckpt_path=last if last.exists() else None)
         flow.to(device)
         weights = "last"
-        if target.train_size is not None:  # finite data can be learned by heart: take the weights that did best on others
+        if (
+            target.train_size is not None
+        ):  # finite data can be learned by heart: take the weights that did best on others
             weights = "best"
             flow.load_state_dict(flow_weights(run._checkpoint("best")))
         result = _result(config, flow, target, device) | {
@@ -307,7 +309,7 @@ def _result(config: Config, flow: Flow, target: Target, device: str) -> dict[str
     test = target.rows("test", config.test_size, config.seed, dtype(config)).to(device)
     train = target.rows("train", config.test_size, config.seed, dtype(config)).to(device)
     measured = evaluate(flow, test, target)
-    result = {
+    result: dict[str, Any] = {
         "nll": measured.nll,
         "nll_se": measured.nll_se,
         "bits_per_dim": measured.bits_per_dim,

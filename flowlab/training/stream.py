@@ -26,7 +26,7 @@ def data_stream(target: Target, seed: int, batch_size: int, dtype: torch.dtype, 
 
 
 def epoch_stream(rows: Tensor, seed: int, batch_size: int) -> Stream:
-    """Rows in a new random order each epoch, the orders laid end to end and cut into minibatches; nothing is dropped."""
+    """Rows in a new random order each epoch, the orders laid end to end and cut into minibatches; none is dropped."""
     count = len(rows)
 
     @lru_cache(maxsize=2)

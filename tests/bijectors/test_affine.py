@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from flowlab.bijectors import LowRankAffine, fill_triangular, pack_triangular
 
 

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
-from flowlab.bijectors import Bijector, Chain, NoInverseError, stages
-from flowlab.bijectors.registry import DIM, EXAMPLES
 from torch.distributions import transform_to
 from torch.func import functional_call, jacfwd, stack_module_state, vmap
+
+from flowlab.bijectors import Bijector, Chain, NoInverseError, stages
+from flowlab.bijectors.registry import DIM, EXAMPLES
 
 TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-9}
 
@@ -234,5 +235,5 @@ def test_a_bijector_without_inverse_says_so():
     with pytest.raises(NoInverseError, match="OneWay"):
         OneWay().inverse(torch.zeros(2))
     with pytest.raises(NoInverseError, match="OneWay"):
-        OneWay().inv
+        _ = OneWay().inv
     assert not Chain([OneWay()]).has_inverse

@@ -5,6 +5,9 @@ import math
 import pytest
 import scipy.stats
 import torch
+from torch import nn
+from torch.distributions import transforms
+
 from flowlab.bijectors import (
     AffineScalar,
     Exp,
@@ -18,8 +21,6 @@ from flowlab.bijectors import (
     Tanh,
     from_transform,
 )
-from torch import nn
-from torch.distributions import transforms
 
 
 def test_keydana_affine_scalar():

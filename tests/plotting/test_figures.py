@@ -3,9 +3,10 @@
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
+
 from flowlab.plotting import deformation, density_pair, loss_curve, save_figure, scatter_pair
 from flowlab.plotting.figures import QUADRANT_COLOURS
-from matplotlib.colors import to_rgba
 
 BOUNDS = ((-3.0, 3.0), (-2.0, 2.0))
 rng = np.random.default_rng(0)

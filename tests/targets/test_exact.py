@@ -5,6 +5,7 @@ import math
 import pytest
 import scipy.stats
 import torch
+
 from flowlab.config import compose
 from flowlab.seeding import generator
 from flowlab.targets import Banana, Checkerboard, EightGaussians, Funnel, Gaussian, TwoMoons, Uniform
@@ -42,7 +43,10 @@ def test_entropy_is_the_average_of_the_log_density(target):
 def test_density_integrates_to_one(target):
     points = sample(target)
     spread = 0.3 * (points.max(0).values - points.min(0).values)
-    bounds = [(float(low), float(high)) for low, high in zip(points.min(0).values - spread, points.max(0).values + spread, strict=True)]
+    bounds = [
+        (float(low), float(high))
+        for low, high in zip(points.min(0).values - spread, points.max(0).values + spread, strict=True)
+    ]
     if isinstance(target, Funnel):  # its neck is thinner than any grid: integrate in its own coordinates
         grid, cell = quadrature_grid(((-15.0, 15.0), (-8.0, 8.0)), 800)
         stretched = torch.stack([grid[:, 0], (grid[:, 0] / 2).exp() * grid[:, 1]], dim=-1)
@@ -70,7 +74,9 @@ def test_samples_follow_the_density(target):
         torch.manual_seed(3)
         proposal = broad.sample((400_000,))
         weight = (target.log_prob(proposal) - broad.log_prob(proposal).sum(-1)).exp()
-    where = torch.bucketize(proposal[:, 0].contiguous(), inner[0]) * 6 + torch.bucketize(proposal[:, 1].contiguous(), inner[1])
+    where = torch.bucketize(proposal[:, 0].contiguous(), inner[0]) * 6 + torch.bucketize(
+        proposal[:, 1].contiguous(), inner[1]
+    )
     mass = torch.zeros(36, dtype=torch.float64).index_add(0, where, weight) / len(proposal)
     counts = torch.bincount(box, minlength=36).double() / len(other)
     assert float((mass - counts).abs().sum()) / 2 < 0.02  # total variation

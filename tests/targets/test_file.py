@@ -4,8 +4,9 @@ import numpy as np
 import pandas
 import pytest
 import torch
-from flowlab.targets import DataError, FileTarget
 from sklearn.datasets import load_iris
+
+from flowlab.targets import DataError, FileTarget
 
 
 @pytest.fixture
@@ -34,8 +35,10 @@ def test_splits_are_a_partition_decided_by_the_seed(iris):
     rows = np.sort(torch.cat(parts).numpy().view([("", "f8")] * 4), axis=0)
     expected = np.sort(pandas.read_csv(iris).to_numpy().copy().view([("", "f8")] * 4), axis=0)
     assert (rows == expected).all()
-    again, other = FileTarget(iris, 
-        validation=0.2, test=0.1, split_seed=1), FileTarget(iris, validation=0.2, test=0.1, split_seed=2)
+    again, other = (
+        FileTarget(iris, validation=0.2, test=0.1, split_seed=1),
+        FileTarget(iris, validation=0.2, test=0.1, split_seed=2),
+    )
     assert torch.equal(again.rows("test", 0, 0), target.rows("test", 0, 0))
     assert not torch.equal(other.rows("test", 0, 0), target.rows("test", 0, 0))
 

@@ -3,6 +3,7 @@ import math
 import pytest
 import scipy.stats
 import torch
+
 from flowlab import Flow, StandardNormal
 from flowlab.bijectors import AffineScalar
 from flowlab.targets import Gaussian

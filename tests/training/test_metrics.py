@@ -1,4 +1,5 @@
 import pandas
+
 from flowlab.training.metrics import COLUMNS, CSVMetrics
 
 

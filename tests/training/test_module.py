@@ -1,7 +1,8 @@
-"""The training step: the same numbers as a plain loop, truthful step counts, and a clear end when the loss is not finite."""
+"""The training step: the numbers of a plain loop, truthful step counts, a clear end when the loss is not finite."""
 
 import pytest
 import torch
+
 from flowlab import train
 from flowlab.architectures import build_flow
 from flowlab.config import AdamConfig, compose
@@ -111,7 +112,12 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
 def test_the_step_that_failed_is_found_whatever_the_length_of_a_call(tmp_path):
     messages = []
     for steps in (1, 100):
-        overrides = ("max_steps=400", "optimizer.lr=1e7", "optimizer.schedule=constant", f"trainer.steps_per_call={steps}")
+        overrides = (
+            "max_steps=400",
+            "optimizer.lr=1e7",
+            "optimizer.schedule=constant",
+            f"trainer.steps_per_call={steps}",
+        )
         with pytest.raises(DivergedError) as caught:
             train(compose(*SMALL, *overrides), tmp_path / str(steps))
         messages.append(str(caught.value))

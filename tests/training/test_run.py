@@ -11,8 +11,9 @@ import numpy as np
 import pandas
 import pytest
 import torch
-from flowlab import ConfigError, compose, load_run, resume, train
 from sklearn.datasets import load_iris
+
+from flowlab import ConfigError, compose, load_run, resume, train
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=2", "batch_size=64")
 

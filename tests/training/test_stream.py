@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from flowlab import Flow, StandardNormal
 from flowlab.bijectors import Exp
 from flowlab.targets import Banana

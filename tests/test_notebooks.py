@@ -1,0 +1,76 @@
+"""Notebooks are committed as they ran: in order, without errors or warnings, with their pictures.
+
+nbval compares the text of each cell with a fresh run, but passes a notebook whose output was stripped, and never
+looks at a picture; these tests close both gaps.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+
+
+def code_cells(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [cell for cell in cells if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+
+
+def texts(output):
+    yield "".join(output.get("text", ""))
+    yield from ("".join(value) for kind, value in output.get("data", {}).items() if kind.startswith("text/"))
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_executed_in_order_without_complaint(path):
+    cells = code_cells(path)
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        for output in cell["outputs"]:
+            assert output["output_type"] != "error"
+            assert output.get("name") != "stderr", "".join(output["text"])
+            for text in texts(output):
+                assert not re.search(r"/(home|root|tmp|work|Users)/", text), f"a path of a machine: {text}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_picture_is_there_and_followed_by_a_fingerprint(path):
+    """nbval does not compare pictures, so the data behind each is printed as rounded numbers."""
+    figures = 0
+    for cell in code_cells(path):
+        if any("image/png" in output.get("data", {}) for output in cell["outputs"]):
+            figures += 1
+            printed = "".join("".join(output.get("text", "")) for output in cell["outputs"])
+            assert "fingerprint" in printed, f"no fingerprint after the figure of: {''.join(cell['source'])[:80]}"
+    assert figures
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_wrong_number_is_noticed(path, tmp_path):
+    """Damage the first printed number and let nbval look at the notebook up to there: it must fail."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    kept = []
+    for cell in content["cells"]:
+        kept.append(cell)
+        streams = [output for output in cell.get("outputs", []) if output.get("name") == "stdout"]
+        if streams and re.search(r"\d\.\d", "".join(streams[0]["text"])):
+            text = "".join(streams[0]["text"])
+            streams[0]["text"] = re.sub(
+                r"(\d\.)(\d)", lambda match: match[1] + str((int(match[2]) + 1) % 10), text, count=1
+            )
+            break
+    content["cells"] = kept
+    damaged = tmp_path / path.name
+    damaged.write_text(json.dumps(content), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run([*command, "--rootdir", tmp_path, damaged], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout
+    assert "mismatch" in done.stdout
