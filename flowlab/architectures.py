@@ -75,9 +75,16 @@ def mlp(config: FlowConfig, dim: int, generator: torch.Generator | None = None) 
     """
     parts: list[Bijector] = []
     for _ in range(config.depth):
-        parts.append(
-            LowRankAffine(dim, config.rank, config.scale, config.weighted, shift_scale=0.5, generator=generator)
+        affine = LowRankAffine(
+            dim,
+            config.rank,
+            config.scale,
+            config.weighted,
+            factor_scale=0.5,
+            shift_scale=0.5,
+            generator=generator,
         )
+        parts.append(affine)
         parts.append(_activation(config, dim))
     return Chain(parts if config.final_activation else parts[:-1])
 
