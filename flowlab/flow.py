@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,9 @@ from flowlab.supports import clamp_to, event_constraint, is_unbounded, replace_o
 
 if TYPE_CHECKING:
     import pandas
+
+# The inverse of a stage: points and a context to pre-images and log dets.
+Pull = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 
 class Flow(nn.Module):
@@ -61,17 +65,21 @@ class Flow(nn.Module):
         Raises:
             NoInverseError: the bijector has no exact inverse.
         """
+        return self.pull_back(y, [stage.inverse_and_log_det for stage in stages(self.bijector)], context)
+
+    def pull_back(self, y: Tensor, pulls: Sequence[Pull], context: Tensor | None = None) -> Tensor:
+        """The log density by way of given inverses of the stages, in the order of the stages: see log_prob."""
         finite = y.isfinite()
         inside = self._of_event(finite)
         y = torch.where(finite, y, 0.0)
         log_det_sum: Tensor | float = 0.0
-        for stage in reversed(stages(self.bijector)):
+        for stage, pull in zip(reversed(stages(self.bijector)), reversed(pulls), strict=True):
             if not is_unbounded(stage.codomain):
                 # What has left the image of a stage is replaced before it can make a NaN, even in a gradient.
                 verdict = stage.codomain.check(y)
                 inside = inside & self._of_event(verdict, stage.codomain.event_dim)
                 y = replace_outside(y, verdict, stage.codomain)
-            y, log_det = stage.inverse_and_log_det(y, context)
+            y, log_det = pull(y, context)
             log_det_sum = log_det_sum + sum_rightmost(log_det, self.event_dim - stage.event_dim)
         log_prob = sum_rightmost(self.base.log_prob(y), self._promoted) + log_det_sum
         return torch.where(inside, log_prob, -torch.inf)

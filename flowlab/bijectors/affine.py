@@ -102,21 +102,22 @@ class LowRankAffine(Bijector):
         return y, log_det.expand(x.shape[:-1])
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x, log_det = self.solve((y - self.shift).reshape(-1, self.dim))
+        return x.reshape(y.shape), (-log_det).expand(y.shape[:-1])
+
+    def solve(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(M + V D V^T)^-1 applied to each row, of shape (n, d), and the log |det| of the matrix, of shape ()."""
         tril = self._tril()
-        rows = (y - self.shift).reshape(-1, self.dim)
         log_det = self._log_det_of_scale(tril)
         if self.factor is None:
-            x = self._unscale(rows, tril)
-        else:
-            # One solve serves the data and V: row vectors, so that both stand side by side without a transpose.
-            both = self._unscale(torch.cat([rows, self.factor.mT]), tril)
-            z, unscaled_factor = both[: rows.shape[0]], both[rows.shape[0] :]
-            capacitance = self._capacitance(unscaled_factor)
-            # solve_ex leaves a singular system to show as values that are not finite, without a look at the numbers.
-            correction = torch.linalg.solve_ex(capacitance, unscaled_factor).result
-            x = z - self._weigh(z @ self.factor) @ correction
-            log_det = log_det + torch.linalg.slogdet(capacitance)[1]
-        return x.reshape(y.shape), (-log_det).expand(y.shape[:-1])
+            return self._unscale(rows, tril), log_det
+        # One solve serves the rows and V: row vectors, so that both stand side by side without a transpose.
+        both = self._unscale(torch.cat([rows, self.factor.mT]), tril)
+        z, unscaled_factor = both[: rows.shape[0]], both[rows.shape[0] :]
+        capacitance = self._capacitance(unscaled_factor)
+        # solve_ex leaves a singular system to show as values that are not finite, without a look at the numbers.
+        correction = torch.linalg.solve_ex(capacitance, unscaled_factor).result
+        return z - self._weigh(z @ self.factor) @ correction, log_det + torch.linalg.slogdet(capacitance)[1]
 
     def dense(self) -> Tensor:
         """The matrix M + V D V^T, of shape (d, d): for a look at small maps and for tests."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -106,6 +106,7 @@ def loss_curve(
     held_out: ArrayLike = (),
     entropy: float | None = None,
     label: str = "training loss",
+    marks: Mapping[str, float] | None = None,
 ) -> Figure:
     """The loss by step, held-out NLL on it, and the entropy of the target, below which no NLL can stay.
 
@@ -113,6 +114,7 @@ def loss_curve(
         steps, loss: the training curve, in nats.
         held_out_steps, held_out: held-out NLL in nats.
         entropy: of the target in nats; None draws no line.
+        marks: other levels to compare with, in nats, by the name that the legend gives them.
     """
     steps, loss, held_out = np.asarray(steps), np.asarray(loss, dtype=float), np.asarray(held_out, dtype=float)
     figure = Figure(figsize=(6.5, 3.4))
@@ -122,6 +124,8 @@ def loss_curve(
         axes.plot(held_out_steps, held_out, "o", ms=3.5, color=VERMILION, label="held-out NLL", zorder=3)
     if entropy is not None:
         axes.axhline(entropy, color=GREY, ls="--", lw=1, label=f"entropy of the target, {entropy:.4f} nats", zorder=1)
+    for number, (name, level) in enumerate((marks or {}).items()):
+        axes.axhline(level, color=(GREEN, BLACK)[number % 2], ls=":", lw=1.3, label=name, zorder=1)
     finite = loss[np.isfinite(loss)]
     if len(finite) and finite.min() > 0 and finite.max() > 20 * finite.min():
         axes.set_yscale("log")

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from flowlab.flow import Flow
 from flowlab.targets.base import ExactTarget
+from flowlab.training.fast_log_prob import fast_log_prob
 
 Objective = Callable[[Flow, Tensor], Tensor]
 
 
 def maximum_likelihood(flow: Flow, batch: Tensor) -> Tensor:
     """-mean log q(x) over points x of the target, in nats: the average negative log likelihood."""
-    return -flow.log_prob(batch).mean()
+    return -fast_log_prob(flow, batch).mean()
 
 
 def reverse_kl(target: ExactTarget) -> Objective:

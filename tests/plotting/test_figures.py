@@ -63,6 +63,8 @@ def test_loss_curve_draws_the_curve_the_points_and_the_entropy():
     np.testing.assert_array_equal(points.get_xydata(), [[3, 5.1]])
     assert set(line.get_ydata()) == {4.2}
     assert figure.axes[0].get_yscale() == "linear"
+    marked = loss_curve([1, 2], [9.0, 6.0], marks={"elsewhere": 5.5}).axes[0].lines[-1]
+    assert (set(marked.get_ydata()), marked.get_label()) == ({5.5}, "elsewhere")
     assert loss_curve([1, 2], [1e7, 5.0]).axes[0].get_yscale() == "log"
 
 
