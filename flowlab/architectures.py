@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -56,7 +55,7 @@ def check_flow(config: FlowConfig, dim: int, dtype: torch.dtype = torch.float32)
     scale = dim * (dim + 1) // 2 if config.scale == "tril" else dim
     parameters = config.depth * (scale + dim * (config.rank + 2))
     needed = parameters * NUMBERS_PER_PARAMETER * dtype.itemsize
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    available = psutil.virtual_memory().available
     if needed > available:
         remedy = "use flow.scale=diag, " if config.scale == "tril" else ""
         raise ConfigError(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from flowlab.supports import replace_outside
+from flowlab.supports import is_unbounded, replace_outside
+from flowlab.torch_objects import rebuild, tensors_of
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -28,31 +29,44 @@ class Base(nn.Module):
         self.event_shape = distribution.event_shape
         self.batch_shape = distribution.batch_shape
         self.register_buffer("_anchor", torch.empty(0), persistent=False)
-        for name, tensor in _tensors(distribution).items():
+        for name, tensor in tensors_of(distribution).items():
             self.register_buffer(name, tensor.detach())
 
     def distribution(self) -> Distribution:
         """The torch distribution, reading this module's buffers."""
-        return _rebuild(self._template, dict(self.named_buffers()))
+        return rebuild(self._template, dict(self.named_buffers()))
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density in nats, -inf outside the support; of shape sample + batch."""
         distribution = self.distribution()
         support = distribution.support
         assert support is not None
+        if is_unbounded(support):
+            return distribution.log_prob(x)
         inside = support.check(x)
         safe = replace_outside(x, inside, support)
         return torch.where(inside, distribution.log_prob(safe), -torch.inf)
 
     def rsample(self, shape: torch.Size | tuple[int, ...] = (), generator: torch.Generator | None = None) -> Tensor:
         """Reparameterised samples of shape sample + batch + event; from torch's global stream without a generator."""
+        return self._draw(self.distribution().rsample, shape, generator)
+
+    def sample(self, shape: torch.Size | tuple[int, ...] = (), generator: torch.Generator | None = None) -> Tensor:
+        """Samples of shape sample + batch + event, for distributions too that are not reparameterised."""
+        return self._draw(self.distribution().sample, shape, generator)
+
+    @staticmethod
+    def _draw(
+        draw: Callable[[torch.Size], Tensor], shape: torch.Size | tuple[int, ...], generator: torch.Generator | None
+    ) -> Tensor:
         if generator is None:
-            return self.distribution().rsample(torch.Size(shape))
+            return draw(torch.Size(shape))
+        # torch's distributions draw from the global stream alone: set it for this draw, and put it back.
         seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
         devices = [generator.device] if generator.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)
-            return self.distribution().rsample(torch.Size(shape))
+            return draw(torch.Size(shape))
 
     def extra_repr(self) -> str:
         return str(self._template)
@@ -74,27 +88,7 @@ class StandardNormal(Base):
         anchor = self._anchor
         return torch.randn((*shape, self.dim), generator=generator, dtype=anchor.dtype, device=anchor.device)
 
+    sample = rsample
+
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
-
-
-def _tensors(distribution: Distribution, prefix: str = "") -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
-    for name, value in vars(distribution).items():
-        key = f"{prefix}{name.lstrip('_')}"
-        if isinstance(value, Tensor):
-            found[key] = value
-        elif isinstance(value, Distribution):
-            found.update(_tensors(value, f"{key}_"))
-    return found
-
-
-def _rebuild(distribution: Distribution, tensors: dict[str, Tensor], prefix: str = "") -> Distribution:
-    clone = copy.copy(distribution)
-    for name, value in vars(distribution).items():
-        key = f"{prefix}{name.lstrip('_')}"
-        if isinstance(value, Tensor):
-            setattr(clone, name, tensors[key])
-        elif isinstance(value, Distribution):
-            setattr(clone, name, _rebuild(value, tensors, f"{key}_"))
-    return clone

@@ -11,11 +11,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
-from omegaconf import OmegaConf
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from flowlab.config import Config, ConfigError, compose_yaml, conf_directory, parse_overrides, to_config
+from flowlab.config import Config, ConfigError, compose_yaml, conf_directory, to_config
 
 if TYPE_CHECKING:
     from flowlab.training.run import Run
@@ -47,11 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if resumed:
             return _resume(resumed, arguments)
         parsed = get_args_parser().parse_args(arguments)
-        jobs = expand(parsed.overrides) if parsed.multirun else [parsed.overrides]
+        for flag in ("config_name", "config_path", "config_dir"):
+            if getattr(parsed, flag):
+                raise ConfigError(f"--{flag.replace('_', '-')}: the configuration is flowlab's own; override its keys")
         if any((parsed.cfg, parsed.info, parsed.hydra_help, parsed.shell_completion)):
-            compose_yaml(jobs[0])
+            compose_yaml(expand(parsed.overrides)[0])
         else:
-            _check_jobs(jobs, parsed.multirun)
+            _check_jobs(expand(parsed.overrides) if parsed.multirun else [parsed.overrides], parsed.multirun)
         return _through_hydra(arguments)
     except ConfigError as error:
         print(f"flowlab: {error}", file=sys.stderr)
@@ -65,34 +72,77 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     """The jobs of a sweep, each as its own overrides, in Hydra's order.
 
     Raises:
-        ConfigError: an override that cannot be parsed.
+        ConfigError: an override that cannot be parsed, or whose values cannot be listed.
 
     Example:
         >>> from flowlab.cli import expand
         >>> expand(["seed=0,1", "flow.depth=4"])
         [['seed=0', 'flow.depth=4'], ['seed=1', 'flow.depth=4']]
     """
-    batches = BasicSweeper.split_arguments(parse_overrides(overrides), max_batch_size=None)
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
+        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+        try:
+            parsed = parser.parse_overrides(overrides=list(overrides))
+            batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        except HydraException as error:
+            raise ConfigError(str(error)) from None
     return [list(job) for batch in batches for job in batch]
 
 
 def _check_jobs(jobs: list[list[str]], multirun: bool) -> None:
     """Compose and check every job, down to the target's file, before the first one starts."""
+    from flowlab.training.provenance import SECRET_NAME
     from flowlab.training.run import check_directory, check_run
 
     if not jobs:
         raise ConfigError("the sweep expands to no job: a key was given no value")
+    directories: dict[Path, int] = {}
+    sweep: Path | None = None  # as the first job has it: the time in its name differs from one composition to the next
     for number, job in enumerate(jobs):
+        secrets = [word.partition("=")[0] for word in job if SECRET_NAME.search(word.partition("=")[0])]
+        if secrets:
+            raise ConfigError(f"{secrets[0]}: a secret does not belong on a command line; set an environment variable")
         composed = compose_yaml(job, hydra_settings=True)
-        directories = composed.hydra
         OmegaConf.update(composed, "hydra.job.num", number, force_add=True)
-        config = to_config(composed)
         try:
-            check_run(config)
+            check_run(to_config(composed))
+            directory, sweep = _directory(composed, multirun, sweep)
+            check_directory(directory)
+            if directory in directories:
+                raise ConfigError(f"{directory}: is the directory of job {directories[directory]} already")
         except ConfigError as error:
             raise ConfigError(f"job {number} ({' '.join(job)}): {error}" if multirun else str(error)) from None
-        sweep_job = Path(str(directories.sweep.dir)) / str(directories.sweep.subdir)
-        check_directory(sweep_job if multirun else Path(str(directories.run.dir)))
+        directories[directory] = number
+    for directory in directories:
+        _make(directory)
+
+
+def _directory(composed: DictConfig, multirun: bool, sweep: Path | None) -> tuple[Path, Path]:
+    """Where Hydra will put a job; also refuses settings of Hydra that get in the way of a run directory."""
+    settings = composed.hydra
+    if settings.output_subdir is not None or "file" in settings.job_logging.get("handlers", {}):
+        raise ConfigError(
+            "hydra.output_subdir, hydra/job_logging: Hydra would write into the run directory; leave them"
+        )
+    if settings.job.chdir:
+        raise ConfigError("hydra.job.chdir: a run does not change the working directory; leave it")
+    try:
+        sweep = sweep or Path(str(settings.sweep.dir))
+        return (sweep / str(settings.sweep.subdir) if multirun else Path(str(settings.run.dir))), sweep
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"hydra.{'sweep' if multirun else 'run'}.dir: {error}".splitlines()[0]) from None
+
+
+def _make(directory: Path) -> None:
+    """See that a directory can be made, and leave no trace of it: Hydra makes it again when the job begins."""
+    made = next(parent for parent in (directory, *directory.parents) if parent.exists())
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be made: {error.strerror}") from None
+    while directory != made:
+        directory.rmdir()
+        directory = directory.parent
 
 
 def _through_hydra(arguments: list[str]) -> int:
@@ -135,11 +185,12 @@ def _resume(resumed: list[str], arguments: list[str]) -> int:
 
 
 def _report(start: Callable[[], Run], directory: str) -> int:
-    """Start a run and print how it ended; only the user's mistakes are left to the caller."""
+    """Start a run, print how it ended, and give the exit status that this means."""
     try:
         run = start()
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        print(f"flowlab: {error}", file=sys.stderr)
+        return MISTAKE
     except Exception as error:
         print(f"flowlab: failed: {type(error).__name__}: {error}", file=sys.stderr)
         print(f"flowlab: the traceback is in {directory}/status.json", file=sys.stderr)
@@ -151,7 +202,7 @@ def _report(start: Callable[[], Run], directory: str) -> int:
 def _last_line(result: dict[str, Any], directory: str) -> str:
     shown = Path(directory)
     shown = shown.relative_to(Path.cwd()) if shown.is_relative_to(Path.cwd()) else shown
-    numbers = [f"kl={result['kl']:.4f}"] if "kl" in result else []
+    numbers = [f"kl={result['kl']:.4f}"] if result.get("kl") is not None else []
     numbers += [f"nll={result['nll']:.4f}+-{result['nll_se']:.4f}"]
     return f"{' '.join(numbers)} nats  {shown}"
 

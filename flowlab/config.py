@@ -20,7 +20,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException, ValidationError
+from omegaconf.errors import (
+    ConfigKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    ValidationError,
+)
 
 
 class ConfigError(ValueError):
@@ -168,6 +174,10 @@ class WandbConfig(LoggerConfig):
     group: str | None
     tags: list[str]
 
+    def __post_init__(self) -> None:
+        if not self.project or set(self.project) & set("/\\#?%:"):
+            raise ConfigError(f"logger.project={self.project!r}: must be a name without any of / \\ # ? % :")
+
 
 @dataclass(kw_only=True)
 class Config:
@@ -277,6 +287,10 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     values = OmegaConf.create(composed) if isinstance(composed, dict) else composed.copy()
     OmegaConf.set_struct(values, False)
     values.pop("hydra", None)
+    try:
+        OmegaConf.resolve(values)
+    except InterpolationResolutionError as error:
+        raise ConfigError(f"{error.full_key}: {_first_lines(error).splitlines()[0]}") from None
     groups = {}
     for group, schemas in SCHEMAS.items():
         node = values.pop(group, None)
@@ -329,8 +343,10 @@ def _typed(schema: type, node: DictConfig, prefix: str) -> Any:
 def _out_of_range(typed: Any) -> Iterator[tuple[str, str]]:
     for item in dataclasses.fields(typed):
         value, limits = getattr(typed, item.name), item.metadata
-        if isinstance(value, float) and not math.isfinite(value):
+        if any(isinstance(number, float) and not math.isfinite(number) for number in _numbers(value)):
             yield item.name, "must be a finite number"
+        if isinstance(value, list) and not value and item.name != "tags":
+            yield item.name, "must not be empty"
         if value is None or not limits:
             continue
         if "choices" in limits and value not in limits["choices"]:
@@ -342,6 +358,11 @@ def _out_of_range(typed: Any) -> Iterator[tuple[str, str]]:
         if "above" in limits and not limits["above"] < value < limits["below"]:
             end = f" and less than {limits['below']}" if limits["below"] < math.inf else ""
             yield item.name, f"must be greater than {limits['above']}{end}"
+
+
+def _numbers(value: Any) -> list[Any]:
+    """A value, or what lists hold of them, however deep."""
+    return [number for part in value for number in _numbers(part)] if isinstance(value, list) else [value]
 
 
 def _describe(kind: Any) -> str:
@@ -370,7 +391,7 @@ def _options(group: str) -> list[str]:
 def _try_compose(overrides: list[str]) -> DictConfig | None:
     """The configuration that the choices of groups alone give; names a wrong choice."""
     for override in OverridesParser.create().parse_overrides(overrides):
-        group, option = override.get_key_element(), override.value()
+        group, option = override.key_or_group, override.value()
         if option not in _options(group):
             raise ConfigError(f"{group}={option}: no such option; {did_you_mean(str(option), _options(group))}")
     try:

@@ -82,7 +82,8 @@ class Flow(nn.Module):
             y, log_det = pull(y, context)
             log_det_sum = log_det_sum + sum_rightmost(log_det, self.event_dim - stage.event_dim)
         log_prob = sum_rightmost(self.base.log_prob(y), self._promoted) + log_det_sum
-        return torch.where(inside, log_prob, -torch.inf)
+        # A point near the largest number can overflow on its way to the base.
+        return torch.where(inside & ~log_prob.isnan(), log_prob, -torch.inf)
 
     def rsample(
         self,
@@ -101,7 +102,7 @@ class Flow(nn.Module):
     ) -> Tensor:
         """Samples of shape sample + batch + event, without gradient; from torch's global stream without a generator."""
         with torch.no_grad():
-            return self.rsample(shape, context, generator)
+            return self.bijector.forward(self.base.sample(shape, generator), context)
 
     def rsample_and_log_prob(
         self,
@@ -151,6 +152,7 @@ class FlowDistribution(Distribution):
 
     @property
     def support(self) -> Constraint:
+        """Where the last stage maps to; the support itself can be smaller, and log_prob is -inf on the rest."""
         return event_constraint(self.flow.bijector.codomain, self.flow.event_dim)
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
@@ -172,7 +174,8 @@ class FlowDistribution(Distribution):
         for stage in reversed(stages(self.flow.bijector)):
             limits = torch.finfo(value.dtype)
             value = stage.inverse(clamp_to(value, stage.codomain), self.context).clamp(limits.min, limits.max)
-        below = self.flow.base.distribution().cdf(value)
+        base = self.flow.base.distribution()
+        below = base.cdf(clamp_to(value, base.support))  # type: ignore[arg-type]
         return torch.where(sign > 0, below, 1 - below)
 
     def icdf(self, value: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ transform_to.register(open_interval)(lambda constraint: transform_to(constraints
 
 def is_unbounded(constraint: Constraint) -> bool:
     """Whether every finite number, or vector of them, satisfies the constraint."""
-    while isinstance(constraint, constraints.independent):
+    while hasattr(constraint, "base_constraint"):  # independent, or a mixture's
         constraint = constraint.base_constraint
     return constraint is constraints.real
 

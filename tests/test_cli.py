@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas
 import pytest
+import torch
 
 from flowlab import load_run
-from flowlab.cli import main
+from flowlab.cli import expand, main
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("max_steps=200", "test_size=500", "validation_size=500", "batch_size=64", "flow.depth=2")
@@ -117,6 +118,32 @@ def test_interrupted_and_resumed(tmp_path):
     assert load_run(tmp_path / "run").status["status"] == "interrupted"
 
 
+def test_a_glob_names_every_option():
+    assert expand(["target=glob(gauss*)"]) == [["target=gaussian"], ["target=gaussian_full"]]
+
+
+def test_resume_goes_on_to_the_end(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [*QUICK, "trainer.progress=off"]
+    assert main([*words, "hydra.run.dir=whole"]) == 0
+    assert main([*words, "hydra.run.dir=stopped"]) == 0
+    (tmp_path / "stopped/status.json").write_text('{"status": "interrupted"}')
+    (tmp_path / "stopped/result.json").unlink()
+    (tmp_path / "stopped/checkpoints/last.ckpt").unlink()  # back to before the first checkpoint
+    capsys.readouterr()
+    assert main(["resume=stopped"]) == 0
+    assert capsys.readouterr().out.endswith("nats  stopped\n")
+    whole, resumed = (load_run(tmp_path / name).load_flow("last").state_dict() for name in ("whole", "stopped"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert main(["resume=stopped"]) == 2
+    assert "done already" in capsys.readouterr().err
+    (tmp_path / "stopped/status.json").write_text('{"status": "interrupted"}')
+    checkpoint = tmp_path / "stopped/checkpoints/last.ckpt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:500])
+    assert main(["resume=stopped"]) == 2
+    assert "last.ckpt: cannot be read" in capsys.readouterr().err
+
+
 def test_resume_stands_alone(tmp_path, capsys):
     assert main(["resume=run", "max_steps=5"]) == 2
     assert "resume=RUN_DIR stands alone" in capsys.readouterr().err
@@ -135,6 +162,22 @@ MISTAKES = {
     "a sweep over nothing": (["-m", "seed="], "seed"),
     "unknown flag": (["--nonsense"], "--nonsense"),
     "reverse KL without a density": (["objective=reverse_kl", "target=uniform"], "objective=reverse_kl"),
+    "an interpolation of nothing": (["max_steps=${nope}"], "nope"),
+    "a directory of nothing": (["hydra.run.dir=${nope}"], "hydra.run.dir"),
+    "an interval is no list": (["-m", "optimizer.lr=interval(0,1)"], "INTERVAL"),
+    "jobs in one directory": (["-m", "seed=0,1", "hydra.sweep.subdir=same"], "same: is the directory of job 0"),
+    "a directory that cannot be": (["hydra.run.dir=/proc/flowlab"], "/proc/flowlab: cannot be made"),
+    "a directory below a file": (["hydra.run.dir=/etc/hostname/run"], "/etc/hostname/run: cannot be made"),
+    "another configuration": (["--config-name", "other"], "--config-name"),
+    "Hydra's own files": (["hydra.output_subdir=.hydra"], "hydra.output_subdir"),
+    "another working directory": (["hydra.job.chdir=true"], "hydra.job.chdir"),
+    "a secret": (["+hydra.job.env_set.WANDB_API_KEY=abc"], "+hydra.job.env_set.WANDB_API_KEY: a secret"),
+    "numbers that float32 does not hold": (["flow.smoothness=1e-300"], "smoothness"),
+    "slopes that float32 does not hold": (["flow.slope_start=1e300"], "the flow cannot be built"),
+    "nothing in a list": (["target=gaussian", "target.mean=[]"], "target.mean=[]: must not be empty"),
+    "NaN in a list": (["target=gaussian", "target.mean=[nan,1.0]"], "target.mean=[nan, 1.0]: must be a finite"),
+    "a project that W&B refuses": (["logger=wandb", "logger.project=a/b"], "logger.project='a/b'"),
+    "an experiment with a plus": (["+experiment=nope"], "nope"),
     "an experiment that is not there": (["experiment=nope"], "nope"),
 }
 

@@ -1,5 +1,7 @@
 """Flows against scipy and torch, and their densities against 1."""
 
+import math
+
 import pytest
 import scipy.stats
 import torch
@@ -71,6 +73,38 @@ def test_outside_the_support(name):
     assert (distribution.log_prob(outside) == -torch.inf).all()
     below, above = distribution.cdf(torch.tensor([low - 1.0, high + 1.0], dtype=torch.float64))
     assert (below, above) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("base", "known"),
+    [
+        (Exponential(torch.tensor(1.0, dtype=torch.float64)), scipy.stats.expon(scale=2.0, loc=1.0)),
+        (uniform(), scipy.stats.uniform(1.0, 2.0)),
+    ],
+    ids=["exponential", "uniform"],
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_cdf_of_an_affine_map_of_a_bounded_base(base, known, sign):
+    distribution = Flow(base, AffineScalar(shift=1.0 * sign, scale=2.0 * sign)).double().distribution()
+    y = torch.tensor([-5.0, 0.5, 1.0, 1.5, 2.9, 9.0], dtype=torch.float64)
+    expected = torch.tensor(known.cdf(y) if sign > 0 else 1 - known.cdf(y))
+    torch.testing.assert_close(distribution.cdf(sign * y), expected)
+
+
+def test_huge_points_have_no_density(dtype):
+    flow = mlp(dtype=dtype)
+    huge = torch.finfo(dtype).max
+    assert (flow.log_prob(torch.tensor([[huge, huge], [-huge, huge]], dtype=dtype)) == -torch.inf).all()
+
+
+def test_a_mixture_can_be_the_base():
+    modes = torch.distributions.Categorical(torch.ones(2))
+    mixture = torch.distributions.MixtureSameFamily(modes, Normal(torch.tensor([-3.0, 3.0]), torch.ones(2)))
+    flow = Flow(mixture, AffineScalar(scale=2.0))
+    expected = mixture.log_prob(torch.tensor(1.0)) - math.log(2.0)
+    torch.testing.assert_close(flow.log_prob(torch.tensor(2.0)), expected)
+    samples = flow.sample((1000,), generator=torch.Generator().manual_seed(0))
+    assert 5.5 < samples.abs().mean() < 6.5
 
 
 def test_gradients_stay_finite_beside_points_outside_the_support():

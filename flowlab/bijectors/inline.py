@@ -79,9 +79,12 @@ class Inline(Bijector):
             image = torch.func.jvp(lambda x: forward(x, **arguments), (x,), (torch.ones_like(x),))
             y, derivative = image[0], image[1]
             return y, derivative.abs().log()
-        flat = x.reshape(-1, x.shape[-1])
-        jacobian = torch.func.vmap(torch.func.jacrev(lambda x: forward(x, **arguments)))(flat)
-        return forward(x, **arguments), torch.linalg.slogdet(jacobian)[1].reshape(x.shape[:-1])
+        # One Jacobian for each point, each with its own row of the context.
+        rows = {"context": context.reshape(-1, context.shape[-1])} if context is not None else {}
+        held = {name: value for name, value in arguments.items() if name != "context"}
+        jacobian = torch.func.vmap(torch.func.jacrev(lambda x, rows: forward(x, **held, **rows)))
+        log_det = torch.linalg.slogdet(jacobian(x.reshape(-1, x.shape[-1]), rows))[1]
+        return forward(x, **arguments), log_det.reshape(x.shape[:-1])
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         inverse = self._functions[1]

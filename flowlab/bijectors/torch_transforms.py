@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-
 from torch import Tensor
 from torch.distributions import constraints
-from torch.distributions.transforms import ComposeTransform, Transform, _InverseTransform
+from torch.distributions.transforms import AffineTransform, ComposeTransform, Transform, _InverseTransform
 
 from flowlab.bijectors.base import Bijector, Chain
 from flowlab.supports import event_constraint, open_interval
+from flowlab.torch_objects import rebuild, tensors_of
 
 
 class FromTransform(Bijector):
@@ -27,9 +26,10 @@ class FromTransform(Bijector):
             raise ValueError(f"{type(transform).__name__} is not bijective, so it has no log det and no inverse")
         # A cache would make what a method returns depend on what was asked before.
         self._transform = transform.with_cache(0) if transform._cache_size else transform
-        self._names = tuple(name for name, value in vars(self._transform).items() if isinstance(value, Tensor))
-        for name in self._names:
-            self._hold(f"{name}_", getattr(self._transform, name))
+        self._names = tuple(tensors_of(self._transform))
+        for name, tensor in tensors_of(self._transform).items():
+            self._hold(f"{name}_", tensor)
+        self.affine = self.constant_log_det = isinstance(transform, AffineTransform)
         self.domain, self.codomain = self._transform.domain, self._transform.codomain
         if isinstance(self.codomain, constraints.interval):
             self.codomain = open_interval(self.codomain.lower_bound, self.codomain.upper_bound)
@@ -59,17 +59,14 @@ class FromTransform(Bijector):
         """The transform, reading this module's tensors."""
         if not self._names:
             return self._transform
-        transform = copy.copy(self._transform)
-        transform._inv = None  # the inverse that torch remembers would still read the old tensors
-        for name in self._names:
-            setattr(transform, name, getattr(self, f"{name}_"))
-        return transform
+        return rebuild(self._transform, {name: getattr(self, f"{name}_") for name in self._names})
 
 
 def from_transform(transform: Transform) -> Bijector:
     """A `torch.distributions` transform as a bijector; a composition becomes a Chain, an inverse an Invert.
 
     Raises:
+        TypeError: something else than a transform.
         ValueError: the transform is not bijective.
 
     Example:
@@ -79,6 +76,8 @@ def from_transform(transform: Transform) -> Bijector:
         >>> from_transform(PowerTransform(2.0)).inverse(torch.tensor(9.0))
         tensor(3.)
     """
+    if not isinstance(transform, Transform):
+        raise TypeError(f"from_transform takes a transform of torch.distributions, got {type(transform).__name__}")
     if isinstance(transform, ComposeTransform):
         return Chain([from_transform(part) for part in transform.parts])
     if isinstance(transform, _InverseTransform):
@@ -89,8 +88,8 @@ def from_transform(transform: Transform) -> Bijector:
 class BijectorTransform(Transform):
     """A bijector as a `torch.distributions` transform; made by `to_transform`."""
 
-    def __init__(self, bijector: Bijector) -> None:
-        super().__init__()
+    def __init__(self, bijector: Bijector, cache_size: int = 0) -> None:
+        super().__init__(cache_size)
         self.bijector = bijector
         self.bijective = bijector.has_inverse
 
@@ -108,6 +107,9 @@ class BijectorTransform(Transform):
         if isinstance(sign, int) and sign == 0:
             raise NotImplementedError(f"{type(self.bijector).__name__} is neither increasing nor decreasing")
         return sign
+
+    def with_cache(self, cache_size: int = 1) -> BijectorTransform:
+        return self if self._cache_size == cache_size else BijectorTransform(self.bijector, cache_size)
 
     def _call(self, x: Tensor) -> Tensor:
         return self.bijector.forward(x)

@@ -20,5 +20,5 @@ def fingerprint(name: str, data: ArrayLike, digits: int = 2) -> str:
     numbers = []
     for what in (np.min, np.mean, np.max):
         values = [round(float(value), digits) + 0.0 for value in what(points, axis=0)]
-        numbers.append(f"{what.__name__.removeprefix('a')} {values[0] if len(values) == 1 else values}")
+        numbers.append(f"{what.__name__} {values[0] if len(values) == 1 else values}")
     return f"fingerprint {name}: shape {array.shape}, {', '.join(numbers)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,7 +56,8 @@ class FileTarget(Target):
         values = _numbers(table, self.path)
         self._columns = [str(name) for name in table.columns]
         self.dim = values.shape[1]
-        self.sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
+        with open(self.path, "rb") as file:
+            self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
 
         rows = len(values)
         held_out = {"validation": max(1, round(validation * rows)), "test": max(2, round(test * rows))}
@@ -80,6 +82,21 @@ class FileTarget(Target):
         low, high = np.quantile(train.numpy(), [0.005, 0.995], axis=0)
         margin = 0.15 * np.maximum(high - low, 1e-12)
         self.bounds = tuple((float(a), float(b)) for a, b in zip(low - margin, high + margin, strict=True))
+
+    def check_precision(self, dtype: torch.dtype) -> None:
+        """Refuse a type of numbers that cannot tell the values of a column apart.
+
+        Raises:
+            DataError: the rounding of the largest value is more than a thousandth of the standard deviation.
+        """
+        largest = torch.cat(list(self._splits.values())).abs().max(0).values
+        for name, size, spread in zip(self._columns, largest.tolist(), self.deviation.tolist(), strict=True):
+            if size * torch.finfo(dtype).eps > 1e-3 * spread:
+                remedy = "use dtype=float64" if dtype == torch.float32 else "subtract an offset first"
+                raise DataError(
+                    f"{self.path}: column {name!r} reaches {size:.4g} but varies by {spread:.4g} only, which "
+                    f"{str(dtype).removeprefix('torch.')} rounds away; {remedy}"
+                )
 
     @property
     def columns(self) -> list[str]:
@@ -110,11 +127,27 @@ def _read(path: Path) -> pandas.DataFrame:
 
 
 def _read_csv(path: Path) -> pandas.DataFrame:
-    table = pandas.read_csv(path, skipinitialspace=True)
-    if len(table.columns) and all(_is_number(str(name)) for name in table.columns):
-        table = pandas.read_csv(path, skipinitialspace=True, header=None)
-        table.columns = [f"x{number + 1}" for number in range(table.shape[1])]
-    return table
+    first = pandas.read_csv(path, header=None, nrows=1, dtype=str, skipinitialspace=True).iloc[0]
+    cells = ["" if pandas.isna(cell) else str(cell) for cell in first]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
+        if all(_is_number(cell) for cell in cells):
+            return pandas.read_csv(
+                path, skipinitialspace=True, header=None, names=_names(len(cells)), index_col=False, low_memory=False
+            )
+        if len(cells) == 1 and (found := [mark for mark in (";", "\t", "|", " ") if mark in cells[0]]):
+            raise DataError(f"{path}: the columns are parted by {found[0]!r}; write the file with commas")
+        if "" in cells:
+            place = cells.index("") + 1
+            raise DataError(f"{path}: column {place} has no name; if it holds row numbers, write the file without them")
+        twice = [cell for number, cell in enumerate(cells) if cell in cells[:number]]
+        if twice:
+            raise DataError(f"{path}: two columns are called {twice[0]!r}; rename one")
+        return pandas.read_csv(path, skipinitialspace=True, index_col=False, low_memory=False)
+
+
+def _names(count: int) -> list[str]:
+    return [f"x{number + 1}" for number in range(count)]
 
 
 def _is_number(text: str) -> bool:
@@ -132,7 +165,7 @@ def _table(array: np.ndarray, path: Path) -> pandas.DataFrame:
         raise DataError(
             f"{path}: holds an array of shape {array.shape} and type {array.dtype}; needed: (n, dim) numbers"
         )
-    return pandas.DataFrame(array, columns=[f"x{number + 1}" for number in range(array.shape[1])])
+    return pandas.DataFrame(array, columns=_names(array.shape[1]))
 
 
 def _select(table: pandas.DataFrame, columns: Sequence[str] | None, path: Path) -> pandas.DataFrame:

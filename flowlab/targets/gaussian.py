@@ -88,8 +88,8 @@ class Gaussian(ExactTarget):
     ) -> None:
         super().__init__(train_size)
         self.dim = len(mean)
-        if any(len(row) != self.dim for row in factor) or len(factor) != self.dim:
-            raise ValueError(f"Gaussian: factor must be {self.dim} x {self.dim}, as the mean has {self.dim} numbers")
+        if self.dim < 1 or any(len(row) != self.dim for row in factor) or len(factor) != self.dim:
+            raise ValueError(f"Gaussian: factor must be d x d for a mean of d numbers; the mean has {self.dim}")
         self.mean = torch.tensor(mean, dtype=torch.float64)
         self.factor = torch.tensor(factor, dtype=torch.float64)
         self.log_volume = float(torch.linalg.slogdet(self.factor)[1])

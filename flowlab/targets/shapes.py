@@ -31,7 +31,7 @@ class Uniform(ExactTarget):
         train_size: int | None = None,
     ) -> None:
         super().__init__(train_size)
-        if len(low) != len(high) or not all(a < b for a, b in zip(low, high, strict=True)):
+        if not low or len(low) != len(high) or not all(a < b for a, b in zip(low, high, strict=True)):
             raise ValueError(f"Uniform: low={list(low)} must be below high={list(high)} in as many coordinates")
         self.dim = len(low)
         self.low, self.high = torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
@@ -66,7 +66,9 @@ class Checkerboard(ExactTarget):
         square = (unit[:, 2] * 8).floor().clamp(max=7)
         row = (square / 2).floor()
         column = 2 * (square - 2 * row) + row.remainder(2)
-        return 2 * (torch.stack([column, row], dim=-1) + unit[:, :2]) - 4
+        # Below 1 by more than rounding, so that no sum reaches the next square.
+        within = unit[:, :2].clamp(max=1 - 8 * torch.finfo(dtype).eps)
+        return 2 * (torch.stack([column, row], dim=-1) + within) - 4
 
     def log_prob(self, x: Tensor) -> Tensor:
         column, row = ((x + 4) / 2).floor().unbind(-1)
@@ -79,12 +81,17 @@ class EightGaussians(ExactTarget):
 
     Arguments:
         radius: of the circle, positive.
-        scale: standard deviation of each Gaussian, positive.
+        scale: standard deviation of each Gaussian, at least radius / 400 (below, the quadrature would miss them).
         train_size: see ExactTarget.
+
+    Raises:
+        ValueError: the scale is too small.
     """
 
     def __init__(self, radius: float = 4.0, scale: float = 0.5, train_size: int | None = None) -> None:
         super().__init__(train_size)
+        if scale < radius / 400:
+            raise ValueError(f"EightGaussians: scale={scale} must be at least radius / 400 = {radius / 400}")
         self.radius, self.scale = radius, scale
         angle = torch.arange(8, dtype=torch.float64) * (math.pi / 4)
         self.centres = radius * torch.stack([angle.cos(), angle.sin()], dim=-1)
@@ -118,7 +125,6 @@ class TwoMoons(ExactTarget):
 
     nodes = 128
     quadrature_size = 400
-    bounds: Bounds = ((-1.6, 2.6), (-1.2, 1.7))
 
     def __init__(self, noise: float = 0.1, train_size: int | None = None) -> None:
         super().__init__(train_size)
@@ -130,6 +136,7 @@ class TwoMoons(ExactTarget):
         self.arcs = torch.cat([_upper(angle), _lower(angle)])
         # The weights of both arcs together, as log probabilities.
         self.log_weights = torch.from_numpy(np.log(weight / 4)).repeat(2)
+        self.bounds: Bounds = ((-1 - 6 * noise, 2 + 6 * noise), (-0.5 - 6 * noise, 1 + 6 * noise))
         reach = 10 * noise
         self.quadrature_bounds = ((-1 - reach, 2 + reach), (-0.5 - reach, 1 + reach))
 

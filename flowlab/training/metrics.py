@@ -10,6 +10,8 @@ from typing import Any
 from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
+from flowlab.files import write_text
+
 COLUMNS = (
     "step",
     "loss",
@@ -38,7 +40,7 @@ class CSVMetrics(Logger):
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         whole = [line for line in lines if line.endswith(b"\n")] or [",".join(COLUMNS).encode() + b"\n"]
         if whole != lines:
-            path.write_bytes(b"".join(whole))
+            write_text(path, b"".join(whole).decode())
         self.last_step = int(whole[-1].split(b",")[0]) if len(whole) > 1 else 0
 
     @property

@@ -18,6 +18,7 @@ from flowlab.flow import Flow
 from flowlab.targets.base import Target
 from flowlab.training.divergence import DivergedError, describe_divergence
 from flowlab.training.evaluate import Evaluation, evaluate
+from flowlab.training.metrics import CSVMetrics
 from flowlab.training.objective import Objective
 from flowlab.training.stream import Stream
 
@@ -38,7 +39,6 @@ class FlowModule(pl.LightningModule):
         max_steps: the number of optimizer steps of the whole run.
         target: for the KL.
         validation: held-out points, of shape (n, dim).
-        inverse: the objective takes points of the target back to the base (maximum likelihood does).
 
     Raises:
         DivergedError: the loss is not finite; the parameters are those before the step that failed.
@@ -56,11 +56,10 @@ class FlowModule(pl.LightningModule):
         max_steps: int,
         target: Target,
         validation: Tensor,
-        inverse: bool = True,
     ) -> None:
         super().__init__()
         self.flow = flow
-        self.stream, self.objective, self.inverse = stream, objective, inverse
+        self.stream, self.objective = stream, objective
         self.optimizer_config, self.intervals, self.max_steps = optimizer, trainer, max_steps
         self.target, self.validation = target, validation
         self.row: dict[str, float] = {}  # what was logged last, and at which step
@@ -88,8 +87,9 @@ class FlowModule(pl.LightningModule):
         before = copy.deepcopy((self.flow.state_dict(), optimizer.state_dict()))
         losses = [self._step(optimizer, step) for step in range(start, stop)]
         failed = torch.stack(losses).isfinite().logical_not().nonzero()
-        if len(failed):
-            self._raise_diverged(optimizer, before, start, start + int(failed[0]))
+        if len(failed) or not all(parameter.isfinite().all() for parameter in self.flow.parameters()):
+            # A loss can be finite and its gradient not: then the last update of this call did the damage.
+            self._raise_diverged(optimizer, before, start, start + int(failed[0]) if len(failed) else stop)
         self._count(stop - start)
         self._window += losses
         self.seconds += time.perf_counter() - begun
@@ -143,8 +143,12 @@ class FlowModule(pl.LightningModule):
             row |= {} if held_out.kl is None else {"kl": held_out.kl}
         self.row, self.row_step = row, step
         self._window, self._rate_mark = [], (step, self.seconds)
-        for logger in self.trainer.loggers:
-            logger.log_metrics(row, step)
+        # A resumed run computes again what it had logged after its last checkpoint; metrics.csv knows.
+        if step > max(
+            (logger.last_step for logger in self.trainer.loggers if isinstance(logger, CSVMetrics)), default=0
+        ):
+            for logger in self.trainer.loggers:
+                logger.log_metrics(row, step)
 
     def _raise_diverged(
         self, optimizer: torch.optim.Optimizer, before: tuple[dict[str, Any], dict[str, Any]], start: int, failed: int
@@ -155,7 +159,7 @@ class FlowModule(pl.LightningModule):
         for step in range(start, failed):
             self._step(optimizer, step)
         with torch.no_grad():
-            reason = describe_divergence(self.flow, self.stream(failed), self.inverse)
+            reason = describe_divergence(self.flow, self.stream(failed), self.objective.inverse)
         raise DivergedError(f"the loss is not finite at step {failed}: {reason}")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -170,7 +174,7 @@ class FlowModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = checkpoint["flowlab"]
         self.seconds = state["seconds"]
-        self._window = [torch.tensor(loss, dtype=self.validation.dtype) for loss in state["window"]]
+        self._window = [self.validation.new_tensor(loss) for loss in state["window"]]
         self._rate_mark = (state["rate_mark"][0], state["rate_mark"][1])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 
 from torch import Tensor
 
@@ -10,24 +10,44 @@ from flowlab.flow import Flow
 from flowlab.targets.base import ExactTarget
 from flowlab.training.fast_log_prob import fast_log_prob
 
-Objective = Callable[[Flow, Tensor], Tensor]
+
+class Objective(ABC):
+    """A loss in nats.
+
+    Attributes:
+        inverse: the minibatch holds points of the target, which the flow takes back to its base; otherwise it holds
+            points of the base.
+    """
+
+    inverse: bool
+
+    @abstractmethod
+    def __call__(self, flow: Flow, batch: Tensor) -> Tensor:
+        """The loss of a minibatch, of shape ()."""
 
 
-def maximum_likelihood(flow: Flow, batch: Tensor) -> Tensor:
-    """-mean log q(x) over points x of the target, in nats: the average negative log likelihood."""
-    return -fast_log_prob(flow, batch).mean()
+class MaximumLikelihood(Objective):
+    """-mean log q(x) over points x of the target: the average negative log likelihood."""
+
+    inverse = True
+
+    def __call__(self, flow: Flow, batch: Tensor) -> Tensor:
+        return -fast_log_prob(flow, batch).mean()
 
 
-def reverse_kl(target: ExactTarget) -> Objective:
-    """KL(q || p) = E_q [log q(y) - log p(y)] in nats, over points y of the flow made from a minibatch of its base.
+class ReverseKL(Objective):
+    """KL(q || p) = E_q [log q(y) - log p(y)], over points y of the flow made from a minibatch of its base.
 
     Reference:
         | Variational Inference with Normalizing Flows (Danilo Jimenez Rezende, Shakir Mohamed, 2015)
         | https://arxiv.org/abs/1505.05770
     """
 
-    def objective(flow: Flow, batch: Tensor) -> Tensor:
-        y, log_prob = flow.push_forward(batch)
-        return (log_prob - target.log_prob(y)).mean()
+    inverse = False
 
-    return objective
+    def __init__(self, target: ExactTarget) -> None:
+        self.target = target
+
+    def __call__(self, flow: Flow, batch: Tensor) -> Tensor:
+        y, log_prob = flow.push_forward(batch)
+        return (log_prob - self.target.log_prob(y)).mean()

@@ -24,12 +24,13 @@ def progress_callback(kind: str) -> pl.Callback | None:
 class Lines(pl.Callback):
     """One line on stderr every tenth of the run."""
 
+    printed = 0  # tenths
+
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, FlowModule)
         step, last = trainer.global_step, pl_module.max_steps
-        if pl_module.row_step == step and (
-            step * LINES // last > (step - pl_module.intervals.log_every) * LINES // last
-        ):
+        if pl_module.row_step == step and step * LINES // last > self.printed:
+            self.printed = step * LINES // last
             print(f"step {step:>{len(str(last))}}/{last}  {_numbers(pl_module)}", file=sys.stderr, flush=True)
 
 

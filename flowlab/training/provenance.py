@@ -60,6 +60,7 @@ def _git() -> tuple[str | None, bool | None]:
     """The commit of flowlab's own source and whether it was changed; None where it is not a checkout."""
     here = Path(__file__).parent
     try:
+        _run_git(here, "ls-files", "--error-unmatch", Path(__file__).name)  # not just any repository around it
         commit = _run_git(here, "rev-parse", "HEAD")
         return commit, bool(_run_git(here, "status", "--porcelain", "--", ":/flowlab", ":/conf", ":/experiments"))
     except (OSError, subprocess.SubprocessError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import traceback
 import uuid
 import warnings
@@ -29,11 +30,13 @@ from flowlab.seeding import generator
 from flowlab.supports import is_unbounded
 from flowlab.targets.base import ExactTarget, Target
 from flowlab.targets.build import build_target
+from flowlab.targets.file import FileTarget
 from flowlab.training.checkpoints import Checkpoints
+from flowlab.training.divergence import DivergedError
 from flowlab.training.evaluate import evaluate, gaussian_nll
 from flowlab.training.loggers import check_logger, log_outcome, open_loggers
 from flowlab.training.module import FlowModule
-from flowlab.training.objective import Objective, maximum_likelihood, reverse_kl
+from flowlab.training.objective import MaximumLikelihood, Objective, ReverseKL
 from flowlab.training.progress import progress_callback
 from flowlab.training.provenance import provenance
 from flowlab.training.stream import Stream, base_stream, data_stream
@@ -62,7 +65,11 @@ class Run:
         shape = checkpoint["flowlab"]
         place = (torch.zeros(shape["dim"]), torch.ones(shape["dim"])) if shape["standardized"] else None
         flow = build_flow(self.config.flow, shape["dim"], torch.Generator(), place, dtype(self.config))
-        flow.load_state_dict(flow_weights(checkpoint))
+        try:
+            flow.load_state_dict(flow_weights(checkpoint))
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"{self.directory}: {weights}.ckpt does not fit config.yaml: {reason}") from None
         return flow
 
     @cached_property
@@ -89,11 +96,14 @@ class Run:
         path = self.directory / "checkpoints" / f"{weights}.ckpt"
         if not path.is_file():
             raise ConfigError(f"{path}: no such checkpoint; the run has not saved one yet")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever torch raises on a damaged or a foreign file
+            raise ConfigError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
 
     def __repr__(self) -> str:
         result = self.result
-        numbers = "".join(f", {name}={result[name]:.4f}" for name in ("nll", "kl") if name in result)
+        numbers = "".join(f", {name}={result[name]:.4f}" for name in ("nll", "kl") if result.get(name) is not None)
         return f"Run({self.status.get('status', 'unknown')}{numbers}, {str(self.directory)!r})"
 
 
@@ -120,15 +130,16 @@ def train(config: Config, directory: str | Path | None = None, group: str | None
     config = to_config(to_dict(config))  # values set from Python are checked as those from the shell are
     target = check_run(config)
     if isinstance(config.target, FileConfig):
-        config.target.path = str(Path(config.target.path).resolve())
+        config.target.path = str(Path(config.target.path).resolve())  # to be found again, from wherever it is resumed
     directory = Path(directory) if directory is not None else default_directory(config)
     check_directory(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    write_text(directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(to_dict(config))))
+    _claim(directory)
     record = provenance(config) | {"run_id": uuid.uuid4().hex[:8], "group": group}
-    if not isinstance(target, ExactTarget):
-        record["data_sha256"] = target.sha256  # type: ignore[attr-defined]
+    if isinstance(target, FileTarget):
+        record["data_sha256"] = target.sha256
     write_json(directory / "provenance.json", record)
+    # Last, since it is what makes a directory a run: one that was killed before this line holds nothing yet.
+    write_text(directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(to_dict(config))))
     return _carry_out(Run(directory, config), target)
 
 
@@ -144,6 +155,8 @@ def resume(directory: str | Path) -> Run:
     run = load_run(directory)
     if run.status.get("status") == "done":
         raise ConfigError(f"{directory}: this run is done already: {run!r}")
+    if (run.directory / "checkpoints" / "last.ckpt").exists():
+        run.load_flow("last")  # a damaged checkpoint is named before anything changes
     target = check_run(run.config)
     record = _read_json(run.directory / "provenance.json")
     if record.get("data_sha256", None) != getattr(target, "sha256", None):
@@ -180,6 +193,12 @@ def check_run(config: Config) -> Target:
     """
     target = build_target(config.target)
     check_flow(config.flow, target.dim, dtype(config))
+    if isinstance(target, FileTarget):
+        target.check_precision(dtype(config))
+    try:
+        build_flow(config.flow, target.dim, torch.Generator(), dtype=dtype(config))
+    except (ValueError, RuntimeError) as error:  # numbers that the configuration lets through and the type does not
+        raise ConfigError(f"the flow cannot be built: {error}") from None
     check_logger(config)
     if config.objective.name == "reverse_kl":
         if not isinstance(target, ExactTarget) or not is_unbounded(target.support):
@@ -206,9 +225,25 @@ def check_directory(directory: Path) -> None:
         )
 
 
+def _claim(directory: Path) -> None:
+    """Make the run directory this run's own: of two that start at once, the second is refused.
+
+    Raises:
+        ConfigError: the directory cannot be made, or another run has just begun in it.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with open(directory / "status.json", "x", encoding="utf-8") as file:
+            file.write('{"status": "running"}\n')
+    except FileExistsError:
+        raise ConfigError(f"{directory}: another run has just begun here; choose another directory") from None
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written: {error.strerror}") from None
+
+
 def default_directory(config: Config) -> Path:
     """A new directory under runs/, named after time, target and seed."""
-    return Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.target.name}_seed{config.seed}"
+    return Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}_{config.target.name}_seed{config.seed}"
 
 
 def dtype(config: Config) -> torch.dtype:
@@ -242,21 +277,13 @@ def _carry_out(run: Run, target: Target) -> Run:
 def _fit_and_evaluate(run: Run, target: Target) -> None:
     config, directory = run.config, run.directory
     device = "cuda" if config.trainer.accelerator == "gpu" else "cpu"
-    place = (target.mean, target.deviation) if getattr(config.target, "standardize", False) else None  # type: ignore[attr-defined]
+    place = None
+    if isinstance(config.target, FileConfig) and isinstance(target, FileTarget) and config.target.standardize:
+        place = target.mean, target.deviation
     flow = build_flow(config.flow, target.dim, generator(config.seed, "start"), place, dtype(config)).to(device)
     stream, objective = _what_to_minimise(config, flow, target, device)
     validation = target.rows("validation", config.validation_size, config.seed, dtype(config)).to(device)
-    module = FlowModule(
-        flow,
-        stream,
-        objective,
-        config.optimizer,
-        config.trainer,
-        config.max_steps,
-        target,
-        validation,
-        inverse=objective is maximum_likelihood,
-    )
+    module = FlowModule(flow, stream, objective, config.optimizer, config.trainer, config.max_steps, target, validation)
     checkpoints = Checkpoints(directory / "checkpoints", config.trainer.checkpoint_every)
     last = directory / "checkpoints" / "last.ckpt"
     record = _read_json(directory / "provenance.json")
@@ -272,7 +299,7 @@ def _fit_and_evaluate(run: Run, target: Target) -> None:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(module, ckpt_path=last if last.exists() else None)
+        trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
         flow.to(device)
         weights = "last"
         if (
@@ -287,6 +314,10 @@ def _fit_and_evaluate(run: Run, target: Target) -> None:
             "seconds": module.seconds,
             "steps_per_second": trainer.global_step / module.seconds,
         }
+        if not math.isfinite(result["nll"]):
+            raise DivergedError(
+                f"training ended at step {trainer.global_step}, but the NLL of the test points is not finite"
+            )
         from flowlab.plotting import run_figures, save_figure
 
         figures = run_figures(flow, target, run.metrics, config.seed)
@@ -300,15 +331,15 @@ def _fit_and_evaluate(run: Run, target: Target) -> None:
 def _what_to_minimise(config: Config, flow: Flow, target: Target, device: str) -> tuple[Stream, Objective]:
     if config.objective.name == "reverse_kl":
         assert isinstance(target, ExactTarget)
-        return base_stream(flow, config.seed, config.batch_size, device), reverse_kl(target)
-    return data_stream(target, config.seed, config.batch_size, dtype(config), device), maximum_likelihood
+        return base_stream(flow, config.seed, config.batch_size, device), ReverseKL(target)
+    return data_stream(target, config.seed, config.batch_size, dtype(config), device), MaximumLikelihood()
 
 
 def _result(config: Config, flow: Flow, target: Target, device: str) -> dict[str, Any]:
     """The final numbers, on test points that nothing before has seen."""
-    test = target.rows("test", config.test_size, config.seed, dtype(config)).to(device)
-    train = target.rows("train", config.test_size, config.seed, dtype(config)).to(device)
-    measured = evaluate(flow, test, target)
+    test = target.rows("test", config.test_size, config.seed, torch.float64)
+    train = target.rows("train", config.test_size, config.seed, torch.float64)
+    measured = evaluate(flow, test.to(device, dtype(config)), target)
     result: dict[str, Any] = {
         "nll": measured.nll,
         "nll_se": measured.nll_se,
@@ -352,4 +383,7 @@ def _quiet_lightning() -> Iterator[None]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None

@@ -1,7 +1,4 @@
-"""The minibatch of a step as a pure function of (seed, step): no state to save, nothing that evaluation could disturb.
-
-Process r of N takes rows r::N of the minibatch, so that N processes train on what one would.
-"""
+"""The minibatch of a step as a function of (seed, step) alone: no state to save, nothing for evaluation to disturb."""
 
 from __future__ import annotations
 
@@ -46,8 +43,3 @@ def epoch_stream(rows: Tensor, seed: int, batch_size: int) -> Stream:
 def base_stream(flow: Flow, seed: int, batch_size: int, device: torch.device | str) -> Stream:
     """Minibatches of the flow's base, for objectives that need samples of the flow."""
     return lambda step: flow.base.rsample((batch_size,), generator(seed, "base", step, device))
-
-
-def shard(stream: Stream, rank: int, world_size: int) -> Stream:
-    """The part of each minibatch that process `rank` of `world_size` works on."""
-    return stream if world_size == 1 else lambda step: stream(step)[rank::world_size]

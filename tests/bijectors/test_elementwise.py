@@ -73,6 +73,13 @@ def test_log_dets_stay_finite_far_out(bijector, size, dtype):
     assert x.grad.isfinite().all()
 
 
+def test_normal_cdf_keeps_its_left_tail(dtype):
+    x = torch.tensor([-12.0, -8.0, -3.0, 0.0, 3.0], dtype=dtype)
+    y = NormalCDF()(x)
+    torch.testing.assert_close(y, torch.tensor(scipy.stats.norm.cdf(x.numpy()), dtype=dtype), rtol=2e-5, atol=0)
+    torch.testing.assert_close(NormalCDF().inverse(y), x, rtol=1e-4, atol=1e-4)
+
+
 def test_softplus_is_exact_where_torch_gives_up():
     x = torch.tensor([25.0], dtype=torch.float64)
     assert (Softplus()(x) - x).item() == pytest.approx(math.exp(-25), rel=1e-3)  # torch's own gives 0
@@ -109,6 +116,12 @@ def test_inline_passes_a_context_on():
     x, context = torch.zeros(3), torch.tensor([1.0, 2.0, 3.0])
     assert torch.equal(shifted(x, context), context)
     assert torch.equal(shifted.inverse(context, context), x)
+
+
+def test_inline_derives_the_log_det_of_vectors_with_a_context():
+    bijector = Inline(lambda x, context: x * context.exp(), lambda y, context: y * (-context).exp(), event_dim=1)
+    x, context = torch.randn(4, 3), torch.randn(4, 3)
+    torch.testing.assert_close(bijector.forward_log_det_jacobian(x, context=context), context.sum(-1))
 
 
 def test_inline_refuses_names_that_bijectors_use():
@@ -166,6 +179,18 @@ def test_constants_are_buffers_and_parameters_are_learned():
     assert not list(fixed.parameters())
     assert set(fixed.state_dict()) == {"shift", "scale"}
     assert [name for name, _ in learned.named_parameters()] == ["shift"]
+
+
+def test_tensors_inside_a_transform_are_learned():
+    inner = transforms.AffineTransform(nn.Parameter(torch.zeros(3)), torch.ones(3))
+    bijector = from_transform(transforms.IndependentTransform(inner, 1))
+    assert [name for name, _ in bijector.named_parameters()] == ["base_transform_loc_"]
+    with torch.no_grad():
+        bijector.base_transform_loc_.fill_(2.0)
+    assert torch.equal(bijector(torch.zeros(3)), torch.full((3,), 2.0))
+    assert bijector.event_dim == 1
+    with pytest.raises(TypeError, match="got Linear"):
+        from_transform(nn.Linear(2, 2))
 
 
 def test_tensors_of_a_transform_are_learned():

@@ -136,6 +136,18 @@ def test_two_moons_density_is_at_rounding():
     torch.testing.assert_close(coarse.log_prob(x), fine.log_prob(x), rtol=0, atol=1e-10)
 
 
+def test_checkerboard_never_leaves_its_squares():
+    for seed in (188, 202):  # single precision once reached the next square here
+        target = Checkerboard()
+        assert target.log_prob(target.rows("test", 100_000, seed)).isfinite().all()
+
+
+def test_eight_gaussians_that_the_grid_would_miss_are_refused():
+    assert EightGaussians(scale=0.01).entropy == pytest.approx(math.log(8) + math.log(2 * math.pi * math.e * 1e-4))
+    with pytest.raises(ValueError, match="scale=0.005"):
+        EightGaussians(scale=0.005)
+
+
 def test_finite_training_sets_are_drawn_once():
     target = Gaussian(train_size=10)
     assert torch.equal(target.rows("train", 999, seed=1), target.rows("train", 5, seed=1))
@@ -152,7 +164,7 @@ def test_every_target_has_a_configuration(name):
     ("make", "message"),
     [
         (lambda: Gaussian([0.0, 0.0], [[1.0, 1.0], [1.0, 1.0]]), "singular"),
-        (lambda: Gaussian([0.0], [[1.0, 1.0], [1.0, 1.0]]), "1 x 1"),
+        (lambda: Gaussian([0.0], [[1.0, 1.0], [1.0, 1.0]]), "the mean has 1"),
         (lambda: Uniform([0.0, 1.0], [1.0, 1.0]), "low"),
         (lambda: TwoMoons(noise=0.01), "noise=0.01"),
     ],

@@ -77,6 +77,10 @@ BAD = {
     "unknown column": (write(GOOD), {"columns": ["a", "c"]}, "no column 'c'; it has: a, b"),
     "a column twice": (write(GOOD), {"columns": ["a", "a"]}, "twice"),
     "no columns": (write(GOOD), {"columns": []}, "no columns"),
+    "a row longer than the header": (write(GOOD + "1,2,3\n"), {}, "cannot be read"),
+    "semicolons": (write(GOOD.replace(",", ";")), {}, "parted by ';'"),
+    "row numbers": (write(",a\n" + "".join(f"{i},{i * i}\n" for i in range(20))), {}, "column 1 has no name"),
+    "one name twice": (write(GOOD.replace("a,b", "a,a")), {}, "two columns are called 'a'"),
     "ragged": (write("a,b\n1,2\n1,2,3\n"), {}, "cannot be read"),
     "bytes that are no text": (lambda path: path.write_bytes(b"\xff\xfe\x00\x81" * 50), {}, "cannot be read"),
 }
@@ -91,6 +95,23 @@ def test_bad_files_are_named(case, tmp_path):
     with pytest.raises(DataError, match=message) as caught:
         FileTarget(path, **arguments)
     assert str(path) in str(caught.value)
+
+
+def test_a_first_row_with_a_number_twice_is_data(tmp_path):
+    path = tmp_path / "bare.csv"
+    path.write_text("0.5,0.5\n" + "".join(f"{i},{i * i}\n" for i in range(20)))
+    target = FileTarget(path)
+    assert target.columns == ["x1", "x2"]
+    assert sum(len(target.rows(split, 0, 0)) for split in ("train", "validation", "test")) == 21
+
+
+def test_values_that_float32_rounds_away_are_refused(tmp_path):
+    path = tmp_path / "times.csv"
+    pandas.DataFrame({"t": 1.7e9 + 5 * np.arange(50.0), "x": np.arange(50.0) ** 2}).to_csv(path, index=False)
+    target = FileTarget(path)
+    target.check_precision(torch.float64)
+    with pytest.raises(DataError, match="column 't' reaches 1.7e.09 but varies by .*dtype=float64"):
+        target.check_precision(torch.float32)
 
 
 def test_unknown_ending_is_named(tmp_path):

@@ -124,6 +124,17 @@ def test_the_step_that_failed_is_found_whatever_the_length_of_a_call(tmp_path):
     assert messages[0] == messages[1]
 
 
+def test_parameters_that_are_not_finite_are_never_saved(tmp_path):
+    """The last update of a call does the damage: the loss before it was finite."""
+    config = compose(*SMALL, "max_steps=40", "optimizer.lr=1e38", "trainer.checkpoint_every=1")
+    with pytest.raises(DivergedError, match="parameters that are not finite|gave a"):
+        train(config, tmp_path / "run")
+    checkpoint = tmp_path / "run/checkpoints/last.ckpt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)["state_dict"]
+        assert all(tensor.isfinite().all() for tensor in state.values())
+
+
 def test_reverse_kl_fits_a_gaussian(tmp_path):
     config = compose(*SMALL, "target=gaussian_full", "objective=reverse_kl", "max_steps=600", "flow.depth=1")
     run = train(config, tmp_path / "run")

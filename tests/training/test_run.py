@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import torch
 from sklearn.datasets import load_iris
 
 from flowlab import ConfigError, compose, load_run, resume, train
+from flowlab.training.run import _claim
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=2", "batch_size=64")
 
@@ -61,7 +63,7 @@ def test_a_run_loads_as_it_was(finished):
     loaded = load_run(finished.directory)
     assert loaded.config == finished.config
     assert same(loaded.flow.state_dict(), finished.flow.state_dict())
-    points = loaded.target.rows("test", 500, seed=0)
+    points = loaded.target.rows("test", 500, 0, torch.float64).float()
     assert -loaded.flow.log_prob(points).mean().item() == pytest.approx(loaded.result["nll"], rel=1e-5)
     assert isinstance(loaded.metrics, pandas.DataFrame)
     assert "done" in repr(loaded)
@@ -152,6 +154,33 @@ def test_values_set_from_python_are_checked(tmp_path):
         train(config, tmp_path / "run")
 
 
+def test_two_runs_do_not_share_a_directory(tmp_path):
+    directory = tmp_path / "run"
+    _claim(directory)
+    with pytest.raises(ConfigError, match="another run has just begun"):
+        _claim(directory)
+
+
+def test_a_damaged_status_is_named(finished, tmp_path):
+    copy = shutil.copytree(finished.directory, tmp_path / "copy")
+    (copy / "status.json").write_text('{"status": ')
+    with pytest.raises(ConfigError, match=r"status\.json: cannot be read"):
+        resume(copy)
+
+
+def test_a_checkpoint_that_runs_code_is_refused(finished, tmp_path):
+    copy = shutil.copytree(finished.directory, tmp_path / "copy")
+
+    class Harmful:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "harm"),)
+
+    torch.save({"state_dict": {}, "flowlab": Harmful()}, copy / "checkpoints/last.ckpt")
+    with pytest.raises(ConfigError, match=r"last\.ckpt: cannot be read"):
+        load_run(copy).load_flow("last")
+    assert not (tmp_path / "harm").exists()
+
+
 @pytest.mark.parametrize("content", [None, "", "a: [", "- 1", "seed: 1\n"])
 def test_what_is_no_run_is_named(tmp_path, content):
     if content is not None:
@@ -168,8 +197,9 @@ def iris(tmp_path):
 
 
 def test_a_file_is_fitted_in_its_own_units(iris, tmp_path):
-    words = ("trainer.progress=off", "target=file", f"target.path={iris}", "max_steps=300", "trainer.validate_every=50")
+    words = ("trainer.progress=off", "target=file", f"target.path={iris}", "max_steps=800", "trainer.validate_every=50")
     run = train(compose(*words), tmp_path / "run")
+    assert run.result["nll"] < run.result["gaussian_nll"], "better than a Gaussian with full covariance"
     assert run.result["weights"] == "best"
     assert "kl" not in run.result
     assert run.result["nll_se"] > 0

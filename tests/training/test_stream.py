@@ -6,7 +6,7 @@ import torch
 from flowlab import Flow, StandardNormal
 from flowlab.bijectors import Exp
 from flowlab.targets import Banana
-from flowlab.training.stream import base_stream, data_stream, epoch_stream, shard
+from flowlab.training.stream import base_stream, data_stream, epoch_stream
 
 
 def fresh(seed=0):
@@ -45,13 +45,6 @@ def test_every_epoch_has_every_row_once(rows, batch_size):
         assert not torch.equal(drawn[0], drawn[1]), "each epoch has its own order"
     alone = epoch_stream(data, seed=0, batch_size=batch_size)
     assert torch.equal(alone(steps - 1), batches[-1]), "a step does not depend on the steps before it"
-
-
-def test_shards_are_the_global_batch():
-    stream = fresh()
-    parts = [shard(stream, rank, 4)(3) for rank in range(4)]
-    merged = torch.stack(parts, dim=1).reshape(64, 2)
-    assert torch.equal(merged, stream(3))
 
 
 def test_base_stream_draws_from_the_base():
