@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from flowlab.config import ConfigError as ConfigError
     from flowlab.config import compose as compose
     from flowlab.flow import Flow as Flow
-    from flowlab.training.run import Run as Run
-    from flowlab.training.run import load_run as load_run
+    from flowlab.training.directory import Run as Run
+    from flowlab.training.directory import load_run as load_run
     from flowlab.training.run import resume as resume
     from flowlab.training.run import train as train
 
@@ -26,8 +26,8 @@ _HOME = {
     "ConfigError": "flowlab.config",
     "compose": "flowlab.config",
     "Flow": "flowlab.flow",
-    "Run": "flowlab.training.run",
-    "load_run": "flowlab.training.run",
+    "Run": "flowlab.training.directory",
+    "load_run": "flowlab.training.directory",
     "resume": "flowlab.training.run",
     "train": "flowlab.training.run",
 }

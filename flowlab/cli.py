@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from flowlab.config import Config, ConfigError, compose_yaml, conf_directory, to_config
 
 if TYPE_CHECKING:
-    from flowlab.training.run import Run
+    from flowlab.training.directory import Run
 
 OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -91,8 +91,9 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
 
 def _check_jobs(jobs: list[list[str]], multirun: bool) -> None:
     """Compose and check every job, down to the target's file, before the first one starts."""
+    from flowlab.training.check import check_run
+    from flowlab.training.directory import check_directory
     from flowlab.training.provenance import SECRET_NAME
-    from flowlab.training.run import check_directory, check_run
 
     if not jobs:
         raise ConfigError("the sweep expands to no job: a key was given no value")

@@ -108,7 +108,7 @@ def test_mistakes_are_named(case):
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_does_not_fit_together_is_named(overrides, message, monkeypatch):
-    from flowlab.training.run import check_run
+    from flowlab.training.check import check_run
 
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", "/nonexistent")

@@ -15,7 +15,7 @@ import torch
 from sklearn.datasets import load_iris
 
 from flowlab import ConfigError, compose, load_run, resume, train
-from flowlab.training.run import _claim
+from flowlab.training.directory import claim
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=2", "batch_size=64")
 
@@ -156,9 +156,9 @@ def test_values_set_from_python_are_checked(tmp_path):
 
 def test_two_runs_do_not_share_a_directory(tmp_path):
     directory = tmp_path / "run"
-    _claim(directory)
+    claim(directory)
     with pytest.raises(ConfigError, match="another run has just begun"):
-        _claim(directory)
+        claim(directory)
 
 
 def test_a_damaged_status_is_named(finished, tmp_path):

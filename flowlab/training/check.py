@@ -1,0 +1,42 @@
+"""What can be refused before a run begins, and is."""
+
+from __future__ import annotations
+
+import torch
+
+from flowlab.architectures import build_flow, check_flow
+from flowlab.config import Config, ConfigError
+from flowlab.supports import is_unbounded
+from flowlab.targets.base import ExactTarget, Target
+from flowlab.targets.build import build_target
+from flowlab.targets.file import FileTarget
+from flowlab.training.loggers import check_logger
+
+
+def check_run(config: Config) -> Target:
+    """Refuse what cannot be run, before anything is written; gives the target, since it had to be built for that.
+
+    Raises:
+        ConfigError: parts of the configuration that do not fit each other or this machine.
+    """
+    target = build_target(config.target)
+    dtype = getattr(torch, config.dtype)
+    check_flow(config.flow, target.dim, dtype)
+    if isinstance(target, FileTarget):
+        target.check_precision(dtype)
+    try:
+        build_flow(config.flow, target.dim, torch.Generator(), dtype=dtype)
+    except (ValueError, RuntimeError) as error:  # numbers that the configuration lets through and the type does not
+        raise ConfigError(f"the flow cannot be built: {error}") from None
+    check_logger(config)
+    if config.objective.name == "reverse_kl":
+        if not isinstance(target, ExactTarget) or not is_unbounded(target.support):
+            raise ConfigError(
+                f"objective=reverse_kl: needs a target whose density is known and positive everywhere; "
+                f"target={config.target.name} has none; use objective=maximum_likelihood"
+            )
+        if target.train_size is not None:
+            raise ConfigError("target.train_size: objective=reverse_kl trains on no data; leave it null")
+    if config.trainer.accelerator == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("trainer.accelerator=gpu: no GPU can be used here; use trainer=cpu")
+    return target

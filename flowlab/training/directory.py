@@ -1,0 +1,172 @@
+"""A run directory: begun, read, and refused where it would overwrite another."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from flowlab.architectures import build_flow
+from flowlab.config import Config, ConfigError, to_config, to_dict
+from flowlab.files import write_json, write_text
+from flowlab.flow import Flow
+from flowlab.targets.base import Target
+from flowlab.targets.build import build_target
+from flowlab.targets.file import FileTarget
+from flowlab.training.provenance import provenance
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory, read.
+
+    Attributes:
+        directory: where it lies.
+        config: the configuration, checked against the types.
+    """
+
+    directory: Path
+    config: Config
+
+    @cached_property
+    def flow(self) -> Flow:
+        """The trained flow: with the weights that `result` was measured on, once there is a result."""
+        return self.load_flow(self.result.get("weights", "last"))
+
+    def load_flow(self, weights: str = "last") -> Flow:
+        """The flow with the weights of a checkpoint, "last" or "best"; nothing in the file is executed."""
+        checkpoint = self._checkpoint(weights)
+        shape = checkpoint["flowlab"]
+        place = (torch.zeros(shape["dim"]), torch.ones(shape["dim"])) if shape["standardized"] else None
+        flow = build_flow(self.config.flow, shape["dim"], torch.Generator(), place, getattr(torch, self.config.dtype))
+        try:
+            flow.load_state_dict(flow_weights(checkpoint))
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"{self.directory}: {weights}.ckpt does not fit config.yaml: {reason}") from None
+        return flow
+
+    @cached_property
+    def target(self) -> Target:
+        """What was modelled; for points of a file, the file must still be there."""
+        return build_target(self.config.target)
+
+    @property
+    def metrics(self) -> pandas.DataFrame:
+        """metrics.csv: one row a step that was logged."""
+        return pandas.read_csv(self.directory / "metrics.csv")
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """result.json: the final numbers; empty while there are none."""
+        return read_json(self.directory / "result.json")
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """status.json: running, done, failed or interrupted, with the error."""
+        return read_json(self.directory / "status.json")
+
+    def _checkpoint(self, weights: str) -> dict[str, Any]:
+        path = self.directory / "checkpoints" / f"{weights}.ckpt"
+        if not path.is_file():
+            raise ConfigError(f"{path}: no such checkpoint; the run has not saved one yet")
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever torch raises on a damaged or a foreign file
+            raise ConfigError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+
+    def __repr__(self) -> str:
+        result = self.result
+        numbers = "".join(f", {name}={result[name]:.4f}" for name in ("nll", "kl") if result.get(name) is not None)
+        return f"Run({self.status.get('status', 'unknown')}{numbers}, {str(self.directory)!r})"
+
+
+def begin(config: Config, target: Target, directory: Path, group: str | None) -> Run:
+    """Make a run directory with what is known before the first step.
+
+    Raises:
+        ConfigError: the directory holds something, or cannot be made.
+    """
+    check_directory(directory)
+    claim(directory)
+    record = provenance(config) | {"run_id": uuid.uuid4().hex[:8], "group": group}
+    if isinstance(target, FileTarget):
+        record["data_sha256"] = target.sha256
+    write_json(directory / "provenance.json", record)
+    # Last, since it is what makes a directory a run: one that was killed before this line holds nothing yet.
+    write_text(directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(to_dict(config))))
+    return Run(directory, config)
+
+
+def load_run(directory: str | Path) -> Run:
+    """Read a run directory: the flow, the configuration, the metrics. Nothing in the directory is executed.
+
+    Raises:
+        ConfigError: the directory is not one of a run, or its configuration is damaged.
+    """
+    directory = Path(directory)
+    path = directory / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{directory}: not a run directory: there is no config.yaml in it")
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except Exception as error:  # whatever the YAML parser raises on a damaged file
+        raise ConfigError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: does not hold a configuration")
+    return Run(directory, to_config({str(key): value for key, value in content.items()}))
+
+
+def check_directory(directory: Path) -> None:
+    """Refuse a run directory that holds something, so that no run overwrites another.
+
+    Raises:
+        ConfigError: it is not empty, or not a directory.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ConfigError(
+            f"{directory}: exists and is not empty; choose another directory, or go on with the run: resume={directory}"
+        )
+
+
+def claim(directory: Path) -> None:
+    """Make the run directory this run's own: of two that start at once, the second is refused.
+
+    Raises:
+        ConfigError: the directory cannot be made, or another run has just begun in it.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with open(directory / "status.json", "x", encoding="utf-8") as file:
+            file.write('{"status": "running"}\n')
+    except FileExistsError:
+        raise ConfigError(f"{directory}: another run has just begun here; choose another directory") from None
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written: {error.strerror}") from None
+
+
+def default_directory(config: Config) -> Path:
+    """A new directory under runs/, named after time, target and seed."""
+    return Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}_{config.target.name}_seed{config.seed}"
+
+
+def flow_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    """The flow's part of a checkpoint of the Lightning module."""
+    weights = checkpoint["state_dict"].items()
+    return {name.removeprefix("flow."): value for name, value in weights if name.startswith("flow.")}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None

@@ -1,0 +1,66 @@
+"""The end of a run: its flow measured on points that nothing before has seen, drawn, and written down."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from pytorch_lightning.loggers import Logger
+
+from flowlab.config import Config
+from flowlab.files import write_json
+from flowlab.flow import Flow
+from flowlab.plotting import run_figures, save_figure
+from flowlab.targets.base import Target
+from flowlab.training.directory import Run
+from flowlab.training.divergence import DivergedError
+from flowlab.training.evaluate import evaluate, gaussian_nll
+from flowlab.training.loggers import log_outcome
+
+
+def write_outcome(run: Run, flow: Flow, target: Target, training: dict[str, Any], loggers: list[Logger]) -> None:
+    """Write result.json and the figures of a trained flow.
+
+    Arguments:
+        run: its directory.
+        flow: with its last weights.
+        target: what was modelled.
+        training: what training itself has to say: steps, seconds ...
+        loggers: which of them show the outcome as well.
+
+    Raises:
+        DivergedError: the flow gives no finite NLL.
+    """
+    weights = "last"
+    if target.train_size is not None:
+        # Finite data can be learned by heart: take the weights that did best on others.
+        weights = "best"
+        flow.load_state_dict(run.load_flow("best").state_dict())
+    result = _measure(run.config, flow, target) | {"weights": weights} | training
+    if not math.isfinite(result["nll"]):
+        raise DivergedError("training came to its end, but the NLL of the test points is not finite")
+    figures = run_figures(flow, target, run.metrics, run.config.seed)
+    (run.directory / "figures").mkdir(exist_ok=True)
+    for name, figure in figures.items():
+        save_figure(figure, run.directory / "figures" / f"{name}.png")
+    write_json(run.directory / "result.json", result)
+    log_outcome(loggers, result, figures, result["steps"])
+
+
+def _measure(config: Config, flow: Flow, target: Target) -> dict[str, Any]:
+    test = target.rows("test", config.test_size, config.seed, torch.float64)
+    train = target.rows("train", config.test_size, config.seed, torch.float64)
+    measured = evaluate(flow, test.to(next(flow.parameters())), target)
+    result: dict[str, Any] = {
+        "nll": measured.nll,
+        "nll_se": measured.nll_se,
+        "bits_per_dim": measured.bits_per_dim,
+        "inverse_error": measured.inverse_error,
+        "gaussian_nll": gaussian_nll(train, test),
+        "test_points": len(test),
+        "parameters": sum(parameter.numel() for parameter in flow.parameters()),
+    }
+    if target.entropy is not None:
+        result |= {"entropy": target.entropy, "kl": measured.kl, "kl_se": measured.kl_se}
+    return result
