@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from flowlab import bijectors as bijectors
     from flowlab import targets as targets
     from flowlab.bases import StandardNormal as StandardNormal
-    from flowlab.config import ConfigError as ConfigError
     from flowlab.config import compose as compose
     from flowlab.flow import Flow as Flow
+    from flowlab.schemas import ConfigError as ConfigError
     from flowlab.training.directory import Run as Run
     from flowlab.training.directory import load_run as load_run
     from flowlab.training.run import resume as resume
@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "StandardNormal": "flowlab.bases",
-    "ConfigError": "flowlab.config",
+    "ConfigError": "flowlab.schemas",
     "compose": "flowlab.config",
     "Flow": "flowlab.flow",
     "Run": "flowlab.training.directory",

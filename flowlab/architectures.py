@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from flowlab.bases import StandardNormal
 from flowlab.bijectors import AffineScalar, Bijector, Chain, LowRankAffine, PReLU, SmoothPReLU
-from flowlab.config import ConfigError, FlowConfig
 from flowlab.flow import Flow
+from flowlab.schemas import ConfigError, FlowConfig
 
 NUMBERS_PER_PARAMETER = 4  # the parameter, its gradient and Adam's two moments
 

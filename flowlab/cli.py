@@ -20,7 +20,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from flowlab.config import Config, ConfigError, compose_yaml, conf_directory, to_config
+from flowlab.config import compose_yaml, conf_directory, to_config
+from flowlab.schemas import Config, ConfigError
 
 if TYPE_CHECKING:
     from flowlab.training.directory import Run

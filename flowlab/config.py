@@ -1,6 +1,6 @@
-"""The configuration: its types and ranges, and the way from Hydra's YAML to them.
+"""The way from Hydra's YAML and a user's words to a checked configuration.
 
-The YAML under `conf/` holds the values, the dataclasses here what each may be. Nothing here imports torch, so that a
+The YAML under `conf/` holds the values, `flowlab.schemas` what each may be. Nothing here imports torch, so that a
 mistake is answered at once.
 """
 
@@ -10,7 +10,6 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,193 +27,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-
-class ConfigError(ValueError):
-    """A configuration that cannot be run: the message names the key, its value and what is allowed."""
-
-
-def _at_least(minimum: float) -> Any:
-    return field(metadata={"minimum": minimum})
-
-
-def _above(bound: float, below: float = math.inf) -> Any:
-    return field(metadata={"above": bound, "below": below})
-
-
-def _one_of(*choices: str) -> Any:
-    return field(metadata={"choices": choices})
-
-
-# --- targets ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(kw_only=True)
-class TargetConfig:
-    name: str
-
-
-@dataclass(kw_only=True)
-class ExactTargetConfig(TargetConfig):
-    train_size: int | None = _at_least(1)
-
-
-@dataclass(kw_only=True)
-class BananaConfig(ExactTargetConfig):
-    curvature: float
-    scale: float = _above(0)
-    noise: float = _above(0)
-
-
-@dataclass(kw_only=True)
-class GaussianConfig(ExactTargetConfig):
-    mean: list[float]
-    factor: list[list[float]]
-
-
-@dataclass(kw_only=True)
-class UniformConfig(ExactTargetConfig):
-    low: list[float]
-    high: list[float]
-
-
-@dataclass(kw_only=True)
-class EightGaussiansConfig(ExactTargetConfig):
-    radius: float = _above(0)
-    scale: float = _above(0)
-
-
-@dataclass(kw_only=True)
-class CheckerboardConfig(ExactTargetConfig):
-    pass
-
-
-@dataclass(kw_only=True)
-class TwoMoonsConfig(ExactTargetConfig):
-    noise: float = _at_least(0.05)
-
-
-@dataclass(kw_only=True)
-class FunnelConfig(ExactTargetConfig):
-    dim: int = _at_least(2)
-    scale: float = _above(0)
-
-
-@dataclass(kw_only=True)
-class FileConfig(TargetConfig):
-    path: str
-    columns: list[str] | None
-    validation: float = _above(0, below=1)
-    test: float = _above(0, below=1)
-    split_seed: int = _at_least(0)
-    standardize: bool
-
-
-# --- everything else -------------------------------------------------------------------------------------------------
-
-
-@dataclass(kw_only=True)
-class FlowConfig:
-    """A chain of affine maps with an activation after each, except, unless `final_activation`, the last."""
-
-    name: str
-    depth: int = _at_least(1)
-    rank: int = _at_least(0)
-    scale: str = _one_of("tril", "diag")
-    weighted: bool
-    activation: str = _one_of("smooth_prelu", "prelu")
-    slope: str = _one_of("scalar", "vector")
-    slope_start: float = _above(0.01)
-    positive: str = _one_of("softplus", "abs")
-    smoothness: float = _above(0)
-    final_activation: bool
-    start: str = _one_of("near_identity", "glorot")
-
-
-@dataclass(kw_only=True)
-class ObjectiveConfig:
-    name: str
-
-
-@dataclass(kw_only=True)
-class AdamConfig:
-    name: str
-    lr: float = _above(0)
-    betas: list[float]
-    eps: float = _above(0)
-    schedule: str = _one_of("cosine", "constant")
-    clip: float | None = _above(0)
-
-    def __post_init__(self) -> None:
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(f"optimizer.betas={self.betas}: must be two numbers from 0 to below 1")
-
-
-@dataclass(kw_only=True)
-class TrainerConfig:
-    accelerator: str = _one_of("cpu", "gpu")
-    devices: int = field(metadata={"minimum": 1, "maximum": 1})  # several processes are not supported yet
-    threads: int | None = _at_least(1)
-    steps_per_call: int = _at_least(1)
-    log_every: int = _at_least(1)
-    validate_every: int = _at_least(1)
-    checkpoint_every: int = field(metadata={"minimum": 1, "maximum": 1000})  # a killed run loses no more than this
-    progress: str = _one_of("auto", "bar", "lines", "off")
-
-
-@dataclass(kw_only=True)
-class LoggerConfig:
-    name: str
-
-
-@dataclass(kw_only=True)
-class WandbConfig(LoggerConfig):
-    project: str
-    mode: str = _one_of("auto", "online", "offline")
-    run_name: str | None
-    group: str | None
-    tags: list[str]
-
-    def __post_init__(self) -> None:
-        if not self.project or set(self.project) & set("/\\#?%:"):
-            raise ConfigError(f"logger.project={self.project!r}: must be a name without any of / \\ # ? % :")
-
-
-@dataclass(kw_only=True)
-class Config:
-    """One run."""
-
-    seed: int = _at_least(0)
-    max_steps: int = _at_least(1)
-    batch_size: int = _at_least(1)
-    dtype: str = _one_of("float32", "float64")
-    validation_size: int = _at_least(2)
-    test_size: int = _at_least(2)
-    target: Any
-    flow: Any
-    objective: Any
-    optimizer: Any
-    trainer: Any
-    logger: Any
-
-
-# group -> name of the option -> its schema; a group whose options all share one schema has it under every name.
-SCHEMAS: dict[str, dict[str, type]] = {
-    "target": {
-        "banana": BananaConfig,
-        "gaussian": GaussianConfig,
-        "uniform": UniformConfig,
-        "eight_gaussians": EightGaussiansConfig,
-        "checkerboard": CheckerboardConfig,
-        "two_moons": TwoMoonsConfig,
-        "funnel": FunnelConfig,
-        "file": FileConfig,
-    },
-    "flow": {"mlp": FlowConfig},
-    "objective": {"maximum_likelihood": ObjectiveConfig, "reverse_kl": ObjectiveConfig},
-    "optimizer": {"adam": AdamConfig},
-    "trainer": {"": TrainerConfig},
-    "logger": {"csv": LoggerConfig, "tensorboard": LoggerConfig, "wandb": WandbConfig},
-}
+from flowlab.schemas import SCHEMAS, Config, ConfigError
 
 
 def conf_directory() -> Path:

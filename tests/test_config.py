@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from flowlab.architectures import build_flow
-from flowlab.config import SCHEMAS, ConfigError, compose, conf_directory, to_config, to_dict
+from flowlab.config import compose, conf_directory, to_config, to_dict
+from flowlab.schemas import SCHEMAS, ConfigError
 
 GROUPS = sorted(path.name for path in conf_directory().iterdir() if path.is_dir())
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_directory() / group).glob("*.yaml"))]

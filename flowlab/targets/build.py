@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from flowlab.config import ConfigError, FileConfig, TargetConfig
+from flowlab.schemas import ConfigError, FileConfig, TargetConfig
 from flowlab.targets.base import Target
 from flowlab.targets.gaussian import Banana, Funnel, Gaussian
 from flowlab.targets.shapes import Checkerboard, EightGaussians, TwoMoons, Uniform

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from flowlab.architectures import build_flow, check_flow
-from flowlab.config import Config, ConfigError
+from flowlab.schemas import Config, ConfigError
 from flowlab.supports import is_unbounded
 from flowlab.targets.base import ExactTarget, Target
 from flowlab.targets.build import build_target

@@ -16,9 +16,10 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from flowlab.architectures import build_flow
-from flowlab.config import Config, ConfigError, to_config, to_dict
+from flowlab.config import to_config, to_dict
 from flowlab.files import write_json, write_text
 from flowlab.flow import Flow
+from flowlab.schemas import Config, ConfigError
 from flowlab.targets.base import Target
 from flowlab.targets.build import build_target
 from flowlab.targets.file import FileTarget

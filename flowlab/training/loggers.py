@@ -15,7 +15,8 @@ from urllib.parse import urlparse
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from requests.utils import get_netrc_auth
 
-from flowlab.config import Config, ConfigError, WandbConfig, to_dict
+from flowlab.config import to_dict
+from flowlab.schemas import Config, ConfigError, WandbConfig
 from flowlab.training.metrics import CSVMetrics
 
 if TYPE_CHECKING:

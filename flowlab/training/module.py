@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from flowlab.bijectors import AffineScalar, stages
-from flowlab.config import AdamConfig, TrainerConfig
 from flowlab.flow import Flow
+from flowlab.schemas import AdamConfig, TrainerConfig
 from flowlab.targets.base import Target
 from flowlab.training.divergence import DivergedError, describe_divergence
 from flowlab.training.evaluate import Evaluation, evaluate

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from pytorch_lightning.loggers import Logger
 
-from flowlab.config import Config
 from flowlab.files import write_json
 from flowlab.flow import Flow
 from flowlab.plotting import run_figures, save_figure
+from flowlab.schemas import Config
 from flowlab.targets.base import Target
 from flowlab.training.directory import Run
 from flowlab.training.divergence import DivergedError

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import flowlab
-from flowlab.config import Config
+from flowlab.schemas import Config
 
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "scipy", "pandas", "matplotlib", "wandb")
 SECRET_NAME = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)

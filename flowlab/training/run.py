@@ -9,9 +9,10 @@ import pytorch_lightning as pl
 import torch
 
 from flowlab.architectures import build_flow
-from flowlab.config import Config, ConfigError, FileConfig, to_config, to_dict
+from flowlab.config import to_config, to_dict
 from flowlab.files import write_json
 from flowlab.flow import Flow
+from flowlab.schemas import Config, ConfigError, FileConfig
 from flowlab.seeding import generator
 from flowlab.targets.base import ExactTarget, Target
 from flowlab.targets.file import FileTarget

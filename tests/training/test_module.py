@@ -5,7 +5,8 @@ import torch
 
 from flowlab import train
 from flowlab.architectures import build_flow
-from flowlab.config import AdamConfig, compose
+from flowlab.config import compose
+from flowlab.schemas import AdamConfig
 from flowlab.seeding import generator
 from flowlab.targets import Banana
 from flowlab.training.divergence import DivergedError
