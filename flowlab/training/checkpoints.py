@@ -9,7 +9,33 @@ from typing import Any
 import pytorch_lightning as pl
 
 from flowlab.files import write_atomically
-from flowlab.training.module import FlowModule
+from flowlab.schemas import Config
+from flowlab.training.record import Record
+
+
+class Saving:
+    """Which checkpoints are due at a step; remembers the best validation."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.best_nll, self.best_step = math.inf, 0
+
+    def due(self, step: int, record: Record) -> list[str]:
+        """The files to write at a step."""
+        names = []
+        held_out = record.held_out
+        if "nll" in record.row and record.row_step == step and held_out and held_out.nll < self.best_nll:
+            self.best_nll, self.best_step = held_out.nll, step
+            names.append("best.ckpt")
+        if step % self.config.trainer.checkpoint_every == 0 or step == self.config.max_steps:
+            names.append("last.ckpt")
+        return names
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_nll": self.best_nll, "best_step": self.best_step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best_nll, self.best_step = state["best_nll"], state["best_step"]
 
 
 class Checkpoints(pl.Callback):
@@ -19,26 +45,16 @@ class Checkpoints(pl.Callback):
     file of the same name.
     """
 
-    def __init__(self, directory: Path, every: int) -> None:
-        self.directory, self.every = directory, every
-        self.best_nll, self.best_step = math.inf, 0
+    def __init__(self, directory: Path, saving: Saving, record: Record) -> None:
+        self.directory, self.saving, self.record = directory, saving, record
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        assert isinstance(pl_module, FlowModule)
-        step = trainer.global_step
-        held_out = pl_module.held_out
-        if "nll" in pl_module.row and pl_module.row_step == step and held_out and held_out.nll < self.best_nll:
-            self.best_nll, self.best_step = held_out.nll, step
-            self._save(trainer, "best.ckpt")
-        if step % self.every == 0 or step == pl_module.max_steps:
-            self._save(trainer, "last.ckpt")
-
-    def _save(self, trainer: pl.Trainer, name: str) -> None:
-        self.directory.mkdir(exist_ok=True)
-        write_atomically(self.directory / name, trainer.save_checkpoint)
+        for name in self.saving.due(trainer.global_step, self.record):
+            self.directory.mkdir(exist_ok=True)
+            write_atomically(self.directory / name, trainer.save_checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_nll": self.best_nll, "best_step": self.best_step}
+        return self.saving.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_nll, self.best_step = state_dict["best_nll"], state_dict["best_step"]
+        self.saving.load_state_dict(state_dict)

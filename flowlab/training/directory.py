@@ -45,7 +45,7 @@ class Run:
 
     def load_flow(self, weights: str = "last") -> Flow:
         """The flow with the weights of a checkpoint, "last" or "best"; nothing in the file is executed."""
-        checkpoint = self._checkpoint(weights)
+        checkpoint = self.checkpoint(weights)
         shape = checkpoint["flowlab"]
         place = (torch.zeros(shape["dim"]), torch.ones(shape["dim"])) if shape["standardized"] else None
         flow = build_flow(self.config.flow, shape["dim"], torch.Generator(), place, getattr(torch, self.config.dtype))
@@ -76,7 +76,13 @@ class Run:
         """status.json: running, done, failed or interrupted, with the error."""
         return read_json(self.directory / "status.json")
 
-    def _checkpoint(self, weights: str) -> dict[str, Any]:
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """provenance.json: code, versions, machine, command; the run's id and its sweep."""
+        return read_json(self.directory / "provenance.json")
+
+    def checkpoint(self, weights: str) -> dict[str, Any]:
+        """What a checkpoint holds, read without running anything in it."""
         path = self.directory / "checkpoints" / f"{weights}.ckpt"
         if not path.is_file():
             raise ConfigError(f"{path}: no such checkpoint; the run has not saved one yet")

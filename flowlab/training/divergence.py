@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from flowlab.bijectors import stages
@@ -12,14 +13,20 @@ class DivergedError(RuntimeError):
     """Training stopped because the loss was no longer finite; the message names the step and the layer."""
 
 
-def describe_divergence(flow: Flow, batch: Tensor, inverse: bool) -> str:
-    """Which layer first gives a value that is not finite, walking the layers in the order that the loss does.
+@torch.no_grad()
+def describe_divergence(flow: Flow, batch: Tensor, step: int, inverse: bool) -> str:
+    """The step, and which layer first gives a value that is not finite, walking the layers in the order of the loss.
 
     Arguments:
         flow: with the parameters that gave the loss.
         batch: the minibatch: points of the target, or of the base.
+        step: its number.
         inverse: the loss takes points of the target back to the base.
     """
+    return f"the loss is not finite at step {step}: {_first_cause(flow, batch, inverse)}"
+
+
+def _first_cause(flow: Flow, batch: Tensor, inverse: bool) -> str:
     numbered = list(enumerate(stages(flow.bijector), start=1))
     if not batch.isfinite().all():
         return "the minibatch itself holds values that are not finite"

@@ -22,26 +22,21 @@ from flowlab.training.metrics import CSVMetrics
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from flowlab.training.directory import Run
+
 
 @contextmanager
-def open_loggers(config: Config, directory: Path, run_id: str, group: str | None = None) -> Iterator[list[Logger]]:
-    """The loggers of a run, closed in every case.
-
-    Arguments:
-        config: of the run.
-        directory: of the run; whatever a logger writes lies in it.
-        run_id: names the run to Weights & Biases; the same when it is resumed.
-        group: the sweep that the run belongs to, if any.
-    """
-    csv = CSVMetrics(directory / "metrics.csv")
-    if config.logger.name == "tensorboard":
-        tensorboard = TensorBoardLogger(directory, name="tensorboard", version="")
+def open_loggers(run: Run) -> Iterator[list[Logger]]:
+    """The loggers of a run, closed in every case; whatever they write lies in its directory."""
+    csv = CSVMetrics(run.directory / "metrics.csv")
+    if run.config.logger.name == "tensorboard":
+        tensorboard = TensorBoardLogger(run.directory, name="tensorboard", version="")
         try:
             yield [csv, tensorboard]
         finally:
             tensorboard.experiment.close()
-    elif config.logger.name == "wandb":
-        with _wandb_run(config, directory, run_id, group) as logger:
+    elif run.config.logger.name == "wandb":
+        with _wandb_run(run) as logger:
             yield [csv, logger]
     else:
         yield [csv]
@@ -78,25 +73,25 @@ def log_outcome(loggers: list[Logger], result: dict[str, Any], figures: dict[str
 
 
 @contextmanager
-def _wandb_run(config: Config, directory: Path, run_id: str, group: str | None) -> Iterator[WandbLogger]:
+def _wandb_run(ours: Run) -> Iterator[WandbLogger]:
     """One run of Weights & Biases from init to finish; Lightning's logger would leave it open for the next job."""
     import wandb
 
-    settings = config.logger
+    settings, origin = ours.config.logger, ours.provenance
     assert isinstance(settings, WandbConfig)
     mode = _wandb_mode(settings.mode)
     logging.getLogger("wandb").setLevel(logging.ERROR)
     run = wandb.init(
         project=settings.project,
         name=settings.run_name,
-        group=settings.group or group,
+        group=settings.group or origin["group"],
         tags=settings.tags,
         job_type="train",
-        dir=directory,
-        id=run_id,
+        dir=ours.directory,
+        id=origin["run_id"],
         resume="allow" if mode == "online" else None,
         mode=mode,
-        config=to_dict(config),
+        config=to_dict(ours.config),
         reinit="create_new",
         settings=wandb.Settings(
             console="off", disable_git=True, silent=True, x_disable_stats=True, x_disable_machine_info=True, host=""
@@ -106,7 +101,7 @@ def _wandb_run(config: Config, directory: Path, run_id: str, group: str | None) 
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
     exit_code = 1
     try:
-        yield WandbLogger(experiment=run, save_dir=directory, project=settings.project)
+        yield WandbLogger(experiment=run, save_dir=ours.directory, project=settings.project)
         exit_code = 0
     finally:
         files = Path(run.dir).parent

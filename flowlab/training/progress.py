@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flowlab.training.module import FlowModule
+from flowlab.training.record import Record
 
 LINES = 10  # over a whole run
 
@@ -28,10 +29,10 @@ class Lines(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, FlowModule)
-        step, last = trainer.global_step, pl_module.max_steps
-        if pl_module.row_step == step and step * LINES // last > self.printed:
+        step, last = trainer.global_step, pl_module.config.max_steps
+        if pl_module.record.row_step == step and step * LINES // last > self.printed:
             self.printed = step * LINES // last
-            print(f"step {step:>{len(str(last))}}/{last}  {_numbers(pl_module)}", file=sys.stderr, flush=True)
+            print(f"step {step:>{len(str(last))}}/{last}  {_numbers(pl_module.record)}", file=sys.stderr, flush=True)
 
 
 class Bar(pl.Callback):
@@ -41,12 +42,12 @@ class Bar(pl.Callback):
         assert isinstance(pl_module, FlowModule)
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}"), TimeRemainingColumn())
         self.bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
-        self.task = self.bar.add_task("", total=pl_module.max_steps, completed=trainer.global_step, numbers="")
+        self.task = self.bar.add_task("", total=pl_module.config.max_steps, completed=trainer.global_step, numbers="")
         self.bar.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, FlowModule)
-        self.bar.update(self.task, completed=trainer.global_step, numbers=_numbers(pl_module))
+        self.bar.update(self.task, completed=trainer.global_step, numbers=_numbers(pl_module.record))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.bar.stop()
@@ -55,10 +56,10 @@ class Bar(pl.Callback):
         self.bar.stop()
 
 
-def _numbers(module: FlowModule) -> str:
-    row = module.row
+def _numbers(record: Record) -> str:
+    row = record.row
     parts = [f"loss {row['loss']:.3f}"] if "loss" in row else []
-    held_out = module.held_out
+    held_out = record.held_out
     parts += [f"nll {held_out.nll:.3f}"] if held_out else []
     parts += [f"kl {held_out.kl:.3f}"] if held_out and held_out.kl is not None else []
     parts += [f"{row['steps_per_second']:.0f} steps/s"] if row else []

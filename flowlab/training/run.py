@@ -17,14 +17,15 @@ from flowlab.seeding import generator
 from flowlab.targets.base import ExactTarget, Target
 from flowlab.targets.file import FileTarget
 from flowlab.training.check import check_run
-from flowlab.training.checkpoints import Checkpoints
-from flowlab.training.directory import Run, begin, default_directory, load_run, read_json
+from flowlab.training.checkpoints import Checkpoints, Saving
+from flowlab.training.directory import Run, begin, default_directory, load_run
 from flowlab.training.loggers import open_loggers
 from flowlab.training.module import FlowModule
 from flowlab.training.objective import MaximumLikelihood, Objective, ReverseKL
 from flowlab.training.outcome import write_outcome
 from flowlab.training.progress import progress_callback
 from flowlab.training.provenance import provenance
+from flowlab.training.record import Record
 from flowlab.training.stream import Stream, base_stream, data_stream
 from flowlab.training.surroundings import quiet_lightning, threads
 
@@ -72,7 +73,7 @@ def resume(directory: str | Path) -> Run:
     if (run.directory / "checkpoints" / "last.ckpt").exists():
         run.load_flow("last")  # a damaged checkpoint is named before anything changes
     target = check_run(run.config)
-    record = read_json(run.directory / "provenance.json")
+    record = run.provenance
     if record.get("data_sha256", None) != getattr(target, "sha256", None):
         raise ConfigError(f"{run.config.target.path}: the file has changed since the run began; start a new run")
     record.setdefault("resumed", []).append(provenance(run.config))
@@ -103,12 +104,12 @@ def _fit(run: Run, target: Target) -> None:
     device = "cuda" if config.trainer.accelerator == "gpu" else "cpu"
     flow = initial_flow(config, target).to(device)
     stream, objective = what_to_minimise(config, flow, target, device)
-    validation = target.rows("validation", config.validation_size, config.seed, getattr(torch, config.dtype)).to(device)
-    module = FlowModule(flow, stream, objective, config.optimizer, config.trainer, config.max_steps, target, validation)
-    checkpoints = Checkpoints(directory / "checkpoints", config.trainer.checkpoint_every)
+    record = new_record(config, target, device)
+    module = FlowModule(flow, stream, objective, config, record)
+    saving = Saving(config)
     last = directory / "checkpoints" / "last.ckpt"
-    record = read_json(directory / "provenance.json")
-    with open_loggers(config, directory, record["run_id"], record["group"]) as loggers:
+    with open_loggers(run) as loggers:
+        checkpoints = Checkpoints(directory / "checkpoints", saving, record)
         trainer = pl.Trainer(
             max_steps=config.max_steps,
             accelerator=config.trainer.accelerator,
@@ -123,9 +124,9 @@ def _fit(run: Run, target: Target) -> None:
         trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
         training = {
             "steps": trainer.global_step,
-            "best_step": checkpoints.best_step,
-            "seconds": module.seconds,
-            "steps_per_second": trainer.global_step / module.seconds,
+            "best_step": saving.best_step,
+            "seconds": record.seconds,
+            "steps_per_second": trainer.global_step / record.seconds,
         }
         write_outcome(run, flow.to(device), target, training, loggers)
 
@@ -136,6 +137,12 @@ def initial_flow(config: Config, target: Target) -> Flow:
     if isinstance(config.target, FileConfig) and isinstance(target, FileTarget) and config.target.standardize:
         place = target.mean, target.deviation
     return build_flow(config.flow, target.dim, generator(config.seed, "start"), place, getattr(torch, config.dtype))
+
+
+def new_record(config: Config, target: Target, device: str) -> Record:
+    """The record of a run, with its held-out points."""
+    points = target.rows("validation", config.validation_size, config.seed, getattr(torch, config.dtype))
+    return Record(config, target, points.to(device))
 
 
 def what_to_minimise(config: Config, flow: Flow, target: Target, device: str) -> tuple[Stream, Objective]:

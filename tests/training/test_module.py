@@ -10,7 +10,7 @@ from flowlab.schemas import AdamConfig
 from flowlab.seeding import generator
 from flowlab.targets import Banana
 from flowlab.training.divergence import DivergedError
-from flowlab.training.module import learning_rate
+from flowlab.training.optimizer import learning_rate
 from flowlab.training.stream import data_stream
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=3", "batch_size=64")
