@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flowlab.config import compose as compose
     from flowlab.flow import Flow as Flow
     from flowlab.schemas import ConfigError as ConfigError
+    from flowlab.sweeps.table import load_sweep as load_sweep
     from flowlab.training.directory import Run as Run
     from flowlab.training.directory import load_run as load_run
     from flowlab.training.run import resume as resume
@@ -27,6 +28,7 @@ _HOME = {
     "compose": "flowlab.config",
     "Flow": "flowlab.flow",
     "Run": "flowlab.training.directory",
+    "load_sweep": "flowlab.sweeps.table",
     "load_run": "flowlab.training.directory",
     "resume": "flowlab.training.run",
     "train": "flowlab.training.run",

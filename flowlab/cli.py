@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from flowlab.config import compose_yaml, conf_directory, to_config
+from flowlab.config import compose_yaml, conf_directory, parse_overrides, to_config
 from flowlab.schemas import Config, ConfigError
 
 if TYPE_CHECKING:
@@ -58,9 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise ConfigError(f"--{flag.replace('_', '-')}: the configuration is flowlab's own; override its keys")
         if any((parsed.cfg, parsed.info, parsed.hydra_help, parsed.shell_completion)):
             compose_yaml(expand(parsed.overrides)[0])
-        else:
-            _check_jobs(expand(parsed.overrides) if parsed.multirun else [parsed.overrides], parsed.multirun)
-        return _through_hydra(arguments)
+            return _through_hydra(arguments)
+        jobs = expand(parsed.overrides) if parsed.multirun else [list(parsed.overrides)]
+        root, directories = _check_jobs(jobs, parsed.multirun)
+        # The time in a directory's name is taken once: what was checked is what Hydra makes.
+        key = "hydra.sweep.dir" if parsed.multirun else "hydra.run.dir"
+        words = [word for word in arguments if not word.startswith(f"{key}=")]
+        escaped = str(root).replace("'", "\\'")
+        status = _through_hydra([*words, f"{key}='{escaped}'"])
+        return status if status != OK else _status(directories)
     except ConfigError as error:
         print(f"flowlab: {error}", file=sys.stderr)
         return MISTAKE
@@ -80,18 +86,27 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
         >>> expand(["seed=0,1", "flow.depth=4"])
         [['seed=0', 'flow.depth=4'], ['seed=1', 'flow.depth=4']]
     """
+    parsed = parse_overrides(overrides)
+    fixed = [word for word, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
+    settings = compose_yaml(fixed, hydra_settings=True).hydra
+    # A named sweep (+sweep=...) brings its own values; the command line comes after it and wins.
+    named = [f"{key}={value}" for key, value in (settings.sweeper.get("params") or {}).items()]
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
         try:
-            parsed = parser.parse_overrides(overrides=list(overrides))
-            batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+            swept = {override.get_key_element(): override for override in parser.parse_overrides(named)}
+            swept |= {o.get_key_element(): o for o in parser.parse_overrides(list(overrides))}
+            batches = BasicSweeper.split_arguments(list(swept.values()), max_batch_size=None)
         except HydraException as error:
             raise ConfigError(str(error)) from None
     return [list(job) for batch in batches for job in batch]
 
 
-def _check_jobs(jobs: list[list[str]], multirun: bool) -> None:
-    """Compose and check every job, down to the target's file, before the first one starts."""
+def _check_jobs(jobs: list[list[str]], multirun: bool) -> tuple[Path, list[Path]]:
+    """Compose and check every job, down to the target's file, before the first one starts.
+
+    Gives the directory of all, and that of each.
+    """
     from flowlab.training.check import check_run
     from flowlab.training.directory import check_directory
     from flowlab.training.provenance import SECRET_NAME
@@ -117,6 +132,7 @@ def _check_jobs(jobs: list[list[str]], multirun: bool) -> None:
         directories[directory] = number
     for directory in directories:
         _make(directory)
+    return (sweep if multirun and sweep else directory), list(directories)
 
 
 def _directory(composed: DictConfig, multirun: bool, sweep: Path | None) -> tuple[Path, Path]:
@@ -151,14 +167,15 @@ def _through_hydra(arguments: list[str]) -> int:
     """Let Hydra make the directories and start the jobs; a job that fails does not stop the others."""
     import hydra
 
-    outcomes: list[int] = []
+    mistakes: list[int] = []
 
     def job(composed: Any) -> None:
         from hydra.core.hydra_config import HydraConfig
 
         settings = HydraConfig.get()
         sweep = settings.sweep.dir if settings.mode is not None and settings.mode.name == "MULTIRUN" else None
-        outcomes.append(_run_job(to_config(composed), settings.runtime.output_dir, sweep))
+        status = _run_job(to_config(composed), settings.runtime.output_dir, sweep)
+        mistakes.extend([status] if status == MISTAKE else [])
 
     before = sys.argv
     sys.argv = [before[0], *arguments]
@@ -166,7 +183,17 @@ def _through_hydra(arguments: list[str]) -> int:
         hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")(job)()
     finally:
         sys.argv = before
-    return max(outcomes, default=OK)
+    return max(mistakes, default=OK)
+
+
+def _status(directories: list[Path]) -> int:
+    """What the directories of the jobs say of how they ended; failures are listed."""
+    from flowlab.training.directory import load_run
+
+    failed = [run for run in map(load_run, directories) if run.status.get("status") != "done"]
+    for run in failed:
+        print(f"flowlab: {run.status.get('status')}: {run.directory}: {run.status.get('error')}", file=sys.stderr)
+    return FAILED if failed else OK
 
 
 def _run_job(config: Config, directory: str, sweep: str | None) -> int:

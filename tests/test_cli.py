@@ -11,7 +11,7 @@ import pandas
 import pytest
 import torch
 
-from flowlab import load_run
+from flowlab import load_run, load_sweep
 from flowlab.cli import expand, main
 
 ROOT = Path(__file__).parent.parent
@@ -219,3 +219,23 @@ def test_configuration_is_printed(capsys, monkeypatch, tmp_path):
     assert main(["--cfg", "job", "flow.depth=4"]) == 0
     assert "depth: 4" in capsys.readouterr().out
     assert everything_below(tmp_path) == []
+
+
+def test_a_named_sweep_is_stacked(tmp_path):
+    words = ("-m", "+sweep=depth_rank", "flow.depth=1,2", "flow.rank=0", "seed=0,1", "hydra.sweep.dir=sweep")
+    done = run(*words, "max_steps=100", "test_size=500", "validation_size=500", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "4 jobs: 2 stacks of 2" in done.stderr
+    table = load_sweep(tmp_path / "sweep")
+    assert list(table["flow.depth"]) == [1, 1, 2, 2]
+    assert list(table["seed"]) == [0, 1, 0, 1]
+    assert set(table["status"]) == {"done"}
+
+
+def test_a_failed_job_of_a_stack_is_listed(tmp_path):
+    words = ("-m", "hydra/launcher=stacked", "optimizer.lr=1e7,0.01", "hydra.sweep.dir=sweep", *QUICK)
+    done = run(*words, "optimizer.schedule=constant", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "failed: sweep/0: DivergedError: the loss is not finite at step" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(load_sweep(tmp_path / "sweep")["status"]) == ["failed", "done"]

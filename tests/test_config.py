@@ -16,12 +16,12 @@ OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_direc
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids="=".join)
 def test_every_option_composes(group, option):
     extra = ["target.path=points.csv"] if option == "file" else []
-    config = compose(f"{group}={option}", *extra)
+    config = compose(f"{'+' if group == 'sweep' else ''}{group}={option}", *extra)
     assert to_config(to_dict(config)) == config
 
 
 def test_every_group_but_experiment_has_schemas():
-    assert set(GROUPS) - {"experiment"} == set(SCHEMAS)
+    assert set(GROUPS) - {"experiment", "sweep"} == set(SCHEMAS)
 
 
 def test_document_settings():

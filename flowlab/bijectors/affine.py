@@ -98,7 +98,8 @@ class LowRankAffine(Bijector):
         log_det = self._log_det_of_scale(tril)
         if self.factor is not None:
             y = y + self._weigh(x @ self.factor) @ self.factor.mT
-            log_det = log_det + torch.linalg.slogdet(self._capacitance(self._unscale(self.factor.mT, tril)))[1]
+            lu, _, _ = torch.linalg.lu_factor_ex(self._capacitance(self._unscale(self.factor.mT, tril)))
+            log_det = log_det + _log_det(lu)
         return y, log_det.expand(x.shape[:-1])
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -115,9 +116,9 @@ class LowRankAffine(Bijector):
         both = self._unscale(torch.cat([rows, self.factor.mT]), tril)
         z, unscaled_factor = both[: rows.shape[0]], both[rows.shape[0] :]
         capacitance = self._capacitance(unscaled_factor)
-        # solve_ex leaves a singular system to show as values that are not finite, without a look at the numbers.
-        correction = torch.linalg.solve_ex(capacitance, unscaled_factor).result
-        return z - self._weigh(z @ self.factor) @ correction, log_det + torch.linalg.slogdet(capacitance)[1]
+        lu, pivots, _ = torch.linalg.lu_factor_ex(capacitance)
+        correction = torch.linalg.lu_solve(lu, pivots, unscaled_factor)
+        return z - self._weigh(z @ self.factor) @ correction, log_det + _log_det(lu)
 
     def dense(self) -> Tensor:
         """The matrix M + V D V^T, of shape (d, d): for a look at small maps and for tests."""
@@ -149,6 +150,15 @@ class LowRankAffine(Bijector):
 
     def _log_det_of_scale(self, tril: Tensor | None) -> Tensor:
         return (self.scale if tril is None else tril.diagonal()).abs().log().sum()
+
+
+def _log_det(lu: Tensor) -> Tensor:
+    """log |det| from an LU factorisation.
+
+    `slogdet` and `solve` raise an error where a matrix is singular, also in a gradient; a factorisation leaves it to
+    show as values that are not finite, so that of many flows trained together one can fail alone.
+    """
+    return lu.diagonal().abs().log().sum()
 
 
 def fill_triangular(packed: Tensor, dim: int) -> Tensor:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flowlab.training.module import FlowModule
+from flowlab.schemas import Config
 from flowlab.training.record import Record
 
 LINES = 10  # over a whole run
+
+
+@runtime_checkable
+class Recorded(Protocol):
+    """A module whose progress can be shown: of a run, or of the first of a stack."""
+
+    config: Config
+
+    @property
+    def record(self) -> Record: ...
 
 
 def progress_callback(kind: str) -> pl.Callback | None:
@@ -28,7 +38,7 @@ class Lines(pl.Callback):
     printed = 0  # tenths
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        assert isinstance(pl_module, FlowModule)
+        assert isinstance(pl_module, Recorded)
         step, last = trainer.global_step, pl_module.config.max_steps
         if pl_module.record.row_step == step and step * LINES // last > self.printed:
             self.printed = step * LINES // last
@@ -39,14 +49,14 @@ class Bar(pl.Callback):
     """A bar on stderr with the latest numbers."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, FlowModule)
+        assert isinstance(pl_module, Recorded)
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}"), TimeRemainingColumn())
         self.bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
         self.task = self.bar.add_task("", total=pl_module.config.max_steps, completed=trainer.global_step, numbers="")
         self.bar.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        assert isinstance(pl_module, FlowModule)
+        assert isinstance(pl_module, Recorded)
         self.bar.update(self.task, completed=trainer.global_step, numbers=_numbers(pl_module.record))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

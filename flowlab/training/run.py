@@ -55,7 +55,7 @@ def train(config: Config, directory: str | Path | None = None, group: str | None
     if isinstance(config.target, FileConfig):
         config.target.path = str(Path(config.target.path).resolve())  # to be found again, from wherever it is resumed
     directory = Path(directory) if directory is not None else default_directory(config)
-    return _carry_out(begin(config, target, directory, group), target)
+    return carry_out(begin(config, target, directory, group), target)
 
 
 def resume(directory: str | Path) -> Run:
@@ -78,10 +78,10 @@ def resume(directory: str | Path) -> Run:
         raise ConfigError(f"{run.config.target.path}: the file has changed since the run began; start a new run")
     record.setdefault("resumed", []).append(provenance(run.config))
     write_json(run.directory / "provenance.json", record)
-    return _carry_out(run, target)
+    return carry_out(run, target)
 
 
-def _carry_out(run: Run, target: Target) -> Run:
+def carry_out(run: Run, target: Target) -> Run:
     """Fit, evaluate, draw and save, with the status file telling the truth at every moment."""
     status = run.directory / "status.json"
     write_json(status, {"status": "running"})

@@ -1,0 +1,113 @@
+"""Jobs trained together are the jobs trained alone."""
+
+import json
+
+import pandas
+import pytest
+import torch
+
+from flowlab import compose, load_run, resume, train
+from flowlab.sweeps.stack import stack_key
+from flowlab.sweeps.train import train_many, train_stack
+
+SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=3", "batch_size=64")
+VARIED = (
+    ["seed=0"],
+    ["seed=1", "optimizer.lr=0.003"],
+    ["seed=2", "target.curvature=0.1", "flow.smoothness=0.5"],
+    ["seed=3", "optimizer.schedule=constant", "flow.slope_start=0.4"],
+)
+
+
+def files(run):
+    return {str(path.relative_to(run.directory)) for path in run.directory.rglob("*") if path.is_file()}
+
+
+# Batched kernels sum in another order than single ones, so that the numbers differ by rounding from the first step on,
+# and training makes the difference grow. Double precision shows that nothing else differs.
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 1e-3)])
+def test_stacked_equals_alone(tmp_path, dtype, tolerance):
+    configs = [compose(*SMALL, "max_steps=500", f"dtype={dtype}", "optimizer.clip=5", *words) for words in VARIED]
+    assert len({stack_key(config, 2) for config in configs}) == 1
+    stacked = train_many(configs, [tmp_path / f"stacked{number}" for number in range(4)])
+    for number, config in enumerate(configs):
+        alone = train(config, tmp_path / f"alone{number}")
+        together = stacked[number]
+        assert files(together) == files(alone)
+        assert together.status == alone.status
+        assert set(together.result) == set(alone.result)
+        assert together.result["kl"] == pytest.approx(alone.result["kl"], rel=100 * tolerance)
+        first, second = together.checkpoint("last"), alone.checkpoint("last")
+        assert first.keys() == second.keys()
+        assert first["loops"] == second["loops"]
+        for name, tensor in second["state_dict"].items():
+            torch.testing.assert_close(first["state_dict"][name], tensor, rtol=tolerance, atol=tolerance)
+        moments = zip(*(part["optimizer_states"][0]["state"].values() for part in (first, second)), strict=True)
+        for ours, theirs in moments:
+            assert ours.keys() == theirs.keys()
+            assert ours["step"] == theirs["step"]
+            torch.testing.assert_close(ours["exp_avg"], theirs["exp_avg"], rtol=10 * tolerance, atol=10 * tolerance)
+        columns = ["step", "loss", "nll", "kl", "lr", "grad_norm"]
+        pandas.testing.assert_frame_equal(
+            together.metrics[columns], alone.metrics[columns], rtol=100 * tolerance, atol=100 * tolerance
+        )
+
+
+def test_what_has_another_shape_is_trained_apart(tmp_path, capfd):
+    words = [["flow.depth=1"], ["flow.depth=2"], ["flow.depth=2", "seed=1"], ["flow.rank=0"]]
+    configs = [compose(*SMALL, "max_steps=20", *each) for each in words]
+    runs = train_many(configs, [tmp_path / str(number) for number in range(4)])
+    assert [run.status["status"] for run in runs] == ["done"] * 4
+    assert "4 jobs: 1 stack of 2, 2 alone" in capfd.readouterr().err
+
+
+def test_a_job_that_diverges_is_put_aside_and_the_others_go_on(tmp_path):
+    words = [["seed=0"], ["seed=1", "optimizer.lr=1e60"], ["seed=2"]]
+    configs = [compose(*SMALL, "max_steps=300", "optimizer.schedule=constant", "dtype=float64", *w) for w in words]
+    runs = train_many(configs, [tmp_path / str(number) for number in range(3)])
+    assert [run.status["status"] for run in runs] == ["done", "failed", "done"]
+    assert not runs[1].result
+    with pytest.raises(Exception, match="not finite at step") as alone:
+        train(configs[1], tmp_path / "alone")
+    assert runs[1].status["error"] == f"DivergedError: {alone.value}"
+    reference = train(configs[2], tmp_path / "reference").load_flow("last").state_dict()
+    for name, tensor in runs[2].load_flow("last").state_dict().items():
+        torch.testing.assert_close(tensor, reference[name], rtol=1e-9, atol=1e-9)
+
+
+def test_a_stack_goes_on_from_its_checkpoints(tmp_path, monkeypatch):
+    words = (*SMALL, "max_steps=400", "dtype=float64", "trainer.checkpoint_every=100")
+    configs = [compose(*words, f"seed={seed}") for seed in range(2)]
+    whole = train_many(configs, [tmp_path / f"whole{seed}" for seed in range(2)])
+
+    class Killed(BaseException):
+        pass
+
+    def kill(module, place):
+        raise Killed
+
+    with monkeypatch.context() as patch:  # after two checkpoints, in the middle of the third stretch
+        from flowlab.sweeps.stack import StackModule
+
+        step = StackModule._step
+        patch.setattr(StackModule, "_step", lambda self, t: kill(self, t) if t == 250 else step(self, t))
+        with pytest.raises(Killed):
+            train_many(configs, [tmp_path / f"stopped{seed}" for seed in range(2)])
+    stopped = [load_run(tmp_path / f"stopped{seed}") for seed in range(2)]
+    assert [run.checkpoint("last")["global_step"] for run in stopped] == [200, 200]
+    train_stack([(run, run.target) for run in stopped])
+    for first, second in zip(whole, stopped, strict=True):
+        for name, tensor in first.checkpoint("last")["state_dict"].items():
+            assert torch.equal(tensor, second.checkpoint("last")["state_dict"][name])
+        assert list(second.metrics["step"]) == [100, 200, 300, 400]
+        assert second.status == {"status": "done"}
+
+
+def test_a_job_of_a_stack_can_go_on_alone(tmp_path):
+    words = (*SMALL, "max_steps=200", "dtype=float64", "trainer.checkpoint_every=100")
+    configs = [compose(*words, f"seed={seed}") for seed in range(2)]
+    runs = train_many(configs, [tmp_path / str(seed) for seed in range(2)])
+    first = runs[0].checkpoint("last")["state_dict"]
+    (runs[0].directory / "status.json").write_text(json.dumps({"status": "interrupted"}))
+    again = resume(runs[0].directory)
+    assert all(torch.equal(first[name], tensor) for name, tensor in again.checkpoint("last")["state_dict"].items())

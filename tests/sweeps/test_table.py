@@ -1,0 +1,31 @@
+import pandas
+import pytest
+
+from flowlab import ConfigError, compose, load_sweep
+from flowlab.sweeps.train import describe, train_many
+
+QUICK = ("trainer.progress=off", "test_size=200", "validation_size=200", "batch_size=32", "max_steps=20")
+
+
+def test_a_table_of_what_varied_and_what_came_out(tmp_path):
+    words = [["flow.depth=1"], ["flow.depth=2"], ["flow.depth=2", "optimizer.lr=1e12", "optimizer.schedule=constant"]]
+    configs = [compose(*QUICK, *each) for each in words]
+    runs = train_many(configs, [tmp_path / str(number) for number in (0, 2, 10)])
+    table = load_sweep(tmp_path)
+    assert list(table["flow.depth"]) == [1, 2, 2]
+    assert list(table["optimizer.lr"]) == [0.01, 0.01, 1e12]
+    assert "seed" not in table, "what is the same everywhere is left out"
+    assert list(table["status"]) == ["done", "done", "failed"]
+    assert table["kl"][0] == runs[0].result["kl"]
+    assert pandas.isna(table["kl"][2])
+    assert [directory.rsplit("/", 1)[1] for directory in table["directory"]] == ["0", "2", "10"]
+
+
+def test_no_sweep_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="no run in it"):
+        load_sweep(tmp_path)
+
+
+def test_groups_in_words():
+    assert describe(24, [8, 8, 8]) == "24 jobs: 3 stacks of 8"
+    assert describe(1, [1]) == "1 job: 1 alone"
