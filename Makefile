@@ -29,6 +29,7 @@ test: $(VENV)/installed  ## every test, then every notebook against its committe
 	$(BIN)/pytest --nbval --nbval-current-env notebooks
 
 notebooks: $(VENV)/installed  ## execute every notebook again, in place
+	$(BIN)/ruff format --quiet notebooks
 	$(BIN)/jupyter execute --inplace $(NOTEBOOKS)
 
 lint: $(VENV)/installed  ## style and types

@@ -59,14 +59,14 @@ def density_pair(
     """
     left, right = np.asarray(left), np.asarray(right)
     figure = Figure(figsize=(7.5, 3.4))
-    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    panels = figure.subplots(1, 2, sharex=True, sharey=True, gridspec_kw={"right": 0.92})
     x1, x2 = (np.linspace(low, high, size) for (low, high), size in zip(bounds, left.shape, strict=True))
     highest = max(left.max(), right[np.isfinite(right)].max())
     for axes, density, title in zip(panels, (left, right), titles, strict=True):
         mesh = axes.pcolormesh(x1, x2, density.T, vmin=0, vmax=highest, shading="nearest", rasterized=True)
         axes.set(title=title, xlabel=columns[0])
     panels[0].set_ylabel(columns[1])
-    figure.colorbar(mesh, ax=panels, label="density", pad=0.02)
+    figure.colorbar(mesh, ax=panels, label="density", pad=0.02, fraction=0.05)
     return figure
 
 
@@ -86,7 +86,15 @@ def deformation(layers: Sequence[ArrayLike], names: Sequence[str], columns: int 
     columns = min(columns, len(points))
     rows = -(-len(points) // columns)
     figure = Figure(figsize=(1.75 * columns, 1.9 * rows))
-    panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    margins = {
+        "left": 0.03,
+        "right": 0.995,
+        "bottom": 0.14 / rows,
+        "top": 1 - 0.14 / rows,
+        "wspace": 0.25,
+        "hspace": 0.3,
+    }
+    panels = np.atleast_1d(figure.subplots(rows, columns, gridspec_kw=margins)).ravel()
     for axes, layer, name in zip(panels, points, names, strict=False):
         axes.scatter(layer[:, 0], layer[:, 1], s=3, c=colours, linewidths=0, rasterized=True)
         axes.set_title(name, fontsize=7.5)
