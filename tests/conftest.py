@@ -1,5 +1,6 @@
 import pytest
 import torch
+from sklearn.datasets import load_iris
 
 
 @pytest.fixture(autouse=True)
@@ -12,3 +13,11 @@ def _one_thread_and_a_seed():
 @pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])
 def dtype(request):
     return request.param
+
+
+@pytest.fixture
+def iris(tmp_path):
+    """A file of the user's: four columns, 150 rows."""
+    path = tmp_path / "iris.csv"
+    load_iris(as_frame=True).data.to_csv(path, index=False)
+    return path

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,6 @@ import pytorch_lightning as pl
 import torch
 
 from flowlab.config import to_config, to_dict
-from flowlab.files import write_json
 from flowlab.schemas import Config
 from flowlab.sweeps.stack import Job, StackCheckpoints, StackModule, stack_key
 from flowlab.targets.base import Target
@@ -26,6 +23,7 @@ from flowlab.training.loggers import open_loggers
 from flowlab.training.outcome import write_outcome
 from flowlab.training.progress import progress_callback
 from flowlab.training.run import carry_out, initial_flow, new_record, what_to_minimise
+from flowlab.training.status import told
 from flowlab.training.surroundings import quiet_lightning, threads
 
 
@@ -82,7 +80,6 @@ def train_stack(stack: Sequence[tuple[Run, Target]]) -> None:
         surroundings.enter_context(quiet_lightning())
         surroundings.enter_context(threads(config.trainer.threads))
         for job in jobs:
-            write_json(job.run.directory / "status.json", {"status": "running"})
             job.loggers = surroundings.enter_context(open_loggers(job.run))
         module = StackModule(jobs)
         trainer = pl.Trainer(
@@ -95,10 +92,11 @@ def train_stack(stack: Sequence[tuple[Run, Target]]) -> None:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        with _interruptions_recorded(jobs), _resumable(module) as checkpoint:
+        with told(*(job.run for job in jobs), to_the_end=False), _resumable(module) as checkpoint:
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
         for place, job in enumerate(jobs):
-            _settle(job, partial(_finish, module, place, trainer.global_step))
+            with contextlib.suppress(Exception), told(job.run):  # what went wrong is then in its directory
+                _finish(module, place, trainer.global_step)
 
 
 def _job(run: Run, target: Target) -> Job:
@@ -119,29 +117,6 @@ def _finish(module: StackModule, place: int, steps: int) -> None:
         "steps_per_second": steps / job.record.seconds,
     }
     write_outcome(job.run, job.flow, job.target, training, job.loggers)
-
-
-def _settle(job: Job, finish: Callable[[], None]) -> None:
-    """Let a job finish, and write down how it went."""
-    status = job.run.directory / "status.json"
-    try:
-        finish()
-    except Exception as error:
-        message = f"{type(error).__name__}: {error}"
-        write_json(status, {"status": "failed", "error": message, "traceback": traceback.format_exc()})
-    else:
-        write_json(status, {"status": "done"})
-
-
-@contextlib.contextmanager
-def _interruptions_recorded(jobs: Sequence[Job]) -> Iterator[None]:
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        for job in jobs:
-            error = f"interrupted; go on with resume={job.run.directory}"
-            write_json(job.run.directory / "status.json", {"status": "interrupted", "error": error})
-        raise KeyboardInterrupt from None
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -26,6 +25,7 @@ from flowlab.training.outcome import write_outcome
 from flowlab.training.progress import progress_callback
 from flowlab.training.provenance import provenance
 from flowlab.training.record import Record
+from flowlab.training.status import told
 from flowlab.training.stream import Stream, base_stream, data_stream
 from flowlab.training.surroundings import quiet_lightning, threads
 
@@ -82,20 +82,9 @@ def resume(directory: str | Path) -> Run:
 
 
 def carry_out(run: Run, target: Target) -> Run:
-    """Fit, evaluate, draw and save, with the status file telling the truth at every moment."""
-    status = run.directory / "status.json"
-    write_json(status, {"status": "running"})
-    try:
-        with quiet_lightning(), threads(run.config.trainer.threads):
-            _fit(run, target)
-    except (KeyboardInterrupt, SystemExit):
-        write_json(status, {"status": "interrupted", "error": f"interrupted; go on with resume={run.directory}"})
-        raise KeyboardInterrupt from None
-    except Exception as error:
-        message = f"{type(error).__name__}: {error}"
-        write_json(status, {"status": "failed", "error": message, "traceback": traceback.format_exc()})
-        raise
-    write_json(status, {"status": "done"})
+    """Fit, evaluate, draw and save, from the last checkpoint if there is one."""
+    with told(run), quiet_lightning(), threads(run.config.trainer.threads):
+        _fit(run, target)
     return run
 
 

@@ -4,16 +4,8 @@ import numpy as np
 import pandas
 import pytest
 import torch
-from sklearn.datasets import load_iris
 
 from flowlab.targets import DataError, FileTarget
-
-
-@pytest.fixture
-def iris(tmp_path):
-    path = tmp_path / "iris.csv"
-    load_iris(as_frame=True).data.to_csv(path, index=False)
-    return path
 
 
 def test_formats_give_the_same_points(iris, tmp_path):

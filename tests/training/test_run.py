@@ -12,7 +12,6 @@ import numpy as np
 import pandas
 import pytest
 import torch
-from sklearn.datasets import load_iris
 
 from flowlab import ConfigError, compose, load_run, resume, train
 from flowlab.training.directory import claim
@@ -187,13 +186,6 @@ def test_what_is_no_run_is_named(tmp_path, content):
         (tmp_path / "config.yaml").write_text(content)
     with pytest.raises(ConfigError):
         load_run(tmp_path)
-
-
-@pytest.fixture
-def iris(tmp_path):
-    path = tmp_path / "iris.csv"
-    load_iris(as_frame=True).data.to_csv(path, index=False)
-    return path
 
 
 def test_a_file_is_fitted_in_its_own_units(iris, tmp_path):
