@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = [word for word in arguments if not word.startswith(f"{key}=")]
         escaped = str(root).replace("'", "\\'")
         status = _through_hydra([*words, f"{key}='{escaped}'"])
-        return status if status != OK else _status(directories)
+        return status if status != OK else _status(directories, parsed.multirun)
     except ConfigError as error:
         print(f"flowlab: {error}", file=sys.stderr)
         return MISTAKE
@@ -186,12 +186,12 @@ def _through_hydra(arguments: list[str]) -> int:
     return max(mistakes, default=OK)
 
 
-def _status(directories: list[Path]) -> int:
-    """What the directories of the jobs say of how they ended; failures are listed."""
+def _status(directories: list[Path], multirun: bool) -> int:
+    """What the directories of the jobs say of how they ended; the failures of a sweep are listed at its end."""
     from flowlab.training.directory import load_run
 
     failed = [run for run in map(load_run, directories) if run.status.get("status") != "done"]
-    for run in failed:
+    for run in failed if multirun else []:
         print(f"flowlab: {run.status.get('status')}: {run.directory}: {run.status.get('error')}", file=sys.stderr)
     return FAILED if failed else OK
 

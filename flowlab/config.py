@@ -18,7 +18,7 @@ from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import (
     ConfigKeyError,
     InterpolationResolutionError,
@@ -139,6 +139,9 @@ def _typed(schema: type, node: DictConfig, prefix: str) -> Any:
         value = None if OmegaConf.is_missing(node, item.name) else node.get(item.name)
         if value is not None and (item.type == "bool") != isinstance(value, bool):
             raise ConfigError(f"{prefix}{item.name}={value!r}: must be {_describe(item.type)}")
+        if item.type == "list[list[float]]" and isinstance(value, ListConfig):
+            # OmegaConf takes 2 for 2.0 in a list, but not in a list of lists.
+            node[item.name] = [_floats(row) for row in value]
     try:
         typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node))
     except MissingMandatoryValue as error:
@@ -171,6 +174,13 @@ def _out_of_range(typed: Any) -> Iterator[tuple[str, str]]:
         if "above" in limits and not limits["above"] < value < limits["below"]:
             end = f" and less than {limits['below']}" if limits["below"] < math.inf else ""
             yield item.name, f"must be greater than {limits['above']}{end}"
+
+
+def _floats(row: Any) -> Any:
+    """A list with its whole numbers as floats; what is no list is left for the types to refuse."""
+    if not isinstance(row, ListConfig):
+        return row
+    return [float(value) if isinstance(value, int) and not isinstance(value, bool) else value for value in row]
 
 
 def _numbers(value: Any) -> list[Any]:

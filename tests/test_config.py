@@ -45,6 +45,12 @@ def test_glorot_limits_are_the_documents():
         assert 0.99 * limit < largest <= limit + 1e-4
 
 
+def test_whole_numbers_are_numbers():
+    target = compose("target=gaussian", "target.mean=[1,2]", "target.factor=[[2,0],[0,1]]").target
+    assert target.mean == [1.0, 2.0]
+    assert target.factor == [[2.0, 0.0], [0.0, 1.0]]
+
+
 def test_command_line_beats_experiment_beats_group():
     assert compose("experiment=banana_document").optimizer.lr == 1e-3
     assert compose("experiment=banana_document", "optimizer.lr=0.5").optimizer.lr == 0.5
@@ -75,6 +81,8 @@ MISTAKES = {
     "wrong name inside a group": (["target.name=foo"], "target.name='foo' is unknown; allowed: banana"),
     "missing path": (["target=file"], "target.path: must be given"),
     "number for a list": (["target=gaussian", "target.mean=3"], "target.mean=3: must be a list of numbers"),
+    "word in a list of lists": (["target=gaussian", "target.factor=[[1,a],[0,1]]"], "must be a list of lists"),
+    "number in a list of lists": (["target=gaussian", "target.factor=[1,2]"], "must be a list of lists"),
     "word in a list": (["target=gaussian", "target.mean=[1,a]"], "'a': must be a list of numbers"),
     "betas": (["optimizer.betas=[0.9]"], "optimizer.betas"),
     "beta of 1": (["optimizer.betas=[0.9,1.0]"], "optimizer.betas"),
@@ -103,6 +111,8 @@ def test_mistakes_are_named(case):
         (["target=file", "target.path=missing.csv"], "missing.csv: no such file"),
         (["objective=reverse_kl", "target=checkerboard"], "objective=reverse_kl: .*target=checkerboard"),
         (["target=funnel", "target.dim=200000"], "200000 columns.*GB.*flow.scale=diag"),
+        (["batch_size=100000000000"], "batch_size=100000000000: would take about .* GB"),
+        (["test_size=100000000000"], "test_size=100000000000: would take about .* GB"),
         (["logger=wandb", "logger.mode=online"], "logger.mode=online: no Weights & Biases key"),
         (["trainer=gpu"], "no GPU"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psutil
 import torch
 
 from flowlab.architectures import build_flow, check_flow
@@ -22,6 +23,7 @@ def check_run(config: Config) -> Target:
     target = build_target(config.target)
     dtype = getattr(torch, config.dtype)
     check_flow(config.flow, target.dim, dtype)
+    _check_memory(config, target.dim, dtype)
     if isinstance(target, FileTarget):
         target.check_precision(dtype)
     try:
@@ -40,3 +42,18 @@ def check_run(config: Config) -> Target:
     if config.trainer.accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator=gpu: no GPU can be used here; use trainer=cpu")
     return target
+
+
+def _check_memory(config: Config, dim: int, dtype: torch.dtype) -> None:
+    """Refuse sizes that cannot be held: a step keeps about ten numbers a layer for each coordinate of its minibatch."""
+    available = psutil.virtual_memory().available
+    for name, count, numbers in (
+        ("batch_size", config.batch_size, 10 * config.flow.depth),
+        ("validation_size", config.validation_size, 4),
+        ("test_size", config.test_size, 8),
+    ):
+        needed = count * dim * numbers * dtype.itemsize
+        if needed > available:
+            raise ConfigError(
+                f"{name}={count}: would take about {needed / 1e9:,.0f} GB where {available / 1e9:,.1f} GB are free"
+            )
