@@ -141,6 +141,8 @@ def _typed(schema: type, node: DictConfig, prefix: str) -> Any:
             raise ConfigError(f"{prefix}{item.name}={value!r}: must be {_describe(item.type)}")
         if item.type == "list[list[float]]" and isinstance(value, ListConfig):
             # OmegaConf takes 2 for 2.0 in a list, but not in a list of lists.
+            if not all(isinstance(row, ListConfig) for row in value):
+                raise ConfigError(f"{prefix}{item.name}={value}: must be {_describe(item.type)}")
             node[item.name] = [_floats(row) for row in value]
     try:
         typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node))
@@ -176,10 +178,8 @@ def _out_of_range(typed: Any) -> Iterator[tuple[str, str]]:
             yield item.name, f"must be greater than {limits['above']}{end}"
 
 
-def _floats(row: Any) -> Any:
-    """A list with its whole numbers as floats; what is no list is left for the types to refuse."""
-    if not isinstance(row, ListConfig):
-        return row
+def _floats(row: ListConfig) -> list[Any]:
+    """A list with its whole numbers as floats; what is no number is left for the types to refuse."""
     return [float(value) if isinstance(value, int) and not isinstance(value, bool) else value for value in row]
 
 
