@@ -51,7 +51,9 @@ def check_flow(config: FlowConfig, dim: int, dtype: torch.dtype = torch.float32)
         ConfigError: as in build_flow.
     """
     if config.rank > dim:
-        raise ConfigError(f"flow.rank={config.rank}: must be at most the dimension of the target, {dim}")
+        raise ConfigError(
+            f"flow.rank={config.rank}: must be at most the dimension of the target, {dim}; use flow.rank={dim}"
+        )
     scale = dim * (dim + 1) // 2 if config.scale == "tril" else dim
     parameters = config.depth * (scale + dim * (config.rank + 2))
     needed = parameters * NUMBERS_PER_PARAMETER * dtype.itemsize

@@ -6,8 +6,9 @@ Every job is checked before anything is written. Exit status: 0 all done, 1 a ru
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from flowlab.config import compose_yaml, conf_directory, parse_overrides, to_config
+from flowlab.config import SECRET_NAME, compose_yaml, conf_directory, parse_overrides, to_config
 from flowlab.schemas import Config, ConfigError
 
 if TYPE_CHECKING:
@@ -52,10 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         resumed = [word for word in arguments if word.startswith("resume=")]
         if resumed:
             return _resume(resumed, arguments)
-        parsed = get_args_parser().parse_args(arguments)
-        for flag in ("config_name", "config_path", "config_dir"):
+        parser = get_args_parser()
+        parser.allow_abbrev = False
+        parsed = parser.parse_args(arguments)
+        for flag in ("config_name", "config_path", "config_dir", "experimental_rerun"):
             if getattr(parsed, flag):
                 raise ConfigError(f"--{flag.replace('_', '-')}: the configuration is flowlab's own; override its keys")
+        if (parsed.cfg and parsed.multirun) or (parsed.resolve and not parsed.cfg):
+            raise ConfigError("--cfg shows one configuration: it goes with --resolve, but not with -m")
+        named = [o.value() for o in parse_overrides(parsed.overrides) if o.key_or_group == "sweep"]
+        if named and not parsed.multirun:
+            raise ConfigError(f"sweep={named[0]}: a sweep needs -m")
         if any((parsed.cfg, parsed.info, parsed.hydra_help, parsed.shell_completion)):
             compose_yaml(expand(parsed.overrides)[0])
             return _through_hydra(arguments)
@@ -70,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"flowlab: {error}", file=sys.stderr)
         return MISTAKE
-    except KeyboardInterrupt:
-        print("flowlab: interrupted; go on with resume=RUN_DIR", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"flowlab: interrupted; go on with {stopped or 'resume=RUN_DIR'}", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -107,32 +115,54 @@ def _check_jobs(jobs: list[list[str]], multirun: bool) -> tuple[Path, list[Path]
 
     Gives the directory of all, and that of each.
     """
-    from flowlab.training.check import check_run
-    from flowlab.training.directory import check_directory
-    from flowlab.training.provenance import SECRET_NAME
-
     if not jobs:
         raise ConfigError("the sweep expands to no job: a key was given no value")
-    directories: dict[Path, int] = {}
-    sweep: Path | None = None  # as the first job has it: the time in its name differs from one composition to the next
+    composed: list[DictConfig] = []
     for number, job in enumerate(jobs):
         secrets = [word.partition("=")[0] for word in job if SECRET_NAME.search(word.partition("=")[0])]
         if secrets:
             raise ConfigError(f"{secrets[0]}: a secret does not belong on a command line; set an environment variable")
-        composed = compose_yaml(job, hydra_settings=True)
-        OmegaConf.update(composed, "hydra.job.num", number, force_add=True)
-        try:
-            check_run(to_config(composed))
-            directory, sweep = _directory(composed, multirun, sweep)
-            check_directory(directory)
+        composed.append(compose_yaml(job, hydra_settings=True))
+        OmegaConf.update(composed[-1], "hydra.job.num", number, force_add=True)
+    # What needs no torch comes first, so that most mistakes are answered at once.
+    with _naming(jobs, multirun) as at:
+        configs = [to_config(composed[number]) for number in at]
+    from flowlab.training.check import check_run
+    from flowlab.training.directory import check_directory
+
+    directories: dict[Path, int] = {}
+    sweep: Path | None = None  # as the first job has it: the time in its name differs from one composition to the next
+    with _naming(jobs, multirun) as at:
+        for number in at:
+            check_run(configs[number])
+            directory, sweep = _directory(composed[number], multirun, sweep)
+            try:
+                check_directory(directory)
+            except OSError as error:
+                raise ConfigError(f"{directory}: cannot be made: {error.strerror}") from None
             if directory in directories:
                 raise ConfigError(f"{directory}: is the directory of job {directories[directory]} already")
-        except ConfigError as error:
-            raise ConfigError(f"job {number} ({' '.join(job)}): {error}" if multirun else str(error)) from None
-        directories[directory] = number
+            directories[directory] = number
     for directory in directories:
         _make(directory)
     return (sweep if multirun and sweep else directory), list(directories)
+
+
+@contextlib.contextmanager
+def _naming(jobs: list[list[str]], multirun: bool) -> Iterator[Iterator[int]]:
+    """Numbers of the jobs to go through; a mistake in one of a sweep is said to be that job's."""
+    at = 0
+
+    def through() -> Iterator[int]:
+        nonlocal at
+        for number in range(len(jobs)):
+            at = number
+            yield number
+
+    try:
+        yield through()
+    except ConfigError as error:
+        raise ConfigError(f"job {at} ({' '.join(jobs[at])}): {error}" if multirun else str(error)) from None
 
 
 def _directory(composed: DictConfig, multirun: bool, sweep: Path | None) -> tuple[Path, Path]:
@@ -224,12 +254,13 @@ def _report(start: Callable[[], Run], directory: str) -> int:
         print(f"flowlab: failed: {type(error).__name__}: {error}", file=sys.stderr)
         print(f"flowlab: the traceback is in {directory}/status.json", file=sys.stderr)
         return FAILED
-    print(_last_line(run.result, directory))
+    print(last_line(run))
     return OK
 
 
-def _last_line(result: dict[str, Any], directory: str) -> str:
-    shown = Path(directory)
+def last_line(run: Run) -> str:
+    """What a run came to: kl where it is known, nll with its standard error, and the directory."""
+    result, shown = run.result, run.directory
     shown = shown.relative_to(Path.cwd()) if shown.is_relative_to(Path.cwd()) else shown
     numbers = [f"kl={result['kl']:.4f}"] if result.get("kl") is not None else []
     numbers += [f"nll={result['nll']:.4f}+-{result['nll_se']:.4f}"]

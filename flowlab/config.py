@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from omegaconf.errors import (
 )
 
 from flowlab.schemas import SCHEMAS, Config, ConfigError
+
+# Names of settings whose values must not be written anywhere.
+SECRET_NAME = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 
 
 def conf_directory() -> Path:
@@ -85,10 +89,15 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     Raises:
         ConfigError: one of them does not follow it.
     """
-    try:
-        return OverridesParser.create().parse_overrides(overrides=list(overrides))
-    except HydraException as error:
-        raise ConfigError(_first_lines(error)) from None
+    parser = OverridesParser.create()
+    parsed = []
+    for word in overrides:
+        try:
+            parsed += parser.parse_overrides(overrides=[word])
+        except HydraException as error:
+            reason = _first_lines(error).splitlines()[0]
+            raise ConfigError(f"{word!r}: cannot be read as KEY=VALUE: {reason}") from None
+    return parsed
 
 
 def to_config(composed: DictConfig | dict[str, Any]) -> Config:
@@ -232,9 +241,10 @@ def _check_key(composed: DictConfig, override: Override) -> None:
         return
     node: Any = composed
     for depth, part in enumerate(key.split(".")):
-        if not isinstance(node, DictConfig) or part not in node:
+        if not isinstance(node, DictConfig) or part not in list(node.keys()):
             where = ".".join(key.split(".")[:depth])
             allowed = [str(name) for name in node] if isinstance(node, DictConfig) else []
+            allowed += [] if where else [group for group in _groups() if group not in allowed]
             raise ConfigError(f"{key}: no such key{f' in {where}' if where else ''}; {did_you_mean(part, allowed)}")
         node = node._get_node(part)
 

@@ -153,6 +153,8 @@ class WandbConfig(LoggerConfig):
     tags: list[str]
 
     def __post_init__(self) -> None:
+        if not all(self.tags):
+            raise ConfigError(f"logger.tags={self.tags}: a tag must not be empty")
         if not self.project or set(self.project) & set("/\\#?%:"):
             raise ConfigError(f"logger.project={self.project!r}: must be a name without any of / \\ # ? % :")
 

@@ -23,6 +23,7 @@ class StackedLauncher(Launcher):
         self.config, self.hydra_context = config, hydra_context
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from flowlab.cli import last_line
         from flowlab.config import to_config
         from flowlab.sweeps.train import train_many
 
@@ -39,6 +40,8 @@ class StackedLauncher(Launcher):
             returns.append(JobReturn(overrides=overrides, cfg=composed, working_dir=str(directories[-1])))
         for run, returned in zip(train_many(configs, directories, sweep.name), returns, strict=True):
             # Whether a job failed is written in its directory; to a sweeper its value then is NaN.
+            if run.result:
+                print(last_line(run))
             returned.status = JobStatus.COMPLETED
             returned.return_value = run.result.get("kl", run.result.get("nll", float("nan")))
         return returns

@@ -113,7 +113,7 @@ def test_interrupted_and_resumed(tmp_path):
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert "interrupted; go on with resume=" in error
+    assert f"interrupted; go on with resume={tmp_path}/run" in error
     assert "Traceback" not in error
     assert load_run(tmp_path / "run").status["status"] == "interrupted"
 
@@ -177,6 +177,16 @@ MISTAKES = {
     "nothing in a list": (["target=gaussian", "target.mean=[]"], "target.mean=[]: must not be empty"),
     "NaN in a list": (["target=gaussian", "target.mean=[nan,1.0]"], "target.mean=[nan, 1.0]: must be a finite"),
     "a project that W&B refuses": (["logger=wandb", "logger.project=a/b"], "logger.project='a/b'"),
+    "a sweep without -m": (["+sweep=depth_rank"], "needs -m"),
+    "an abbreviated flag": (["--experiment", "banana"], "--experiment"),
+    "a rerun from a pickle": (["--experimental-rerun", "config.pickle"], "--experimental-rerun"),
+    "a typo beside a value that is missing": (
+        ["target=file", "target.path=x.csv", "target.colums=[a]"],
+        "target.colums",
+    ),
+    "no value": (["banana"], "'banana': cannot be read as KEY=VALUE"),
+    "a name too long": ([f"hydra.run.dir={'x' * 300}"], "cannot be made"),
+    "a path of nothing": (["target=file", "target.path="], "target.path: must be given"),
     "an experiment with a plus": (["+experiment=nope"], "nope"),
     "an experiment that is not there": (["experiment=nope"], "nope"),
 }

@@ -36,7 +36,16 @@ def scatter_pair(
         if points.shape[1] == 1:
             axes.hist(points[:, 0], bins=60, range=bounds[0], density=True, color=colour)
         else:
-            axes.scatter(points[:, 0], points[:, 1], s=4, alpha=0.35, linewidths=0, color=colour, rasterized=True)
+            few = len(points) < 500
+            axes.scatter(
+                points[:, 0],
+                points[:, 1],
+                s=12 if few else 4,
+                alpha=0.7 if few else 0.35,
+                linewidths=0,
+                color=colour,
+                rasterized=True,
+            )
             axes.set_ylim(bounds[1])
         axes.set(title=f"{title} ({len(points):,} points)", xlabel=columns[0], xlim=bounds[0])
     first.set_ylabel("density" if left.shape[1] == 1 else columns[1])
@@ -138,7 +147,7 @@ def loss_curve(
     if len(finite) and finite.min() > 0 and finite.max() > 20 * finite.min():
         axes.set_yscale("log")
     axes.set(xlabel="optimizer step", ylabel="nats")
-    axes.legend(loc="upper right")
+    axes.legend(loc="best")
     return figure
 
 

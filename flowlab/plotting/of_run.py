@@ -17,11 +17,13 @@ GRID = 160
 POINTS = 4000
 
 
-def run_figures(flow: Flow, target: Target, metrics: pandas.DataFrame, seed: int) -> dict[str, Figure]:
+def run_figures(
+    flow: Flow, target: Target, metrics: pandas.DataFrame, seed: int, loss: str = "training loss"
+) -> dict[str, Figure]:
     """By name: samples, layers, loss and, in two dimensions, density."""
-    columns = target.columns
+    columns = [name.replace("$", r"\$") for name in target.columns]  # a dollar would begin a formula
     points = target.rows("test", POINTS, seed)[:POINTS]
-    samples = flow_samples(flow, len(points), seed)
+    samples = flow_samples(flow, max(len(points), 1000), seed)
     figures = {"samples": scatter_pair(points.cpu(), samples, target.bounds, columns=columns)}
     if target.dim == 2:
         figures["density"] = density_pair(
@@ -37,7 +39,7 @@ def run_figures(flow: Flow, target: Target, metrics: pandas.DataFrame, seed: int
         figures["layers"] = deformation(*layer_samples(flow, seed))
     held_out = metrics.dropna(subset="nll")
     figures["loss"] = loss_curve(
-        metrics["step"], metrics["loss"], held_out["step"], held_out["nll"], target.entropy, "training loss"
+        metrics["step"], metrics["loss"], held_out["step"], held_out["nll"], target.entropy, loss
     )
     return figures
 

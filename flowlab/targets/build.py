@@ -28,6 +28,8 @@ def build_target(config: TargetConfig) -> Target:
     """
     try:
         if isinstance(config, FileConfig):
+            if not config.path:
+                raise ConfigError("target.path: must be given: target.path=...")
             from flowlab.targets.file import FileTarget
 
             return FileTarget(config.path, config.columns, config.validation, config.test, config.split_seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,13 +13,14 @@ import pandas
 import torch
 from torch import Tensor
 
+from flowlab.schemas import ConfigError
 from flowlab.seeding import generator
 from flowlab.targets.base import SPLITS, Target
 
 SUFFIXES = (".csv", ".npy", ".parquet")
 
 
-class DataError(ValueError):
+class DataError(ConfigError):
     """A data file that cannot be used, with the reason and the remedy."""
 
 
@@ -60,12 +62,13 @@ class FileTarget(Target):
             self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
 
         rows = len(values)
-        held_out = {"validation": max(1, round(validation * rows)), "test": max(2, round(test * rows))}
+        held_out = {"validation": max(2, round(validation * rows)), "test": max(2, round(test * rows))}
         self.train_size = rows - sum(held_out.values())
         if self.train_size < 2:
             raise DataError(
-                f"{self.path}: {rows} row(s) leave {max(self.train_size, 0)} to train on, with "
-                f"{held_out['validation']} for validation and {held_out['test']} for testing; at least 5 are needed"
+                f"{self.path}: of {rows} row(s) {max(self.train_size, 0)} are left to train on, with "
+                f"{held_out['validation']} for validation and {held_out['test']} for testing; at least 6 rows are "
+                "needed, or smaller target.validation and target.test"
             )
         order = torch.randperm(rows, generator=generator(split_seed, "split"))
         sizes = [self.train_size, held_out["validation"], held_out["test"]]
@@ -127,23 +130,32 @@ def _read(path: Path) -> pandas.DataFrame:
 
 
 def _read_csv(path: Path) -> pandas.DataFrame:
-    first = pandas.read_csv(path, header=None, nrows=1, dtype=str, skipinitialspace=True).iloc[0]
-    cells = ["" if pandas.isna(cell) else str(cell) for cell in first]
+    cells = [str(cell) for cell in _first_rows(path, 1).iloc[0]]
     with warnings.catch_warnings():
         warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
         if all(_is_number(cell) for cell in cells):
             return pandas.read_csv(
                 path, skipinitialspace=True, header=None, names=_names(len(cells)), index_col=False, low_memory=False
             )
-        if len(cells) == 1 and (found := [mark for mark in (";", "\t", "|", " ") if mark in cells[0]]):
+        rows = _first_rows(path, 2)[0]
+        if len(cells) == 1 and (
+            found := [mark for mark in (";", "\t", "|", " ") if rows.str.contains(mark, regex=False).all()]
+        ):
             raise DataError(f"{path}: the columns are parted by {found[0]!r}; write the file with commas")
         if "" in cells:
             place = cells.index("") + 1
             raise DataError(f"{path}: column {place} has no name; if it holds row numbers, write the file without them")
-        twice = [cell for number, cell in enumerate(cells) if cell in cells[:number]]
-        if twice:
-            raise DataError(f"{path}: two columns are called {twice[0]!r}; rename one")
+        if len(set(cells)) < len(cells):
+            twice = next(cell for cell, count in Counter(cells).items() if count > 1)
+            raise DataError(f"{path}: two columns are called {twice!r}; rename one")
         return pandas.read_csv(path, skipinitialspace=True, index_col=False, low_memory=False)
+
+
+def _first_rows(path: Path, count: int) -> pandas.DataFrame:
+    """The first rows as text, whatever stands there."""
+    return pandas.read_csv(
+        path, header=None, nrows=count, dtype=str, skipinitialspace=True, keep_default_na=False, index_col=False
+    )
 
 
 def _names(count: int) -> list[str]:
@@ -184,7 +196,7 @@ def _select(table: pandas.DataFrame, columns: Sequence[str] | None, path: Path) 
 
 def _numbers(table: pandas.DataFrame, path: Path) -> np.ndarray:
     if table.empty:
-        raise DataError(f"{path}: 0 rows; at least 5 are needed")
+        raise DataError(f"{path}: 0 rows; at least 6 are needed, or smaller target.validation and target.test")
     for name in table.columns:
         if not pandas.api.types.is_numeric_dtype(table[name]):
             numbers = pandas.to_numeric(table[name], errors="coerce")

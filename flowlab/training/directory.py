@@ -88,8 +88,8 @@ class Run:
             raise ConfigError(f"{path}: no such checkpoint; the run has not saved one yet")
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever torch raises on a damaged or a foreign file
-            raise ConfigError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+        except Exception:  # whatever torch raises on a damaged or a foreign file
+            raise ConfigError(f"{path}: cannot be read: it is damaged; without it the run begins again") from None
 
     def __repr__(self) -> str:
         result = self.result
@@ -130,7 +130,10 @@ def load_run(directory: str | Path) -> Run:
         raise ConfigError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: does not hold a configuration")
-    return Run(directory, to_config({str(key): value for key, value in content.items()}))
+    try:
+        return Run(directory, to_config({str(key): value for key, value in content.items()}))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def check_directory(directory: Path) -> None:
@@ -139,7 +142,9 @@ def check_directory(directory: Path) -> None:
     Raises:
         ConfigError: it is not empty, or not a directory.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if directory.exists() and not directory.is_dir():
+        raise ConfigError(f"{directory}: is not a directory")
+    if directory.exists() and any(directory.iterdir()):
         raise ConfigError(
             f"{directory}: exists and is not empty; choose another directory, or go on with the run: resume={directory}"
         )

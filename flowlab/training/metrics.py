@@ -11,6 +11,7 @@ from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
 from flowlab.files import write_text
+from flowlab.schemas import ConfigError
 
 COLUMNS = (
     "step",
@@ -41,7 +42,12 @@ class CSVMetrics(Logger):
         whole = [line for line in lines if line.endswith(b"\n")] or [",".join(COLUMNS).encode() + b"\n"]
         if whole != lines:
             write_text(path, b"".join(whole).decode())
-        self.last_step = int(whole[-1].split(b",")[0]) if len(whole) > 1 else 0
+        try:
+            self.last_step = int(whole[-1].split(b",")[0]) if len(whole) > 1 else 0
+        except ValueError:
+            raise ConfigError(
+                f"{path}: line {len(whole)} is damaged: it does not begin with a step; remove it"
+            ) from None
 
     @property
     def name(self) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from pytorch_lightning.loggers import Logger
 
 from flowlab.files import write_json
@@ -40,12 +42,22 @@ def write_outcome(run: Run, flow: Flow, target: Target, training: dict[str, Any]
     result = _measure(run.config, flow, target) | {"weights": weights} | training
     if not math.isfinite(result["nll"]):
         raise DivergedError("training came to its end, but the NLL of the test points is not finite")
-    figures = run_figures(flow, target, run.metrics, run.config.seed)
-    (run.directory / "figures").mkdir(exist_ok=True)
-    for name, figure in figures.items():
-        save_figure(figure, run.directory / "figures" / f"{name}.png")
     write_json(run.directory / "result.json", result)
-    log_outcome(loggers, result, figures, result["steps"])
+    log_outcome(loggers, result, _draw(run, flow, target), result["steps"])
+
+
+def _draw(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
+    """Save the figures of a run; what cannot be drawn costs a picture, not the run."""
+    loss = {"maximum_likelihood": "training loss", "reverse_kl": "reverse KL (training)"}[run.config.objective.name]
+    try:
+        figures = run_figures(flow, target, run.metrics, run.config.seed, loss)
+        (run.directory / "figures").mkdir(exist_ok=True)
+        for name, figure in figures.items():
+            save_figure(figure, run.directory / "figures" / f"{name}.png")
+    except Exception as error:
+        print(f"flowlab: {run.directory}/figures: not all could be drawn: {error}", file=sys.stderr)
+        return {}
+    return figures
 
 
 def _measure(config: Config, flow: Flow, target: Target) -> dict[str, Any]:

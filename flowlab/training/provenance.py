@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 import flowlab
+from flowlab.config import SECRET_NAME
 from flowlab.schemas import Config
 
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "scipy", "pandas", "matplotlib", "wandb")
-SECRET_NAME = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 SECRET_VALUE = re.compile(r"\b[0-9a-fA-F]{40,}\b|\b(?:wandb_v\d_|hf_|ghp_|sk-)\w{16,}")
 
 

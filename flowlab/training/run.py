@@ -25,7 +25,7 @@ from flowlab.training.outcome import write_outcome
 from flowlab.training.progress import progress_callback
 from flowlab.training.provenance import provenance
 from flowlab.training.record import Record
-from flowlab.training.status import told
+from flowlab.training.status import locked, told
 from flowlab.training.stream import Stream, base_stream, data_stream
 from flowlab.training.surroundings import quiet_lightning, threads
 
@@ -77,7 +77,11 @@ def resume(directory: str | Path) -> Run:
     if record.get("data_sha256", None) != getattr(target, "sha256", None):
         raise ConfigError(f"{run.config.target.path}: the file has changed since the run began; start a new run")
     record.setdefault("resumed", []).append(provenance(run.config))
-    write_json(run.directory / "provenance.json", record)
+    try:
+        with locked(run):
+            write_json(run.directory / "provenance.json", record)
+    except OSError as error:
+        raise ConfigError(f"{run.directory}: cannot be written: {error.strerror}") from None
     return carry_out(run, target)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import traceback
 from collections.abc import Iterator
 
 from flowlab.files import write_json
+from flowlab.schemas import ConfigError
 from flowlab.training.directory import Run
 
 
@@ -19,15 +22,42 @@ def told(*runs: Run, to_the_end: bool = True) -> Iterator[None]:
         to_the_end: the runs are done when the block is; otherwise something is still to come.
 
     Raises:
+        ConfigError: another process works on one of the directories.
         KeyboardInterrupt: the run was interrupted; also where Lightning has made an exit of it.
     """
+    with contextlib.ExitStack() as locks:
+        for run in runs:
+            locks.enter_context(locked(run))
+        with _told(runs, to_the_end):
+            yield
+
+
+@contextlib.contextmanager
+def locked(run: Run) -> Iterator[None]:
+    """Keep a run directory to this process; the lock goes with the process, however that ends.
+
+    Raises:
+        ConfigError: another process works on the directory.
+    """
+    descriptor = os.open(run.directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ConfigError(f"{run.directory}: another process is training this run") from None
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _told(runs: tuple[Run, ...], to_the_end: bool) -> Iterator[None]:
     _write(runs, status="running")
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         for run in runs:
             _write([run], status="interrupted", error=f"interrupted; go on with resume={run.directory}")
-        raise KeyboardInterrupt from None
+        raise KeyboardInterrupt(", ".join(f"resume={run.directory}" for run in runs)) from None
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
         _write(runs, status="failed", error=message, traceback=traceback.format_exc())

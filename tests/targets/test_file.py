@@ -89,6 +89,12 @@ def test_bad_files_are_named(case, tmp_path):
     assert str(path) in str(caught.value)
 
 
+def test_one_column_with_a_space_in_its_name(tmp_path):
+    path = tmp_path / "one.csv"
+    path.write_text("body height\n" + "".join(f"{i * i}\n" for i in range(20)))
+    assert FileTarget(path).columns == ["body height"]
+
+
 def test_a_first_row_with_a_number_twice_is_data(tmp_path):
     path = tmp_path / "bare.csv"
     path.write_text("0.5,0.5\n" + "".join(f"{i},{i * i}\n" for i in range(20)))

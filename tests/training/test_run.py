@@ -136,7 +136,7 @@ def test_nothing_is_overwritten(finished, tmp_path):
         train(compose(*SMALL), finished.directory)
     assert before == {path: path.read_bytes() for path in finished.directory.rglob("*") if path.is_file()}
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ConfigError, match="not empty"):
+    with pytest.raises(ConfigError, match="is not a directory"):
         train(compose(*SMALL), tmp_path / "file")
 
 
@@ -158,6 +158,37 @@ def test_two_runs_do_not_share_a_directory(tmp_path):
     claim(directory)
     with pytest.raises(ConfigError, match="another run has just begun"):
         claim(directory)
+
+
+def test_a_run_that_another_process_trains_is_left_alone(finished, tmp_path):
+    copy = shutil.copytree(finished.directory, tmp_path / "copy")
+    (copy / "status.json").write_text('{"status": "running"}')
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    code = f"import fcntl, os, time; fcntl.flock(os.open({str(copy)!r}, os.O_RDONLY), fcntl.LOCK_EX)"
+    code += "; print(flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()
+        with pytest.raises(ConfigError, match="another process is training this run"):
+            resume(copy)
+        assert before == {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    finally:
+        process.kill()
+        process.communicate()
+    assert resume(copy).status == {"status": "done"}
+
+
+def test_a_figure_that_fails_costs_no_result(iris, tmp_path, capfd, monkeypatch):
+    table = pandas.read_csv(iris)
+    table.columns = ["in $^$", "US$_a$", "c", "d"]
+    table.to_csv(iris, index=False)
+    words = ("trainer.progress=off", "target=file", f"target.path={iris}", "max_steps=10")
+    run = train(compose(*words), tmp_path / "dollars")
+    assert (run.directory / "figures/samples.png").exists()
+    monkeypatch.setattr("flowlab.training.outcome.run_figures", lambda *_: 1 / 0)
+    run = train(compose(*words), tmp_path / "broken")
+    assert run.result["steps"] == 10
+    assert "figures: not all could be drawn: division by zero" in capfd.readouterr().err
 
 
 def test_a_damaged_status_is_named(finished, tmp_path):
