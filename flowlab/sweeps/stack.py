@@ -31,6 +31,7 @@ from flowlab.training.objective import Objective
 from flowlab.training.optimizer import build_optimizer, learning_rate
 from flowlab.training.record import Record
 from flowlab.training.stream import Stream
+from flowlab.training.surroundings import stop_if_asked
 
 
 def stack_key(config: Config, dim: int) -> str:
@@ -123,6 +124,7 @@ class StackModule(pl.LightningModule):
 
     def _step(self, step: int) -> Tensor:
         """One step of all jobs: Adam as torch computes it, with a rate for each job."""
+        stop_if_asked()
         gradients, losses = self.gradients(
             self.numbers, self.constants, torch.stack([job.stream(step) for job in self.jobs])
         )

@@ -24,7 +24,7 @@ from flowlab.training.outcome import write_outcome
 from flowlab.training.progress import progress_callback
 from flowlab.training.run import carry_out, initial_flow, new_record, what_to_minimise
 from flowlab.training.status import told
-from flowlab.training.surroundings import quiet_lightning, threads
+from flowlab.training.surroundings import interruptible, quiet_lightning, threads
 
 
 def train_many(configs: Sequence[Config], directories: Sequence[Path], group: str | None = None) -> list[Run]:
@@ -92,7 +92,7 @@ def train_stack(stack: Sequence[tuple[Run, Target]]) -> None:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        with told(*(job.run for job in jobs), to_the_end=False), _resumable(module) as checkpoint:
+        with told(*(job.run for job in jobs), to_the_end=False), _resumable(module) as checkpoint, interruptible():
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
         for place, job in enumerate(jobs):
             with contextlib.suppress(Exception), told(job.run):  # what went wrong is then in its directory

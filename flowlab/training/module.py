@@ -19,6 +19,7 @@ from flowlab.training.objective import Objective
 from flowlab.training.optimizer import build_optimizer, learning_rate
 from flowlab.training.record import Record
 from flowlab.training.stream import Stream
+from flowlab.training.surroundings import stop_if_asked
 
 
 class FlowModule(pl.LightningModule):
@@ -72,6 +73,7 @@ class FlowModule(pl.LightningModule):
             self.record.write(stop, self.flow, grad_norm, self.trainer.loggers)
 
     def _step(self, optimizer: torch.optim.Optimizer, step: int) -> Tensor:
+        stop_if_asked()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(self.config.optimizer, step, self.config.max_steps)
         loss = self.objective(self.flow, self.stream(step))

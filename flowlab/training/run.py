@@ -27,7 +27,7 @@ from flowlab.training.provenance import provenance
 from flowlab.training.record import Record
 from flowlab.training.status import locked, told
 from flowlab.training.stream import Stream, base_stream, data_stream
-from flowlab.training.surroundings import quiet_lightning, threads
+from flowlab.training.surroundings import interruptible, quiet_lightning, threads
 
 
 def train(config: Config, directory: str | Path | None = None, group: str | None = None) -> Run:
@@ -114,7 +114,8 @@ def _fit(run: Run, target: Target) -> None:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
+        with interruptible():
+            trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
         training = {
             "steps": trainer.global_step,
             "best_step": saving.best_step,
