@@ -135,6 +135,7 @@ class TrainerConfig:
     steps_per_call: int = _at_least(1)
     log_every: int = _at_least(1)
     validate_every: int = _at_least(1)
+    patience: int | None = _at_least(1)
     checkpoint_every: int = field(metadata={"minimum": 1, "maximum": 1000})  # a killed run loses no more than this
     progress: str = _one_of("auto", "bar", "lines", "off")
 

@@ -23,13 +23,25 @@ class Saving:
     def due(self, step: int, record: Record) -> list[str]:
         """The files to write at a step."""
         names = []
-        held_out = record.held_out
-        if "nll" in record.row and record.row_step == step and held_out and held_out.nll < self.best_nll:
+        held_out = record.held_out if "nll" in record.row and record.row_step == step else None
+        if held_out and held_out.nll < self.best_nll and not self._given_up(step, record):
             self.best_nll, self.best_step = held_out.nll, step
             names.append("best.ckpt")
         if step % self.config.trainer.checkpoint_every == 0 or step == self.config.max_steps:
             names.append("last.ckpt")
         return names
+
+    def _given_up(self, step: int, record: Record) -> bool:
+        """Whether finite data are being learned by heart: then a later best on few held-out points is chance.
+
+        Reference:
+            | Early Stopping - But When? (Lutz Prechelt, 1998)
+            | https://doi.org/10.1007/3-540-49430-8_3
+        """
+        trainer = self.config.trainer
+        if record.target.train_size is None or trainer.patience is None or not self.best_step:
+            return False
+        return step - self.best_step > trainer.patience * trainer.validate_every
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_nll": self.best_nll, "best_step": self.best_step}

@@ -236,6 +236,26 @@ def test_a_file_is_fitted_in_its_own_units(iris, tmp_path):
     assert run.result["gaussian_nll"] + 4 * np.log(10) == pytest.approx(larger.result["gaussian_nll"], rel=1e-4)
 
 
+def test_a_lucky_validation_after_the_data_are_learned_by_heart_is_passed_over(iris, tmp_path):
+    words = (
+        "trainer.progress=off",
+        "target=file",
+        f"target.path={iris}",
+        "max_steps=4000",
+        "trainer.validate_every=100",
+    )
+    run = train(compose(*words), tmp_path / "run")
+    validated = run.metrics.dropna(subset="nll")
+    best, patience = 0, 10 * 100
+    lowest = float("inf")
+    for step, nll in zip(validated["step"], validated["nll"], strict=True):
+        if nll < lowest and (not best or step - best <= patience):
+            lowest, best = nll, step
+    assert run.result["best_step"] == best < 2000
+    assert state(run, "best")["global_step"] == best
+    assert run.result["nll"] < run.result["gaussian_nll"], "better than a Gaussian with full covariance"
+
+
 def test_a_changed_file_is_noticed_on_resume(iris, tmp_path):
     words = ("trainer.progress=off", "target=file", f"target.path={iris}", "max_steps=20")
     run = train(compose(*words), tmp_path / "run")
