@@ -49,11 +49,12 @@ def train_many(configs: Sequence[Config], directories: Sequence[Path], group: st
         stacks.setdefault(stack_key(run.config, target.dim), []).append((run, target))
     print(describe(len(runs), [len(stack) for stack in stacks.values()]), file=sys.stderr)
     for stack in stacks.values():
-        if len(stack) == 1:
-            with contextlib.suppress(Exception):  # its directory says what happened
-                carry_out(*stack[0])
-        else:
+        if len(stack) > 1 and stack[0][0].config.trainer.accelerator == "cpu":
             train_stack(stack)
+            continue
+        for run, target in stack:  # stacks are for the CPU so far
+            with contextlib.suppress(Exception):  # its directory says what happened
+                carry_out(run, target)
     return runs
 
 

@@ -19,7 +19,7 @@ from flowlab.architectures import build_flow
 from flowlab.config import to_config, to_dict
 from flowlab.files import write_json, write_text
 from flowlab.flow import Flow
-from flowlab.schemas import Config, ConfigError
+from flowlab.schemas import Config, ConfigError, FileConfig
 from flowlab.targets.base import Target
 from flowlab.targets.build import build_target
 from flowlab.targets.file import FileTarget
@@ -105,6 +105,8 @@ def begin(config: Config, target: Target, directory: Path, group: str | None) ->
     """
     check_directory(directory)
     claim(directory)
+    if isinstance(config.target, FileConfig):
+        config.target.path = str(Path(config.target.path).resolve())  # to be found again, from wherever it is resumed
     record = provenance(config) | {"run_id": uuid.uuid4().hex[:8], "group": group}
     if isinstance(target, FileTarget):
         record["data_sha256"] = target.sha256

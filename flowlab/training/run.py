@@ -52,8 +52,6 @@ def train(config: Config, directory: str | Path | None = None, group: str | None
     """
     config = to_config(to_dict(config))  # values set from Python are checked as those from the shell are
     target = check_run(config)
-    if isinstance(config.target, FileConfig):
-        config.target.path = str(Path(config.target.path).resolve())  # to be found again, from wherever it is resumed
     directory = Path(directory) if directory is not None else default_directory(config)
     return carry_out(begin(config, target, directory, group), target)
 
