@@ -92,9 +92,11 @@ class PReLU(_LeakyRectifier):
 class SmoothPReLU(_LeakyRectifier):
     r"""y = a x + b sqrt(x^2 + eps^2), a = (1 + slope) / 2, b = (1 - slope) / 2: a PReLU whose kink is rounded.
 
-    forward  y = a x + b sqrt(x^2 + eps^2)                       log det  log(a + b x / sqrt(x^2 + eps^2))
-    inverse  x = (a y - b sqrt(y^2 + slope eps^2)) / slope       log det  the same at x, with its sign turned
+    forward  y = a x + b r, r = sqrt(x^2 + eps^2)                log det  log(R / r)
+    inverse  x = (a y - b R) / slope, R = sqrt(y^2 + slope eps^2)    log det  log(r / R)
 
+    (x, r) -> (y, R) multiplies by [[a, b], [b, a]], of determinant a^2 - b^2 = slope, so that R = b x + a r and the
+    derivative a + b x / r is R / r, a quotient of positive numbers without cancellation.
     The derivative runs from the slope on the far left to 1 on the far right; eps -> 0 gives the PReLU. The log density
     of a flow made of it is smooth in the parameters, so that the gradient of the average log likelihood is unbiased.
 
@@ -130,12 +132,12 @@ class SmoothPReLU(_LeakyRectifier):
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         slope = self.slope
-        a, b = 0.5 + 0.5 * slope, 0.5 - 0.5 * slope
         root = torch.hypot(x, self.smoothness)
-        return a * x + b * root, (a + b * x / root).log()
+        y = 0.5 * ((1 + slope) * x + (1 - slope) * root)
+        return y, (torch.hypot(y, slope.sqrt() * self.smoothness) / root).log()
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         slope = self.slope
-        a, b = 0.5 + 0.5 * slope, 0.5 - 0.5 * slope
-        x = (a * y - b * torch.hypot(y, slope.sqrt() * self.smoothness)) / slope
-        return x, -(a + b * x / torch.hypot(x, self.smoothness)).log()
+        root = torch.hypot(y, slope.sqrt() * self.smoothness)
+        x = ((1 + slope) * y - (1 - slope) * root) / (2 * slope)
+        return x, (torch.hypot(x, self.smoothness) / root).log()

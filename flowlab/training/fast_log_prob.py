@@ -53,7 +53,7 @@ def _solve_together(affines: list[LowRankAffine]) -> list[Pull]:
 
 def _affine_pull(shift: Tensor, inverse: Tensor, log_det: Tensor) -> Pull:
     def pull(y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return (y - shift) @ inverse, -log_det
+        return (inverse.mT @ (y - shift).mT).mT, -log_det
 
     return pull
 
