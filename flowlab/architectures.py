@@ -54,8 +54,7 @@ def check_flow(config: FlowConfig, dim: int, dtype: torch.dtype = torch.float32)
         raise ConfigError(
             f"flow.rank={config.rank}: must be at most the dimension of the target, {dim}; use flow.rank={dim}"
         )
-    scale = dim * (dim + 1) // 2 if config.scale == "tril" else dim
-    parameters = config.depth * (scale + dim * (config.rank + 2))
+    parameters = count_parameters(config, dim)
     needed = parameters * NUMBERS_PER_PARAMETER * dtype.itemsize
     available = psutil.virtual_memory().available
     if needed > available:
@@ -65,6 +64,12 @@ def check_flow(config: FlowConfig, dim: int, dtype: torch.dtype = torch.float32)
             f"take {needed / 1e9:,.1f} GB where {available / 1e9:,.1f} GB are free: {remedy}pick columns with "
             "target.columns or lower flow.depth"
         )
+
+
+def count_parameters(config: FlowConfig, dim: int) -> int:
+    """How many numbers a flow learns, or a few more."""
+    scale = dim * (dim + 1) // 2 if config.scale == "tril" else dim
+    return config.depth * (scale + dim * (config.rank + 2))
 
 
 def mlp(config: FlowConfig, dim: int, generator: torch.Generator | None = None) -> Chain:

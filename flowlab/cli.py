@@ -6,23 +6,19 @@ Every job is checked before anything is written. Exit status: 0 all done, 1 a ru
 
 from __future__ import annotations
 
-import contextlib
+import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra import initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from flowlab.config import SECRET_NAME, compose_yaml, conf_directory, parse_overrides, to_config
+from flowlab.config import compose_yaml, conf_directory, parse_overrides, to_config
+from flowlab.files import read_json
+from flowlab.jobs import Job, check_jobs, check_new, expand
 from flowlab.schemas import Config, ConfigError
+from flowlab.sweeps.manifest import Manifest
 
 if TYPE_CHECKING:
     from flowlab.training.directory import Run
@@ -36,6 +32,7 @@ flowlab-train: train a normalizing flow into a run directory
   flowlab-train experiment=NAME KEY=VALUE ...    another experiment, other values
   flowlab-train -m seed=0,1 flow.depth=2,4       every combination, one run each
   flowlab-train resume=RUN_DIR                   go on with a run that was stopped
+  flowlab-train -m sweep_resume=SWEEP_DIR        go on with a sweep that was stopped
   flowlab-train hydra.run.dir=RUN_DIR            choose the run directory
   flowlab-train --cfg job                        print the configuration and stop
 
@@ -67,14 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if any((parsed.cfg, parsed.info, parsed.hydra_help, parsed.shell_completion)):
             compose_yaml(expand(parsed.overrides)[0])
             return _through_hydra(arguments)
-        jobs = expand(parsed.overrides) if parsed.multirun else [list(parsed.overrides)]
-        root, directories = _check_jobs(jobs, parsed.multirun)
-        # The time in a directory's name is taken once: what was checked is what Hydra makes.
-        key = "hydra.sweep.dir" if parsed.multirun else "hydra.run.dir"
-        words = [word for word in arguments if not word.startswith(f"{key}=")]
-        escaped = str(root).replace("'", "\\'")
-        status = _through_hydra([*words, f"{key}='{escaped}'"])
-        return status if status != OK else _status(directories, parsed.multirun)
+        flags = [word for word in arguments if word not in parsed.overrides]
+        if parsed.multirun:
+            return _sweep(flags, parsed.overrides)
+        if any(word.startswith("sweep_resume=") for word in parsed.overrides):
+            raise ConfigError("sweep_resume=SWEEP_DIR: a sweep needs -m")
+        directory, jobs = check_jobs([list(parsed.overrides)], multirun=False)
+        check_new(jobs, multirun=False)
+        status = _through_hydra([*flags, *_in_directory("hydra.run.dir", directory, parsed.overrides)])
+        return status if status != OK else _sum_up(jobs)
     except ConfigError as error:
         print(f"flowlab: {error}", file=sys.stderr)
         return MISTAKE
@@ -83,114 +81,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def expand(overrides: Sequence[str]) -> list[list[str]]:
-    """The jobs of a sweep, each as its own overrides, in Hydra's order.
+def _sweep(flags: list[str], words: list[str]) -> int:
+    """Train the jobs of a sweep that are not done yet, and sum up.
 
-    Raises:
-        ConfigError: an override that cannot be parsed, or whose values cannot be listed.
-
-    Example:
-        >>> from flowlab.cli import expand
-        >>> expand(["seed=0,1", "flow.depth=4"])
-        [['seed=0', 'flow.depth=4'], ['seed=1', 'flow.depth=4']]
+    Arguments:
+        flags: of the command line.
+        words: its overrides; `sweep_resume=SWEEP_DIR` stands for those that the sweep began with.
     """
-    parsed = parse_overrides(overrides)
-    fixed = [word for word, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
-    settings = compose_yaml(fixed, hydra_settings=True).hydra
-    # A named sweep (+sweep=...) brings its own values; the command line comes after it and wins.
-    named = [f"{key}={value}" for key, value in (settings.sweeper.get("params") or {}).items()]
-    with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
-        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    resumed = [word.removeprefix("sweep_resume=") for word in words if word.startswith("sweep_resume=")]
+    words = [word for word in words if not word.startswith("sweep_resume=")]
+    if resumed:
+        begun = Manifest.read(Path(resumed[-1]))
+        words = _in_directory("hydra.sweep.dir", begun.directory, words or begun.words)
+    root, jobs = check_jobs(expand(words), multirun=True)
+    manifest = Manifest.of(root, words, jobs)
+    if manifest.exists:
+        manifest = Manifest.read(root).going_on_with(manifest)
+    else:
+        check_new(jobs, multirun=True)
+        root.mkdir(parents=True, exist_ok=True)
+    from flowlab.training.status import check_unlocked, locked
+
+    with locked(root, "working on this sweep"):
+        for job in jobs:
+            check_unlocked(job.directory)
         try:
-            swept = {override.get_key_element(): override for override in parser.parse_overrides(named)}
-            swept |= {o.get_key_element(): o for o in parser.parse_overrides(list(overrides))}
-            batches = BasicSweeper.split_arguments(list(swept.values()), max_batch_size=None)
-        except HydraException as error:
-            raise ConfigError(str(error)) from None
-    return [list(job) for batch in batches for job in batch]
+            with manifest.timed():
+                status = _through_hydra([*flags, *_in_directory("hydra.sweep.dir", root, words)])
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"-m sweep_resume={root}") from None
+    return status if status != OK else _sum_up(jobs)
 
 
-def _check_jobs(jobs: list[list[str]], multirun: bool) -> tuple[Path, list[Path]]:
-    """Compose and check every job, down to the target's file, before the first one starts.
-
-    Gives the directory of all, and that of each.
-    """
-    if not jobs:
-        raise ConfigError("the sweep expands to no job: a key was given no value")
-    composed: list[DictConfig] = []
-    for number, job in enumerate(jobs):
-        secrets = [word.partition("=")[0] for word in job if SECRET_NAME.search(word.partition("=")[0])]
-        if secrets:
-            raise ConfigError(f"{secrets[0]}: a secret does not belong on a command line; set an environment variable")
-        composed.append(compose_yaml(job, hydra_settings=True))
-        OmegaConf.update(composed[-1], "hydra.job.num", number, force_add=True)
-    # What needs no torch comes first, so that most mistakes are answered at once.
-    with _naming(jobs, multirun) as at:
-        configs = [to_config(composed[number]) for number in at]
-    from flowlab.training.check import check_run
-    from flowlab.training.directory import check_directory
-
-    directories: dict[Path, int] = {}
-    sweep: Path | None = None  # as the first job has it: the time in its name differs from one composition to the next
-    with _naming(jobs, multirun) as at:
-        for number in at:
-            check_run(configs[number])
-            directory, sweep = _directory(composed[number], multirun, sweep)
-            try:
-                check_directory(directory)
-            except OSError as error:
-                raise ConfigError(f"{directory}: cannot be made: {error.strerror}") from None
-            if directory in directories:
-                raise ConfigError(f"{directory}: is the directory of job {directories[directory]} already")
-            directories[directory] = number
-    for directory in directories:
-        _make(directory)
-    return (sweep if multirun and sweep else directory), list(directories)
-
-
-@contextlib.contextmanager
-def _naming(jobs: list[list[str]], multirun: bool) -> Iterator[Iterator[int]]:
-    """Numbers of the jobs to go through; a mistake in one of a sweep is said to be that job's."""
-    at = 0
-
-    def through() -> Iterator[int]:
-        nonlocal at
-        for number in range(len(jobs)):
-            at = number
-            yield number
-
-    try:
-        yield through()
-    except ConfigError as error:
-        raise ConfigError(f"job {at} ({' '.join(jobs[at])}): {error}" if multirun else str(error)) from None
-
-
-def _directory(composed: DictConfig, multirun: bool, sweep: Path | None) -> tuple[Path, Path]:
-    """Where Hydra will put a job; also refuses settings of Hydra that get in the way of a run directory."""
-    settings = composed.hydra
-    if settings.output_subdir is not None or "file" in settings.job_logging.get("handlers", {}):
-        raise ConfigError(
-            "hydra.output_subdir, hydra/job_logging: Hydra would write into the run directory; leave them"
-        )
-    if settings.job.chdir:
-        raise ConfigError("hydra.job.chdir: a run does not change the working directory; leave it")
-    try:
-        sweep = sweep or Path(str(settings.sweep.dir))
-        return (sweep / str(settings.sweep.subdir) if multirun else Path(str(settings.run.dir))), sweep
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"hydra.{'sweep' if multirun else 'run'}.dir: {error}".splitlines()[0]) from None
-
-
-def _make(directory: Path) -> None:
-    """See that a directory can be made, and leave no trace of it: Hydra makes it again when the job begins."""
-    made = next(parent for parent in (directory, *directory.parents) if parent.exists())
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{directory}: cannot be made: {error.strerror}") from None
-    while directory != made:
-        directory.rmdir()
-        directory = directory.parent
+def _in_directory(key: str, directory: Path, words: Sequence[str]) -> list[str]:
+    """The words with the directory as it was checked: the time in its name is taken once."""
+    escaped = str(directory).replace("'", "\\'")
+    return [*(word for word in words if not word.startswith(f"{key}=")), f"{key}='{escaped}'"]
 
 
 def _through_hydra(arguments: list[str]) -> int:
@@ -199,13 +125,15 @@ def _through_hydra(arguments: list[str]) -> int:
 
     mistakes: list[int] = []
 
-    def job(composed: Any) -> None:
+    def job(composed: Any) -> float:
         from hydra.core.hydra_config import HydraConfig
 
         settings = HydraConfig.get()
+        directory = Path(settings.runtime.output_dir)
         sweep = settings.sweep.dir if settings.mode is not None and settings.mode.name == "MULTIRUN" else None
-        status = _run_job(to_config(composed), settings.runtime.output_dir, sweep)
+        status = _run_job(to_config(composed), directory, sweep)
         mistakes.extend([status] if status == MISTAKE else [])
+        return score(directory)
 
     before = sys.argv
     sys.argv = [before[0], *arguments]
@@ -216,20 +144,22 @@ def _through_hydra(arguments: list[str]) -> int:
     return max(mistakes, default=OK)
 
 
-def _status(directories: list[Path], multirun: bool) -> int:
-    """What the directories of the jobs say of how they ended; the failures of a sweep are listed at its end."""
+def _sum_up(jobs: list[Job]) -> int:
+    """What the directories of the jobs say of how they ended."""
     from flowlab.training.directory import load_run
 
-    failed = [run for run in map(load_run, directories) if run.status.get("status") != "done"]
-    for run in failed if multirun else []:
+    failed = [run for run in (load_run(job.directory) for job in jobs) if not run.done]
+    for run in failed if len(jobs) > 1 else []:
         print(f"flowlab: {run.status.get('status')}: {run.directory}: {run.status.get('error')}", file=sys.stderr)
     return FAILED if failed else OK
 
 
-def _run_job(config: Config, directory: str, sweep: str | None) -> int:
-    from flowlab.training.run import train
+def _run_job(config: Config, directory: Path, sweep: str | None) -> int:
+    from flowlab.training.run import complete, train
 
-    return _report(lambda: train(config, directory, group=Path(sweep).name if sweep else None), directory)
+    if sweep is None:
+        return _report(lambda: train(config, directory), directory)
+    return _report(lambda: complete(config, directory, group=Path(sweep).name), directory)
 
 
 def _resume(resumed: list[str], arguments: list[str]) -> int:
@@ -243,7 +173,7 @@ def _resume(resumed: list[str], arguments: list[str]) -> int:
     return _report(lambda: resume(directory), directory)
 
 
-def _report(start: Callable[[], Run], directory: str) -> int:
+def _report(start: Callable[[], Run], directory: str | Path) -> int:
     """Start a run, print how it ended, and give the exit status that this means."""
     try:
         run = start()
@@ -256,6 +186,12 @@ def _report(start: Callable[[], Run], directory: str) -> int:
         return FAILED
     print(last_line(run))
     return OK
+
+
+def score(directory: Path) -> float:
+    """What a search minimises: the KL of a run, or its NLL where that is not known, in nats; NaN if it failed."""
+    result = read_json(directory / "result.json")
+    return result.get("kl", result.get("nll", math.nan))
 
 
 def last_line(run: Run) -> str:

@@ -132,6 +132,20 @@ def to_dict(config: Config) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested configuration by dotted names.
+
+    Example:
+        >>> from flowlab.config import flat
+        >>> flat({"seed": 0, "flow": {"depth": 2, "rank": 1}})
+        {'seed': 0, 'flow.depth': 2, 'flow.rank': 1}
+    """
+    named: dict[str, Any] = {}
+    for name, value in values.items():
+        named |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return named
+
+
 def did_you_mean(word: str, allowed: Sequence[str]) -> str:
     """The end of a message about an unknown word: what it may have meant, and what is allowed."""
     close = difflib.get_close_matches(word, allowed, n=1)

@@ -1,4 +1,4 @@
-"""Writing files so that a reader finds either the old content or the new, never a part."""
+"""Writing files so that a reader finds either the old content or the new, never a part; and reading JSON."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from flowlab.schemas import ConfigError
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, flush it to the disk, then put it in the place of `path`."""
-    beside = path.with_name(f".{path.name}.part")
+    part = beside(path)
     try:
-        write(beside)
-        with open(beside, "rb+") as file:
+        write(part)
+        with open(part, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        os.replace(part, path)
     finally:
-        beside.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+
+def beside(path: Path) -> Path:
+    """Where a file is while it is being written; what is found there was left by a kill."""
+    return path.with_name(f".{path.name}.part")
 
 
 def write_text(path: Path, text: str) -> None:
-    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -32,3 +39,18 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in content.items()
     }
     write_text(path, json.dumps(finite, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; empty where there is no file.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: cannot be read: it does not hold an object")
+    return content

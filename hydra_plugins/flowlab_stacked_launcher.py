@@ -1,6 +1,7 @@
 """Hydra's way to flowlab's stacked training: `hydra/launcher=stacked`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
@@ -9,23 +10,35 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-NODE = {"_target_": "hydra_plugins.flowlab_stacked_launcher.StackedLauncher"}
-ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=NODE, provider="flowlab")
+
+@dataclass
+class StackedLauncherConfig:
+    """What the launcher can be told: `hydra.launcher.processes=1`."""
+
+    _target_: str = "hydra_plugins.flowlab_stacked_launcher.StackedLauncher"
+    processes: int | None = None  # that train at once; null: as many as the machine has cores for
+    memory_gb: float = 2.0  # that a stack may take; a larger one is split
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=StackedLauncherConfig, provider="flowlab")
 
 
 class StackedLauncher(Launcher):
-    """Trains the jobs of a sweep in one process, those of one shape as one batched model."""
+    """Trains the jobs of a sweep in a few processes, those of one shape as one batched model."""
 
     config: DictConfig
     hydra_context: HydraContext
+
+    def __init__(self, processes: int | None, memory_gb: float) -> None:
+        self.processes, self.memory_gb = processes, memory_gb
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.hydra_context = config, hydra_context
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from flowlab.cli import last_line
+        from flowlab.cli import last_line, score
         from flowlab.config import to_config
-        from flowlab.sweeps.train import train_many
+        from flowlab.sweeps.train import train_many, usable_processes
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
@@ -38,10 +51,16 @@ class StackedLauncher(Launcher):
             configs.append(to_config(composed))
             directories.append(sweep / str(composed.hydra.sweep.subdir))
             returns.append(JobReturn(overrides=overrides, cfg=composed, working_dir=str(directories[-1])))
-        for run, returned in zip(train_many(configs, directories, sweep.name), returns, strict=True):
+        runs = train_many(
+            configs,
+            directories,
+            sweep.name,
+            self.processes or usable_processes(configs[0]),
+            self.memory_gb,
+            ended=lambda run: print(last_line(run), flush=True) if run.result else None,
+        )
+        for run, returned in zip(runs, returns, strict=True):
             # Whether a job failed is written in its directory; to a sweeper its value then is NaN.
-            if run.result:
-                print(last_line(run))
             returned.status = JobStatus.COMPLETED
-            returned.return_value = run.result.get("kl", run.result.get("nll", float("nan")))
+            returned.return_value = score(run.directory)
         return returns

@@ -6,7 +6,6 @@ that computes the gradients of all of them. A job equals the same job trained al
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,10 +17,8 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from flowlab.config import to_dict
 from flowlab.files import write_atomically
 from flowlab.flow import Flow
-from flowlab.schemas import Config, FileConfig
 from flowlab.targets.base import Target
 from flowlab.training.checkpoints import Checkpoints, Saving
 from flowlab.training.directory import Run
@@ -32,20 +29,6 @@ from flowlab.training.optimizer import build_optimizer, learning_rate
 from flowlab.training.record import Record
 from flowlab.training.stream import Stream
 from flowlab.training.surroundings import stop_if_asked
-
-
-def stack_key(config: Config, dim: int) -> str:
-    """Jobs with equal keys can be stacked: they differ in seed, start, rates or the numbers of the target alone."""
-    shared = to_dict(config)
-    del shared["seed"], shared["logger"]
-    for name in ("lr", "schedule"):
-        del shared["optimizer"][name]
-    for name in ("smoothness", "slope_start", "start"):
-        del shared["flow"][name]
-    if config.objective.name == "maximum_likelihood":
-        # The loss sees the target through its points alone.
-        shared["target"] = isinstance(config.target, FileConfig) and config.target.standardize
-    return json.dumps([shared, dim], sort_keys=True)
 
 
 @dataclass
@@ -161,11 +144,6 @@ class StackModule(pl.LightningModule):
 
     def living(self) -> list[tuple[int, Job]]:
         return [(place, job) for place, job in enumerate(self.jobs) if self.alive[place]]
-
-    @property
-    def record(self) -> Record:
-        """Of the first job that goes on, for the progress bar."""
-        return next((job.record for _, job in self.living()), self.jobs[0].record)
 
     def load_flow(self, place: int) -> None:
         """Bring a job's flow to its present parameters."""

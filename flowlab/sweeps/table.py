@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas
 
-from flowlab.config import to_dict
+from flowlab.config import flat, to_dict
 from flowlab.schemas import ConfigError
 from flowlab.training.directory import Run, load_run
 
@@ -26,7 +25,7 @@ def load_sweep(directory: str | Path) -> pandas.DataFrame:
     if not paths:
         raise ConfigError(f"{directory}: there is no run in it")
     runs = [load_run(path) for path in paths]
-    settings = pandas.DataFrame([_flat(to_dict(run.config)) for run in runs])
+    settings = pandas.DataFrame([flat(to_dict(run.config)) for run in runs])
     varied = [name for name in settings if settings[name].astype(str).nunique() > 1]
     results = pandas.DataFrame([run.result for run in runs])
     rest = pandas.DataFrame(
@@ -41,10 +40,3 @@ def _number(path: Path) -> tuple[int, str]:
 
 def _status(run: Run) -> str:
     return run.status.get("status", "unknown")
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat

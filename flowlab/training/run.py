@@ -9,7 +9,7 @@ import torch
 
 from flowlab.architectures import build_flow
 from flowlab.config import to_config, to_dict
-from flowlab.files import write_json
+from flowlab.files import beside, write_json
 from flowlab.flow import Flow
 from flowlab.schemas import Config, ConfigError, FileConfig
 from flowlab.seeding import generator
@@ -17,7 +17,7 @@ from flowlab.targets.base import ExactTarget, Target
 from flowlab.targets.file import FileTarget
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Checkpoints, Saving
-from flowlab.training.directory import Run, begin, default_directory, load_run
+from flowlab.training.directory import Run, begin, default_directory, load_run, located
 from flowlab.training.loggers import open_loggers
 from flowlab.training.module import FlowModule
 from flowlab.training.objective import MaximumLikelihood, Objective, ReverseKL
@@ -66,9 +66,55 @@ def resume(directory: str | Path) -> Run:
         ConfigError: no run directory, a run that is done already, or a data file that has changed since.
     """
     run = load_run(directory)
-    if run.status.get("status") == "done":
+    if run.done:
         raise ConfigError(f"{directory}: this run is done already: {run!r}")
-    if (run.directory / "checkpoints" / "last.ckpt").exists():
+    return carry_out(run, reopen(run))
+
+
+def complete(config: Config, directory: Path, group: str | None = None) -> Run:
+    """See that a job of a sweep gets done: trained, gone on with, or left as it is when it is done already.
+
+    Arguments:
+        config: of the job; a run that has begun in the directory must have the same.
+        directory: the run directory: new, empty, or of this job's run.
+        group: the sweep that the run belongs to.
+
+    Raises:
+        ConfigError: as `train` and `resume` do.
+        DivergedError: as `train` does.
+    """
+    run = begun(directory, config)
+    if run is None:
+        return train(config, directory, group)
+    return run if run.done else carry_out(run, reopen(run))
+
+
+def begun(directory: Path, config: Config) -> Run | None:
+    """The run of a job's directory, if it has one; what a kill left before there was a configuration is cleared away.
+
+    Raises:
+        ConfigError: the run there is another, or is damaged, or another process works on the directory.
+    """
+    if (directory / "config.yaml").is_file():
+        run = load_run(directory)
+        if run.config != located(config):
+            raise ConfigError(f"{directory}: holds a run of another configuration; choose another directory")
+        return run
+    if directory.is_dir():
+        with locked(directory):
+            for name in ("status.json", "provenance.json"):
+                for path in (directory / name, beside(directory / name), beside(directory / "config.yaml")):
+                    path.unlink(missing_ok=True)
+    return None
+
+
+def reopen(run: Run) -> Target:
+    """See that a run can go on, and write down in its provenance that it does; gives its target.
+
+    Raises:
+        ConfigError: a damaged checkpoint, a data file that has changed since, or another process on the directory.
+    """
+    if run.has_checkpoint("last"):
         run.load_flow("last")  # a damaged checkpoint is named before anything changes
     target = check_run(run.config)
     record = run.provenance
@@ -76,21 +122,27 @@ def resume(directory: str | Path) -> Run:
         raise ConfigError(f"{run.config.target.path}: the file has changed since the run began; start a new run")
     record.setdefault("resumed", []).append(provenance(run.config))
     try:
-        with locked(run):
+        with locked(run.directory):
             write_json(run.directory / "provenance.json", record)
     except OSError as error:
         raise ConfigError(f"{run.directory}: cannot be written: {error.strerror}") from None
-    return carry_out(run, target)
+    return target
 
 
-def carry_out(run: Run, target: Target) -> Run:
-    """Fit, evaluate, draw and save, from the last checkpoint if there is one."""
+def carry_out(run: Run, target: Target, progress: pl.Callback | None = None) -> Run:
+    """Fit, evaluate, draw and save, from the last checkpoint if there is one.
+
+    Arguments:
+        run: begun.
+        target: what it models.
+        progress: shows how far it is; None is what the configuration asks for.
+    """
     with told(run), quiet_lightning(), threads(run.config.trainer.threads):
-        _fit(run, target)
+        _fit(run, target, progress or progress_callback(run.config.trainer.progress))
     return run
 
 
-def _fit(run: Run, target: Target) -> None:
+def _fit(run: Run, target: Target, progress: pl.Callback | None) -> None:
     config, directory = run.config, run.directory
     device = "cuda" if config.trainer.accelerator == "gpu" else "cpu"
     flow = initial_flow(config, target).to(device)
@@ -106,7 +158,7 @@ def _fit(run: Run, target: Target) -> None:
             accelerator=config.trainer.accelerator,
             devices=config.trainer.devices,
             logger=loggers,
-            callbacks=[c for c in (checkpoints, progress_callback(config.trainer.progress)) if c is not None],
+            callbacks=[checkpoints, *([progress] if progress else [])],
             default_root_dir=directory,
             enable_checkpointing=False,
             enable_progress_bar=False,

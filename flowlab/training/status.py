@@ -7,6 +7,7 @@ import fcntl
 import os
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 from flowlab.files import write_json
 from flowlab.schemas import ConfigError
@@ -27,26 +28,47 @@ def told(*runs: Run, to_the_end: bool = True) -> Iterator[None]:
     """
     with contextlib.ExitStack() as locks:
         for run in runs:
-            locks.enter_context(locked(run))
+            locks.enter_context(locked(run.directory))
         with _told(runs, to_the_end):
             yield
 
 
 @contextlib.contextmanager
-def locked(run: Run) -> Iterator[None]:
-    """Keep a run directory to this process; the lock goes with the process, however that ends.
+def locked(directory: Path, what: str = "training this run") -> Iterator[None]:
+    """Keep a directory to this process; the lock goes with the process, however that ends.
 
     Raises:
-        ConfigError: another process works on the directory.
+        ConfigError: another process holds it.
     """
-    descriptor = os.open(run.directory, os.O_RDONLY)
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise ConfigError(f"{run.directory}: another process is training this run") from None
+        raise ConfigError(f"{directory}: another process is {what}") from None
     finally:
         os.close(descriptor)
+
+
+def check_unlocked(directory: Path) -> None:
+    """Refuse a run directory that another process works on.
+
+    Raises:
+        ConfigError: one does.
+    """
+    if directory.is_dir():
+        with locked(directory):
+            pass
+
+
+def fail(run: Run, error: Exception) -> None:
+    """Write down that a run failed outside its training: it could not be opened, or its process died.
+
+    Raises:
+        ConfigError: another process works on the directory.
+    """
+    with locked(run.directory):
+        _write([run], status="failed", error=_message(error), traceback="".join(traceback.format_exception(error)))
 
 
 @contextlib.contextmanager
@@ -59,11 +81,14 @@ def _told(runs: tuple[Run, ...], to_the_end: bool) -> Iterator[None]:
             _write([run], status="interrupted", error=f"interrupted; go on with resume={run.directory}")
         raise KeyboardInterrupt(", ".join(f"resume={run.directory}" for run in runs)) from None
     except Exception as error:
-        message = f"{type(error).__name__}: {error}"
-        _write(runs, status="failed", error=message, traceback=traceback.format_exc())
+        _write(runs, status="failed", error=_message(error), traceback=traceback.format_exc())
         raise
     if to_the_end:
         _write(runs, status="done")
+
+
+def _message(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _write(runs: list[Run] | tuple[Run, ...], **content: str) -> None:

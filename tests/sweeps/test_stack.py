@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flowlab import compose, load_run, resume, train
-from flowlab.sweeps.stack import stack_key
+from flowlab.sweeps.groups import stack_key
 from flowlab.sweeps.train import train_many, train_stack
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=3", "batch_size=64")

@@ -2,7 +2,8 @@ import pandas
 import pytest
 
 from flowlab import ConfigError, compose, load_sweep
-from flowlab.sweeps.train import describe, train_many
+from flowlab.sweeps.groups import describe
+from flowlab.sweeps.train import train_many
 
 QUICK = ("trainer.progress=off", "test_size=200", "validation_size=200", "batch_size=32", "max_steps=20")
 

@@ -1,0 +1,113 @@
+"""manifest.json: what a sweep consists of, so that it can go on after it was stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowlab.config import flat, to_dict
+from flowlab.files import read_json, write_json
+from flowlab.jobs import Job
+from flowlab.schemas import ConfigError
+
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A sweep directory, as its manifest has it.
+
+    Attributes:
+        directory: of the sweep.
+        words: the overrides of the command that began it.
+        jobs: for each its overrides, its directory in that of the sweep, and its whole configuration.
+        seconds: wall-clock time spent on it, over all sessions that ended by themselves.
+    """
+
+    directory: Path
+    words: list[str]
+    jobs: list[dict[str, Any]]
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, directory: Path, words: Sequence[str], jobs: Sequence[Job]) -> Manifest:
+        return cls(
+            directory,
+            list(words),
+            [
+                {
+                    "overrides": job.overrides,
+                    "directory": str(job.directory.relative_to(directory)),
+                    "config": to_dict(job.config),
+                }
+                for job in jobs
+            ],
+        )
+
+    @classmethod
+    def read(cls, directory: Path) -> Manifest:
+        """Read the manifest of a sweep directory.
+
+        Raises:
+            ConfigError: there is none, or it is damaged.
+        """
+        path = directory / NAME
+        if not path.is_file():
+            raise ConfigError(f"{directory}: not the directory of a sweep: there is no {NAME} in it")
+        content = read_json(path)
+        try:
+            return cls(directory, content["words"], content["jobs"], content["seconds"])
+        except KeyError as missing:
+            raise ConfigError(f"{path}: is not the manifest of a sweep: {missing} is missing") from None
+
+    def write(self, seconds: float = 0.0) -> None:
+        """Write it, with `seconds` added to those spent before."""
+        content = {"words": self.words, "seconds": round(self.seconds + seconds, 3), "jobs": self.jobs}
+        write_json(self.directory / NAME, content)
+
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
+        """Write it, and count the time of a block."""
+        self.write()
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.write(time.perf_counter() - begun)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the sweep has begun."""
+        return (self.directory / NAME).is_file()
+
+    def going_on_with(self, other: Manifest) -> Manifest:
+        """This manifest, where the command asks for the same sweep.
+
+        Raises:
+            ConfigError: a job is missing, added or differs; the first difference is named.
+        """
+        advice = f"go on with sweep_resume={self.directory} alone, or choose another directory"
+        if len(self.jobs) != len(other.jobs):
+            raise ConfigError(
+                f"{self.directory}: holds a sweep of {len(self.jobs)} jobs, and not of {len(other.jobs)}; {advice}"
+            )
+        for number, (there, here) in enumerate(zip(self.jobs, other.jobs, strict=True)):
+            # Compared as JSON has them: a tuple has become a list, and every key a string.
+            before, now = (flat(json.loads(json.dumps(job["config"]))) for job in (there, here))
+            for name in [*before, *(name for name in now if name not in before)]:
+                if before.get(name) != now.get(name):
+                    raise ConfigError(
+                        f"{self.directory}: holds another sweep: job {number} has {name}={before.get(name)!r} there "
+                        f"and {now.get(name)!r} here; {advice}"
+                    )
+            if there["directory"] != here["directory"]:
+                raise ConfigError(
+                    f"{self.directory}: job {number} lies in {there['directory']}, and not in {here['directory']}; "
+                    f"{advice}"
+                )
+        return self
