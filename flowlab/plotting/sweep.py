@@ -216,7 +216,8 @@ def _value_axis(axes: Axes, values: pandas.Series, log: bool) -> None:
         _number_log_axis(axes.yaxis, low, high)
     elif log:
         # An estimate of a KL near zero may fall below it: up to that size the axis is linear.
-        axes.set_yscale("symlog", linthresh=10.0 ** np.ceil(np.log10(max(-low, 1e-9))))
+        axes.set_yscale("symlog", linthresh=10.0 ** np.ceil(np.log10(max(-low, 1e-4))))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.grid(axis="y", alpha=0.3, linewidth=0.6)
 
 
