@@ -16,7 +16,7 @@ from hydra._internal.utils import get_args_parser
 
 from flowlab.config import compose_yaml, conf_directory, parse_overrides, to_config
 from flowlab.files import read_json
-from flowlab.jobs import Job, check_jobs, check_new, expand
+from flowlab.jobs import check_jobs, check_new, expand
 from flowlab.schemas import Config, ConfigError
 from flowlab.sweeps.manifest import Manifest
 
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         directory, jobs = check_jobs([list(parsed.overrides)], multirun=False)
         check_new(jobs, multirun=False)
         status = _through_hydra([*flags, *_in_directory("hydra.run.dir", directory, parsed.overrides)])
-        return status if status != OK else _sum_up(jobs)
+        return status if status != OK or read_json(directory / "status.json").get("status") == "done" else FAILED
     except ConfigError as error:
         print(f"flowlab: {error}", file=sys.stderr)
         return MISTAKE
@@ -110,7 +110,11 @@ def _sweep(flags: list[str], words: list[str]) -> int:
                 status = _through_hydra([*flags, *_in_directory("hydra.sweep.dir", root, words)])
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"-m sweep_resume={root}") from None
-    return status if status != OK else _sum_up(jobs)
+    if status != OK:
+        return status
+    from flowlab.sweeps.summary import summarize
+
+    return summarize(root)
 
 
 def _in_directory(key: str, directory: Path, words: Sequence[str]) -> list[str]:
@@ -142,16 +146,6 @@ def _through_hydra(arguments: list[str]) -> int:
     finally:
         sys.argv = before
     return max(mistakes, default=OK)
-
-
-def _sum_up(jobs: list[Job]) -> int:
-    """What the directories of the jobs say of how they ended."""
-    from flowlab.training.directory import load_run
-
-    failed = [run for run in (load_run(job.directory) for job in jobs) if not run.done]
-    for run in failed if len(jobs) > 1 else []:
-        print(f"flowlab: {run.status.get('status')}: {run.directory}: {run.status.get('error')}", file=sys.stderr)
-    return FAILED if failed else OK
 
 
 def _run_job(config: Config, directory: Path, sweep: str | None) -> int:

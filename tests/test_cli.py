@@ -88,6 +88,7 @@ def test_a_failed_job_does_not_stop_the_others(tmp_path):
     (sweep,) = (tmp_path / "runs").iterdir()
     assert [load_run(sweep / job).status["status"] for job in ("0", "1")] == ["failed", "done"]
     assert "cannot be inverted any more" in done.stderr
+    assert "2 runs: 1 failed, 1 done" in done.stdout
     assert "Traceback" not in done.stderr
 
 
@@ -247,6 +248,8 @@ def test_a_failed_job_of_a_stack_is_listed(tmp_path):
     words = ("-m", "hydra/launcher=stacked", "optimizer.lr=1e6,0.01", "hydra.sweep.dir=sweep", *QUICK)
     done = run(*words, "optimizer.schedule=constant", cwd=tmp_path)
     assert done.returncode == 1
-    assert "failed: sweep/0: DivergedError: training came to its end, but" in done.stderr
+    assert "2 jobs: 1 stack of 2" in done.stderr
+    assert "DivergedError: training came to its end, but the flow cannot be inverted" in done.stdout
+    assert "2 runs: 1 failed, 1 done" in done.stdout
     assert "Traceback" not in done.stderr
     assert list(load_sweep(tmp_path / "sweep")["status"]) == ["failed", "done"]

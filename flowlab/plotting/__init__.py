@@ -1,19 +1,28 @@
-"""Figures: pure functions of arrays, and those that every run leaves."""
+"""Figures: pure functions of arrays and tables, and those that every run leaves."""
 
+from flowlab.plotting.densities import density_panels, run_densities
 from flowlab.plotting.figures import deformation, density_pair, loss_curve, scatter_pair
 from flowlab.plotting.fingerprint import fingerprint
-from flowlab.plotting.of_run import flow_samples, grid_density, layer_samples, run_figures
+from flowlab.plotting.labels import setting_labels
+from flowlab.plotting.of_run import flow_samples, grid_density, layer_samples, run_figures, target_density
 from flowlab.plotting.style import save_figure
+from flowlab.plotting.sweep import sweep_heatmap, sweep_lines
 
 __all__ = [
     "deformation",
     "density_pair",
+    "density_panels",
     "fingerprint",
     "flow_samples",
     "grid_density",
     "layer_samples",
     "loss_curve",
+    "run_densities",
     "run_figures",
     "save_figure",
     "scatter_pair",
+    "setting_labels",
+    "sweep_heatmap",
+    "sweep_lines",
+    "target_density",
 ]

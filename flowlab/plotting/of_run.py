@@ -26,15 +26,11 @@ def run_figures(
     samples = flow_samples(flow, max(len(points), 1000), seed)
     figures = {"samples": scatter_pair(points.cpu(), samples, target.bounds, columns=columns)}
     if target.dim == 2:
-        figures["density"] = density_pair(
-            *_densities(flow, target, seed),
-            target.bounds,
-            titles=(
-                "exact density" if isinstance(target, ExactTarget) else "histogram of the data",
-                "density of the flow",
-            ),
-            columns=columns,
-        )
+        parameter = next(flow.parameters())
+        known, title = target_density(target, seed, parameter)
+        learned = grid_density(flow, target.bounds, parameter)
+        titles = (title, "density of the flow")
+        figures["density"] = density_pair(known, learned, target.bounds, titles, columns)
     if target.dim >= 2:
         figures["layers"] = deformation(*layer_samples(flow, seed))
     held_out = metrics.dropna(subset="nll")
@@ -69,17 +65,16 @@ def grid_density(density: Flow | ExactTarget, bounds: Bounds, like: Tensor, size
     return density.log_prob(torch.cartesian_prod(*axes)).exp().reshape(size, size).cpu()
 
 
-def _densities(flow: Flow, target: Target, seed: int) -> tuple[Tensor, Tensor]:
-    parameter = next(flow.parameters())
-    learned = grid_density(flow, target.bounds, parameter)
+def target_density(target: Target, seed: int, like: Tensor, size: int = GRID) -> tuple[Tensor, str]:
+    """What is known of a target's density, on a grid as `grid_density` gives it, and what to call it."""
     if isinstance(target, ExactTarget):
-        return grid_density(target, target.bounds, parameter), learned
+        return grid_density(target, target.bounds, like, size), "exact density"
     points = target.rows("train", 0, seed, torch.float64).cpu()
-    bins = max(8, min(GRID, int(len(points) ** 0.5)))
+    bins = max(8, min(size, int(len(points) ** 0.5)))
     ends = [end for interval in target.bounds for end in interval]
     counts, _ = torch.histogramdd(points, [bins, bins], range=ends, density=True)
     # Each bin is drawn as many cells of the grid.
-    return torch.nn.functional.interpolate(counts[None, None], size=(GRID, GRID)).squeeze(), learned
+    return torch.nn.functional.interpolate(counts[None, None], size=(size, size)).squeeze(), "histogram of the data"
 
 
 def _base_samples(flow: Flow, count: int, seed: int) -> Tensor:

@@ -2,41 +2,79 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pandas
 
 from flowlab.config import flat, to_dict
-from flowlab.schemas import ConfigError
-from flowlab.training.directory import Run, load_run
+from flowlab.schemas import Config, ConfigError
+from flowlab.training.directory import load_run
+
+SETTINGS = {field.name for field in fields(Config)}
 
 
 def load_sweep(directory: str | Path) -> pandas.DataFrame:
-    """One row for each run below a directory: the settings that varied, the results, the status, and where it lies.
+    """One row for each run below a directory: the settings that varied, the results, status, error, and where it lies.
 
     Settings have their dotted names (`flow.depth`), results the names of result.json; runs without a result have NaN
-    there. Rows are in the order of the job numbers.
+    there. Numbers that come with an option are left out: with another `target.name` goes another `target.noise`.
+    Rows are in the order of the job numbers. The status is that of status.json, or "unreadable" for a run that is
+    half-written or damaged; `error` says what went wrong, None where nothing did.
 
     Raises:
         ConfigError: there is no run below the directory.
     """
     directory = Path(directory)
-    paths = sorted((path.parent for path in directory.glob("*/config.yaml")), key=_number)
-    if not paths:
+    # status.json is the first file of a run and config.yaml the last before it starts; one with either is a run.
+    found = {path.parent for name in ("status.json", "config.yaml") for path in directory.glob(f"*/{name}")}
+    if not found:
         raise ConfigError(f"{directory}: there is no run in it")
-    runs = [load_run(path) for path in paths]
-    settings = pandas.DataFrame([flat(to_dict(run.config)) for run in runs])
-    varied = [name for name in settings if settings[name].astype(str).nunique() > 1]
-    results = pandas.DataFrame([run.result for run in runs])
-    rest = pandas.DataFrame(
-        {"status": [_status(run) for run in runs], "directory": [str(run.directory) for run in runs]}
-    )
-    return pandas.concat([settings[varied], results, rest], axis=1)
+    settings, results, rest = zip(*map(_read, sorted(found, key=_number)), strict=True)
+    return pandas.concat([_varied(list(settings)), pandas.DataFrame(results), pandas.DataFrame(rest)], axis=1)
+
+
+def varied_settings(table: pandas.DataFrame) -> list[str]:
+    """The columns of a sweep's table that are settings, told by their names.
+
+    Example:
+        >>> import pandas
+        >>> from flowlab.sweeps.table import varied_settings
+        >>> varied_settings(pandas.DataFrame({"seed": [0, 1], "flow.depth": [2, 4], "kl": [0.1, 0.2]}))
+        ['seed', 'flow.depth']
+    """
+    return [name for name in table if name.partition(".")[0] in SETTINGS]
 
 
 def _number(path: Path) -> tuple[int, str]:
     return (int(path.name), "") if path.name.isdigit() else (-1, path.name)
 
 
-def _status(run: Run) -> str:
-    return run.status.get("status", "unknown")
+def _read(directory: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Settings, results and the rest of one run, as far as they can be read."""
+    settings: dict[str, Any] = {}
+    results: dict[str, Any] = {}
+    try:
+        run = load_run(directory)
+        settings = flat(to_dict(run.config))
+        status, error = run.status.get("status", "unknown"), run.status.get("error")
+        results = run.result
+    except ConfigError as unreadable:
+        status, error = "unreadable", str(unreadable)
+    return settings, results, {"status": status, "error": error, "directory": str(directory)}
+
+
+def _varied(runs: list[dict[str, Any]]) -> pandas.DataFrame:
+    table = pandas.DataFrame(runs)
+    words = table[[bool(run) for run in runs]].map(str)  # lists and null are values like others
+    groups = list(dict.fromkeys(name.partition(".")[0] for name in words))
+    varied: list[str] = []
+    for name in sorted(words, key=lambda name: groups.index(name.partition(".")[0])):  # each group's side by side
+        # Another option of a group, as another target, brings its own numbers: its name says them all.
+        group = name.partition(".")[0] + "."
+        before = [other for other in varied if other.startswith(group)]
+        implied = f"{group}name" in before and (words.groupby(before)[name].nunique() == 1).all()
+        if words[name].nunique() > 1 and not implied:
+            varied.append(name)
+    return table[varied]

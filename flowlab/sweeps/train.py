@@ -108,7 +108,8 @@ def train_many(
         elif len(members) == 1:
             on_cpu += [Piece(ready, False, group)]
         else:
-            share = -(-processes * len(ready) // len(waiting))  # so that no process is left without work
+            # So many that no process is left without work, but none of a single job, which is faster alone.
+            share = min(-(-processes * len(ready) // len(waiting)), max(1, len(ready) // 2))
             on_cpu += [Piece(part, True, group) for part in _stacks(ready, memory_gb, share)]
     # The longest first, so that no process works on at the end while the others have nothing to do.
     on_cpu.sort(key=lambda piece: -piece.config.max_steps * piece.config.flow.depth * len(piece.members))

@@ -3,6 +3,7 @@ import pytest
 
 from flowlab import ConfigError, compose, load_sweep
 from flowlab.sweeps.groups import describe
+from flowlab.sweeps.table import varied_settings
 from flowlab.sweeps.train import train_many
 
 QUICK = ("trainer.progress=off", "test_size=200", "validation_size=200", "batch_size=32", "max_steps=20")
@@ -20,6 +21,16 @@ def test_a_table_of_what_varied_and_what_came_out(tmp_path):
     assert table["kl"][0] == runs[0].result["kl"]
     assert pandas.isna(table["kl"][2])
     assert [directory.rsplit("/", 1)[1] for directory in table["directory"]] == ["0", "2", "10"]
+
+
+def test_numbers_that_come_with_an_option_are_left_out_and_null_is_a_value(tmp_path):
+    words = [["target=banana"], ["target=gaussian"], ["target=gaussian_full"], ["target=two_moons", "optimizer.clip=1"]]
+    configs = [compose(*QUICK, "max_steps=1", *each) for each in words]
+    train_many(configs, [tmp_path / str(number) for number in range(4)])
+    table = load_sweep(tmp_path)
+    assert varied_settings(table) == ["target.name", "target.mean", "optimizer.clip"]
+    assert list(table["target.mean"][1:3]) == [[1.0, 1.0], [0.4, 1.0]]
+    assert list(table["optimizer.clip"].isna()) == [True, True, True, False]
 
 
 def test_no_sweep_is_named(tmp_path):

@@ -1,0 +1,169 @@
+"""summarize.py: what it prints, writes and exits with."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+
+from flowlab import compose, load_run, load_sweep
+from flowlab.plotting import grid_density, run_densities
+from flowlab.sweeps.figures import sweep_figures
+from flowlab.sweeps.summary import main
+from flowlab.sweeps.table import varied_settings
+from flowlab.sweeps.train import train_many
+
+ROOT = Path(__file__).parents[2]
+QUICK = ("trainer.progress=off", "test_size=200", "validation_size=200", "batch_size=32", "max_steps=20")
+DIVERGES = ("optimizer.lr=1e12", "optimizer.schedule=constant")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two depths, two seeds."""
+    directory = tmp_path_factory.mktemp("sweep")
+    words = [(f"flow.depth={depth}", f"seed={seed}") for depth in (1, 2) for seed in (0, 1)]
+    train_many([compose(*QUICK, *each) for each in words], [directory / str(number) for number in range(4)])
+    return directory
+
+
+@pytest.fixture
+def done(trained, tmp_path):
+    return Path(shutil.copytree(trained, tmp_path / "sweep"))
+
+
+def test_a_sweep_that_is_done(done):
+    """As a user types it."""
+    command = [sys.executable, str(ROOT / "experiments/summarize.py"), str(done)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert said.returncode == 0, said.stderr
+    table = load_sweep(done)
+    for row in table.itertuples():
+        assert f"{row.kl:.4f} ± {row.kl_se:.4f}" in said.stdout
+    for _, runs in table.groupby("flow.depth"):
+        assert f"{runs['kl'].median():.4f}" in said.stdout
+    assert "4 runs: 4 done" in said.stdout
+    assert "not done" not in said.stdout
+    figures = sorted(path.name for path in (done / "figures").iterdir())
+    assert figures == ["densities.png", "kl_by_depth.png"]
+    written = pandas.read_csv(done / "summary.csv")
+    np.testing.assert_allclose(written["kl"], table["kl"])
+    assert list(written["directory"]) == [0, 1, 2, 3]
+    assert len(load_sweep(done)) == 4, "what was written is not taken for a run"
+
+
+def test_runs_that_are_not_done_are_listed(done, capsys):
+    train_many([compose(*QUICK, *DIVERGES, "flow.depth=2")], [done / "4"])
+    (done / "1/status.json").write_text('{"status": "running"}\n')
+    (done / "1/result.json").unlink()
+    (done / "2/result.json").write_text('{"kl": 0.1')
+    (done / "3/config.yaml").unlink()
+    assert main([str(done)]) == 1
+    printed = capsys.readouterr()
+    assert "5 runs: 2 unreadable, 1 done, 1 running, 1 failed" in printed.out
+    for error in ("DivergedError: the loss is not finite", "result.json: cannot be read", "there is no config.yaml"):
+        assert error in printed.out
+    assert "Traceback" not in printed.out + printed.err
+    table = load_sweep(done)
+    assert list(table["status"]) == ["done", "running", "unreadable", "unreadable", "failed"]
+    assert list(table["flow.depth"].isna()) == [False, False, False, True, False]
+    assert list(table["error"].isna()) == [True, True, False, False, False]
+
+
+def test_nothing_is_done(done, capsys):
+    for number in range(4):
+        (done / f"{number}/result.json").unlink()
+        (done / f"{number}/status.json").write_text('{"status": "running"}\n')
+    assert main([str(done)]) == 1
+    assert "4 runs: 4 running" in capsys.readouterr().out
+    assert not (done / "figures").exists()
+
+
+def test_mistakes_are_answered_in_a_line(done, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for directory, said in (
+        (tmp_path / "none", "none: there is no such directory"),
+        (tmp_path / "empty", "empty: there is no run in it"),
+        (done / "0", "is a run; a sweep is the directory above"),
+    ):
+        assert main([str(directory)]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
+    (tmp_path / "file").write_text("")
+    assert main([str(done), "--record", str(tmp_path / "file/name")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+
+
+def test_a_record(done, tmp_path, capsys):
+    (done / "manifest.json").write_text('{"seconds": 12.5}')
+    for name in ("a", "b.csv"):
+        assert main([str(done), "--record", str(tmp_path / "results" / name)]) == 0
+    files = {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()}
+    assert sorted(files) == ["a.csv", "a.json", "b.csv", "b.json"]
+    assert (files["a.csv"], files["a.json"]) == (files["b.csv"], files["b.json"])
+    assert not any(str(part).encode() in content for content in files.values() for part in (tmp_path, Path.home()))
+    table, recorded = load_sweep(done), pandas.read_csv(tmp_path / "results/a.csv")
+    kept = [name for name in table if name not in ("directory", "error")]
+    pandas.testing.assert_frame_equal(recorded, table[kept], check_dtype=False)
+    origin = json.loads(files["a.json"])
+    first = load_run(done / "0").provenance
+    for name in ("git_commit", "git_dirty", "packages", "device", "threads", "python"):
+        assert origin[name] == first[name]
+    assert (origin["runs"], origin["status"], origin["wall_seconds"]) == (4, {"done": 4}, 12.5)
+    assert origin["training_seconds"] == pytest.approx(table["seconds"].sum(), abs=1e-3)
+
+
+def test_runs_of_several_commits_are_no_record(done, tmp_path, capsys):
+    path = done / "3/provenance.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"git_commit": "f" * 40}))
+    assert main([str(done), "--record", str(tmp_path / "record")]) == 2
+    assert "several commits, so they are not one record: " in capsys.readouterr().err
+    assert not list(tmp_path.glob("record*"))
+
+
+def test_panels_hold_the_densities_of_the_runs(trained):
+    run = load_run(trained / "3")
+    panels = run_densities([run], ["depth 2"])
+    assert panels["titles"] == ["exact density", "depth 2"]
+    assert panels["columns"] == ["x1", "x2"]
+    exact, learned = (np.asarray(density) for density in panels["densities"])
+    like = next(run.flow.parameters())
+    np.testing.assert_allclose(exact, grid_density(run.target, run.target.bounds, like, len(exact)))
+    np.testing.assert_allclose(learned, grid_density(run.flow, run.target.bounds, like, len(learned)))
+
+
+def table_of(**settings):
+    rows = pandas.MultiIndex.from_product(settings.values(), names=settings).to_frame(index=False)
+    return rows.assign(kl=1.0, kl_se=0.1, nll=2.0, nll_se=0.1, status="done", error=None, directory="none")
+
+
+@pytest.mark.parametrize(
+    ("settings", "figures"),
+    [
+        ({"seed": [0, 1]}, []),
+        ({"flow.depth": [1, 2], "flow.rank": [0, 1], "seed": [0, 1]}, ["kl_by_depth"]),
+        ({"flow.activation": ["prelu", "smooth_prelu"], "flow.slope": ["scalar", "vector"]}, ["kl_by_activation"]),
+        ({"target.name": ["banana", "funnel"], "flow.depth": [1, 2], "seed": [0]}, ["kl_by_target_and_depth"]),
+        (
+            {"target.name": ["banana", "funnel"], "flow.depth": [1, 2], "flow.rank": [0, 1]},
+            ["kl_by_depth_banana", "kl_by_depth_funnel"],
+        ),
+        ({"target.name": ["banana", "funnel"], "seed": [0, 1]}, ["kl_by_target"]),
+        ({"target.train_size": [100, 1000]}, ["kl_by_train_size"]),
+    ],
+)
+def test_the_figures_follow_from_what_varied(settings, figures):
+    table = table_of(**settings)
+    drawn = sweep_figures(table)
+    assert list(drawn) == ["densities", *figures]
+    for name in figures:
+        assert drawn[name]().axes
+    assert varied_settings(table) == list(settings)
