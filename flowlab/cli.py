@@ -149,10 +149,13 @@ def _through_hydra(arguments: list[str]) -> int:
 
 
 def _run_job(config: Config, directory: Path, sweep: str | None) -> int:
-    from flowlab.training.run import complete, train
+    from flowlab.training.run import begun, complete, train
 
     if sweep is None:
         return _report(lambda: train(config, directory), directory)
+    run = begun(directory, config)
+    if run is not None and run.done:
+        return OK
     return _report(lambda: complete(config, directory, group=Path(sweep).name), directory)
 
 

@@ -121,9 +121,9 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
         name = "" if "" in schemas else node.get("name")
         if name not in schemas:
             raise ConfigError(f"{group}.name={name!r} is unknown; allowed: {', '.join(schemas)}")
-        groups[group] = _typed(schemas[name], node, f"{group}.")
+        groups[group] = as_typed(schemas[name], node, f"{group}.")
     top = [f for f in dataclasses.fields(Config) if f.name not in SCHEMAS]
-    config = _typed(dataclasses.make_dataclass("Top", [(f.name, f.type, f) for f in top], kw_only=True), values, "")
+    config = as_typed(dataclasses.make_dataclass("Top", [(f.name, f.type, f) for f in top], kw_only=True), values, "")
     return Config(**{f.name: getattr(config, f.name) for f in top}, **groups)
 
 
@@ -152,7 +152,8 @@ def did_you_mean(word: str, allowed: Sequence[str]) -> str:
     return f"{f'did you mean {close[0]!r}? ' if close else ''}allowed: {', '.join(allowed)}"
 
 
-def _typed(schema: type, node: DictConfig, prefix: str) -> Any:
+def as_typed(schema: type, node: DictConfig, prefix: str) -> Any:
+    """A node as its dataclass, checked; `prefix` goes before the names in messages."""
     allowed = [f.name for f in dataclasses.fields(schema)]
     unknown = [str(key) for key in node if str(key) not in allowed]
     if unknown:

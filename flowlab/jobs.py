@@ -15,8 +15,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from flowlab.config import SECRET_NAME, compose_yaml, conf_directory, parse_overrides, to_config
-from flowlab.schemas import Config, ConfigError
+from flowlab.config import SECRET_NAME, as_typed, compose_yaml, conf_directory, parse_overrides, to_config
+from flowlab.schemas import Config, ConfigError, StackedLauncherConfig
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ def check_jobs(overrides: list[list[str]], multirun: bool) -> tuple[Path, list[J
             raise ConfigError(f"{secrets[0]}: a secret does not belong on a command line; set an environment variable")
         composed.append(compose_yaml(words, hydra_settings=True))
         OmegaConf.update(composed[-1], "hydra.job.num", number, force_add=True)
+    if composed[0].hydra.launcher._target_ == StackedLauncherConfig._target_:
+        as_typed(StackedLauncherConfig, composed[0].hydra.launcher, "hydra.launcher.")
     # What needs no torch comes first, so that most mistakes are answered at once.
     jobs: list[Job] = []
     sweep: Path | None = None  # as the first job has it: the time in its name differs from one composition to the next

@@ -161,6 +161,20 @@ class WandbConfig(LoggerConfig):
 
 
 @dataclass(kw_only=True)
+class StackedLauncherConfig:
+    """Hydra's node `hydra/launcher=stacked`.
+
+    Attributes:
+        processes: that train at once; null: as many as the machine has cores for.
+        memory_gb: what a stack may take at most, in gigabytes; a larger one is split.
+    """
+
+    _target_: str = "hydra_plugins.flowlab_stacked_launcher.StackedLauncher"
+    processes: int | None = field(default=None, metadata={"minimum": 1})
+    memory_gb: float = field(default=2.0, metadata={"above": 0, "below": math.inf})
+
+
+@dataclass(kw_only=True)
 class Config:
     """One run."""
 

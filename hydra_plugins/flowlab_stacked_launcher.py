@@ -1,7 +1,6 @@
 """Hydra's way to flowlab's stacked training: `hydra/launcher=stacked`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
@@ -10,15 +9,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-
-@dataclass
-class StackedLauncherConfig:
-    """What the launcher can be told: `hydra.launcher.processes=1`."""
-
-    _target_: str = "hydra_plugins.flowlab_stacked_launcher.StackedLauncher"
-    processes: int | None = None  # that train at once; null: as many as the machine has cores for
-    memory_gb: float = 2.0  # that a stack may take; a larger one is split
-
+from flowlab.schemas import StackedLauncherConfig
 
 ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=StackedLauncherConfig, provider="flowlab")
 

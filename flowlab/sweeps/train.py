@@ -169,7 +169,10 @@ def _stacks(members: list[Member], memory_gb: float, at_least: int) -> Iterator[
 def _step(member: Member) -> int:
     """Where a job goes on."""
     run, _ = member
-    return run.checkpoint("last")["global_step"] if run.has_checkpoint("last") else 0
+    try:
+        return run.checkpoint("last")["global_step"]
+    except ConfigError:  # there is none yet; or it is damaged, which is said when the run is opened
+        return 0
 
 
 def _see_that_it_ended(run: Run, error: Exception) -> None:

@@ -2,7 +2,6 @@ import pandas
 import pytest
 
 from flowlab import ConfigError, compose, load_sweep
-from flowlab.sweeps.groups import describe
 from flowlab.sweeps.table import varied_settings
 from flowlab.sweeps.train import train_many
 
@@ -36,8 +35,3 @@ def test_numbers_that_come_with_an_option_are_left_out_and_null_is_a_value(tmp_p
 def test_no_sweep_is_named(tmp_path):
     with pytest.raises(ConfigError, match="no run in it"):
         load_sweep(tmp_path)
-
-
-def test_groups_in_words():
-    assert describe(24, [8, 8, 8]) == "24 jobs: 3 stacks of 8"
-    assert describe(1, [1]) == "1 job: 1 alone"

@@ -1,0 +1,214 @@
+"""A sweep that is stopped goes on, and one that asks for something else is refused."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas
+import pytest
+
+from flowlab import ConfigError, compose, load_run, load_sweep
+from flowlab.cli import main
+from flowlab.sweeps.groups import bytes_of_job
+from flowlab.sweeps.train import train_many
+from flowlab.training.status import locked
+
+ROOT = Path(__file__).parent.parent.parent
+SMALL = ("test_size=500", "validation_size=500", "batch_size=64", "trainer.progress=off")
+SWEEP = ("-m", "hydra/launcher=stacked", "flow.depth=1,2", "seed=0,1,2", "max_steps=1000", *SMALL)
+SWEEP = (*SWEEP, "trainer.checkpoint_every=50")
+TIMES = ["seconds", "steps_per_second", "directory"]
+
+
+def start(*words, cwd):
+    command = [sys.executable, str(ROOT / "experiments/train.py"), *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def table(directory):
+    return load_sweep(directory).drop(columns=TIMES)
+
+
+def stamps(directory):
+    return {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.is_file()}
+
+
+def test_killed_at_any_moment_and_gone_on_with_it_ends_at_the_same_bits(tmp_path):
+    whole = start(*SWEEP, "hydra.sweep.dir=whole", cwd=tmp_path)
+    begun = time.monotonic()
+    assert whole.wait(120) == 0, whole.stderr.read()
+    seconds = time.monotonic() - begun
+    pause = random.Random(0)
+    command = [*SWEEP, "hydra.sweep.dir=killed"]
+    kills, untouched = 0, {}
+    while kills < 3:
+        process = start(*command, cwd=tmp_path)
+        try:
+            process.wait(pause.uniform(0.5, 0.9) * seconds)
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+        for path in (tmp_path / "killed").glob("*/status.json"):
+            run = load_run(path.parent) if (path.parent / "config.yaml").exists() else None
+            if run and run.done:
+                untouched |= stamps(run.directory)
+        command = ["-m", "sweep_resume=killed"]
+    if kills == 3:
+        process = start(*command, cwd=tmp_path)
+        assert process.wait(120) == 0, process.stderr.read()
+    assert kills >= 1
+    pandas.testing.assert_frame_equal(table(tmp_path / "killed"), table(tmp_path / "whole"), check_exact=True)
+    for run in (tmp_path / "killed").glob("?"):
+        assert list(load_run(run).metrics["step"]) == list(range(100, 1001, 100)), "each row is written once"
+    now = stamps(tmp_path / "killed")
+    assert all(now[path] == stamp for path, stamp in untouched.items()), "a finished run was touched"
+
+
+@pytest.fixture
+def done(tmp_path, monkeypatch, capsys):
+    """A sweep of two jobs through Hydra's basic launcher, one of which was stopped."""
+    monkeypatch.chdir(tmp_path)
+    words = ["-m", "seed=0,1", "max_steps=40", "flow.depth=1", *SMALL]
+    assert main([*words, "hydra.sweep.dir=sweep"]) == 0
+    capsys.readouterr()
+    return words
+
+
+def test_only_what_is_not_done_is_run(done, tmp_path, capsys):
+    (tmp_path / "sweep/1/status.json").write_text('{"status": "interrupted"}')
+    before = stamps(tmp_path / "sweep/0")
+    assert main(["-m", "sweep_resume=sweep"]) == 0
+    assert capsys.readouterr().out.count("nats  sweep/") == 1
+    assert stamps(tmp_path / "sweep/0") == before
+    assert set(load_sweep("sweep")["status"]) == {"done"}
+    # The same command with the same directory, by the other launcher.
+    (tmp_path / "sweep/1/status.json").write_text('{"status": "interrupted"}')
+    assert main([*done, "hydra.sweep.dir=sweep", "hydra/launcher=stacked"]) == 0
+    assert stamps(tmp_path / "sweep/0") == before
+
+
+@pytest.mark.parametrize("launcher", ["basic", "stacked"])
+def test_a_run_killed_before_it_had_a_configuration_begins_anew(done, launcher, tmp_path):
+    shutil.rmtree(tmp_path / "sweep/1")
+    (tmp_path / "sweep/1").mkdir()
+    (tmp_path / "sweep/1/status.json").write_text('{"status": "running"}')
+    (tmp_path / "sweep/1/.config.yaml.part").write_text("seed:")
+    assert main([*done, "sweep_resume=sweep", f"hydra/launcher={launcher}"]) == 0
+    assert load_run("sweep/1").done
+    assert not list((tmp_path / "sweep/1").glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["seed=0,1,2"], "holds a sweep of 2 jobs, and not of 3"),
+        (["seed=0,2"], "job 1 has seed=1 there and 2 here"),
+        (["seed=0,1", "optimizer.lr=0.5"], "job 0 has optimizer.lr=0.01 there and 0.5 here"),
+        (["seed=0,1", "target=two_moons"], "job 0 has target.name='banana' there and 'two_moons' here"),
+    ],
+)
+def test_another_sweep_is_refused(done, words, complaint, tmp_path, capsys):
+    before = stamps(tmp_path)
+    fixed = [word for word in done if not word.startswith("seed=")]
+    assert main([*fixed, *words, "sweep_resume=sweep"]) == 2
+    assert complaint in capsys.readouterr().err
+    assert stamps(tmp_path) == before
+
+
+def test_a_sweep_that_another_process_works_on_is_left_alone(done, tmp_path, capsys):
+    before = stamps(tmp_path)
+    for directory, what in ((tmp_path / "sweep", "working on this sweep"), (tmp_path / "sweep/1", "training this run")):
+        with locked(directory):
+            assert main(["-m", "sweep_resume=sweep"]) == 2
+        assert f"another process is {what}" in capsys.readouterr().err
+        assert stamps(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["-m", "sweep_resume=nowhere"], "nowhere: not the directory of a sweep"),
+        (["sweep_resume=sweep"], "a sweep needs -m"),
+        (["-m", "seed=0,1,0"], "job 2 (seed=0): is the same as job 0 (seed=0)"),
+        (["-m", "seed=[]"], "seed"),
+        (["-m", "seeds=0,1"], "seeds: no such key"),
+        (["-m", "seed=0,1", "hydra.sweep.subdir=same"], "is the directory of job 0 already"),
+        (["-m", "hydra/launcher=stacked", "seed=0,1", "hydra.launcher.processes=none"], "processes"),
+        (["-m", "hydra/launcher=stacked", "seed=0,1", "hydra.launcher.processes=0"], "processes"),
+        (["-m", "hydra/launcher=stacked", "seed=0,1", "hydra.launcher.memory_gb=-1"], "memory_gb"),
+        (["-m", "hydra/launcher=stacked", "seed=0,1", "hydra.launcher.memory=1"], "memory"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_written(words, complaint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_manifest_is_named(done, tmp_path, capsys):
+    (tmp_path / "sweep/manifest.json").write_text("{")
+    assert main(["-m", "sweep_resume=sweep"]) == 2
+    assert "manifest.json: cannot be read" in capsys.readouterr().err
+
+
+def test_a_run_that_cannot_go_on_does_not_stop_the_others(tmp_path, capfd):
+    configs = [compose(*SMALL, "max_steps=100", "flow.depth=1", f"seed={seed}") for seed in range(3)]
+    directories = [tmp_path / str(seed) for seed in range(3)]
+    train_many(configs[:2], directories[:2])
+    for directory in directories[:2]:
+        (directory / "status.json").write_text('{"status": "interrupted"}')
+    (directories[0] / "checkpoints/last.ckpt").write_bytes(b"not a checkpoint")
+    runs = train_many(configs, directories)
+    assert [run.status["status"] for run in runs] == ["failed", "done", "done"]
+    assert "last.ckpt: cannot be read: it is damaged" in runs[0].status["error"]
+
+
+def test_another_run_in_a_jobs_directory_is_refused(tmp_path):
+    config = compose(*SMALL, "max_steps=20", "flow.depth=1")
+    train_many([config], [tmp_path / "0"])
+    with pytest.raises(ConfigError, match="holds a run of another configuration"):
+        train_many([compose(*SMALL, "max_steps=21", "flow.depth=1")], [tmp_path / "0"])
+
+
+def test_memory_splits_a_stack_and_leaves_the_numbers_alone(tmp_path, capfd):
+    configs = [compose(*SMALL, "max_steps=60", f"seed={seed}") for seed in range(5)]
+    together = train_many(configs, [tmp_path / f"together{seed}" for seed in range(5)])
+    assert "5 jobs: 1 stack of 5" in capfd.readouterr().err
+    apart = train_many(
+        configs, [tmp_path / f"apart{seed}" for seed in range(5)], memory_gb=2.5 * bytes_of_job(configs[0], 2) / 1e9
+    )
+    error = capfd.readouterr().err
+    assert "stacks of at most 2 jobs of depth 6, to stay below 0.0" in error
+    assert "5 jobs: 2 stacks of 2, 1 alone" in error
+    for first, second in zip(together, apart, strict=True):
+        assert first.result["nll"] == second.result["nll"]
+
+
+def test_a_process_that_is_killed_fails_its_jobs_alone(tmp_path, monkeypatch):
+    from flowlab.sweeps import train
+
+    configs = [compose(*SMALL, "max_steps=60", f"flow.depth={depth}", f"seed={s}") for depth in (1, 2) for s in (0, 1)]
+    stack = train.train_stack
+
+    def out_of_memory(members, progress):
+        if members[0][0].config.flow.depth == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        stack(members, progress)
+
+    monkeypatch.setattr(train, "train_stack", out_of_memory)
+    runs = train_many(configs, [tmp_path / str(number) for number in range(4)], processes=2)
+    assert [run.status["status"] for run in runs] == ["done", "done", "failed", "failed"]
+    assert "was killed" in runs[3].status["error"]
