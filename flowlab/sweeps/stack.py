@@ -78,7 +78,8 @@ class StackModule(pl.LightningModule):
         loss = _Loss(template, jobs[0].objective)
 
         def loss_of_one(numbers: Tensor, constants: dict[str, Tensor], batch: Tensor) -> Tensor:
-            return functional_call(loss, (self._named(numbers, "flow."), constants), (batch,))
+            state = self._named(numbers, "flow."), constants
+            return functional_call(loss, state, (batch,), tie_weights=False)
 
         self.losses = vmap(loss_of_one)
 
