@@ -22,10 +22,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from flowlab.config import SECRET_NAME, compose_yaml, conf_directory, parse_overrides, to_config
+from flowlab.engines import bounds_of_search, check_engine, searches
 from flowlab.schemas import Config, ConfigError
 
 if TYPE_CHECKING:
     from flowlab.training.directory import Run
+
+SWEEPING = ("sweep", "hydra/launcher", "hydra/sweeper")  # what means nothing to a single run
 
 OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -61,9 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise ConfigError(f"--{flag.replace('_', '-')}: the configuration is flowlab's own; override its keys")
         if (parsed.cfg and parsed.multirun) or (parsed.resolve and not parsed.cfg):
             raise ConfigError("--cfg shows one configuration: it goes with --resolve, but not with -m")
-        named = [o.value() for o in parse_overrides(parsed.overrides) if o.key_or_group == "sweep"]
-        if named and not parsed.multirun:
-            raise ConfigError(f"sweep={named[0]}: a sweep needs -m")
+        sweeping = [o for o in parse_overrides(parsed.overrides) if o.key_or_group in SWEEPING]
+        if sweeping and not parsed.multirun:
+            raise ConfigError(f"{sweeping[0].key_or_group}={sweeping[0].value()}: a sweep needs -m")
         if any((parsed.cfg, parsed.info, parsed.hydra_help, parsed.shell_completion)):
             compose_yaml(expand(parsed.overrides)[0])
             return _through_hydra(arguments)
@@ -74,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = [word for word in arguments if not word.startswith(f"{key}=")]
         escaped = str(root).replace("'", "\\'")
         status = _through_hydra([*words, f"{key}='{escaped}'"])
-        return status if status != OK else _status(directories, parsed.multirun)
+        return status if status != OK else _status(directories or _begun(root), parsed.multirun)
     except ConfigError as error:
         print(f"flowlab: {error}", file=sys.stderr)
         return MISTAKE
@@ -84,10 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:
-    """The jobs of a sweep, each as its own overrides, in Hydra's order.
+    """The jobs of a sweep, each as its own overrides, in Hydra's order; of a search, jobs at the bounds of its space.
 
     Raises:
-        ConfigError: an override that cannot be parsed, or whose values cannot be listed.
+        ConfigError: an override that cannot be parsed, whose values cannot be listed, or an engine that is not there.
 
     Example:
         >>> from flowlab.cli import expand
@@ -97,6 +100,7 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     parsed = parse_overrides(overrides)
     fixed = [word for word, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
     settings = compose_yaml(fixed, hydra_settings=True).hydra
+    check_engine(settings)
     # A named sweep (+sweep=...) brings its own values; the command line comes after it and wins.
     named = [f"{key}={value}" for key, value in (settings.sweeper.get("params") or {}).items()]
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
@@ -104,6 +108,8 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
         try:
             swept = {override.get_key_element(): override for override in parser.parse_overrides(named)}
             swept |= {o.get_key_element(): o for o in parser.parse_overrides(list(overrides))}
+            if searches(settings):
+                return bounds_of_search(list(swept.values()))
             batches = BasicSweeper.split_arguments(list(swept.values()), max_batch_size=None)
         except HydraException as error:
             raise ConfigError(str(error)) from None
@@ -113,7 +119,7 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
 def _check_jobs(jobs: list[list[str]], multirun: bool) -> tuple[Path, list[Path]]:
     """Compose and check every job, down to the target's file, before the first one starts.
 
-    Gives the directory of all, and that of each.
+    Gives the directory of all, and that of each; those of a search come to be known at its end.
     """
     if not jobs:
         raise ConfigError("the sweep expands to no job: a key was given no value")
@@ -145,7 +151,8 @@ def _check_jobs(jobs: list[list[str]], multirun: bool) -> tuple[Path, list[Path]
             directories[directory] = number
     for directory in directories:
         _make(directory)
-    return (sweep if multirun and sweep else directory), list(directories)
+    known = [] if multirun and searches(composed[0].hydra) else list(directories)
+    return (sweep if multirun and sweep else directory), known
 
 
 @contextlib.contextmanager
@@ -199,13 +206,14 @@ def _through_hydra(arguments: list[str]) -> int:
 
     mistakes: list[int] = []
 
-    def job(composed: Any) -> None:
+    def job(composed: Any) -> float | None:
         from hydra.core.hydra_config import HydraConfig
 
         settings = HydraConfig.get()
         sweep = settings.sweep.dir if settings.mode is not None and settings.mode.name == "MULTIRUN" else None
         status = _run_job(to_config(composed), settings.runtime.output_dir, sweep)
         mistakes.extend([status] if status == MISTAKE else [])
+        return objective(settings.runtime.output_dir) if status == OK else None
 
     before = sys.argv
     sys.argv = [before[0], *arguments]
@@ -224,6 +232,19 @@ def _status(directories: list[Path], multirun: bool) -> int:
     for run in failed if multirun else []:
         print(f"flowlab: {run.status.get('status')}: {run.directory}: {run.status.get('error')}", file=sys.stderr)
     return FAILED if failed else OK
+
+
+def objective(directory: str | Path) -> float | None:
+    """What a search minimises: the kl of a run, or its nll where there is none; None of a run that is not done."""
+    from flowlab.training.directory import load_run
+
+    result = load_run(directory).result
+    return result.get("nll") if result.get("kl") is None else result["kl"]
+
+
+def _begun(root: Path) -> list[Path]:
+    """The runs below a directory, in the order of their numbers."""
+    return sorted((path.parent for path in root.rglob("status.json")), key=lambda path: (len(path.name), path.name))
 
 
 def _run_job(config: Config, directory: str, sweep: str | None) -> int:
@@ -268,9 +289,11 @@ def last_line(run: Run) -> str:
 
 
 def _options_of_groups() -> str:
-    groups = sorted(path for path in conf_directory().iterdir() if path.is_dir())
+    groups = sorted({path.parent for path in conf_directory().rglob("*/*.yaml")})
     return "\n".join(
-        f"  {group.name:<10} {', '.join(sorted(option.stem for option in group.glob('*.yaml')))}" for group in groups
+        f"  {group.relative_to(conf_directory()).as_posix():<14} "
+        f"{', '.join(sorted(option.stem for option in group.glob('*.yaml')))}"
+        for group in groups
     )
 
 

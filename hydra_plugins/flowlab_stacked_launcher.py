@@ -23,7 +23,7 @@ class StackedLauncher(Launcher):
         self.config, self.hydra_context = config, hydra_context
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from flowlab.cli import last_line
+        from flowlab.cli import last_line, objective
         from flowlab.config import to_config
         from flowlab.sweeps.train import train_many
 
@@ -39,9 +39,9 @@ class StackedLauncher(Launcher):
             directories.append(sweep / str(composed.hydra.sweep.subdir))
             returns.append(JobReturn(overrides=overrides, cfg=composed, working_dir=str(directories[-1])))
         for run, returned in zip(train_many(configs, directories, sweep.name), returns, strict=True):
-            # Whether a job failed is written in its directory; to a sweeper its value then is NaN.
+            # Whether a job failed is written in its directory; a search takes None for a failed trial.
             if run.result:
                 print(last_line(run))
             returned.status = JobStatus.COMPLETED
-            returned.return_value = run.result.get("kl", run.result.get("nll", float("nan")))
+            returned.return_value = objective(run.directory)
         return returns
