@@ -7,6 +7,7 @@ Every job is checked before anything is written. Exit status: 0 all done, 1 a ru
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -215,12 +216,21 @@ def _through_hydra(arguments: list[str]) -> int:
         mistakes.extend([status] if status == MISTAKE else [])
         return objective(settings.runtime.output_dir) if status == OK else None
 
-    before = sys.argv
+    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = [before[0], *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # what an engine fails of comes here, where one line is made of it
     try:
         hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")(job)()
+    except Exception as error:
+        if full:
+            raise
+        print(f"flowlab: failed: {type(error).__name__}: {str(error).strip()}", file=sys.stderr)
+        print("flowlab: for the traceback set HYDRA_FULL_ERROR=1", file=sys.stderr)
+        return FAILED
     finally:
         sys.argv = before
+        os.environ.pop("HYDRA_FULL_ERROR")
+        os.environ.update({"HYDRA_FULL_ERROR": full} if full else {})
     return max(mistakes, default=OK)
 
 
