@@ -206,18 +206,20 @@ def _through_hydra(arguments: list[str]) -> int:
     import hydra
 
     mistakes: list[int] = []
+    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    command = [before[0], *arguments]
 
     def job(composed: Any) -> float | None:
         from hydra.core.hydra_config import HydraConfig
 
+        sys.argv = command  # for the run's provenance: a process of Slurm's or Ray's has words of its own
         settings = HydraConfig.get()
         sweep = settings.sweep.dir if settings.mode is not None and settings.mode.name == "MULTIRUN" else None
         status = _run_job(to_config(composed), settings.runtime.output_dir, sweep)
         mistakes.extend([status] if status == MISTAKE else [])
         return objective(settings.runtime.output_dir) if status == OK else None
 
-    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = [before[0], *arguments]
+    sys.argv = command
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what an engine fails of comes here, where one line is made of it
     try:
         hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")(job)()

@@ -14,7 +14,7 @@ import torch
 
 from flowlab import load_run
 
-ROOT = Path(__file__).parents[2]
+TRAIN = Path(__file__).parents[2] / "experiments/train.py"
 QUICK = ("max_steps=40", "test_size=500", "validation_size=500", "batch_size=32", "trainer.progress=off")
 
 
@@ -24,7 +24,7 @@ def sweep(tmp_path):
 
     def start(directory, *words, **environment):
         mark = uuid.uuid4().hex
-        command = [sys.executable, str(ROOT / "experiments/train.py"), "-m", f"hydra.sweep.dir={directory}"]
+        command = [sys.executable, str(TRAIN), "-m", f"hydra.sweep.dir={directory}"]
         given = os.environ | {"OMP_NUM_THREADS": "1", "FLOWLAB_TEST": mark} | environment
         done = subprocess.run(
             [*command, *QUICK, *words], cwd=tmp_path, env=given, capture_output=True, text=True, timeout=300
@@ -54,6 +54,7 @@ def same_as_locally(sweep, tmp_path):
             assert there.status["status"] == "done"
             assert there.config == here.config
             assert _numbers(there) == _numbers(here)
+            assert set(there.provenance["command"]) > {str(TRAIN), "-m", *words, *engine}
             weights, expected = (run.load_flow("last").state_dict() for run in (there, here))
             assert list(weights) == list(expected)
             assert all(torch.equal(weights[name], expected[name]) for name in weights), f"job {job}: other weights"
