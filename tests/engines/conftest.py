@@ -58,6 +58,7 @@ def same_as_locally(sweep, tmp_path):
             weights, expected = (run.load_flow("last").state_dict() for run in (there, here))
             assert list(weights) == list(expected)
             assert all(torch.equal(weights[name], expected[name]) for name in weights), f"job {job}: other weights"
+        return done
 
     return check
 

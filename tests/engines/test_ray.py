@@ -12,7 +12,8 @@ def quiet():
 
 
 def test_the_same_numbers(same_as_locally, quiet):
-    same_as_locally("sweep", "hydra/launcher=ray_cluster", **quiet)
+    done = same_as_locally("sweep", "hydra/launcher=ray_cluster", **quiet)
+    assert "Started a local Ray instance" in done.stderr
 
 
 def test_one_job_fails(one_fails, quiet):
