@@ -8,7 +8,7 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 export OMP_NUM_THREADS ?= 1
 export WANDB_SILENT := true
 
-.PHONY: help train test notebooks lint lab clean
+.PHONY: help train test test-engines slurm notebooks lint lab clean
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
@@ -28,6 +28,29 @@ test: $(VENV)/installed  ## every test, then every notebook against its committe
 	$(BIN)/pytest
 	$(BIN)/pytest --nbval --nbval-current-env notebooks
 
+# An environment of their own: Ray and Optuna's old sweeper bring much that nothing else here needs. Ray's launcher comes
+# without its dependencies: it asks for an older cloudpickle than scikit-learn does, and for AWS; it works without either.
+ENGINES := .venv-engines
+$(ENGINES)/installed: pyproject.toml constraints.txt constraints-engines.txt
+	$(PYTHON) -m venv $(ENGINES)
+	cat constraints.txt constraints-engines.txt > $(ENGINES)/constraints.txt
+	PIP_CONSTRAINT=$(ENGINES)/constraints.txt $(ENGINES)/bin/pip install --quiet --disable-pip-version-check torch
+	PIP_CONSTRAINT=$(ENGINES)/constraints.txt $(ENGINES)/bin/pip install --quiet --disable-pip-version-check \
+		--editable '.[dev,optuna,ray,slurm]'
+	PIP_CONSTRAINT=$(ENGINES)/constraints.txt $(ENGINES)/bin/pip install --quiet --disable-pip-version-check \
+		--no-deps hydra-ray-launcher
+	touch $@
+
+slurm:
+	@if ! command -v slurmctld > /dev/null || ! command -v munged > /dev/null; then \
+		if [ "$$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then \
+			echo "make test-engines: needs Slurm: install Debian's slurm-wlm and munge, and run it as root" >&2; exit 1; fi; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -qq -y --no-install-recommends slurm-wlm munge > /dev/null; fi
+
+test-engines: slurm $(ENGINES)/installed  ## sweeps on a real Slurm and Ray, and searches by Optuna; as root
+	$(ENGINES)/bin/pytest tests/engines
+
 notebooks: $(VENV)/installed  ## execute every notebook again, in place
 	$(BIN)/ruff format --quiet notebooks
 	$(BIN)/jupyter execute --inplace $(NOTEBOOKS)
@@ -41,5 +64,5 @@ lab: $(VENV)/installed  ## open the notebooks
 	$(BIN)/jupyter lab notebooks
 
 clean:           ## remove the environment and all caches; runs/ stays
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(ENGINES) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

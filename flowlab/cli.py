@@ -6,7 +6,7 @@ Every job is checked before anything is written. Exit status: 0 all done, 1 a ru
 
 from __future__ import annotations
 
-import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, Any
 from hydra._internal.utils import get_args_parser
 
 from flowlab.config import compose_yaml, conf_directory, parse_overrides, to_config
+from flowlab.engines import searches
 from flowlab.files import read_json
-from flowlab.jobs import check_jobs, check_new, expand
+from flowlab.jobs import check_distinct, check_jobs, check_new, expand, hydra_settings
 from flowlab.schemas import Config, ConfigError
 from flowlab.sweeps.manifest import Manifest
 
 if TYPE_CHECKING:
     from flowlab.training.directory import Run
+
+# What means nothing to a single run.
+SWEEPING = ("sweep", "sweep_resume", "hydra/launcher", "hydra/sweeper")
 
 OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -58,19 +62,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise ConfigError(f"--{flag.replace('_', '-')}: the configuration is flowlab's own; override its keys")
         if (parsed.cfg and parsed.multirun) or (parsed.resolve and not parsed.cfg):
             raise ConfigError("--cfg shows one configuration: it goes with --resolve, but not with -m")
-        named = [o.value() for o in parse_overrides(parsed.overrides) if o.key_or_group == "sweep"]
-        if named and not parsed.multirun:
-            raise ConfigError(f"sweep={named[0]}: a sweep needs -m")
+        sweeping = [o for o in parse_overrides(parsed.overrides) if o.key_or_group in SWEEPING]
+        if sweeping and not parsed.multirun:
+            raise ConfigError(f"{sweeping[0].key_or_group}={sweeping[0].value()}: a sweep needs -m")
         if any((parsed.cfg, parsed.info, parsed.hydra_help, parsed.shell_completion)):
             compose_yaml(expand(parsed.overrides)[0])
             return _through_hydra(arguments)
         flags = [word for word in arguments if word not in parsed.overrides]
         if parsed.multirun:
             return _sweep(flags, parsed.overrides)
-        if any(word.startswith("sweep_resume=") for word in parsed.overrides):
-            raise ConfigError("sweep_resume=SWEEP_DIR: a sweep needs -m")
-        directory, jobs = check_jobs([list(parsed.overrides)], multirun=False)
-        check_new(jobs, multirun=False)
+        jobs = check_jobs([list(parsed.overrides)], sweep=None)
+        check_new(jobs, sweep=None)
+        directory = jobs[0].directory
         status = _through_hydra([*flags, *_in_directory("hydra.run.dir", directory, parsed.overrides)])
         return status if status != OK or read_json(directory / "status.json").get("status") == "done" else FAILED
     except ConfigError as error:
@@ -90,15 +93,25 @@ def _sweep(flags: list[str], words: list[str]) -> int:
     """
     resumed = [word.removeprefix("sweep_resume=") for word in words if word.startswith("sweep_resume=")]
     words = [word for word in words if not word.startswith("sweep_resume=")]
-    if resumed:
-        begun = Manifest.read(Path(resumed[-1]))
-        words = _in_directory("hydra.sweep.dir", begun.directory, words or begun.words)
-    root, jobs = check_jobs(expand(words), multirun=True)
+    if resumed and not words:
+        words = Manifest.read(Path(resumed[-1])).words
+    settings = hydra_settings(words)
+    root = Path(resumed[-1] if resumed else settings.sweep.dir)
+    words = _in_directory("hydra.sweep.dir", root, words)
+    jobs = check_jobs(expand(words), root)
+    if searches(settings):
+        # What it will try is not known yet; what was checked are the bounds.
+        if root.exists() and any(root.iterdir()):
+            raise ConfigError(
+                f"{root}: is not empty; a search goes on in another one, with the same hydra.sweeper.storage"
+            )
+        jobs = []
+    check_distinct(jobs, root)
     manifest = Manifest.of(root, words, jobs)
-    if manifest.exists:
+    if resumed or manifest.exists:
         manifest = Manifest.read(root).going_on_with(manifest)
     else:
-        check_new(jobs, multirun=True)
+        check_new(jobs, root)
         root.mkdir(parents=True, exist_ok=True)
     from flowlab.training.status import check_unlocked, locked
 
@@ -107,7 +120,7 @@ def _sweep(flags: list[str], words: list[str]) -> int:
             check_unlocked(job.directory)
         try:
             with manifest.timed():
-                status = _through_hydra([*flags, *_in_directory("hydra.sweep.dir", root, words)])
+                status = _through_hydra([*flags, *words])
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"-m sweep_resume={root}") from None
     if status != OK:
@@ -128,10 +141,13 @@ def _through_hydra(arguments: list[str]) -> int:
     import hydra
 
     mistakes: list[int] = []
+    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    command = [before[0], *arguments]
 
-    def job(composed: Any) -> float:
+    def job(composed: Any) -> float | None:
         from hydra.core.hydra_config import HydraConfig
 
+        sys.argv = command  # for the run's provenance: a process of Slurm's or Ray's has words of its own
         settings = HydraConfig.get()
         directory = Path(settings.runtime.output_dir)
         sweep = settings.sweep.dir if settings.mode is not None and settings.mode.name == "MULTIRUN" else None
@@ -139,12 +155,20 @@ def _through_hydra(arguments: list[str]) -> int:
         mistakes.extend([status] if status == MISTAKE else [])
         return score(directory)
 
-    before = sys.argv
-    sys.argv = [before[0], *arguments]
+    sys.argv = command
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # what an engine fails of comes here, where one line is made of it
     try:
         hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")(job)()
+    except Exception as error:
+        if full:
+            raise
+        print(f"flowlab: failed: {type(error).__name__}: {str(error).strip()}", file=sys.stderr)
+        print("flowlab: for the traceback set HYDRA_FULL_ERROR=1", file=sys.stderr)
+        return FAILED
     finally:
         sys.argv = before
+        os.environ.pop("HYDRA_FULL_ERROR")
+        os.environ.update({"HYDRA_FULL_ERROR": full} if full else {})
     return max(mistakes, default=OK)
 
 
@@ -185,10 +209,10 @@ def _report(start: Callable[[], Run], directory: str | Path) -> int:
     return OK
 
 
-def score(directory: Path) -> float:
-    """What a search minimises: the KL of a run, or its NLL where that is not known, in nats; NaN if it failed."""
+def score(directory: Path) -> float | None:
+    """What a search minimises: the KL of a run, or its NLL where that is not known, in nats; None if it is not done."""
     result = read_json(directory / "result.json")
-    return result.get("kl", result.get("nll", math.nan))
+    return result.get("kl", result.get("nll"))
 
 
 def last_line(run: Run) -> str:
@@ -201,9 +225,11 @@ def last_line(run: Run) -> str:
 
 
 def _options_of_groups() -> str:
-    groups = sorted(path for path in conf_directory().iterdir() if path.is_dir())
+    groups = sorted({path.parent for path in conf_directory().rglob("*/*.yaml")})
     return "\n".join(
-        f"  {group.name:<10} {', '.join(sorted(option.stem for option in group.glob('*.yaml')))}" for group in groups
+        f"  {group.relative_to(conf_directory()).as_posix():<14} "
+        f"{', '.join(sorted(option.stem for option in group.glob('*.yaml')))}"
+        for group in groups
     )
 
 

@@ -228,7 +228,7 @@ def _describe(kind: Any) -> str:
 
 
 def _groups() -> list[str]:
-    return sorted(path.name for path in conf_directory().iterdir() if path.is_dir())
+    return sorted(path.name for path in conf_directory().iterdir() if path.is_dir() and path.name != "hydra")
 
 
 def _options(group: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,11 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from flowlab.config import SECRET_NAME, as_typed, compose_yaml, conf_directory, parse_overrides, to_config
+from flowlab.engines import bounds_of_search, check_engine, searches
 from flowlab.schemas import Config, ConfigError, StackedLauncherConfig
 
 
@@ -34,20 +36,33 @@ class Job:
     directory: Path
 
 
-def expand(overrides: Sequence[str]) -> list[list[str]]:
-    """The jobs of a sweep, each as its own overrides, in Hydra's order.
+def hydra_settings(overrides: Sequence[str]) -> DictConfig:
+    """Hydra's own settings for a sweep, as they are before its jobs differ.
 
     Raises:
-        ConfigError: an override that cannot be parsed, or whose values cannot be listed.
+        ConfigError: an override that cannot be parsed, or an unknown key or option.
+    """
+    parsed = parse_overrides(overrides)
+    fixed = [word for word, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
+    settings = compose_yaml(fixed, hydra_settings=True).hydra
+    with _resolving("hydra.sweep.dir"):
+        settings.sweep.dir = str(settings.sweep.dir)  # the time in its name is taken here
+    return settings
+
+
+def expand(overrides: Sequence[str]) -> list[list[str]]:
+    """The jobs of a sweep, each as its own overrides, in Hydra's order; of a search, jobs at the bounds of its space.
+
+    Raises:
+        ConfigError: an override that cannot be parsed, whose values cannot be listed, or an engine that is not there.
 
     Example:
         >>> from flowlab.jobs import expand
         >>> expand(["seed=0,1", "flow.depth=4"])
         [['seed=0', 'flow.depth=4'], ['seed=1', 'flow.depth=4']]
     """
-    parsed = parse_overrides(overrides)
-    fixed = [word for word, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
-    settings = compose_yaml(fixed, hydra_settings=True).hydra
+    settings = hydra_settings(overrides)
+    check_engine(settings)
     # A named sweep (+sweep=...) brings its own values; the command line comes after it and wins.
     named = [f"{key}={value}" for key, value in (settings.sweeper.get("params") or {}).items()]
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
@@ -55,51 +70,82 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
         try:
             swept = {override.get_key_element(): override for override in parser.parse_overrides(named)}
             swept |= {o.get_key_element(): o for o in parser.parse_overrides(list(overrides))}
+            if searches(settings):
+                return bounds_of_search(list(swept.values()))
             batches = BasicSweeper.split_arguments(list(swept.values()), max_batch_size=None)
         except HydraException as error:
             raise ConfigError(str(error)) from None
     return [list(job) for batch in batches for job in batch]
 
 
-def check_jobs(overrides: list[list[str]], multirun: bool) -> tuple[Path, list[Job]]:
-    """Compose and check every job, down to the target's file; gives the directory of all, and the jobs.
+def job(composed: DictConfig, words: Sequence[str], number: int, sweep: Path | None) -> Job:
+    """A job from what Hydra composed of it, checked against the types.
+
+    Arguments:
+        composed: with Hydra's settings.
+        words: its overrides.
+        number: of the job.
+        sweep: the directory of its sweep; None for a single run.
 
     Raises:
-        ConfigError: no job, one that cannot be run, or two that are the same.
+        ConfigError: a mistake in the configuration, or a setting of Hydra that gets in the way of a run directory.
+    """
+    secrets = [word.partition("=")[0] for word in words if SECRET_NAME.search(word.partition("=")[0])]
+    if secrets:
+        raise ConfigError(f"{secrets[0]}: a secret does not belong on a command line; set an environment variable")
+    with open_dict(composed):
+        composed.hydra.job.id = composed.hydra.job.num = number
+    if composed.hydra.launcher._target_ == StackedLauncherConfig._target_:
+        as_typed(StackedLauncherConfig, composed.hydra.launcher, "hydra.launcher.")
+    # Hydra's own settings are not the job's.
+    words = [word for word in words if not word.startswith(("hydra.", "hydra/"))]
+    return Job(words, to_config(composed), _directory(composed, sweep))
+
+
+def check_jobs(overrides: list[list[str]], sweep: Path | None) -> list[Job]:
+    """Compose and check every job, down to the target's file.
+
+    Arguments:
+        overrides: of each job.
+        sweep: the directory of the sweep; None for a single run.
+
+    Raises:
+        ConfigError: no job, or one that cannot be run.
     """
     if not overrides:
         raise ConfigError("the sweep expands to no job: a key was given no value")
-    composed: list[DictConfig] = []
-    for number, words in enumerate(overrides):
-        secrets = [word.partition("=")[0] for word in words if SECRET_NAME.search(word.partition("=")[0])]
-        if secrets:
-            raise ConfigError(f"{secrets[0]}: a secret does not belong on a command line; set an environment variable")
-        composed.append(compose_yaml(words, hydra_settings=True))
-        OmegaConf.update(composed[-1], "hydra.job.num", number, force_add=True)
-    if composed[0].hydra.launcher._target_ == StackedLauncherConfig._target_:
-        as_typed(StackedLauncherConfig, composed[0].hydra.launcher, "hydra.launcher.")
     # What needs no torch comes first, so that most mistakes are answered at once.
     jobs: list[Job] = []
-    sweep: Path | None = None  # as the first job has it: the time in its name differs from one composition to the next
-    with _naming(overrides, multirun) as numbers:
+    with _naming(overrides, sweep) as numbers:
         for number in numbers:
-            config = to_config(composed[number])
-            directory, sweep = _directory(composed[number], multirun, sweep)
-            for other, job in enumerate(jobs):
-                if config == job.config:
-                    raise ConfigError(f"is the same as job {other} ({' '.join(job.overrides)}); name each once")
-                if directory == job.directory:
-                    raise ConfigError(f"{directory}: is the directory of job {other} already")
-            jobs.append(Job(overrides[number], config, directory))
-    from flowlab.training.check import check_run
+            words = overrides[number]
+            jobs.append(job(compose_yaml(words, hydra_settings=True), words, number, sweep))
+    with quick_imports():
+        import flowlab.training.run  # noqa: F401  what the jobs will need
+        from flowlab.training.check import check_run
 
-    with _naming(overrides, multirun) as numbers:
+    with _naming(overrides, sweep) as numbers:
         for number in numbers:
             check_run(jobs[number].config)
-    return (sweep if multirun and sweep else jobs[0].directory), jobs
+    return jobs
 
 
-def check_new(jobs: list[Job], multirun: bool) -> None:
+def check_distinct(jobs: list[Job], sweep: Path) -> None:
+    """See that every job of a sweep is another one, in another directory.
+
+    Raises:
+        ConfigError: two are the same.
+    """
+    with _naming([job.overrides for job in jobs], sweep) as numbers:
+        for number in numbers:
+            for other, before in enumerate(jobs[:number]):
+                if jobs[number].config == before.config:
+                    raise ConfigError(f"is the same as job {other} ({' '.join(before.overrides)}); name each once")
+                if jobs[number].directory == before.directory:
+                    raise ConfigError(f"{before.directory}: is the directory of job {other} already")
+
+
+def check_new(jobs: list[Job], sweep: Path | None) -> None:
     """See that every directory can be made and holds nothing yet; leaves no trace of it.
 
     Raises:
@@ -107,7 +153,7 @@ def check_new(jobs: list[Job], multirun: bool) -> None:
     """
     from flowlab.training.directory import check_directory
 
-    with _naming([job.overrides for job in jobs], multirun) as numbers:
+    with _naming([job.overrides for job in jobs], sweep) as numbers:
         for number in numbers:
             directory = jobs[number].directory
             try:
@@ -118,7 +164,26 @@ def check_new(jobs: list[Job], multirun: bool) -> None:
 
 
 @contextlib.contextmanager
-def _naming(overrides: list[list[str]], multirun: bool) -> Iterator[Iterator[int]]:
+def quick_imports() -> Iterator[None]:
+    """Import without looking for garbage, of which imports make little: a third of their time, and of the exit's."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@contextlib.contextmanager
+def _resolving(key: str) -> Iterator[None]:
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{key}: {error}".splitlines()[0]) from None
+
+
+@contextlib.contextmanager
+def _naming(overrides: list[list[str]], sweep: Path | None) -> Iterator[Iterator[int]]:
     """Numbers of the jobs to go through; a mistake in one of a sweep is said to be that job's."""
     at = 0
 
@@ -131,10 +196,11 @@ def _naming(overrides: list[list[str]], multirun: bool) -> Iterator[Iterator[int
     try:
         yield through()
     except ConfigError as error:
-        raise ConfigError(f"job {at} ({' '.join(overrides[at])}): {error}" if multirun else str(error)) from None
+        shown = " ".join(word for word in overrides[at] if not word.startswith("hydra.sweep.dir="))
+        raise ConfigError(f"job {at} ({shown}): {error}" if sweep else str(error)) from None
 
 
-def _directory(composed: DictConfig, multirun: bool, sweep: Path | None) -> tuple[Path, Path]:
+def _directory(composed: DictConfig, sweep: Path | None) -> Path:
     """Where Hydra will put a job; also refuses settings of Hydra that get in the way of a run directory."""
     settings = composed.hydra
     if settings.output_subdir is not None or "file" in settings.job_logging.get("handlers", {}):
@@ -143,11 +209,8 @@ def _directory(composed: DictConfig, multirun: bool, sweep: Path | None) -> tupl
         )
     if settings.job.chdir:
         raise ConfigError("hydra.job.chdir: a run does not change the working directory; leave it")
-    try:
-        sweep = sweep or Path(str(settings.sweep.dir))
-        return (sweep / str(settings.sweep.subdir) if multirun else Path(str(settings.run.dir))), sweep
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"hydra.{'sweep' if multirun else 'run'}.dir: {error}".splitlines()[0]) from None
+    with _resolving("hydra.sweep.subdir" if sweep else "hydra.run.dir"):
+        return sweep / str(settings.sweep.subdir) if sweep else Path(str(settings.run.dir))
 
 
 def _make(directory: Path) -> None:

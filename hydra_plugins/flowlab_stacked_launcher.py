@@ -7,7 +7,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from flowlab.schemas import StackedLauncherConfig
 
@@ -28,30 +28,34 @@ class StackedLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from flowlab.cli import last_line, score
-        from flowlab.config import to_config
+        from flowlab.jobs import job
         from flowlab.sweeps.train import train_many, usable_processes
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         sweep = Path(str(self.config.hydra.sweep.dir))
-        configs, directories, returns = [], [], []
-        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
-            composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-            with open_dict(composed):
-                composed.hydra.job.id = composed.hydra.job.num = number
-            configs.append(to_config(composed))
-            directories.append(sweep / str(composed.hydra.sweep.subdir))
-            returns.append(JobReturn(overrides=overrides, cfg=composed, working_dir=str(directories[-1])))
+        compose = self.hydra_context.config_loader.load_sweep_config
+        jobs = [
+            job(compose(self.config, list(words)), words, number, sweep)
+            for number, words in enumerate(job_overrides, start=initial_job_idx)
+        ]
+        configs = [job.config for job in jobs]
         runs = train_many(
             configs,
-            directories,
+            [job.directory for job in jobs],
             sweep.name,
             self.processes or usable_processes(configs[0]),
             self.memory_gb,
             ended=lambda run: print(last_line(run), flush=True) if run.result else None,
         )
-        for run, returned in zip(runs, returns, strict=True):
-            # Whether a job failed is written in its directory; to a sweeper its value then is NaN.
-            returned.status = JobStatus.COMPLETED
-            returned.return_value = score(run.directory)
-        return returns
+        # Whether a job failed is written in its directory; a search takes None for a failed trial.
+        return [
+            JobReturn(
+                overrides=job.overrides,
+                cfg=self.config,
+                working_dir=str(run.directory),
+                status=JobStatus.COMPLETED,
+                _return_value=score(run.directory),
+            )
+            for job, run in zip(jobs, runs, strict=True)
+        ]

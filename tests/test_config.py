@@ -9,7 +9,7 @@ from flowlab.architectures import build_flow
 from flowlab.config import compose, conf_directory, to_config, to_dict
 from flowlab.schemas import SCHEMAS, ConfigError
 
-GROUPS = sorted(path.name for path in conf_directory().iterdir() if path.is_dir())
+GROUPS = sorted(path.name for path in conf_directory().iterdir() if path.is_dir() and path.name != "hydra")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_directory() / group).glob("*.yaml"))]
 
 
