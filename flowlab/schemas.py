@@ -130,7 +130,7 @@ class AdamConfig:
 @dataclass(kw_only=True)
 class TrainerConfig:
     accelerator: str = _one_of("cpu", "gpu")
-    devices: int = field(metadata={"minimum": 1, "maximum": 1})  # several processes are not supported yet
+    devices: int = _at_least(1)
     threads: int | None = _at_least(1)
     steps_per_call: int = _at_least(1)
     log_every: int = _at_least(1)

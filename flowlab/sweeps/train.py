@@ -98,22 +98,23 @@ def train_many(
             check_directory(run.directory)
         groups.setdefault(stack_key(run.config, target.dim), []).append((run, target))
     waiting = [run for run in runs if not run.done]
-    on_gpu, on_cpu = [], []
+    shared_out, in_turn = [], []
     for members in groups.values():
         ready = [(run, target) for run, target in members if not run.done]
         if not ready:
             continue
-        if ready[0][0].config.trainer.accelerator == "gpu":
-            on_gpu += [Piece([member], False, group) for member in ready]
+        trainer = ready[0][0].config.trainer
+        if trainer.accelerator == "gpu" or trainer.devices > 1:
+            in_turn += [Piece([member], False, group) for member in ready]
         elif len(members) == 1:
-            on_cpu += [Piece(ready, False, group)]
+            shared_out += [Piece(ready, False, group)]
         else:
             # So many that no process is left without work, but none of a single job, which is faster alone.
             share = min(-(-processes * len(ready) // len(waiting)), max(1, len(ready) // 2))
-            on_cpu += [Piece(part, True, group) for part in _stacks(ready, memory_gb, share)]
+            shared_out += [Piece(part, True, group) for part in _stacks(ready, memory_gb, share)]
     # The longest first, so that no process works on at the end while the others have nothing to do.
-    on_cpu.sort(key=lambda piece: -piece.config.max_steps * piece.config.flow.depth * len(piece.members))
-    pieces = [*on_cpu, *on_gpu]
+    shared_out.sort(key=lambda piece: -piece.config.max_steps * piece.config.flow.depth * len(piece.members))
+    pieces = [*shared_out, *in_turn]
     sizes = [len(piece.members) for piece in pieces]
     print(describe(len(runs), sizes, len(runs) - len(waiting)), file=sys.stderr, flush=True)
     steps = [piece.config.max_steps for piece in pieces]
@@ -125,9 +126,9 @@ def train_many(
                 _see_that_it_ended(run, RuntimeError("the process that trained it was killed; was the memory used up?"))
                 ended(run)
 
-        share_out([piece.carry_out for piece in on_cpu], min(processes, max(1, len(on_cpu))), hear)
-        # A forked process cannot use a GPU that this one has looked at.
-        share_out([piece.carry_out for piece in on_gpu], 1, lambda number, step: hear(len(on_cpu) + number, step))
+        share_out([piece.carry_out for piece in shared_out], min(processes, max(1, len(shared_out))), hear)
+        # A job with processes or a GPU of its own leaves no room for others; nor could a forked process use the GPU.
+        share_out([piece.carry_out for piece in in_turn], 1, lambda number, step: hear(len(shared_out) + number, step))
     return runs
 
 

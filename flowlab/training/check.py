@@ -39,9 +39,22 @@ def check_run(config: Config) -> Target:
             )
         if target.train_size is not None:
             raise ConfigError("target.train_size: objective=reverse_kl trains on no data; leave it null")
-    if config.trainer.accelerator == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("trainer.accelerator=gpu: no GPU can be used here; use trainer=cpu")
+    _check_devices(config)
     return target
+
+
+def _check_devices(config: Config) -> None:
+    devices = config.trainer.devices
+    if config.trainer.accelerator == "gpu":
+        there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if not there:
+            raise ConfigError("trainer.accelerator=gpu: no GPU can be used here; use trainer=cpu")
+        if devices > there:
+            raise ConfigError(f"trainer.devices={devices}: there are {there} GPUs")
+    if config.batch_size % devices:
+        raise ConfigError(
+            f"batch_size={config.batch_size}: is shared by trainer.devices={devices} processes, and must be a multiple"
+        )
 
 
 def bytes_of_step(config: Config, dim: int) -> int:

@@ -62,8 +62,11 @@ class Checkpoints(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         for name in self.saving.due(trainer.global_step, self.record):
-            self.directory.mkdir(exist_ok=True)
-            write_atomically(self.directory / name, trainer.save_checkpoint)
+            if trainer.is_global_zero:
+                self.directory.mkdir(exist_ok=True)
+                write_atomically(self.directory / name, trainer.save_checkpoint)
+            else:
+                trainer.save_checkpoint(self.directory / name)  # takes part, and writes nothing
 
     def state_dict(self) -> dict[str, Any]:
         return self.saving.state_dict()

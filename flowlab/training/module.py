@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -61,6 +61,8 @@ class FlowModule(pl.LightningModule):
         assert isinstance(optimizer, torch.optim.Optimizer)
         before = copy.deepcopy((self.flow.state_dict(), optimizer.state_dict()))
         losses = torch.stack([self._step(optimizer, step) for step in range(start, stop)])
+        # Over all ranks, so that what follows of them is the same in each.
+        losses = cast(Tensor, self.trainer.strategy.reduce(losses, reduce_op="mean"))
         failed = losses.isfinite().logical_not().nonzero()
         if len(failed) or not all(parameter.isfinite().all() for parameter in self.flow.parameters()):
             # A loss can be finite and its gradient not: then the last update of this call did the damage.
@@ -76,7 +78,9 @@ class FlowModule(pl.LightningModule):
         stop_if_asked()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(self.config.optimizer, step, self.config.max_steps)
-        loss = self.objective(self.flow, self.stream(step))
+        # Of the minibatch, which is the same however many ranks there are, each takes its share.
+        batch = self.stream(step)[self.trainer.global_rank :: self.trainer.world_size]
+        loss = self.objective(self.flow, batch)
         optimizer.zero_grad()
         self.manual_backward(loss)
         if self.config.optimizer.clip is not None:

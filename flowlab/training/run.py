@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 
 from flowlab.architectures import build_flow
 from flowlab.config import to_config, to_dict
@@ -24,6 +27,7 @@ from flowlab.training.objective import MaximumLikelihood, Objective, ReverseKL
 from flowlab.training.outcome import write_outcome
 from flowlab.training.progress import progress_callback
 from flowlab.training.provenance import provenance
+from flowlab.training.ranks import train_on_ranks
 from flowlab.training.record import Record
 from flowlab.training.status import locked, told
 from flowlab.training.stream import Stream, base_stream, data_stream
@@ -137,33 +141,41 @@ def carry_out(run: Run, target: Target, progress: pl.Callback | None = None) -> 
         target: what it models.
         progress: shows how far it is; None is what the configuration asks for.
     """
-    with told(run), quiet_lightning(), threads(run.config.trainer.threads):
-        _fit(run, target, progress or progress_callback(run.config.trainer.progress))
+    with told(run):
+        if run.config.trainer.devices > 1:
+            train_on_ranks(run)
+        else:
+            with quiet_lightning(), threads(run.config.trainer.threads):
+                fit(run, target, progress or progress_callback(run.config.trainer.progress))
     return run
 
 
-def _fit(run: Run, target: Target, progress: pl.Callback | None) -> None:
+def fit(run: Run, target: Target, progress: pl.Callback | None) -> None:
+    """Train a run in this process, alone or as one of its ranks; the first of these evaluates, draws and saves."""
     config, directory = run.config, run.directory
-    device = "cuda" if config.trainer.accelerator == "gpu" else "cpu"
+    device = _device(config)
     flow = initial_flow(config, target).to(device)
     stream, objective = what_to_minimise(config, flow, target, device)
     record = new_record(config, target, device)
     module = FlowModule(flow, stream, objective, config, record)
     saving = Saving(config)
-    last = directory / "checkpoints" / "last.ckpt"
-    with open_loggers(run) as loggers:
-        checkpoints = Checkpoints(directory / "checkpoints", saving, record)
+    callbacks = [Checkpoints(directory / "checkpoints", saving, record), *([progress] if progress else [])]
+    with contextlib.ExitStack() as surroundings:
+        first = os.environ.get("LOCAL_RANK", "0") == "0"
+        loggers = surroundings.enter_context(open_loggers(run)) if first else []
         trainer = pl.Trainer(
             max_steps=config.max_steps,
             accelerator=config.trainer.accelerator,
             devices=config.trainer.devices,
+            strategy=DDPStrategy() if config.trainer.devices > 1 else "auto",
             logger=loggers,
-            callbacks=[checkpoints, *([progress] if progress else [])],
+            callbacks=callbacks,
             default_root_dir=directory,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
+        last = directory / "checkpoints" / "last.ckpt"
         with interruptible():
             trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
         training = {
@@ -172,7 +184,14 @@ def _fit(run: Run, target: Target, progress: pl.Callback | None) -> None:
             "seconds": record.seconds,
             "steps_per_second": trainer.global_step / record.seconds,
         }
-        write_outcome(run, flow.to(device), target, training, loggers)
+        if first:
+            write_outcome(run, flow.to(device), target, training, loggers)
+
+
+def _device(config: Config) -> str:
+    if config.trainer.accelerator == "cpu":
+        return "cpu"
+    return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if config.trainer.devices > 1 else "cuda"
 
 
 def initial_flow(config: Config, target: Target) -> Flow:

@@ -1,0 +1,45 @@
+"""One of the processes that train a run together: `python -m flowlab.training.rank RUN_DIR ERRORS_DIR`.
+
+`flowlab.training.ranks` starts it, with its number in the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+from flowlab.files import write_json
+from flowlab.training.directory import load_run
+from flowlab.training.progress import progress_callback
+from flowlab.training.run import fit
+from flowlab.training.surroundings import quiet_lightning, threads
+
+
+def main(directory: str, errors: str) -> int:
+    """Train a run, as the rank that LOCAL_RANK says; an error goes into a file in the directory `errors`."""
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    run = load_run(directory)
+    settings = run.config.trainer
+    progress = progress_callback(settings.progress) if os.environ["LOCAL_RANK"] == "0" else None
+    try:
+        with quiet_lightning(), threads(settings.threads):
+            fit(run, run.target, progress)
+    except (KeyboardInterrupt, SystemExit):
+        return 130
+    except Exception as error:
+        content = {"type": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
+        write_json(Path(errors) / f"{os.environ['LOCAL_RANK']}.json", content)
+        return 1
+    return 0
+
+
+def _end_with_the_parent() -> None:
+    os.read(0, 1)  # returns when nobody is left to write to the pipe
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,90 @@
+"""A run on several processes: one for each device, started fresh, whatever this process is or has around it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from flowlab.files import read_json
+from flowlab.training.directory import Run
+from flowlab.training.divergence import DivergedError
+
+# What another launcher, or an earlier job of this process, says of ranks of its own.
+OF_A_LAUNCHER = re.compile(r"^((LOCAL|GROUP|ROLE|NODE)_)?(RANK|WORLD_SIZE)$|^MASTER_(ADDR|PORT)$|^TORCHELASTIC_|^PL_")
+
+PATIENCE = 10.0  # seconds for a rank to end when it is asked to
+POLL = 0.05  # seconds
+
+
+def train_on_ranks(run: Run) -> None:
+    """Train a run on `trainer.devices` fresh processes with a clean environment, and wait for their end.
+
+    If one of them fails, the others are ended. They end with this process, however that ends.
+
+    Raises:
+        DivergedError: as in a run of one process.
+        RuntimeError: a rank failed; the message is that of its error.
+        KeyboardInterrupt: passed on to all of them.
+    """
+    trainer = run.config.trainer
+    environment = {name: value for name, value in os.environ.items() if not OF_A_LAUNCHER.match(name)}
+    environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "NODE_RANK": "0"}
+    environment |= {"OMP_NUM_THREADS": str(trainer.threads)} if trainer.threads else {}
+    with tempfile.TemporaryDirectory() as errors:
+        command = [sys.executable, "-m", "flowlab.training.rank", str(run.directory.resolve()), errors]
+        with contextlib.ExitStack() as processes:
+            ranks = [
+                processes.enter_context(_rank(command, environment | {"LOCAL_RANK": str(rank)}))
+                for rank in range(trainer.devices)
+            ]
+            while all(rank.poll() in (None, 0) for rank in ranks) and any(rank.poll() is None for rank in ranks):
+                time.sleep(POLL)
+            failed = {place: rank.returncode for place, rank in enumerate(ranks) if rank.poll()}
+        if failed:
+            raise _cause(Path(errors), failed, trainer.devices)
+
+
+def _cause(errors: Path, failed: dict[int, int], ranks: int) -> Exception:
+    """The first error: one in a rank soon makes others in those that wait for it."""
+    said = sorted(errors.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    if not said:
+        place, code = next(iter(failed.items()))
+        return RuntimeError(f"rank {place} of {ranks} was ended from outside: exit status {code}")
+    content = read_json(said[0])
+    error = (DivergedError if content["type"] == DivergedError.__name__ else RuntimeError)(content["message"])
+    error.add_note(f"In rank {said[0].stem}:\n{content['traceback']}")
+    return error
+
+
+@contextlib.contextmanager
+def _rank(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A rank, which has ended when the block has.
+
+    It reads from a pipe, which is closed when this process is gone. Ctrl-C in a terminal reaches this process alone.
+    """
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        yield process
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+        raise
+    finally:
+        process.kill()  # to no effect where it has ended
+        process.communicate()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

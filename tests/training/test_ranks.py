@@ -1,0 +1,151 @@
+"""A run on two processes: the numbers of one, and no process left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from flowlab import ConfigError, compose, load_run, resume, train
+from flowlab.training.divergence import DivergedError
+
+ROOT = Path(__file__).parent.parent.parent
+SMALL = ("test_size=500", "validation_size=500", "batch_size=64", "flow.depth=3", "dtype=float64")
+SMALL = (*SMALL, "trainer.progress=off", "trainer.checkpoint_every=50")
+
+
+def weights(run):
+    return run.load_flow("last").state_dict()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return train(compose(*SMALL, "max_steps=200"), tmp_path_factory.mktemp("alone") / "run")
+
+
+def ranks_of(directory):
+    """The processes that train a run, told by their command."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        if "flowlab.training.rank" in words and str(directory) in words:
+            found.append(process)
+    return found
+
+
+def wait_until(what, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# The halves of a minibatch are summed before they are added, which rounds otherwise than one sum.
+def test_two_processes_train_what_one_does(alone, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "7")  # as an earlier job of a launcher may have left them
+    monkeypatch.setenv("MASTER_PORT", "1")
+    monkeypatch.setenv("WORLD_SIZE", "9")
+    both = train(compose(*SMALL, "max_steps=200", "trainer=ddp_cpu"), tmp_path / "run")
+    for name, tensor in weights(alone).items():
+        torch.testing.assert_close(weights(both)[name], tensor, rtol=1e-10, atol=1e-10)
+    assert both.result["nll"] == pytest.approx(alone.result["nll"], rel=1e-10)
+    assert both.result["steps"] == 200
+    for column in ("step", "loss", "nll", "kl", "lr", "grad_norm"):
+        pairs = zip(both.metrics[column].dropna(), alone.metrics[column].dropna(), strict=True)
+        assert all(first == pytest.approx(second, rel=1e-9) for first, second in pairs), column
+    assert {path.name for path in both.directory.iterdir()} == {path.name for path in alone.directory.iterdir()}
+
+
+def test_without_averaging_they_do_not(alone, tmp_path, monkeypatch):
+    """The test above can fail: ranks that keep their own gradients train something else."""
+    code = (
+        "import sys; from flowlab.training.module import FlowModule; from flowlab.training import rank;"
+        "FlowModule.manual_backward = lambda self, loss: loss.backward(); sys.exit(rank.main(*sys.argv[1:]))"
+    )
+    from flowlab.training import ranks
+
+    start = subprocess.Popen
+    monkeypatch.setattr(
+        ranks.subprocess, "Popen", lambda command, **more: start([command[0], "-c", code, *command[3:]], **more)
+    )
+    apart = train(compose(*SMALL, "max_steps=200", "trainer=ddp_cpu"), tmp_path / "run")
+    difference = max(float((weights(apart)[name] - tensor).abs().max()) for name, tensor in weights(alone).items())
+    assert difference > 1e-3
+
+
+@pytest.mark.parametrize(("begun", "goes_on"), [(2, 1), (1, 2)])
+def test_what_so_many_began_as_many_others_end(alone, tmp_path, begun, goes_on):
+    directory = tmp_path / "run"
+    command = [sys.executable, str(ROOT / "experiments/train.py"), *SMALL, "max_steps=200"]
+    command += [f"trainer.devices={begun}", f"hydra.run.dir={directory}"]
+    process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    wait_until((directory / "checkpoints/last.ckpt").exists)
+    process.kill()
+    process.wait()
+    wait_until(lambda: not ranks_of(directory), 10)
+    assert not load_run(directory).done
+    config = (directory / "config.yaml").read_text().replace(f"devices: {begun}", f"devices: {goes_on}")
+    (directory / "config.yaml").write_text(config)
+    run = resume(directory)
+    for name, tensor in weights(alone).items():
+        torch.testing.assert_close(weights(run)[name], tensor, rtol=1e-10, atol=1e-10)
+
+
+def test_divergence_is_told_as_in_one_process(tmp_path):
+    words = (*SMALL, "max_steps=60", "optimizer.lr=1e60", "optimizer.schedule=constant")
+    with pytest.raises(DivergedError, match=r"not finite at step \d: layer \d of 5") as failed:
+        train(compose(*words, "trainer=ddp_cpu"), tmp_path / "run")
+    status = load_run(tmp_path / "run").status
+    assert status["status"] == "failed"
+    assert status["error"] == f"DivergedError: {failed.value}"
+    assert "In rank" in status["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("how", "victim", "status"),
+    [("SIGKILL", "rank", "failed"), ("SIGKILL", "parent", "running"), ("SIGINT", "parent", "interrupted")],
+)
+def test_whoever_is_ended_ends_all_and_the_run_goes_on(alone, tmp_path, how, victim, status):
+    directory = tmp_path / "run"
+    command = [sys.executable, str(ROOT / "experiments/train.py"), *SMALL, "trainer=ddp_cpu", "max_steps=200000"]
+    command += [f"hydra.run.dir={directory}", "optimizer.schedule=constant"]
+    process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True)
+    wait_until((directory / "checkpoints/last.ckpt").exists)
+    target = ranks_of(directory)[1] if victim == "rank" else process
+    begun = time.monotonic()
+    target.send_signal(getattr(signal, how))
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == {"failed": 1, "running": -9, "interrupted": 130}[status]
+    wait_until(lambda: not ranks_of(directory), 10)
+    assert time.monotonic() - begun < 15
+    assert "Traceback" not in error
+    assert load_run(directory).status["status"] == status
+    config = (directory / "config.yaml").read_text().replace("max_steps: 200000", "max_steps: 200")
+    last = load_run(directory).checkpoint("last")["global_step"]
+    (directory / "config.yaml").write_text(config.replace("max_steps: 200", f"max_steps: {last + 10}"))
+    assert resume(directory).status == {"status": "done"}
+
+
+def test_a_minibatch_that_cannot_be_shared_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="batch_size=63: is shared by trainer.devices=2 processes"):
+        train(compose(*SMALL, "trainer=ddp_cpu", "batch_size=63"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_sweep_gives_each_job_processes_and_a_directory_of_its_own(tmp_path):
+    words = ["-m", "seed=0,1", "trainer.devices=2,1", "max_steps=60", *SMALL, "hydra.sweep.dir=sweep"]
+    command = [sys.executable, str(ROOT / "experiments/train.py"), *words]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    runs = [load_run(tmp_path / "sweep" / str(number)) for number in range(4)]
+    for two, one in ((0, 1), (2, 3)):
+        for name, tensor in weights(runs[one]).items():
+            torch.testing.assert_close(weights(runs[two])[name], tensor, rtol=1e-10, atol=1e-10)
+    manifest = json.loads((tmp_path / "sweep/manifest.json").read_text())
+    assert [job["config"]["trainer"]["devices"] for job in manifest["jobs"]] == [2, 1, 2, 1]
