@@ -39,12 +39,11 @@ class StackedLauncher(Launcher):
             job(compose(self.config, list(words)), words, number, sweep)
             for number, words in enumerate(job_overrides, start=initial_job_idx)
         ]
-        configs = [job.config for job in jobs]
         runs = train_many(
-            configs,
+            [job.config for job in jobs],
             [job.directory for job in jobs],
             sweep.name,
-            self.processes or usable_processes(configs[0]),
+            self.processes or usable_processes(),
             self.memory_gb,
             ended=lambda run: print(last_line(run), flush=True) if run.result else None,
         )

@@ -14,6 +14,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import Any
 
+import torch
+
 # A piece of work; it may send how far it is.
 Piece = Callable[[Callable[[Any], None]], None]
 
@@ -21,7 +23,8 @@ Piece = Callable[[Callable[[Any], None]], None]
 def share_out(pieces: Sequence[Piece], processes: int, hear: Callable[[int, Any], None]) -> list[int]:
     """Carry out every piece, so many at a time; gives the exit code of each, negative where a signal ended it.
 
-    The processes are forked, so that nothing is imported twice, and end when this one does, however that ends.
+    The processes are forked, so that nothing is imported twice, have one thread of torch each, and end when this one
+    does, however that ends.
 
     Arguments:
         pieces: in the order in which they are begun.
@@ -75,6 +78,7 @@ def _carry_out(piece: Piece, connection: Connection, of_the_parent: list[Connect
     for other in of_the_parent:
         other.close()
     gc.freeze()  # what the parent has imported will not become garbage here
+    torch.set_num_threads(1)  # with more, OpenMP waits for ever where the parent has used it before the fork
 
     def watch() -> None:
         with contextlib.suppress(OSError):

@@ -98,7 +98,8 @@ def train_many(
             check_directory(run.directory)
         groups.setdefault(stack_key(run.config, target.dim), []).append((run, target))
     waiting = [run for run in runs if not run.done]
-    shared_out, in_turn = [], []
+    shared_out: list[Piece] = []
+    in_turn: list[Piece] = []
     for members in groups.values():
         ready = [(run, target) for run, target in members if not run.done]
         if not ready:
@@ -107,11 +108,12 @@ def train_many(
         if trainer.accelerator == "gpu" or trainer.devices > 1:
             in_turn += [Piece([member], False, group) for member in ready]
         elif len(members) == 1:
-            shared_out += [Piece(ready, False, group)]
+            (shared_out if trainer.threads == 1 else in_turn).append(Piece(ready, False, group))
         else:
             # So many that no process is left without work, but none of a single job, which is faster alone.
             share = min(-(-processes * len(ready) // len(waiting)), max(1, len(ready) // 2))
-            shared_out += [Piece(part, True, group) for part in _stacks(ready, memory_gb, share)]
+            pieces = [Piece(part, True, group) for part in _stacks(ready, memory_gb, share)]
+            (shared_out if trainer.threads == 1 else in_turn).extend(pieces)
     # The longest first, so that no process works on at the end while the others have nothing to do.
     shared_out.sort(key=lambda piece: -piece.config.max_steps * piece.config.flow.depth * len(piece.members))
     pieces = [*shared_out, *in_turn]
@@ -127,15 +129,14 @@ def train_many(
                 ended(run)
 
         share_out([piece.carry_out for piece in shared_out], min(processes, max(1, len(shared_out))), hear)
-        # A job with processes or a GPU of its own leaves no room for others; nor could a forked process use the GPU.
+        # Jobs with threads, processes or a GPU of their own: for them there is one place, and it is not in a fork.
         share_out([piece.carry_out for piece in in_turn], 1, lambda number, step: hear(len(shared_out) + number, step))
     return runs
 
 
-def usable_processes(config: Config) -> int:
-    """How many processes the machine has room for, given the threads of each."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return max(1, cores // (config.trainer.threads or cores))
+def usable_processes() -> int:
+    """How many processes this one may use the cores of; where forks are not safe, none but itself."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def _open(run: Run, target: Target, group: str | None) -> bool:
@@ -190,11 +191,11 @@ def train_stack(stack: Sequence[Member], progress: pl.Callback | None = None) ->
         stack: the jobs.
         progress: shows how far they are.
     """
-    jobs = [_job(run, target) for run, target in stack]
-    config = jobs[0].run.config
+    config = stack[0][0].config
     with contextlib.ExitStack() as surroundings:
         surroundings.enter_context(quiet_lightning())
         surroundings.enter_context(threads(config.trainer.threads))
+        jobs = [_job(run, target) for run, target in stack]
         for job in jobs:
             job.loggers = surroundings.enter_context(open_loggers(job.run))
         module = StackModule(jobs)

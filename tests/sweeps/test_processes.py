@@ -50,6 +50,26 @@ def test_a_piece_that_is_killed_does_not_stop_the_others():
     assert {(0, None), (1, 9), (1, None), (2, 16), (2, None)} <= set(heard)
 
 
+AFTER_OPENMP = """
+import torch
+from flowlab.sweeps.processes import share_out
+def work(send):
+    send(torch.randn(2000, 2000).tril().shape)
+torch.set_num_threads(2)
+work(lambda what: None)
+share_out([work, work], 2, lambda piece, what: print(what))
+"""
+
+
+def test_processes_do_not_wait_for_threads_that_the_fork_left_behind():
+    """Where the parent has computed with several threads, GNU's OpenMP hangs in a child that does."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", AFTER_OPENMP], env=environment, capture_output=True, text=True, timeout=30
+    )
+    assert sorted(done.stdout.split("\n")) == ["", "None", "None", *["torch.Size([2000, 2000])"] * 2], done.stderr
+
+
 CHILD = """
 import time
 from flowlab.sweeps.processes import share_out
