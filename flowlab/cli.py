@@ -113,6 +113,8 @@ def _sweep(flags: list[str], words: list[str]) -> int:
     else:
         check_new(jobs, root)
         root.mkdir(parents=True, exist_ok=True)
+    # What was checked need not be checked again by Hydra.
+    checked = [] if searches(settings) else ["hydra/sweeper=checked"]
     from flowlab.training.status import check_unlocked, locked
 
     with locked(root, "working on this sweep"):
@@ -120,7 +122,7 @@ def _sweep(flags: list[str], words: list[str]) -> int:
             check_unlocked(job.directory)
         try:
             with manifest.timed():
-                status = _through_hydra([*flags, *words])
+                status = _through_hydra([*flags, *words, *checked])
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"-m sweep_resume={root}") from None
     if status != OK:

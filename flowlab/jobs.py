@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hydra import initialize_config_dir
@@ -78,28 +79,33 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     return [list(job) for batch in batches for job in batch]
 
 
-def job(composed: DictConfig, words: Sequence[str], number: int, sweep: Path | None) -> Job:
-    """A job from what Hydra composed of it, checked against the types.
+def job(words: Sequence[str], number: int, sweep: Path | None, compose: Callable[[Sequence[str]], DictConfig]) -> Job:
+    """A job, composed and checked against the types; what is known of it is not composed a second time.
 
     Arguments:
-        composed: with Hydra's settings.
         words: its overrides.
         number: of the job.
         sweep: the directory of its sweep; None for a single run.
+        compose: gives what Hydra composes of the overrides, with Hydra's settings.
 
     Raises:
         ConfigError: a mistake in the configuration, or a setting of Hydra that gets in the way of a run directory.
     """
-    secrets = [word.partition("=")[0] for word in words if SECRET_NAME.search(word.partition("=")[0])]
-    if secrets:
-        raise ConfigError(f"{secrets[0]}: a secret does not belong on a command line; set an environment variable")
-    with open_dict(composed):
-        composed.hydra.job.id = composed.hydra.job.num = number
-    if composed.hydra.launcher._target_ == StackedLauncherConfig._target_:
-        as_typed(StackedLauncherConfig, composed.hydra.launcher, "hydra.launcher.")
-    # Hydra's own settings are not the job's.
-    words = [word for word in words if not word.startswith(("hydra.", "hydra/"))]
-    return Job(words, to_config(composed), _directory(composed, sweep))
+    own = tuple(word for word in words if not word.startswith(("hydra.", "hydra/")))  # Hydra's are not the job's
+    if (own, number, sweep) not in _known:
+        secrets = [word.partition("=")[0] for word in words if SECRET_NAME.search(word.partition("=")[0])]
+        if secrets:
+            raise ConfigError(f"{secrets[0]}: a secret does not belong on a command line; use the environment")
+        composed = compose(words)
+        with open_dict(composed):
+            composed.hydra.job.id = composed.hydra.job.num = number
+        if composed.hydra.launcher._target_ == StackedLauncherConfig._target_:
+            as_typed(StackedLauncherConfig, composed.hydra.launcher, "hydra.launcher.")
+        _known[own, number, sweep] = Job(list(own), to_config(composed), _directory(composed, sweep))
+    return _known[own, number, sweep]
+
+
+_known: dict[tuple[tuple[str, ...], int, Path | None], Job] = {}
 
 
 def check_jobs(overrides: list[list[str]], sweep: Path | None) -> list[Job]:
@@ -114,12 +120,12 @@ def check_jobs(overrides: list[list[str]], sweep: Path | None) -> list[Job]:
     """
     if not overrides:
         raise ConfigError("the sweep expands to no job: a key was given no value")
+    _known.clear()  # of an earlier command in this process
     # What needs no torch comes first, so that most mistakes are answered at once.
     jobs: list[Job] = []
     with _naming(overrides, sweep) as numbers:
         for number in numbers:
-            words = overrides[number]
-            jobs.append(job(compose_yaml(words, hydra_settings=True), words, number, sweep))
+            jobs.append(job(overrides[number], number, sweep, partial(compose_yaml, hydra_settings=True)))
     with quick_imports():
         import flowlab.training.run  # noqa: F401  what the jobs will need
         from flowlab.training.check import check_run

@@ -34,9 +34,9 @@ class StackedLauncher(Launcher):
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         sweep = Path(str(self.config.hydra.sweep.dir))
-        compose = self.hydra_context.config_loader.load_sweep_config
+        load = self.hydra_context.config_loader.load_sweep_config
         jobs = [
-            job(compose(self.config, list(words)), words, number, sweep)
+            job(words, number, sweep, lambda words: load(self.config, list(words)))
             for number, words in enumerate(job_overrides, start=initial_job_idx)
         ]
         runs = train_many(

@@ -91,7 +91,7 @@ MISTAKES = {
     "group of nothing": (["target=null"], "target=None: no such option; allowed: banana"),
     "sweep without -m": (["seed=0,1"], "seed: several values make a sweep, which needs -m"),
     "open bracket": (["seed=[1,2"], r"\[1,2"),
-    "several processes": (["trainer.devices=2"], "trainer.devices=2: must be at most 1"),
+    "no process": (["trainer.devices=0"], "trainer.devices=0: must be at least 1"),
     "rare checkpoints": (["trainer.checkpoint_every=5000"], "trainer.checkpoint_every=5000: must be at most 1000"),
 }
 
