@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flowlab.flow import Flow as Flow
     from flowlab.schemas import ConfigError as ConfigError
     from flowlab.sweeps.table import load_sweep as load_sweep
+    from flowlab.sweeps.train import train_many as train_many
     from flowlab.training.directory import Run as Run
     from flowlab.training.directory import load_run as load_run
     from flowlab.training.run import resume as resume
@@ -29,6 +30,7 @@ _HOME = {
     "Flow": "flowlab.flow",
     "Run": "flowlab.training.directory",
     "load_sweep": "flowlab.sweeps.table",
+    "train_many": "flowlab.sweeps.train",
     "load_run": "flowlab.training.directory",
     "resume": "flowlab.training.run",
     "train": "flowlab.training.run",

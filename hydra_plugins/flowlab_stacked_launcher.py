@@ -1,5 +1,6 @@
 """Hydra's way to flowlab's stacked training: `hydra/launcher=stacked`."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,6 +47,7 @@ class StackedLauncher(Launcher):
             self.processes or usable_processes(),
             self.memory_gb,
             ended=lambda run: print(last_line(run), flush=True) if run.result else None,
+            say=lambda line: print(line, file=sys.stderr, flush=True),
         )
         # Whether a job failed is written in its directory; a search takes None for a failed trial.
         return [

@@ -72,6 +72,7 @@ def train_many(
     processes: int = 1,
     memory_gb: float = 2.0,
     ended: Callable[[Run], None] = lambda run: None,
+    say: Callable[[str], None] = print,
 ) -> list[Run]:
     """Train every configuration into its own directory; a job that fails says so there and stops no other.
 
@@ -85,6 +86,7 @@ def train_many(
         processes: train in so many at once; 1 stays in this process.
         memory_gb: what a stack may take at most, in gigabytes; a larger one is split.
         ended: called with every run that has been worked on, when it has ended.
+        say: takes a line on how the jobs are grouped.
 
     Raises:
         ConfigError: a configuration that cannot be run, or a directory that holds something else.
@@ -112,13 +114,17 @@ def train_many(
         else:
             # So many that no process is left without work, but none of a single job, which is faster alone.
             share = min(-(-processes * len(ready) // len(waiting)), max(1, len(ready) // 2))
-            pieces = [Piece(part, True, group) for part in _stacks(ready, memory_gb, share)]
+            largest = max(1, int(memory_gb * 1e9) // bytes_of_job(ready[0][0].config, ready[0][1].dim))
+            if len(ready) > largest:
+                depth = ready[0][0].config.flow.depth
+                say(f"at most {largest} of the jobs of depth {depth} in a stack, to stay below {memory_gb:g} GB")
+            pieces = [Piece(part, True, group) for part in _stacks(ready, largest, share)]
             (shared_out if trainer.threads == 1 else in_turn).extend(pieces)
     # The longest first, so that no process works on at the end while the others have nothing to do.
     shared_out.sort(key=lambda piece: -piece.config.max_steps * piece.config.flow.depth * len(piece.members))
     pieces = [*shared_out, *in_turn]
     sizes = [len(piece.members) for piece in pieces]
-    print(describe(len(runs), sizes, len(runs) - len(waiting)), file=sys.stderr, flush=True)
+    say(describe(len(runs), sizes, len(runs) - len(waiting)))
     steps = [piece.config.max_steps for piece in pieces]
     with sweep_progress(configs[0].trainer.progress, sizes, steps) as show:
 
@@ -154,16 +160,8 @@ def _open(run: Run, target: Target, group: str | None) -> bool:
     return True
 
 
-def _stacks(members: list[Member], memory_gb: float, at_least: int) -> Iterator[list[Member]]:
-    """Jobs of one shape as stacks: of those at the same step, no larger than the memory allows."""
-    run, target = members[0]
-    largest = max(1, int(memory_gb * 1e9) // bytes_of_job(run.config, target.dim))
-    if len(members) > largest:
-        print(
-            f"stacks of at most {largest} job{'s' if largest > 1 else ''} of depth {run.config.flow.depth}, "
-            f"to stay below {memory_gb:g} GB",
-            file=sys.stderr,
-        )
+def _stacks(members: list[Member], largest: int, at_least: int) -> Iterator[list[Member]]:
+    """Jobs of one shape as stacks: each of jobs at the same step, and no larger than the memory allows."""
     for _, same in groupby(sorted(members, key=_step), key=_step):
         yield from parts(list(same), largest, at_least)
 

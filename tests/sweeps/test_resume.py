@@ -74,6 +74,20 @@ def test_killed_at_any_moment_and_gone_on_with_it_ends_at_the_same_bits(tmp_path
     assert all(now[path] == stamp for path, stamp in untouched.items()), "a finished run was touched"
 
 
+def test_interrupted_it_says_how_to_go_on(tmp_path):
+    process = start(*SWEEP, "max_steps=1000000", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    running = [tmp_path / f"sweep/{number}/checkpoints/last.ckpt" for number in (0, 1)]
+    while not all(path.exists() for path in running):  # one of each stack
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "flowlab: interrupted; go on with -m sweep_resume=sweep" in error
+    assert "Traceback" not in error
+    assert set(load_sweep(tmp_path / "sweep")["status"]) == {"interrupted"}
+
+
 @pytest.fixture
 def done(tmp_path, monkeypatch, capsys):
     """A sweep of two jobs through Hydra's basic launcher, one of which was stopped."""
@@ -190,9 +204,9 @@ def test_memory_splits_a_stack_and_leaves_the_numbers_alone(tmp_path, capfd):
     apart = train_many(
         configs, [tmp_path / f"apart{seed}" for seed in range(5)], memory_gb=2.5 * bytes_of_job(configs[0], 2) / 1e9
     )
-    error = capfd.readouterr().err
-    assert "stacks of at most 2 jobs of depth 6, to stay below 0.0" in error
-    assert "5 jobs: 2 stacks of 2, 1 alone" in error
+    said = capfd.readouterr().out
+    assert "at most 2 of the jobs of depth 6 in a stack, to stay below 0.0" in said
+    assert "5 jobs: 2 stacks of 2, 1 alone" in said
     for first, second in zip(together, apart, strict=True):
         assert first.result["nll"] == second.result["nll"]
 

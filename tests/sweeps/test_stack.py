@@ -58,7 +58,7 @@ def test_what_has_another_shape_is_trained_apart(tmp_path, capfd):
     configs = [compose(*SMALL, "max_steps=20", *each) for each in words]
     runs = train_many(configs, [tmp_path / str(number) for number in range(4)])
     assert [run.status["status"] for run in runs] == ["done"] * 4
-    assert "4 jobs: 1 stack of 2, 2 alone" in capfd.readouterr().err
+    assert "4 jobs: 1 stack of 2, 2 alone" in capfd.readouterr().out
 
 
 def test_a_job_that_diverges_is_put_aside_and_the_others_go_on(tmp_path):
@@ -111,3 +111,11 @@ def test_a_job_of_a_stack_can_go_on_alone(tmp_path):
     (runs[0].directory / "status.json").write_text(json.dumps({"status": "interrupted"}))
     again = resume(runs[0].directory)
     assert all(torch.equal(first[name], tensor) for name, tensor in again.checkpoint("last")["state_dict"].items())
+
+
+def test_a_stack_of_which_every_job_diverges_ends_there(tmp_path):
+    words = (*SMALL, "max_steps=100000", "optimizer.lr=1e60", "optimizer.schedule=constant", "dtype=float64")
+    runs = train_many([compose(*words, f"seed={seed}") for seed in range(2)], [tmp_path / "0", tmp_path / "1"])
+    for run in runs:
+        assert run.status["status"] == "failed"
+        assert "not finite at step" in run.status["error"]
