@@ -200,7 +200,7 @@ def test_another_run_in_a_jobs_directory_is_refused(tmp_path):
 def test_memory_splits_a_stack_and_leaves_the_numbers_alone(tmp_path, capfd):
     configs = [compose(*SMALL, "max_steps=60", f"seed={seed}") for seed in range(5)]
     together = train_many(configs, [tmp_path / f"together{seed}" for seed in range(5)])
-    assert "5 jobs: 1 stack of 5" in capfd.readouterr().err
+    assert "5 jobs: 1 stack of 5" in capfd.readouterr().out
     apart = train_many(
         configs, [tmp_path / f"apart{seed}" for seed in range(5)], memory_gb=2.5 * bytes_of_job(configs[0], 2) / 1e9
     )
