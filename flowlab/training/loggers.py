@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
 from requests.utils import get_netrc_auth
 
 from flowlab.config import to_dict
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 @contextmanager
 def open_loggers(run: Run) -> Iterator[list[Logger]]:
     """The loggers of a run, closed in every case; whatever they write lies in its directory."""
+    # The first rank opens them, whatever ranks of another launcher the environment speaks of.
+    rank_zero_only.rank = 0  # type: ignore[attr-defined]
     csv = CSVMetrics(run.directory / "metrics.csv")
     if run.config.logger.name == "tensorboard":
         tensorboard = TensorBoardLogger(run.directory, name="tensorboard", version="")

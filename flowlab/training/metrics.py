@@ -7,8 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.loggers.logger import Logger
 
 from flowlab.files import write_text
 from flowlab.schemas import ConfigError
@@ -58,11 +57,9 @@ class CSVMetrics(Logger):
         return ""
 
     @property
-    @rank_zero_experiment
     def experiment(self) -> None:
         return None
 
-    @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         assert step is not None
         if step <= self.last_step:
@@ -71,6 +68,5 @@ class CSVMetrics(Logger):
             csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow({"step": step, **metrics})
         self.last_step = step
 
-    @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """The configuration is in config.yaml."""

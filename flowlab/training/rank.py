@@ -21,17 +21,16 @@ from flowlab.training.surroundings import quiet_lightning, threads
 def main(directory: str, errors: str) -> int:
     """Train a run, as the rank that LOCAL_RANK says; an error goes into a file in the directory `errors`."""
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    run = load_run(directory)
+    run, rank = load_run(directory), int(os.environ["LOCAL_RANK"])
     settings = run.config.trainer
-    progress = progress_callback(settings.progress) if os.environ["LOCAL_RANK"] == "0" else None
     try:
         with quiet_lightning(), threads(settings.threads):
-            fit(run, run.target, progress)
+            fit(run, run.target, progress_callback(settings.progress) if rank == 0 else None, rank)
     except (KeyboardInterrupt, SystemExit):
         return 130
     except Exception as error:
         content = {"type": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
-        write_json(Path(errors) / f"{os.environ['LOCAL_RANK']}.json", content)
+        write_json(Path(errors) / f"{rank}.json", content)
         return 1
     return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -150,10 +149,10 @@ def carry_out(run: Run, target: Target, progress: pl.Callback | None = None) -> 
     return run
 
 
-def fit(run: Run, target: Target, progress: pl.Callback | None) -> None:
+def fit(run: Run, target: Target, progress: pl.Callback | None, rank: int = 0) -> None:
     """Train a run in this process, alone or as one of its ranks; the first of these evaluates, draws and saves."""
     config, directory = run.config, run.directory
-    device = _device(config)
+    device = f"cuda:{rank}" if config.trainer.accelerator == "gpu" else "cpu"
     flow = initial_flow(config, target).to(device)
     stream, objective = what_to_minimise(config, flow, target, device)
     record = new_record(config, target, device)
@@ -161,8 +160,7 @@ def fit(run: Run, target: Target, progress: pl.Callback | None) -> None:
     saving = Saving(config)
     callbacks = [Checkpoints(directory / "checkpoints", saving, record), *([progress] if progress else [])]
     with contextlib.ExitStack() as surroundings:
-        first = os.environ.get("LOCAL_RANK", "0") == "0"
-        loggers = surroundings.enter_context(open_loggers(run)) if first else []
+        loggers = surroundings.enter_context(open_loggers(run)) if rank == 0 else []
         trainer = pl.Trainer(
             max_steps=config.max_steps,
             accelerator=config.trainer.accelerator,
@@ -184,14 +182,8 @@ def fit(run: Run, target: Target, progress: pl.Callback | None) -> None:
             "seconds": record.seconds,
             "steps_per_second": trainer.global_step / record.seconds,
         }
-        if first:
+        if rank == 0:
             write_outcome(run, flow.to(device), target, training, loggers)
-
-
-def _device(config: Config) -> str:
-    if config.trainer.accelerator == "cpu":
-        return "cpu"
-    return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if config.trainer.devices > 1 else "cuda"
 
 
 def initial_flow(config: Config, target: Target) -> Flow:

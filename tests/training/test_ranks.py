@@ -48,8 +48,7 @@ def wait_until(what, seconds=60):
 
 # The halves of a minibatch are summed before they are added, which rounds otherwise than one sum.
 def test_two_processes_train_what_one_does(alone, tmp_path, monkeypatch):
-    monkeypatch.setenv("LOCAL_RANK", "7")  # as an earlier job of a launcher may have left them
-    monkeypatch.setenv("MASTER_PORT", "1")
+    monkeypatch.setenv("MASTER_PORT", "1")  # as an earlier job of a launcher may have left them
     monkeypatch.setenv("WORLD_SIZE", "9")
     both = train(compose(*SMALL, "max_steps=200", "trainer=ddp_cpu"), tmp_path / "run")
     for name, tensor in weights(alone).items():
@@ -141,11 +140,13 @@ def test_a_minibatch_that_cannot_be_shared_is_refused(tmp_path):
 def test_a_sweep_gives_each_job_processes_and_a_directory_of_its_own(tmp_path):
     words = ["-m", "seed=0,1", "trainer.devices=2,1", "max_steps=60", *SMALL, "hydra.sweep.dir=sweep"]
     command = [sys.executable, str(ROOT / "experiments/train.py"), *words]
-    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "LOCAL_RANK": "3"}  # as another launcher may have left it
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr
     runs = [load_run(tmp_path / "sweep" / str(number)) for number in range(4)]
     for two, one in ((0, 1), (2, 3)):
         for name, tensor in weights(runs[one]).items():
             torch.testing.assert_close(weights(runs[two])[name], tensor, rtol=1e-10, atol=1e-10)
+    assert [list(run.metrics["step"]) for run in runs] == [[60]] * 4
     manifest = json.loads((tmp_path / "sweep/manifest.json").read_text())
     assert [job["config"]["trainer"]["devices"] for job in manifest["jobs"]] == [2, 1, 2, 1]
