@@ -80,7 +80,9 @@ def runs_table(table: pandas.DataFrame) -> pandas.DataFrame:
     shown = _settings_as_text(table, varied_settings(table))
     if value in table:
         pairs = zip(table[value], table[f"{value}_se"], strict=True)
-        shown[f"{value} (nats)"] = ["" if pandas.isna(mean) else f"{mean:.4f} ± {error:.4f}" for mean, error in pairs]
+        shown[f"{value} (nats)"] = [
+            "" if pandas.isna(mean) else f"{_nats(mean)} ± {_nats(error)}" for mean, error in pairs
+        ]
     return shown.assign(status=table["status"])
 
 
@@ -99,9 +101,13 @@ def seeds_table(table: pandas.DataFrame) -> pandas.DataFrame | None:
         values = runs[value].dropna()
         row = dict(_settings_as_text(runs, settings).iloc[0]) | {"done": f"{len(values)} of {len(runs)}"}
         numbers = {f"median {value} (nats)": values.median(), "least": values.min(), "greatest": values.max()}
-        row |= {name: "" if values.empty else f"{number:.4f}" for name, number in numbers.items()}
+        row |= {name: "" if values.empty else _nats(number) for name, number in numbers.items()}
         rows.append(row)
     return pandas.DataFrame(rows) if len(rows) < len(known) else None
+
+
+def _nats(number: float) -> str:
+    return f"{number:.4f}" if abs(number) < 1e4 else f"{number:.3g}"
 
 
 def _settings_as_text(table: pandas.DataFrame, names: list[str]) -> pandas.DataFrame:

@@ -154,6 +154,7 @@ def test_a_sweep_that_another_process_works_on_is_left_alone(done, tmp_path, cap
         (["-m", "sweep_resume=nowhere"], "nowhere: not the directory of a sweep"),
         (["sweep_resume=sweep"], "a sweep needs -m"),
         (["-m", "seed=0,1,0"], "job 2 (seed=0): is the same as job 0 (seed=0)"),
+        (["-m", "seed=range(0)"], "the sweep expands to no job"),
         (["-m", "seed=[]"], "seed"),
         (["-m", "seeds=0,1"], "seeds: no such key"),
         (["-m", "seed=0,1", "hydra.sweep.subdir=same"], "is the directory of job 0 already"),
