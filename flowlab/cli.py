@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hydra._internal.utils import get_args_parser
 
 from flowlab.config import compose_yaml, conf_directory, parse_overrides, to_config
-from flowlab.engines import searches
+from flowlab.engines import elsewhere, searches
 from flowlab.files import read_json
 from flowlab.jobs import check_distinct, check_jobs, check_new, expand, hydra_settings
 from flowlab.schemas import Config, ConfigError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flowlab.training.directory import Run
 
 # What means nothing to a single run.
-SWEEPING = ("sweep", "sweep_resume", "hydra/launcher", "hydra/sweeper")
+SWEEPING = ("sweep", "hydra/launcher", "hydra/sweeper")
 
 OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -62,7 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise ConfigError(f"--{flag.replace('_', '-')}: the configuration is flowlab's own; override its keys")
         if (parsed.cfg and parsed.multirun) or (parsed.resolve and not parsed.cfg):
             raise ConfigError("--cfg shows one configuration: it goes with --resolve, but not with -m")
-        sweeping = [o for o in parse_overrides(parsed.overrides) if o.key_or_group in SWEEPING]
+        words = [word for word in parsed.overrides if not word.startswith("sweep_resume=")]  # any path may stand there
+        sweeping = [o for o in parse_overrides(words) if o.key_or_group in SWEEPING]
+        if len(words) < len(parsed.overrides) and not parsed.multirun:
+            raise ConfigError("sweep_resume=SWEEP_DIR: a sweep needs -m")
         if sweeping and not parsed.multirun:
             raise ConfigError(f"{sweeping[0].key_or_group}={sweeping[0].value()}: a sweep needs -m")
         if any((parsed.cfg, parsed.info, parsed.hydra_help, parsed.shell_completion)):
@@ -98,7 +101,7 @@ def _sweep(flags: list[str], words: list[str]) -> int:
     settings = hydra_settings(words)
     root = Path(resumed[-1] if resumed else settings.sweep.dir)
     words = _in_directory("hydra.sweep.dir", root, words)
-    jobs = check_jobs(expand(words), root)
+    jobs = check_jobs(expand(words), root, here=not elsewhere(settings))
     if searches(settings):
         # What it will try is not known yet; what was checked are the bounds.
         if root.exists() and any(root.iterdir()):
@@ -175,12 +178,11 @@ def _through_hydra(arguments: list[str]) -> int:
 
 
 def _run_job(config: Config, directory: Path, sweep: str | None) -> int:
-    from flowlab.training.run import begun, complete, train
+    from flowlab.training.run import complete, train
 
     if sweep is None:
         return _report(lambda: train(config, directory), directory)
-    run = begun(directory, config)
-    if run is not None and run.done:
+    if read_json(directory / "status.json").get("status") == "done":
         return OK
     return _report(lambda: complete(config, directory, group=Path(sweep).name), directory)
 

@@ -112,7 +112,8 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     try:
         OmegaConf.resolve(values)
     except InterpolationResolutionError as error:
-        raise ConfigError(f"{error.full_key}: {_first_lines(error).splitlines()[0]}") from None
+        where = f"{error.full_key}: " if error.full_key else ""
+        raise ConfigError(f"{where}{_first_lines(error).splitlines()[0]}") from None
     groups = {}
     for group, schemas in SCHEMAS.items():
         node = values.pop(group, None)

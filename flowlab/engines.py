@@ -37,6 +37,11 @@ def check_engine(settings: DictConfig) -> None:
             raise ConfigError(f"{chosen}: there is no Slurm on this machine: sbatch is not found")
 
 
+def elsewhere(settings: DictConfig) -> bool:
+    """Whether the jobs may run on other machines than this one."""
+    return any(package in str(settings.launcher._target_) for package in ("hydra_ray_", "hydra_submitit_"))
+
+
 def searches(settings: DictConfig) -> bool:
     """Whether the sweeper chooses the jobs one after the other, so that they are not known beforehand."""
     return not str(settings.sweeper._target_).startswith("hydra._internal.core_plugins.basic_sweeper.")

@@ -14,7 +14,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from flowlab.config import SECRET_NAME, as_typed, compose_yaml, conf_directory, parse_overrides, to_config
@@ -44,6 +44,9 @@ def hydra_settings(overrides: Sequence[str]) -> DictConfig:
         ConfigError: an override that cannot be parsed, or an unknown key or option.
     """
     parsed = parse_overrides(overrides)
+    for override in parsed:
+        if override.is_sweep_override() and override.key_or_group.startswith(("hydra.", "hydra/")):
+            raise ConfigError(f"{override.key_or_group}: must have one value; a comma must stand in quotes")
     fixed = [word for word, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
     settings = compose_yaml(fixed, hydra_settings=True).hydra
     with _resolving("hydra.sweep.dir"):
@@ -108,12 +111,13 @@ def job(words: Sequence[str], number: int, sweep: Path | None, compose: Callable
 _known: dict[tuple[tuple[str, ...], int, Path | None], Job] = {}
 
 
-def check_jobs(overrides: list[list[str]], sweep: Path | None) -> list[Job]:
+def check_jobs(overrides: list[list[str]], sweep: Path | None, here: bool = True) -> list[Job]:
     """Compose and check every job, down to the target's file.
 
     Arguments:
         overrides: of each job.
         sweep: the directory of the sweep; None for a single run.
+        here: they will run on this machine; otherwise, what it has is no matter.
 
     Raises:
         ConfigError: no job, or one that cannot be run.
@@ -132,7 +136,7 @@ def check_jobs(overrides: list[list[str]], sweep: Path | None) -> list[Job]:
 
     with _naming(overrides, sweep) as numbers:
         for number in numbers:
-            check_run(jobs[number].config)
+            check_run(jobs[number].config, here)
     return jobs
 
 
@@ -215,8 +219,16 @@ def _directory(composed: DictConfig, sweep: Path | None) -> Path:
         )
     if settings.job.chdir:
         raise ConfigError("hydra.job.chdir: a run does not change the working directory; leave it")
-    with _resolving("hydra.sweep.subdir" if sweep else "hydra.run.dir"):
-        return sweep / str(settings.sweep.subdir) if sweep else Path(str(settings.run.dir))
+    if sweep is None:
+        with _resolving("hydra.run.dir"):
+            return Path(str(settings.run.dir))
+    if "now:" in str(OmegaConf.to_container(settings.sweep, resolve=False)["subdir"]):  # type: ignore[call-overload,index]
+        raise ConfigError("hydra.sweep.subdir: must not hold a time, for a sweep that goes on would look elsewhere")
+    with _resolving("hydra.sweep.subdir"):
+        subdir = str(settings.sweep.subdir)
+    if Path(subdir).name != subdir or subdir == "..":
+        raise ConfigError(f"hydra.sweep.subdir={subdir}: must be one name, for a directory in that of the sweep")
+    return sweep / subdir
 
 
 def _make(directory: Path) -> None:

@@ -61,9 +61,11 @@ class Manifest:
             raise ConfigError(f"{directory}: not the directory of a sweep: there is no {NAME} in it")
         content = read_json(path)
         try:
-            return cls(directory, content["words"], content["jobs"], content["seconds"])
-        except KeyError as missing:
-            raise ConfigError(f"{path}: is not the manifest of a sweep: {missing} is missing") from None
+            words, jobs, seconds = [str(word) for word in content["words"]], content["jobs"], float(content["seconds"])
+            jobs = [{name: job[name] for name in ("overrides", "directory", "config")} for job in jobs]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"{path}: is not the manifest of a sweep: {type(error).__name__}: {error}") from None
+        return cls(directory, words, jobs, seconds)
 
     def write(self, seconds: float = 0.0) -> None:
         """Write it, with `seconds` added to those spent before."""

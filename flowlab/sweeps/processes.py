@@ -32,7 +32,7 @@ def share_out(pieces: Sequence[Piece], processes: int, hear: Callable[[int, Any]
         hear: takes the number of a piece and what it sends; or None, when it has ended.
 
     Raises:
-        KeyboardInterrupt: passed on to every process, and then to the caller.
+        KeyboardInterrupt: passed on to every process, and then to the caller; so are other errors, as an interruption.
     """
     if processes == 1:
         for number, piece in enumerate(pieces):
@@ -63,7 +63,7 @@ def share_out(pieces: Sequence[Piece], processes: int, hear: Callable[[int, Any]
                     del running[connection]
                     connection.close()
                     hear(number, None)
-    except KeyboardInterrupt:
+    except BaseException:
         for _, process in running.values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid or 0, signal.SIGINT)

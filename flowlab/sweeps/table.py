@@ -9,7 +9,10 @@ from typing import Any
 import pandas
 
 from flowlab.config import flat, to_dict
+from flowlab.files import read_json
 from flowlab.schemas import Config, ConfigError
+from flowlab.sweeps.manifest import NAME as MANIFEST
+from flowlab.sweeps.manifest import Manifest
 from flowlab.training.directory import load_run
 
 SETTINGS = {field.name for field in fields(Config)}
@@ -20,8 +23,9 @@ def load_sweep(directory: str | Path) -> pandas.DataFrame:
 
     Settings have their dotted names (`flow.depth`), results the names of result.json; runs without a result have NaN
     there. Numbers that come with an option are left out: with another `target.name` goes another `target.noise`.
-    Rows are in the order of the job numbers. The status is that of status.json, or "unreadable" for a run that is
-    half-written or damaged; `error` says what went wrong, None where nothing did.
+    Rows are in the order of the job numbers. The status is that of status.json, "not begun" for a job of the manifest
+    that has no run yet, or "unreadable" for a run that is half-written or damaged; `error` says what went wrong, None
+    where nothing did.
 
     Raises:
         ConfigError: there is no run below the directory.
@@ -29,9 +33,14 @@ def load_sweep(directory: str | Path) -> pandas.DataFrame:
     directory = Path(directory)
     # status.json is the first file of a run and config.yaml the last before it starts; one with either is a run.
     found = {path.parent for name in ("status.json", "config.yaml") for path in directory.glob(f"*/{name}")}
+    manifest = Manifest.read(directory) if (directory / MANIFEST).is_file() else None
+    asked_for = {directory / job["directory"]: job["config"] for job in manifest.jobs} if manifest else {}
+    found |= set(asked_for)
     if not found:
         raise ConfigError(f"{directory}: there is no run in it")
-    settings, results, rest = zip(*map(_read, sorted(found, key=_number)), strict=True)
+    settings, results, rest = zip(
+        *(_read(path, asked_for.get(path)) for path in sorted(found, key=_number)), strict=True
+    )
     return pandas.concat([_varied(list(settings)), pandas.DataFrame(results), pandas.DataFrame(rest)], axis=1)
 
 
@@ -51,11 +60,16 @@ def _number(path: Path) -> tuple[int, str]:
     return (int(path.name), "") if path.name.isdigit() else (-1, path.name)
 
 
-def _read(directory: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Settings, results and the rest of one run, as far as they can be read."""
-    settings: dict[str, Any] = {}
+def _read(directory: Path, config: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Settings, results and the rest of one run, as far as they can be read; `config` is that of a sweep's job."""
+    settings: dict[str, Any] = flat(config) if config else {}
     results: dict[str, Any] = {}
     try:
+        if config and not (directory / "config.yaml").is_file():
+            # It failed before it had anything but a status, or has not begun.
+            said = read_json(directory / "status.json")
+            rest = {"status": said.get("status", "not begun"), "error": said.get("error"), "directory": str(directory)}
+            return settings, results, rest
         run = load_run(directory)
         settings = flat(to_dict(run.config))
         status, error = run.status.get("status", "unknown"), run.status.get("error")

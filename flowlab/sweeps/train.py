@@ -28,7 +28,7 @@ from flowlab.training.directory import Run, begin, check_directory, located
 from flowlab.training.loggers import open_loggers
 from flowlab.training.outcome import write_outcome
 from flowlab.training.run import begun, carry_out, initial_flow, new_record, reopen, what_to_minimise
-from flowlab.training.status import fail, told
+from flowlab.training.status import fail, interrupt, told
 from flowlab.training.surroundings import interruptible, quiet_lightning, threads
 
 Member = tuple[Run, Target]
@@ -54,12 +54,18 @@ class Piece:
 
     def carry_out(self, send: Callable[[int], None]) -> None:
         """Train them; what goes wrong is then in their directories."""
-        opened = [(run, target) for run, target in self.members if _open(run, target, self.group)]
+        opened: list[Member] = []
         try:
+            opened += (member for member in self.members if _open(*member, self.group))
             if self.stacked and opened:
                 train_stack(opened, Reporter(send))
             elif opened:
                 carry_out(*opened[0], Reporter(send))
+        except (KeyboardInterrupt, SystemExit):
+            for run, _ in opened:
+                if run.status.get("status") == "running":
+                    interrupt(run)
+            raise
         except Exception as error:
             for run, _ in opened:
                 _see_that_it_ended(run, error)
@@ -152,7 +158,7 @@ def _open(run: Run, target: Target, group: str | None) -> bool:
             begin(run.config, target, run.directory, group)
         else:
             reopen(run)
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         print(f"flowlab: {run.directory}: cannot go on: {error}", file=sys.stderr)
         with contextlib.suppress(ConfigError, OSError):  # another process works on it, or it cannot be written
             fail(run, error)

@@ -14,8 +14,12 @@ from flowlab.targets.file import FileTarget
 from flowlab.training.loggers import check_logger
 
 
-def check_run(config: Config) -> Target:
+def check_run(config: Config, here: bool = True) -> Target:
     """Refuse what cannot be run, before anything is written; gives the target, since it had to be built for that.
+
+    Arguments:
+        config: of the run.
+        here: it will run on this machine; otherwise, what that has is no matter.
 
     Raises:
         ConfigError: parts of the configuration that do not fit each other or this machine.
@@ -23,7 +27,9 @@ def check_run(config: Config) -> Target:
     target = build_target(config.target)
     dtype = getattr(torch, config.dtype)
     check_flow(config.flow, target.dim, dtype)
-    _check_memory(config, target.dim, dtype)
+    if here:
+        _check_memory(config, target.dim, dtype)
+        _check_gpus(config)
     if isinstance(target, FileTarget):
         target.check_precision(dtype)
     try:
@@ -39,22 +45,22 @@ def check_run(config: Config) -> Target:
             )
         if target.train_size is not None:
             raise ConfigError("target.train_size: objective=reverse_kl trains on no data; leave it null")
-    _check_devices(config)
+    if config.batch_size % config.trainer.devices:
+        raise ConfigError(
+            f"batch_size={config.batch_size}: is shared by trainer.devices={config.trainer.devices} processes, "
+            "and must be a multiple"
+        )
     return target
 
 
-def _check_devices(config: Config) -> None:
-    devices = config.trainer.devices
-    if config.trainer.accelerator == "gpu":
-        there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if not there:
-            raise ConfigError("trainer.accelerator=gpu: no GPU can be used here; use trainer=cpu")
-        if devices > there:
-            raise ConfigError(f"trainer.devices={devices}: there are {there} GPUs")
-    if config.batch_size % devices:
-        raise ConfigError(
-            f"batch_size={config.batch_size}: is shared by trainer.devices={devices} processes, and must be a multiple"
-        )
+def _check_gpus(config: Config) -> None:
+    if config.trainer.accelerator != "gpu":
+        return
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not there:
+        raise ConfigError("trainer.accelerator=gpu: no GPU can be used here; use trainer=cpu")
+    if config.trainer.devices > there:
+        raise ConfigError(f"trainer.devices={config.trainer.devices}: there are {there} GPUs")
 
 
 def bytes_of_step(config: Config, dim: int) -> int:

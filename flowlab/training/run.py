@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
 from flowlab.architectures import build_flow
@@ -28,7 +29,7 @@ from flowlab.training.progress import progress_callback
 from flowlab.training.provenance import provenance
 from flowlab.training.ranks import train_on_ranks
 from flowlab.training.record import Record
-from flowlab.training.status import locked, told
+from flowlab.training.status import fail, locked, told
 from flowlab.training.stream import Stream, base_stream, data_stream
 from flowlab.training.surroundings import interruptible, quiet_lightning, threads
 
@@ -87,9 +88,15 @@ def complete(config: Config, directory: Path, group: str | None = None) -> Run:
         DivergedError: as `train` does.
     """
     run = begun(directory, config)
-    if run is None:
-        return train(config, directory, group)
-    return run if run.done else carry_out(run, reopen(run))
+    try:
+        if run is None:
+            return train(config, directory, group)
+        return run if run.done else carry_out(run, reopen(run))
+    except ConfigError as error:
+        # It may be this machine that cannot run it; whoever reads the sweep elsewhere finds out why from its directory.
+        with contextlib.suppress(ConfigError, OSError):
+            fail(Run(directory, located(config)), error)
+        raise
 
 
 def begun(directory: Path, config: Config) -> Run | None:
@@ -166,6 +173,7 @@ def fit(run: Run, target: Target, progress: pl.Callback | None, rank: int = 0) -
             accelerator=config.trainer.accelerator,
             devices=config.trainer.devices,
             strategy=DDPStrategy() if config.trainer.devices > 1 else "auto",
+            plugins=[LightningEnvironment()],  # the ranks are ours, whatever else started this process
             logger=loggers,
             callbacks=callbacks,
             default_root_dir=directory,

@@ -50,6 +50,11 @@ def locked(directory: Path, what: str = "training this run") -> Iterator[None]:
         os.close(descriptor)
 
 
+def interrupt(run: Run) -> None:
+    """Write down that a run was interrupted."""
+    _write([run], status="interrupted", error=f"interrupted; go on with resume={run.directory}")
+
+
 def check_unlocked(directory: Path) -> None:
     """Refuse a run directory that another process works on.
 
@@ -67,6 +72,7 @@ def fail(run: Run, error: Exception) -> None:
     Raises:
         ConfigError: another process works on the directory.
     """
+    run.directory.mkdir(parents=True, exist_ok=True)
     with locked(run.directory):
         _write([run], status="failed", error=_message(error), traceback="".join(traceback.format_exception(error)))
 
@@ -78,7 +84,7 @@ def _told(runs: tuple[Run, ...], to_the_end: bool) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, SystemExit):
         for run in runs:
-            _write([run], status="interrupted", error=f"interrupted; go on with resume={run.directory}")
+            interrupt(run)
         raise KeyboardInterrupt(", ".join(f"resume={run.directory}" for run in runs)) from None
     except Exception as error:
         _write(runs, status="failed", error=_message(error), traceback=traceback.format_exc())

@@ -14,6 +14,8 @@ import pytest
 
 from flowlab import ConfigError, compose, load_run, load_sweep
 from flowlab.cli import main
+from flowlab.sweeps import summary
+from flowlab.sweeps import train as train_module
 from flowlab.sweeps.groups import bytes_of_job
 from flowlab.sweeps.train import train_many
 from flowlab.training.status import locked
@@ -158,6 +160,11 @@ def test_a_sweep_that_another_process_works_on_is_left_alone(done, tmp_path, cap
         (["-m", "seed=[]"], "seed"),
         (["-m", "seeds=0,1"], "seeds: no such key"),
         (["-m", "seed=0,1", "hydra.sweep.subdir=same"], "is the directory of job 0 already"),
+        (["-m", "seed=0,1", "hydra.sweep.subdir=a/${seed}"], "must be one name"),
+        (["-m", "seed=0,1", "hydra.sweep.subdir=${now:%f}"], "must not hold a time"),
+        (["-m", "seed=0,1", "hydra.sweep.dir=a,b"], "hydra.sweep.dir: must have one value"),
+        (["-m", "seed=0,1", "hydra/launcher=basic,stacked"], "hydra/launcher: must have one value"),
+        (["-m", "seed=0,1", "optimizer.lr=${nope}"], "Interpolation key 'nope' not found"),
         (["-m", "hydra/launcher=stacked", "seed=0,1", "hydra.launcher.processes=none"], "processes"),
         (["-m", "hydra/launcher=stacked", "seed=0,1", "hydra.launcher.processes=0"], "processes"),
         (["-m", "hydra/launcher=stacked", "seed=0,1", "hydra.launcher.memory_gb=-1"], "memory_gb"),
@@ -174,9 +181,13 @@ def test_mistakes_are_refused_before_anything_is_written(words, complaint, tmp_p
 
 
 def test_a_damaged_manifest_is_named(done, tmp_path, capsys):
-    (tmp_path / "sweep/manifest.json").write_text("{")
-    assert main(["-m", "sweep_resume=sweep"]) == 2
-    assert "manifest.json: cannot be read" in capsys.readouterr().err
+    for content, complaint in (
+        ("{", "cannot be read"),
+        ('{"words": 3, "jobs": [], "seconds": 0}', "is not the manifest"),
+    ):
+        (tmp_path / "sweep/manifest.json").write_text(content)
+        assert main(["-m", "sweep_resume=sweep"]) == 2
+        assert f"manifest.json: {complaint}" in capsys.readouterr().err
 
 
 def test_a_run_that_cannot_go_on_does_not_stop_the_others(tmp_path, capfd):
@@ -213,17 +224,51 @@ def test_memory_splits_a_stack_and_leaves_the_numbers_alone(tmp_path, capfd):
 
 
 def test_a_process_that_is_killed_fails_its_jobs_alone(tmp_path, monkeypatch):
-    from flowlab.sweeps import train
-
     configs = [compose(*SMALL, "max_steps=60", f"flow.depth={depth}", f"seed={s}") for depth in (1, 2) for s in (0, 1)]
-    stack = train.train_stack
+    stack = train_module.train_stack
 
     def out_of_memory(members, progress):
         if members[0][0].config.flow.depth == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         stack(members, progress)
 
-    monkeypatch.setattr(train, "train_stack", out_of_memory)
+    monkeypatch.setattr(train_module, "train_stack", out_of_memory)
     runs = train_many(configs, [tmp_path / str(number) for number in range(4)], processes=2)
     assert [run.status["status"] for run in runs] == ["done", "done", "failed", "failed"]
     assert "was killed" in runs[3].status["error"]
+
+
+def test_a_job_that_has_not_begun_is_missed(done, tmp_path, capsys):
+    shutil.rmtree(tmp_path / "sweep/1")
+    table = load_sweep("sweep")
+    assert list(table["status"]) == ["done", "not begun"]
+    assert list(table["seed"]) == [0, 1]
+    assert summary.main(["sweep"]) == 1
+    assert "1 done, 1 not begun" in capsys.readouterr().out
+
+
+def test_a_job_that_cannot_begin_leaves_its_reason(done, tmp_path, monkeypatch, capsys):
+    from flowlab.training import run
+
+    def full(*_):
+        raise ConfigError("the disk is full")
+
+    shutil.rmtree(tmp_path / "sweep/1")
+    for launcher, module in (("basic", run), ("stacked", train_module)):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "begin", full)
+            assert main([*done, "sweep_resume=sweep", f"hydra/launcher={launcher}"]) != 0
+        table = load_sweep("sweep")
+        assert list(table["status"]) == ["done", "failed"]
+        assert table["error"][1] == "ConfigError: the disk is full"
+    assert main(["-m", "sweep_resume=sweep"]) == 0
+
+
+def test_a_directory_with_any_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    name = "it's, a=b"
+    quoted = name.replace("'", "\\'")
+    assert main(["-m", "seed=0,1", "max_steps=20", "flow.depth=1", *SMALL, f"hydra.sweep.dir='{quoted}'"]) == 0
+    (tmp_path / name / "1/status.json").write_text('{"status": "interrupted"}')
+    assert main(["-m", f"sweep_resume={name}"]) == 0
+    assert set(load_sweep(name)["status"]) == {"done"}

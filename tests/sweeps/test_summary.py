@@ -103,7 +103,7 @@ def test_mistakes_are_answered_in_a_line(done, tmp_path, capsys):
 
 
 def test_a_record(done, tmp_path, capsys):
-    (done / "manifest.json").write_text('{"seconds": 12.5}')
+    (done / "manifest.json").write_text('{"words": [], "jobs": [], "seconds": 12.5}')
     for name in ("a", "b.csv"):
         assert main([str(done), "--record", str(tmp_path / "results" / name)]) == 0
     files = {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()}
