@@ -68,7 +68,9 @@ def test_a_wrong_number_is_noticed(path, tmp_path):
             )
             break
     content["cells"] = kept
-    damaged = tmp_path / path.name
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "experiments").symlink_to(path.parent.parent / "experiments")  # where some read tables of record
+    damaged = tmp_path / "notebooks" / path.name
     damaged.write_text(json.dumps(content), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run([*command, "--rootdir", tmp_path, damaged], capture_output=True, text=True, cwd=tmp_path)
