@@ -9,7 +9,7 @@ import numpy as np
 import pandas
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import LogNorm, Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
@@ -195,7 +195,8 @@ def _is_number(column: pandas.Series) -> bool:
 
 def _line(axes: Axes, runs: pandas.DataFrame, name: str, number: int, connected: bool, aside: float) -> None:
     spread = runs.groupby("x")["value"].agg(["median", "min", "max", "count"])
-    colour, most = f"C{number % 7}", spread["count"].max()  # then again with dashes
+    # A name such as C0 would be looked up when the figure is shown, in whatever style is set then.
+    colour, most = to_hex(f"C{number % 7}"), spread["count"].max()  # after seven, again with dashes
     if connected:
         axes.plot(spread.index, spread["median"], "o-" if number < 7 else "s--", ms=4, color=colour, label=name)
     else:  # options have no order: each line's points side by side

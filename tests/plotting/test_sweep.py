@@ -39,6 +39,8 @@ def test_a_line_for_each_rank_goes_through_the_medians():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["rank 0", "rank 2"]
     assert axes.get_ylabel() == "KL(target || flow) in nats"
     assert axes.get_title(loc="left") == "median and range of 3 seeds"
+    # The style's own colours, also where the figure is shown later, as in a notebook.
+    assert [line.get_color() for line in axes.lines if line.get_label() in lines] == ["#0072b2", "#d55e00"]
 
 
 def test_the_band_is_the_range_and_the_points_are_the_runs():
