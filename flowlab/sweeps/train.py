@@ -100,8 +100,10 @@ def train_many(
     configs = [to_config(to_dict(config)) for config in configs]
     runs = [Run(Path(directory), located(config)) for directory, config in zip(directories, configs, strict=True)]
     groups: dict[str, list[Member]] = {}
+    targets: dict[str, Target] = {}
     for run in runs:
-        target = check_run(run.config)
+        # One for all jobs that model the same, since the points of a file take room.
+        target = targets.setdefault(str(run.config.target), check_run(run.config))
         if begun(run.directory, run.config) is None:
             check_directory(run.directory)
         groups.setdefault(stack_key(run.config, target.dim), []).append((run, target))
