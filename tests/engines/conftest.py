@@ -71,7 +71,8 @@ def one_fails(sweep, tmp_path):
         words = ("optimizer.lr=0.01,1e60,0.02", "optimizer.schedule=constant", "dtype=float64")
         done = sweep("failing", *words, *engine, **environment)
         assert done.returncode == 1, done.stderr
-        assert "flowlab: failed: failing/1: DivergedError: the loss is not finite" in done.stderr
+        assert "1      failed   DivergedError: the loss is not finite" in done.stdout
+        assert "3 runs: 2 done, 1 failed" in done.stdout
         assert "Traceback" not in done.stderr
         states = [json.loads((tmp_path / "failing" / job / "status.json").read_text()) for job in "012"]
         assert [state["status"] for state in states] == ["done", "failed", "done"]
@@ -82,7 +83,7 @@ def one_fails(sweep, tmp_path):
 
 
 def _jobs(directory):
-    return sorted(path.name for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path.name for path in directory.iterdir() if path.name.isdigit())
 
 
 def _numbers(run):
