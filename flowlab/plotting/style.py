@@ -34,4 +34,6 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; the same figure gives the same bytes."""
     with matplotlib.style.context(STYLE):
-        write_atomically(path, lambda beside: figure.savefig(beside, format="png", metadata={"Software": None}))
+        # Level 3 compresses nearly as well as the default, 6, in half the time.
+        as_png = {"format": "png", "metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}}
+        write_atomically(path, lambda part: figure.savefig(part, **as_png))
