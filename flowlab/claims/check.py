@@ -115,9 +115,8 @@ class Check:
         if len(lines) == 1:
             return f"{self.claim.id} {self.verdict}: {lines[0]}"
         names = [each.quantity.name.replace("_", " ") for each in self.measured]
-        return "\n".join(
-            [f"{self.claim.id} {self.verdict}", *(f"   {name}: {line}" for name, line in zip(names, lines, strict=True))]
-        )
+        named = [f"   {name}: {line}" for name, line in zip(names, lines, strict=True)]
+        return "\n".join([f"{self.claim.id} {self.verdict}", *named])
 
     def record(self) -> dict[str, Any]:
         """What `from_record` makes the same check of; plain JSON."""
