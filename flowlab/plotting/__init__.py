@@ -1,24 +1,38 @@
 """Figures: pure functions of arrays and tables, and those that every run leaves."""
 
+from flowlab.plotting.conditionals import conditionals
 from flowlab.plotting.densities import density_panels, run_densities
-from flowlab.plotting.figures import deformation, density_pair, loss_curve, scatter_pair
+from flowlab.plotting.figures import (
+    deformation,
+    density_pair,
+    loss_curve,
+    samples_and_densities,
+    scatter_pair,
+)
 from flowlab.plotting.fingerprint import fingerprint
 from flowlab.plotting.labels import setting_labels
 from flowlab.plotting.of_run import flow_samples, grid_density, layer_samples, run_figures, target_density
+from flowlab.plotting.roc import roc_curves
+from flowlab.plotting.sampling import importance_weights, rejection
 from flowlab.plotting.style import save_figure
 from flowlab.plotting.sweep import sweep_heatmap, sweep_lines
 
 __all__ = [
+    "conditionals",
     "deformation",
     "density_pair",
     "density_panels",
     "fingerprint",
     "flow_samples",
     "grid_density",
+    "importance_weights",
     "layer_samples",
     "loss_curve",
+    "rejection",
+    "roc_curves",
     "run_densities",
     "run_figures",
+    "samples_and_densities",
     "save_figure",
     "scatter_pair",
     "setting_labels",
