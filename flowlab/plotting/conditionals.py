@@ -19,7 +19,7 @@ def conditionals(
     titles: Sequence[str],
     column: str = "x2",
 ) -> Figure:
-    """A panel for each condition: the exact conditional density as an area, that of the flow as a line.
+    """A panel for each condition, with its own scale: the exact conditional density as an area, the flow's as a line.
 
     Arguments:
         x: where the densities are given, of shape (n,).
@@ -36,16 +36,22 @@ def conditionals(
         >>> figure.axes[0].get_title(loc="left")
         'x1 = 0'
     """
-    figure = Figure(figsize=(2.1 * len(titles) + 0.6, 2.7))
-    margins = {"left": 0.5 / (2.1 * len(titles) + 0.6), "bottom": 0.17, "top": 0.8, "wspace": 0.12}
-    panels = np.atleast_1d(figure.subplots(1, len(titles), sharex=True, sharey=True, gridspec_kw=margins))
-    for axes, known, line, title in zip(panels, exact, learned, titles, strict=True):
+    x, columns = np.asarray(x, dtype=float), min(2, len(titles))
+    rows = -(-len(titles) // columns)
+    figure = Figure(figsize=(3.6 * columns + 0.3, 2.1 * rows + 0.4))
+    height = figure.get_figheight()
+    margins = {"bottom": 0.45 / height, "top": 1 - 0.25 / height, "hspace": 0.35, "wspace": 0.15}
+    panels = figure.subplots(rows, columns, sharex=True, squeeze=False, gridspec_kw=margins)
+    for axes in panels.ravel()[len(titles) :]:
+        axes.remove()
+    for axes, known, line, title in zip(panels.ravel()[: len(titles)], exact, learned, titles, strict=True):
         axes.fill_between(x, np.asarray(known), color=BLACK, alpha=0.2, linewidth=0, label="exact")
         axes.plot(x, np.asarray(line), color=BLUE, label="flow")
-        axes.set(xlabel=column)
-        axes.set_title(title, fontsize=8.5)
-    panels[0].set_ylim(bottom=0)
-    panels[0].set_xlim(np.min(x), np.max(x))
-    panels[0].set_ylabel("conditional density")
-    panels[-1].legend(loc="upper right", borderaxespad=0)
+        axes.set(title=title, xlim=(x.min(), x.max()))
+        axes.set_ylim(bottom=0)
+    for axes in panels[-1]:
+        axes.set_xlabel(column)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("density")
+    panels[0, 0].legend(loc="upper left")
     return figure

@@ -48,7 +48,7 @@ def importance_weights(
     left, right = figure.subplots(1, 2, gridspec_kw={"left": 0.07, "bottom": 0.14, "wspace": 0.22})
     for (name, values), colour in zip(log_ratios.items(), (VERMILION, BLUE, BLACK), strict=False):
         left.plot(positions, np.asarray(values), color=colour, label=name)
-    left.axhline(math.log(bound), color=GREY, ls="--", lw=1, label=f"bound, log {bound:.1f}")
+    left.axhline(math.log(bound), color=GREY, ls="--", lw=1, label=f"log of the bound, {bound:.1f}")
     height = 3 * max(1.0, math.log(bound))
     left.set(title="log p / q", xlabel=xlabel, ylabel="nats", ylim=(-height, height))
     left.legend(loc="lower center")
@@ -93,6 +93,6 @@ def rejection(
     right.set(title="accepted, on the density of the target", xlim=bounds[0], ylim=bounds[1])
     for axes in (left, right):
         axes.set_xlabel(columns[0])
-    for handle in left.legend(loc="upper right", markerscale=2).legend_handles:
+    for handle in left.legend(loc="center right", markerscale=2).legend_handles:
         handle.set_alpha(1)
     return figure
