@@ -1,5 +1,6 @@
 """Figures: pure functions of arrays and tables, and those that every run leaves."""
 
+from flowlab.plotting.curves import loss_curves
 from flowlab.plotting.densities import density_panels, run_densities
 from flowlab.plotting.figures import deformation, density_pair, loss_curve, scatter_pair
 from flowlab.plotting.fingerprint import fingerprint
@@ -17,6 +18,7 @@ __all__ = [
     "grid_density",
     "layer_samples",
     "loss_curve",
+    "loss_curves",
     "run_densities",
     "run_figures",
     "save_figure",
