@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowlab import bijectors as bijectors
+    from flowlab import distributions as distributions
     from flowlab import targets as targets
     from flowlab.bases import StandardNormal as StandardNormal
     from flowlab.config import compose as compose
@@ -35,7 +36,7 @@ _HOME = {
     "resume": "flowlab.training.run",
     "train": "flowlab.training.run",
 }
-_MODULES = ("bijectors", "targets", "plotting")
+_MODULES = ("bijectors", "distributions", "targets", "plotting")
 
 __all__ = ["__version__", *_HOME, *_MODULES]
 
