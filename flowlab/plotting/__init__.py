@@ -1,6 +1,8 @@
 """Figures: pure functions of arrays and tables, and those that every run leaves."""
 
+from flowlab.plotting.change_of_variables import linearisation, local_mass, moved_mass, parallelogram
 from flowlab.plotting.conditionals import conditionals
+from flowlab.plotting.curves import loss_curves
 from flowlab.plotting.densities import density_panels, run_densities
 from flowlab.plotting.figures import (
     deformation,
@@ -27,7 +29,12 @@ __all__ = [
     "grid_density",
     "importance_weights",
     "layer_samples",
+    "linearisation",
+    "local_mass",
     "loss_curve",
+    "loss_curves",
+    "moved_mass",
+    "parallelogram",
     "rejection",
     "roc_curves",
     "run_densities",
