@@ -74,12 +74,13 @@ def test_loss_curve_draws_the_curve_the_points_and_the_entropy():
 
 
 def test_points_of_a_longer_run_are_drawn_at_their_steps_and_those_above_the_curve_at_the_edge():
-    (axes,) = loss_curve([100, 1000], [6.0, 5.0], points={"elsewhere": ([1e4, 2e4, 3e4], [200.5, 5.5, 4.5])}).axes
+    printed = [1e4, 2e4, 3e4, 4e4], [200.5, 6.1, 5.5, 4.5]
+    (axes,) = loss_curve([100, 1000], [6.0, 5.0], points={"elsewhere": printed}).axes
     below, above = axes.lines[-2:]
-    np.testing.assert_array_equal(below.get_xydata(), [[2e4, 5.5], [3e4, 4.5]])
-    np.testing.assert_array_equal(above.get_xydata(), [[1e4, 6.0]])
+    np.testing.assert_array_equal(below.get_xydata(), [[3e4, 5.5], [4e4, 4.5]])
+    np.testing.assert_array_equal(above.get_xydata(), [[1e4, 6.0], [2e4, 6.0]])
     assert below.get_label() == "elsewhere"
-    assert [text.get_text() for text in axes.texts] == ["200.5"]
+    assert [text.get_text() for text in axes.texts] == ["200.5", "6.1"]
     assert (axes.get_xscale(), axes.get_ylim()[1]) == ("log", 6.0)
 
 
