@@ -4,6 +4,8 @@ from flowlab.plotting.densities import density_panels, run_densities
 from flowlab.plotting.figures import deformation, density_pair, loss_curve, scatter_pair
 from flowlab.plotting.fingerprint import fingerprint
 from flowlab.plotting.labels import setting_labels
+from flowlab.plotting.lake import lake_policies
+from flowlab.plotting.norms import norm_bands
 from flowlab.plotting.of_run import flow_samples, grid_density, layer_samples, run_figures, target_density
 from flowlab.plotting.style import save_figure
 from flowlab.plotting.sweep import sweep_heatmap, sweep_lines
@@ -15,8 +17,10 @@ __all__ = [
     "fingerprint",
     "flow_samples",
     "grid_density",
+    "lake_policies",
     "layer_samples",
     "loss_curve",
+    "norm_bands",
     "run_densities",
     "run_figures",
     "save_figure",
