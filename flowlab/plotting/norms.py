@@ -47,7 +47,7 @@ def norm_bands(norms: Mapping[int, ArrayLike], shown: tuple[int, ...] = (1, 10, 
     left.plot(dimensions, [values.mean() for values in samples.values()], "o-", ms=3, color=BLUE, label="mean")
     left.plot(dimensions, np.sqrt(dimensions), ls="--", lw=1, color=VERMILION, label="square root of d")
     left.set(xscale="log", yscale="log", xlabel="dimension d", title="norm")
-    left.legend(loc="upper left")
+    left.legend(loc="lower right")
 
     for colour, dimension in zip(COLOURS, shown, strict=False):
         centred = samples[dimension] - np.sqrt(dimension)
