@@ -1,5 +1,6 @@
 """Figures: pure functions of arrays and tables, and those that every run leaves."""
 
+from flowlab.plotting.chains import density_chains
 from flowlab.plotting.densities import density_panels, run_densities
 from flowlab.plotting.figures import deformation, density_pair, loss_curve, scatter_pair
 from flowlab.plotting.fingerprint import fingerprint
@@ -12,6 +13,7 @@ from flowlab.plotting.sweep import sweep_heatmap, sweep_lines
 
 __all__ = [
     "deformation",
+    "density_chains",
     "density_pair",
     "density_panels",
     "fingerprint",
