@@ -9,7 +9,7 @@ from torch.distributions.transforms import CorrCholeskyTransform, StickBreakingT
 from torch.func import jacfwd, vmap
 
 from flowlab import Flow, StandardNormal
-from flowlab.bijectors import AffineScalar, LowRankAffine, SoftmaxCentered, from_transform, to_transform
+from flowlab.bijectors import AffineScalar, FillTriangular, LowRankAffine, SoftmaxCentered, from_transform, to_transform
 
 
 def triangle(cells=400):
@@ -91,3 +91,10 @@ def test_transforms_of_torch_to_matrices():
 def test_an_image_has_two_coordinates():
     with pytest.raises(ValueError, match="at least 2"):
         SoftmaxCentered().inverse(torch.ones(4, 1))
+
+
+def test_a_map_of_all_numbers_cannot_follow_a_thin_image():
+    for thin in (SoftmaxCentered(), FillTriangular(), from_transform(StickBreakingTransform())):
+        with pytest.raises(ValueError, match="AffineScalar cannot follow"):
+            thin | AffineScalar(scale=2.0)
+        assert len(thin | thin.inv | AffineScalar(scale=2.0)) == 3
