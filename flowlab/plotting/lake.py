@@ -68,9 +68,10 @@ def lake_policies(
 
 
 def _waypoints(axes: Axes, points: np.ndarray, radius: float) -> None:
-    wet = np.linalg.norm(points, axis=1) < radius
-    axes.scatter(*points[~wet].T, s=5, color=BLUE, alpha=0.5, linewidths=0, rasterized=True)
-    axes.scatter(*points[wet].T, s=11, color=VERMILION, marker="x", linewidths=0.8, rasterized=True)
+    inside = np.linalg.norm(points, axis=1) < radius
+    dry, wet = points[~inside], points[inside]
+    axes.scatter(dry[:, 0], dry[:, 1], s=5, color=BLUE, alpha=0.5, linewidths=0, rasterized=True)
+    axes.scatter(wet[:, 0], wet[:, 1], s=11, color=VERMILION, marker="x", linewidths=0.8, rasterized=True)
 
 
 def _place(axes: Axes, place: tuple[float, float], marker: str, name: str) -> None:
