@@ -5,14 +5,17 @@ from flowlab.plotting.figures import deformation, density_pair, loss_curve, scat
 from flowlab.plotting.fingerprint import fingerprint
 from flowlab.plotting.labels import setting_labels
 from flowlab.plotting.of_run import flow_samples, grid_density, layer_samples, run_figures, target_density
+from flowlab.plotting.scaling import cost_curves, fitted_exponent
 from flowlab.plotting.style import save_figure
 from flowlab.plotting.sweep import sweep_heatmap, sweep_lines
 
 __all__ = [
+    "cost_curves",
     "deformation",
     "density_pair",
     "density_panels",
     "fingerprint",
+    "fitted_exponent",
     "flow_samples",
     "grid_density",
     "layer_samples",
