@@ -119,8 +119,11 @@ class LowRankAffine(Bijector):
         z, unscaled_factor = both[: rows.shape[0]], both[rows.shape[0] :]
         capacitance = self._capacitance(unscaled_factor)
         lu, pivots, _ = torch.linalg.lu_factor_ex(capacitance)
-        correction = torch.linalg.lu_solve(lu, pivots, unscaled_factor)
-        return z - self._weigh(z @ self.factor) @ correction, log_det + _log_det(lu)
+        projected, log_det = self._weigh(z @ self.factor), log_det + _log_det(lu)
+        # The r x r system is solved for whatever is fewer, the rows or the d columns of V.
+        if rows.shape[0] < self.dim:
+            return z - torch.linalg.lu_solve(lu, pivots, projected, left=False) @ unscaled_factor, log_det
+        return z - projected @ torch.linalg.lu_solve(lu, pivots, unscaled_factor), log_det
 
     def dense(self) -> Tensor:
         """The matrix M + V D V^T, of shape (d, d): for a look at small maps and for tests."""
