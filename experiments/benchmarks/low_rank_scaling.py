@@ -159,7 +159,7 @@ def main() -> None:
 
 def report(table: pandas.DataFrame, fitted: pandas.DataFrame) -> None:
     """Print the milliseconds of all, and the exponents."""
-    console = Console(width=100)
+    console = Console(width=120)
     for task in ("inverse", "forward"):
         title = f"{task} of {VECTORS} vectors and log det: median (least to greatest) milliseconds"
         rich = Table(box=SIMPLE_HEAD, title=title, title_justify="left")

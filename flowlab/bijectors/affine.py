@@ -120,9 +120,8 @@ class LowRankAffine(Bijector):
         capacitance = self._capacitance(unscaled_factor)
         lu, pivots, _ = torch.linalg.lu_factor_ex(capacitance)
         projected, log_det = self._weigh(z @ self.factor), log_det + _log_det(lu)
-        # The r x r system is solved for whatever is fewer, the rows or the d columns of V.
-        if rows.shape[0] < self.dim:
-            return z - torch.linalg.lu_solve(lu, pivots, projected, left=False) @ unscaled_factor, log_det
+        if rows.shape[0] < self.dim:  # fewer rows than V has: the r x r matrix is brought to them
+            return z - projected @ torch.linalg.inv_ex(capacitance)[0] @ unscaled_factor, log_det
         return z - projected @ torch.linalg.lu_solve(lu, pivots, unscaled_factor), log_det
 
     def dense(self) -> Tensor:

@@ -83,9 +83,9 @@ class PackedScale:
 
     def solve(self, rows: Tensor) -> Tensor:
         first, turned_second = self._halves(rows)
-        solved = torch.linalg.solve_triangular(self.upper.mT, first, upper=True, left=False)
+        solved = _solve_in_place(self.upper, first, lower=True)
         rest = turned_second - solved.flip(-1) @ self.turned_corner.mT
-        turned = torch.linalg.solve_triangular(self.turned_lower.mT, rest, upper=False, left=False)
+        turned = _solve_in_place(self.turned_lower, rest, lower=False)
         return torch.cat([solved, turned.flip(-1)], -1)
 
     def log_det(self) -> Tensor:
@@ -106,6 +106,18 @@ def triangular_scale(packed: Tensor, dim: int) -> Scale:
         tensor([[ 4., 11.,  6.]])
     """
     return TriangularScale(fill_triangular(packed, dim)) if dim <= LARGEST_UNPACKED else PackedScale(packed, dim)
+
+
+def _solve_in_place(triangle: Tensor, rows: Tensor, lower: bool) -> Tensor:
+    """rows T^-T for the lower or upper triangle T of a view, by halves: torch copies a view before it solves with it."""
+    half = len(triangle) // 2
+    if half < LARGEST_UNPACKED:
+        return torch.linalg.solve_triangular(triangle.mT, rows, upper=lower, left=False)
+    first, second = slice(None, half), slice(half, None)
+    begin, end = (first, second) if lower else (second, first)
+    solved = _solve_in_place(triangle[begin, begin], rows[:, begin], lower)
+    rest = _solve_in_place(triangle[end, end], rows[:, end] - solved @ triangle[end, begin].mT, lower)
+    return torch.cat([solved, rest] if lower else [rest, solved], -1)
 
 
 def _log_det(diagonal: Tensor) -> Tensor:
