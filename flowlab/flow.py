@@ -53,10 +53,11 @@ class Flow(nn.Module):
                 f"{tuple(self.base.batch_shape + self.base.event_shape)}; give the base as many dimensions"
             )
         support = self.base.distribution().support
-        if support is not None and is_thin(support) and not is_thin(bijector.domain):
+        first = stages(bijector)[:1]
+        if first and support is not None and is_thin(support) and not is_thin(first[0].domain):
             raise ValueError(
-                f"Flow: {type(bijector).__name__} maps all numbers, but the base lies on {support}, which has fewer free "
-                "coordinates than numbers; begin with a map from there, such as SoftmaxCentered().inv on a simplex"
+                f"Flow: {type(first[0]).__name__} maps all numbers, but the base lies on {support}, which has fewer "
+                "free coordinates than numbers; begin with a map from there, such as SoftmaxCentered().inv on a simplex"
             )
 
     def forward(self, y: Tensor, context: Tensor | None = None) -> Tensor:

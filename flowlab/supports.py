@@ -20,7 +20,7 @@ class open_interval(constraints.interval):
 
 
 class open_simplex(type(constraints.simplex)):  # type: ignore[misc]
-    """Positive numbers that sum to 1 along the last dimension: the simplex without its faces, where a log is infinite."""
+    """Positive numbers that sum to 1 along the last dimension: the simplex without its faces."""
 
     def check(self, value: Tensor) -> Tensor:
         return super().check(value) & (value > 0).all(-1)

@@ -131,7 +131,9 @@ def record(
         "exponents": {f"{side} {task}": float(fitted.loc[side, task]) for side in fitted.index for task in fitted},
         "exponents_fitted_from_dim": FIT_FROM,
         "ratios_at_largest_dim": ratio,
-        **{key: without_paths(value) for key, value in origin(threads=1, seed=SEED).items()},
+        "threads": 1,
+        "seed": SEED,
+        **{key: without_paths(value) for key, value in origin().items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     rounded = table.to_csv(index=False, lineterminator="\n", float_format="%.4g")

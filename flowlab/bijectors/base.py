@@ -159,7 +159,7 @@ class Chain(Bijector):
     """Bijectors applied one after another, in the order listed: Chain([f, g])(x) = g(f(x)); so is `f | g`.
 
     TensorFlow Probability's Chain lists the same bijectors the other way round. A chain inside a chain is taken apart.
-    An empty chain is the identity. Log dets of parts that cover fewer dimensions are summed up to the event of the chain.
+    An empty chain is the identity. Log dets of parts with smaller events are summed up to the event of the chain.
 
     Raises:
         TypeError: a part is not a bijector.

@@ -61,5 +61,5 @@ class DiscreteCosineTransform(Bijector):
         dim = x.shape[-1]
         k = torch.arange(dim, dtype=x.dtype, device=x.device)
         angle = k * (math.pi / (2 * dim))
-        scale = torch.where(k == 0, math.sqrt(1 / dim), math.sqrt(2 / dim)).to(x.dtype)
+        scale = math.sqrt(2 / dim) * torch.where(k == 0, math.sqrt(0.5), torch.ones_like(k))
         return angle.cos(), angle.sin(), scale

@@ -22,9 +22,11 @@ class Planar(Bijector):
 
     The log det is log(1 + (w.u^) sech^2 a), by the matrix determinant lemma, written as a sum of positive numbers, so
     that nothing cancels. The inverse is numerical: the equation for a is monotone, its root lies within |w.u^| of
-    w.y + b, and 60 halvings of that bracket find it to the rounding of the dtype divided by the slope. Two Newton
-    steps from there carry the gradients, exact up to the third derivative. x comes back to about 1e-12 in float64 and
-    1e-5 in float32 times |w.y + b| and the largest inverse slope, 1 / min(1, softplus(w.u)).
+    w.y + b, and 60 halvings of that bracket find it to the rounding of the dtype. Two Newton steps from there carry
+    the gradients, exact up to the third derivative. For |x_i| <= 10 and slopes softplus(w.u) from 0.05 to 300, x comes
+    back within 1e-12 in float64 and 1e-4 in float32; below, the error grows as 1 / slope, as that of any inverse.
+
+    Where w nears 0 at a given u, u^ grows without bound, since w.u^ nears log(2) - 1 and not 0.
 
     Arguments:
         dim: d, the length of x; x has shape (*, d).
@@ -101,7 +103,9 @@ class Planar(Bijector):
         """
         product = weight @ effective
         if not bool(product > -1):
-            raise ValueError(f"Planar: weight @ effective direction is {product.item():.6g}, it must be greater than -1")
+            raise ValueError(
+                f"Planar: weight @ effective direction is {product.item():.6g}, it must be greater than -1"
+            )
         return effective + (_softplus.inverse(product + 1) - product) * weight / weight.square().sum()
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

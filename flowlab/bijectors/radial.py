@@ -15,7 +15,9 @@ _softplus = Softplus()
 
 
 class Radial(Bijector):
-    r"""y = x + beta (x - x0) / (alpha + r), r = |x - x0|: distances r' = r (gamma + r) / (alpha + r), gamma = alpha + beta.
+    r"""y = x + beta (x - x0) / (alpha + r), r = |x - x0|: it changes distances from a centre.
+
+    With gamma = alpha + beta, r becomes r' = r (gamma + r) / (alpha + r).
 
     forward  y - x0 = (x - x0) (gamma + r) / (alpha + r)
              log det  (d - 1) log((gamma + r) / (alpha + r)) + log((r^2 + 2 alpha r + alpha gamma) / (alpha + r)^2)
@@ -111,7 +113,7 @@ class Radial(Bijector):
         outside = gap >= 0
         # The root (gap + sqrt(gap^2 + 4 product)) / 2, with no difference of numbers of one sign.
         total = torch.where(outside, gap, -gap) + (gap.square() + 4 * product).sqrt()
-        r = torch.where(outside, 0.5 * total, 2 * product / total)
+        r = torch.where(outside, total / 2, 2 * product / total)
         x = self.centre + offset * ((alpha + r) / (gamma + r))[..., None]
         return x, -self._log_det(r, alpha, gamma)
 

@@ -86,5 +86,4 @@ EXAMPLES: dict[str, Callable[[], Bijector]] = {
         transforms.ComposeTransform([transforms.SoftplusTransform(), transforms.PowerTransform(torch.tensor(0.5))])
     ),
     "from_transform to a simplex": lambda: from_transform(transforms.StickBreakingTransform()),
-    "from_transform to a matrix": lambda: from_transform(transforms.CorrCholeskyTransform()),
 }

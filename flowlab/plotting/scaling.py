@@ -70,5 +70,5 @@ def cost_curves(
     axes.xaxis.set_major_locator(FixedLocator(dims.tolist()))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", title=f"fitted from {fit_from:g} on" if fit_from else None, title_fontsize=8)
     return figure
