@@ -109,7 +109,7 @@ def triangular_scale(packed: Tensor, dim: int) -> Scale:
 
 
 def _solve_in_place(triangle: Tensor, rows: Tensor, lower: bool) -> Tensor:
-    """rows T^-T for the lower or upper triangle T of a view, by halves: torch copies a view before it solves with it."""
+    """rows T^-T, T the lower or upper triangle of a view; by halves, since torch copies a view before it solves."""
     half = len(triangle) // 2
     if half < LARGEST_UNPACKED:
         return torch.linalg.solve_triangular(triangle.mT, rows, upper=lower, left=False)

@@ -3,13 +3,16 @@
 from flowlab.plotting.densities import density_panels, run_densities
 from flowlab.plotting.figures import deformation, density_pair, loss_curve, scatter_pair
 from flowlab.plotting.fingerprint import fingerprint
+from flowlab.plotting.histograms import histogram, histograms
 from flowlab.plotting.labels import setting_labels
 from flowlab.plotting.of_run import flow_samples, grid_density, layer_samples, run_figures, target_density
 from flowlab.plotting.scaling import cost_curves, fitted_exponent
+from flowlab.plotting.sliders import Sliders, map_and_density
 from flowlab.plotting.style import save_figure
 from flowlab.plotting.sweep import sweep_heatmap, sweep_lines
 
 __all__ = [
+    "Sliders",
     "cost_curves",
     "deformation",
     "density_pair",
@@ -18,8 +21,11 @@ __all__ = [
     "fitted_exponent",
     "flow_samples",
     "grid_density",
+    "histogram",
+    "histograms",
     "layer_samples",
     "loss_curve",
+    "map_and_density",
     "run_densities",
     "run_figures",
     "save_figure",
