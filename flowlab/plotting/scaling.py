@@ -70,5 +70,6 @@ def cost_curves(
     axes.xaxis.set_major_locator(FixedLocator(dims.tolist()))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
-    axes.legend(loc="upper left", title=f"fitted from {fit_from:g} on" if fit_from else None, title_fontsize=8)
+    since = f"fitted from {fit_from:g} on" if fit_from else None
+    axes.legend(loc="upper left", title=since, title_fontsize=8, alignment="left")
     return figure
