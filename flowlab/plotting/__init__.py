@@ -6,27 +6,36 @@ from flowlab.plotting.curves import loss_curves
 from flowlab.plotting.densities import density_panels, run_densities
 from flowlab.plotting.figures import deformation, density_pair, loss_curve, scatter_pair
 from flowlab.plotting.fingerprint import fingerprint
+from flowlab.plotting.histograms import histogram, histograms
 from flowlab.plotting.labels import setting_labels
 from flowlab.plotting.lake import lake_policies
 from flowlab.plotting.norms import norm_bands
 from flowlab.plotting.of_run import flow_samples, grid_density, layer_samples, run_figures, target_density
+from flowlab.plotting.scaling import cost_curves, fitted_exponent
+from flowlab.plotting.sliders import Sliders, map_and_density
 from flowlab.plotting.style import save_figure
 from flowlab.plotting.sweep import sweep_heatmap, sweep_lines
 
 __all__ = [
+    "Sliders",
+    "cost_curves",
     "deformation",
     "density_chains",
     "density_pair",
     "density_panels",
     "fingerprint",
+    "fitted_exponent",
     "flow_samples",
     "grid_density",
+    "histogram",
+    "histograms",
     "lake_policies",
     "layer_samples",
     "linearisation",
     "local_mass",
     "loss_curve",
     "loss_curves",
+    "map_and_density",
     "moved_mass",
     "norm_bands",
     "parallelogram",
