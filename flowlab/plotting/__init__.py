@@ -1,6 +1,8 @@
 """Figures: pure functions of arrays and tables, and those that every run leaves."""
 
 from flowlab.plotting.chains import density_chains
+from flowlab.plotting.change_of_variables import linearisation, local_mass, moved_mass, parallelogram
+from flowlab.plotting.curves import loss_curves
 from flowlab.plotting.densities import density_panels, run_densities
 from flowlab.plotting.figures import deformation, density_pair, loss_curve, scatter_pair
 from flowlab.plotting.fingerprint import fingerprint
@@ -21,8 +23,13 @@ __all__ = [
     "grid_density",
     "lake_policies",
     "layer_samples",
+    "linearisation",
+    "local_mass",
     "loss_curve",
+    "loss_curves",
+    "moved_mass",
     "norm_bands",
+    "parallelogram",
     "run_densities",
     "run_figures",
     "save_figure",
