@@ -25,9 +25,9 @@ ABSOLUTE = re.compile(r"(^|[=\[(,'\"])/[^'\"\[\](),]*")
 def write_record(directory: str | Path, path: str | Path) -> tuple[Path, Path]:
     """Write PATH.csv, the settings that varied and the results of each run, and PATH.json, where they came from.
 
-    Where runs failed, PATH.csv says why. The same sweep gives the same bytes. Of an absolute path the last part is kept. In PATH.json, what differs between
-    runs is a list; `training_seconds` is the sum over runs, `wall_seconds` that of the sweep's manifest.json if it
-    has one.
+    Where runs failed, PATH.csv says why. The same sweep gives the same bytes. Of an absolute path the last part is
+    kept. In PATH.json, what differs between runs is a list; `training_seconds` is the sum over runs, `wall_seconds`
+    that of the sweep's manifest.json if it has one.
 
     Raises:
         ConfigError: there is no run, or the runs come from several commits.
