@@ -1,5 +1,7 @@
 """Figures: pure functions of arrays and tables, and those that every run leaves."""
 
+from flowlab.plotting.change_of_variables import linearisation, local_mass, moved_mass, parallelogram
+from flowlab.plotting.curves import loss_curves
 from flowlab.plotting.densities import density_panels, run_densities
 from flowlab.plotting.figures import deformation, density_pair, loss_curve, scatter_pair
 from flowlab.plotting.fingerprint import fingerprint
@@ -16,7 +18,12 @@ __all__ = [
     "flow_samples",
     "grid_density",
     "layer_samples",
+    "linearisation",
+    "local_mass",
     "loss_curve",
+    "loss_curves",
+    "moved_mass",
+    "parallelogram",
     "run_densities",
     "run_figures",
     "save_figure",

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm, Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, NullLocator
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from flowlab.plotting.axes import number_log_axis
 from flowlab.plotting.labels import MEASURES, setting_labels, setting_name, setting_text
 from flowlab.plotting.style import GREY, styled
 
@@ -214,20 +214,12 @@ def _value_axis(axes: Axes, values: pandas.Series, log: bool) -> None:
     low, high = values.min(), values.max()
     if log and low > 0:
         axes.set_yscale("log")
-        _number_log_axis(axes.yaxis, low, high)
+        number_log_axis(axes.yaxis, low, high)
     elif log:
         # An estimate of a KL near zero may fall below it: up to that size the axis is linear.
         axes.set_yscale("symlog", linthresh=10.0 ** np.ceil(np.log10(max(-low, 1e-4))))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.grid(axis="y", alpha=0.3, linewidth=0.6)
-
-
-def _number_log_axis(axis: Axis, low: float, high: float) -> None:
-    """Plain numbers at each decade, and between them where there are few decades."""
-    between = (1,) if high > 300 * low else (1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 5, 7)
-    axis.set_major_locator(LogLocator(subs=between))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _setting_axis(axes: Axes, ticks: dict[float, str]) -> None:
