@@ -59,8 +59,9 @@ def draw_groups(axes: Axes, steps: ArrayLike, groups: Mapping[str, ArrayLike]) -
             raise ValueError(f"{name}: of shape {runs.shape}; must be (runs, {len(steps)}), a row for each run")
         runs = np.where(np.isfinite(runs), runs, np.nan)
         colour = COLOURS[number % len(COLOURS)]
+        width, alpha = (1.6, 1.0) if len(runs) == 1 else (0.9, 0.7)
         for place, run in enumerate(runs):
-            axes.plot(steps, run, color=colour, lw=0.9, alpha=0.7, label=name if place == 0 else None, zorder=2)
+            axes.plot(steps, run, color=colour, lw=width, alpha=alpha, label=name if place == 0 else None, zorder=2)
             known = np.flatnonzero(~np.isnan(run))
             if len(known) and known[-1] < len(run) - 1:
                 axes.plot(steps[known[-1]], run[known[-1]], "x", ms=5, color=colour, zorder=3)

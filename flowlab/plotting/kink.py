@@ -14,44 +14,44 @@ from flowlab.plotting.style import BLACK, BLUE, GREEN, GREY, VERMILION, styled
 @styled
 def kink_gradient(
     shifts: ArrayLike,
-    losses: ArrayLike,
+    averages: ArrayLike,
     derivatives: ArrayLike,
     expectations: ArrayLike,
     boundaries: ArrayLike,
     paths: Mapping[str, ArrayLike] | None = None,
 ) -> Figure:
-    """Left the average loss against the place of a kink; right its derivative, and what automatic differentiation says.
+    """Left an average log density against the place of a kink; right its derivative, and what autograd makes of it.
 
     Arguments:
         shifts: places of the kink, of shape (n,).
-        losses: average negative log likelihood in nats, of shape (n,).
-        derivatives: of the losses, in nats per unit, of shape (n,).
+        averages: of the log density over data, in nats, of shape (n,).
+        derivatives: of the averages, in nats per unit, of shape (n,).
         expectations: of the gradient that automatic differentiation gives at a point, in nats per unit, of shape (n,).
         boundaries: what it misses, in nats per unit, of shape (n,).
-        paths: places that a descent went through, of which the last is marked, by name.
+        paths: places that an ascent went through, of which the last is marked, by name.
 
     Example:
         >>> from flowlab.plotting import kink_gradient
-        >>> figure = kink_gradient([0, 1], [1.0, 1.5], [0, 1.0], [0.2, 1.3], [-0.2, -0.3], {"descent": [1.0, 0.1]})
+        >>> figure = kink_gradient([0, 1], [1.0, 1.5], [0, 1.0], [0.2, 1.3], [-0.2, -0.3], {"ascent": [1.0, 0.1]})
         >>> [axes.get_ylabel() for axes in figure.axes]
         ['nats', 'nats per unit of t']
     """
-    shifts, losses = np.asarray(shifts, dtype=float), np.asarray(losses, dtype=float)
+    shifts, averages = np.asarray(shifts, dtype=float), np.asarray(averages, dtype=float)
     expectations, boundaries = np.asarray(expectations, dtype=float), np.asarray(boundaries, dtype=float)
     figure = Figure(figsize=(7.5, 3.3))
     left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.25, "left": 0.08})
-    left.plot(shifts, losses, color=BLACK, zorder=1)
+    left.plot(shifts, averages, color=BLACK, zorder=1)
     for number, (name, path) in enumerate((paths or {}).items()):
         last = np.asarray(path, dtype=float)[-1]
         colour, marker = ((VERMILION, "o"), (GREEN, "s"), (BLUE, "^"))[number % 3]
-        left.plot([last], [np.interp(last, shifts, losses)], marker, ms=7, color=colour, label=name, zorder=3)
-    left.set(xlabel="place of the kink, t", ylabel="nats", title="average loss")
+        left.plot([last], [np.interp(last, shifts, averages)], marker, ms=7, color=colour, label=name, zorder=3)
+    left.set(xlabel="place of the kink, t", ylabel="nats", title="average log density")
     if paths:
         left.legend(loc="best")
     right.axhline(0, color=GREY, lw=0.8, zorder=0)
     right.plot(shifts, derivatives, color=BLACK, label="derivative of the average")
     right.plot(shifts, expectations, color=VERMILION, ls="--", label="average of the derivative")
-    right.plot(shifts, expectations + boundaries, "o", ms=4, color=GREEN, label="the same + boundary term", markevery=3)
+    right.plot(shifts, expectations + boundaries, "o", ms=4, color=GREEN, label="the same + boundary term", markevery=2)
     right.set(xlabel="place of the kink, t", ylabel="nats per unit of t", title="its gradient")
     right.legend(loc="best")
     return figure

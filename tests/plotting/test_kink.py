@@ -4,7 +4,7 @@ import numpy as np
 
 from flowlab.plotting import kink_gradient, kink_spike
 
-SHIFTS, LOSSES = [0.0, 1.0, 2.0, 3.0], [4.0, 3.0, 3.5, 6.0]
+SHIFTS, AVERAGES = [0.0, 1.0, 2.0, 3.0], [4.0, 3.0, 3.5, 6.0]
 DERIVATIVES, EXPECTATIONS, BOUNDARIES = [-1.0, 0.0, 1.0, 3.0], [-2.0, -1.0, 0.5, 2.0], [1.0, 1.0, 0.5, 1.0]
 
 
@@ -12,9 +12,9 @@ def lines_of(axes):
     return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
 
 
-def test_loss_and_gradients_are_drawn():
-    left, right = kink_gradient(SHIFTS, LOSSES, DERIVATIVES, EXPECTATIONS, BOUNDARIES).axes
-    np.testing.assert_array_equal(left.lines[0].get_xydata(), np.column_stack([SHIFTS, LOSSES]))
+def test_average_and_gradients_are_drawn():
+    left, right = kink_gradient(SHIFTS, AVERAGES, DERIVATIVES, EXPECTATIONS, BOUNDARIES).axes
+    np.testing.assert_array_equal(left.lines[0].get_xydata(), np.column_stack([SHIFTS, AVERAGES]))
     lines = lines_of(right)
     np.testing.assert_array_equal(lines["derivative of the average"].get_ydata(), DERIVATIVES)
     np.testing.assert_array_equal(lines["average of the derivative"].get_ydata(), EXPECTATIONS)
@@ -22,9 +22,9 @@ def test_loss_and_gradients_are_drawn():
     assert left.get_legend() is None
 
 
-def test_a_descent_is_marked_where_it_ends():
+def test_an_ascent_is_marked_where_it_ends():
     left, _ = kink_gradient(
-        SHIFTS, LOSSES, DERIVATIVES, EXPECTATIONS, BOUNDARIES, {"plain": [3.0, 2.5], "corrected": [3.0, 2.0, 1.0]}
+        SHIFTS, AVERAGES, DERIVATIVES, EXPECTATIONS, BOUNDARIES, {"plain": [3.0, 2.5], "corrected": [3.0, 2.0, 1.0]}
     ).axes
     lines = lines_of(left)
     np.testing.assert_allclose(lines["plain"].get_xydata(), [[2.5, 4.75]])
