@@ -8,7 +8,7 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 export OMP_NUM_THREADS ?= 1
 export WANDB_SILENT := true
 
-.PHONY: help train test test-engines slurm notebooks lint lab clean
+.PHONY: help train test reproduce test-engines slurm notebooks lint lab clean
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
@@ -27,6 +27,9 @@ train: $(VENV)/installed  ## train the banana of Jang's tutorial
 test: $(VENV)/installed  ## every test, then every notebook against its committed output
 	$(BIN)/pytest
 	$(BIN)/pytest --nbval --nbval-current-env notebooks
+
+reproduce: $(VENV)/installed  ## both documents: every notebook from scratch, every claim, report/index.html
+	$(BIN)/python experiments/reproduce.py
 
 # An environment of their own: Ray and Optuna's old sweeper bring much that nothing else here needs. Ray's launcher comes
 # without its dependencies: it asks for an older cloudpickle than scikit-learn does, and for AWS; it works without either.

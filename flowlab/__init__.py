@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowlab import bijectors as bijectors
     from flowlab import claims as claims
+    from flowlab import distributions as distributions
     from flowlab import targets as targets
     from flowlab.bases import StandardNormal as StandardNormal
     from flowlab.config import compose as compose
@@ -36,7 +37,7 @@ _HOME = {
     "resume": "flowlab.training.run",
     "train": "flowlab.training.run",
 }
-_MODULES = ("bijectors", "claims", "targets", "plotting")
+_MODULES = ("bijectors", "claims", "distributions", "targets", "plotting")
 
 __all__ = ["__version__", *_HOME, *_MODULES]
 

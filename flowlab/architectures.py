@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import psutil
 import torch
 from torch import Tensor, nn
@@ -40,13 +43,25 @@ def build_flow(
             into memory.
     """
     check_flow(config, dim, dtype)
-    chain = mlp(config, dim, generator)
-    if config.start == "glorot":
-        glorot_uniform_(chain, generator)
-    if standardize is not None:
-        mean, deviation = standardize
-        chain = chain | AffineScalar(shift=mean, scale=deviation)
-    return Flow(StandardNormal(dim), chain).to(dtype)
+    with _drawn_in_single_precision():
+        chain = mlp(config, dim, generator)
+        if config.start == "glorot":
+            glorot_uniform_(chain, generator)
+        if standardize is not None:
+            mean, deviation = standardize
+            chain = chain | AffineScalar(shift=mean, scale=deviation)
+        return Flow(StandardNormal(dim), chain).to(dtype)
+
+
+@contextmanager
+def _drawn_in_single_precision() -> Iterator[None]:
+    """A start is the same numbers in both precisions, and whatever torch's default is where it is called."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(default)
 
 
 def check_flow(config: FlowConfig, dim: int, dtype: torch.dtype = torch.float32) -> None:

@@ -11,8 +11,8 @@ from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
 from flowlab.bases import Base
-from flowlab.bijectors.base import Bijector, stages, sum_rightmost
-from flowlab.supports import clamp_to, event_constraint, is_unbounded, replace_outside
+from flowlab.bijectors.base import Bijector, added_dims, stages, sum_rightmost
+from flowlab.supports import clamp_to, event_constraint, is_thin, is_unbounded, replace_outside
 
 if TYPE_CHECKING:
     import pandas
@@ -44,13 +44,20 @@ class Flow(nn.Module):
         super().__init__()
         self.base = base if isinstance(base, Base) else Base(base)
         self.bijector = bijector
-        base_event_dim = len(self.base.event_shape)
-        self.event_dim = max(base_event_dim, bijector.event_dim)
-        self._promoted = self.event_dim - base_event_dim
+        self._base_event_dim = max(len(self.base.event_shape), bijector.event_dim)
+        self.event_dim = self._base_event_dim + added_dims(bijector)
+        self._promoted = self._base_event_dim - len(self.base.event_shape)
         if self._promoted > len(self.base.batch_shape):
             raise ValueError(
                 f"Flow: the bijector maps events of {bijector.event_dim} dimension(s), but the base has shape "
                 f"{tuple(self.base.batch_shape + self.base.event_shape)}; give the base as many dimensions"
+            )
+        support = self.base.distribution().support
+        first = stages(bijector)[:1]
+        if first and support is not None and is_thin(support) and not is_thin(first[0].domain):
+            raise ValueError(
+                f"Flow: {type(first[0]).__name__} maps all numbers, but the base lies on {support}, which has fewer "
+                "free coordinates than numbers; begin with a map from there, such as SoftmaxCentered().inv on a simplex"
             )
 
     def forward(self, y: Tensor, context: Tensor | None = None) -> Tensor:
@@ -69,18 +76,20 @@ class Flow(nn.Module):
 
     def pull_back(self, y: Tensor, pulls: Sequence[Pull], context: Tensor | None = None) -> Tensor:
         """The log density by way of given inverses of the stages, in the order of the stages: see log_prob."""
+        event_dim = self.event_dim
         finite = y.isfinite()
-        inside = self._of_event(finite)
+        inside = _of_event(finite, event_dim)
         y = torch.where(finite, y, 0.0)
         log_det_sum: Tensor | float = 0.0
         for stage, pull in zip(reversed(stages(self.bijector)), reversed(pulls), strict=True):
             if not is_unbounded(stage.codomain):
                 # What has left the image of a stage is replaced before it can make a NaN, even in a gradient.
                 verdict = stage.codomain.check(y)
-                inside = inside & self._of_event(verdict, stage.codomain.event_dim)
+                inside = inside & _of_event(verdict, event_dim - stage.codomain.event_dim)
                 y = replace_outside(y, verdict, stage.codomain)
             y, log_det = pull(y, context)
-            log_det_sum = log_det_sum + sum_rightmost(log_det, self.event_dim - stage.event_dim)
+            log_det_sum = log_det_sum + sum_rightmost(log_det, event_dim - stage.image_event_dim)
+            event_dim -= added_dims(stage)
         log_prob = sum_rightmost(self.base.log_prob(y), self._promoted) + log_det_sum
         # A point near the largest number can overflow on its way to the base.
         return torch.where(inside & ~log_prob.isnan(), log_prob, -torch.inf)
@@ -116,7 +125,7 @@ class Flow(nn.Module):
     def push_forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The images y = f(x) of given points of the base, and the log densities of y in nats."""
         y, log_det = self.bijector.forward_and_log_det(x, context)
-        log_det = sum_rightmost(log_det, self.event_dim - self.bijector.event_dim)
+        log_det = sum_rightmost(log_det, self._base_event_dim - self.bijector.event_dim)
         return y, sum_rightmost(self.base.log_prob(x), self._promoted) - log_det
 
     def distribution(self, context: Tensor | None = None) -> FlowDistribution:
@@ -132,10 +141,10 @@ class Flow(nn.Module):
     def _repr_html_(self) -> str:
         return self.summary().to_html()
 
-    def _of_event(self, verdict: Tensor, covered: int = 0) -> Tensor:
-        """A verdict on numbers, or on vectors if `covered` dimensions are gone already, as a verdict on events."""
-        left = self.event_dim - covered
-        return verdict.flatten(-left).all(-1) if left > 0 else verdict
+
+def _of_event(verdict: Tensor, dims: int) -> Tensor:
+    """A verdict on the parts of an event, which lie along the last `dims` dimensions, as one on the event."""
+    return verdict.flatten(-dims).all(-1) if dims > 0 else verdict
 
 
 class FlowDistribution(Distribution):
@@ -146,9 +155,9 @@ class FlowDistribution(Distribution):
 
     def __init__(self, flow: Flow, context: Tensor | None = None) -> None:
         self.flow, self.context = flow, context
-        split = len(flow.base.batch_shape) - flow._promoted
-        shape = flow.base.batch_shape + flow.base.event_shape
-        super().__init__(flow.base.batch_shape[:split], shape[split:], validate_args=False)
+        shape = flow.bijector.forward_shape(flow.base.batch_shape + flow.base.event_shape)
+        split = len(shape) - flow.event_dim
+        super().__init__(shape[:split], shape[split:], validate_args=False)
 
     @property
     def support(self) -> Constraint:
@@ -203,7 +212,7 @@ class FlowDistribution(Distribution):
         base = self.flow.base.distribution()
         log_det = bijector.forward_and_log_det(torch.zeros_like(base.mean), self.context)[1]
         return sum_rightmost(base.entropy(), self.flow._promoted) + sum_rightmost(
-            log_det, self.flow.event_dim - bijector.event_dim
+            log_det, self.flow._base_event_dim - bijector.event_dim
         )
 
     @property

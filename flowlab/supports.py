@@ -19,14 +19,43 @@ class open_interval(constraints.interval):
         return (self.lower_bound < value) & (value < self.upper_bound)
 
 
+class open_simplex(type(constraints.simplex)):  # type: ignore[misc]
+    """Positive numbers that sum to 1 along the last dimension: the simplex without its faces."""
+
+    def check(self, value: Tensor) -> Tensor:
+        return super().check(value) & (value > 0).all(-1)
+
+
 transform_to.register(open_interval)(lambda constraint: transform_to(constraints.interval(*constraint.bounds)))
+transform_to.register(open_simplex)(lambda constraint: transform_to(constraints.simplex))
+
+# What holds more numbers than free coordinates: the sum is known, or one half of a matrix from the other.
+THIN = tuple(
+    type(constraint)
+    for constraint in (
+        constraints.simplex,
+        constraints.lower_triangular,
+        constraints.lower_cholesky,
+        constraints.corr_cholesky,
+        constraints.symmetric,
+    )
+)
+
+
+def is_thin(constraint: Constraint) -> bool:
+    """Whether an event that satisfies the constraint has fewer free coordinates than numbers, as on a simplex."""
+    return isinstance(_innermost(constraint), THIN)
 
 
 def is_unbounded(constraint: Constraint) -> bool:
     """Whether every finite number, or vector of them, satisfies the constraint."""
+    return _innermost(constraint) is constraints.real
+
+
+def _innermost(constraint: Constraint) -> Constraint:
     while hasattr(constraint, "base_constraint"):  # independent, or a mixture's
         constraint = constraint.base_constraint
-    return constraint is constraints.real
+    return constraint
 
 
 def event_constraint(constraint: Constraint, event_dim: int) -> Constraint:
@@ -38,7 +67,8 @@ def event_constraint(constraint: Constraint, event_dim: int) -> Constraint:
 def replace_outside(value: Tensor, inside: Tensor, constraint: Constraint) -> Tensor:
     """`value` where its event is `inside`, elsewhere a point that satisfies the constraint."""
     verdict = inside.reshape(inside.shape + (1,) * (value.ndim - inside.ndim))
-    return torch.where(verdict, value, transform_to(constraint)(torch.zeros_like(value)))
+    transform = transform_to(constraint)
+    return torch.where(verdict, value, transform(value.new_zeros(transform.inverse_shape(value.shape))))
 
 
 def clamp_to(value: Tensor, constraint: Constraint) -> Tensor:

@@ -24,7 +24,8 @@ def test_flowlab_alone_loads_nothing():
 
 
 def test_bijectors_flows_and_targets_need_only_torch():
-    code = "import flowlab, flowlab.bijectors, flowlab.targets; flowlab.Flow; flowlab.StandardNormal"
+    code = "import flowlab, flowlab.bijectors, flowlab.distributions, flowlab.targets"
+    code += "; flowlab.Flow; flowlab.StandardNormal"
     modules = loaded(code)
     assert "torch" in modules
     assert not modules & {"pytorch_lightning", "hydra", "wandb", "matplotlib", "pandas", "scipy", "rich"}

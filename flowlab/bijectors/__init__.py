@@ -1,27 +1,37 @@
 """Invertible maps that know their log determinant. They need torch alone."""
 
-from flowlab.bijectors.affine import LowRankAffine, fill_triangular, pack_triangular
+from flowlab.bijectors.affine import LowRankAffine
 from flowlab.bijectors.base import Bijector, Chain, Invert, NoInverseError, stages
 from flowlab.bijectors.cdf import ExponentialCDF, NormalCDF
+from flowlab.bijectors.cosine import DiscreteCosineTransform
 from flowlab.bijectors.inline import Inline
+from flowlab.bijectors.planar import Planar
 from flowlab.bijectors.prelu import PReLU, SmoothPReLU
+from flowlab.bijectors.radial import Radial
 from flowlab.bijectors.scalar import AffineScalar, Exp, Sigmoid, Softplus, Tanh
+from flowlab.bijectors.simplex import SoftmaxCentered
 from flowlab.bijectors.torch_transforms import from_transform, to_transform
+from flowlab.bijectors.triangular import FillTriangular, fill_triangular, pack_triangular
 
 __all__ = [
     "AffineScalar",
     "Bijector",
     "Chain",
+    "DiscreteCosineTransform",
     "Exp",
     "ExponentialCDF",
+    "FillTriangular",
     "Inline",
     "Invert",
     "LowRankAffine",
     "NoInverseError",
     "NormalCDF",
     "PReLU",
+    "Planar",
+    "Radial",
     "Sigmoid",
     "SmoothPReLU",
+    "SoftmaxCentered",
     "Softplus",
     "Tanh",
     "fill_triangular",

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from flowlab.bijectors.base import Bijector
+from flowlab.bijectors.triangular import fill_triangular, pack_triangular
 
 SCALES = ("tril", "diag")
 
@@ -159,30 +160,3 @@ def _log_det(lu: Tensor) -> Tensor:
     show as values that are not finite, so that of many flows trained together one can fail alone.
     """
     return lu.diagonal().abs().log().sum()
-
-
-def fill_triangular(packed: Tensor, dim: int) -> Tensor:
-    """A lower triangle of shape (d, d) from d (d + 1) / 2 packed numbers, in TensorFlow Probability's order.
-
-    The packed numbers without their first d, followed by all of them reversed, fill the square row by row; what lies
-    above the diagonal is dropped.
-
-    Example:
-        >>> import torch
-        >>> from flowlab.bijectors import fill_triangular
-        >>> fill_triangular(torch.arange(1.0, 7.0), 3)
-        tensor([[4., 0., 0.],
-                [6., 5., 0.],
-                [3., 2., 1.]])
-    """
-    return torch.cat([packed[dim:], packed.flip(0)]).view(dim, dim).tril()
-
-
-def pack_triangular(matrix: Tensor) -> Tensor:
-    """The packed numbers that `fill_triangular` turns into the lower triangle of `matrix`, of shape (d, d)."""
-    dim = matrix.shape[-1]
-    positions = fill_triangular(torch.arange(1, dim * (dim + 1) // 2 + 1), dim)
-    lower = positions > 0
-    packed = matrix.new_empty(dim * (dim + 1) // 2)
-    packed[positions[lower] - 1] = matrix[lower]
-    return packed

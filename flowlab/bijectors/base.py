@@ -6,12 +6,15 @@ One direction holds in the whole library: `forward` goes from the base to the da
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
+
+from flowlab.supports import is_thin
 
 if TYPE_CHECKING:
     import pandas
@@ -26,6 +29,11 @@ def sum_rightmost(value: Tensor, dims: int) -> Tensor:
     return value.sum(dim=tuple(range(-dims, 0))) if dims > 0 else value
 
 
+def added_dims(bijector: Bijector) -> int:
+    """How many dimensions more an event of the image has than one of the domain."""
+    return bijector.image_event_dim - bijector.event_dim
+
+
 class Bijector(nn.Module):
     r"""An invertible map y = f(x) that knows log |det df/dx|.
 
@@ -36,6 +44,9 @@ class Bijector(nn.Module):
     Declared by a subclass:
         event_dim: how many of the rightmost dimensions one log det covers (0 elementwise, 1 a vector). A log det has
             the shape of x without its last `event_dim` dimensions.
+        image_event_dim: the same of y, where it differs, as for a map of vectors to matrices.
+        forward_shape, inverse_shape: the shape of y from that of x and back, where they differ. The log det is then
+            that between as many free coordinates on both sides; the subclass says which ones they are.
         domain, codomain: constraints of `torch.distributions` on x and on y.
         sign: +1 for an increasing elementwise map, -1 for a decreasing one, 0 for neither; a tensor where it
             depends on parameters.
@@ -53,6 +64,19 @@ class Bijector(nn.Module):
     constant_log_det: bool = False
     affine: bool = False
     has_inverse: bool = True
+
+    @property
+    def image_event_dim(self) -> int:
+        """How many of the rightmost dimensions of y one log det covers."""
+        return self.event_dim
+
+    def forward_shape(self, shape: torch.Size) -> torch.Size:
+        """The shape of y = f(x) for x of the given shape, batch dimensions included."""
+        return shape
+
+    def inverse_shape(self, shape: torch.Size) -> torch.Size:
+        """The shape of x = f^-1(y) for y of the given shape, batch dimensions included."""
+        return shape
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The image y = f(x) and log |det df/dx| at x."""
@@ -80,13 +104,13 @@ class Bijector(nn.Module):
         self, x: Tensor, event_ndims: int | None = None, context: Tensor | None = None
     ) -> Tensor:
         """log |det df/dx| at x in nats, summed over the last `event_ndims` dimensions (default: `event_dim`)."""
-        return self._reduce(self.forward_and_log_det(x, context)[1], event_ndims)
+        return self._reduce(self.forward_and_log_det(x, context)[1], event_ndims, self.event_dim)
 
     def inverse_log_det_jacobian(
         self, y: Tensor, event_ndims: int | None = None, context: Tensor | None = None
     ) -> Tensor:
-        """log |det dx/dy| at y in nats, summed over the last `event_ndims` dimensions (default: `event_dim`)."""
-        return self._reduce(self.inverse_and_log_det(y, context)[1], event_ndims)
+        """log |det dx/dy| at y in nats, summed over the last `event_ndims` dimensions of y (default: its event)."""
+        return self._reduce(self.inverse_and_log_det(y, context)[1], event_ndims, self.image_event_dim)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the documented start of the parameters again; a bijector with a fixed start does nothing."""
@@ -108,15 +132,15 @@ class Bijector(nn.Module):
     def _repr_html_(self) -> str:
         return self.summary().to_html()
 
-    def _reduce(self, log_det: Tensor, event_ndims: int | None) -> Tensor:
+    def _reduce(self, log_det: Tensor, event_ndims: int | None, covered: int) -> Tensor:
         if event_ndims is None:
             return log_det
-        if event_ndims < self.event_dim:
+        if event_ndims < covered:
             raise ValueError(
                 f"event_ndims={event_ndims} is too small for {type(self).__name__}: one log det covers its last "
-                f"{self.event_dim} dimension(s), so event_ndims must be at least {self.event_dim}"
+                f"{covered} dimension(s), so event_ndims must be at least {covered}"
             )
-        return sum_rightmost(log_det, event_ndims - self.event_dim)
+        return sum_rightmost(log_det, event_ndims - covered)
 
     def _hold(self, name: str, value: Any) -> None:
         """Keep `value` under `name`: an `nn.Parameter` is learned, a number or any other tensor is a constant.
@@ -135,7 +159,12 @@ class Chain(Bijector):
     """Bijectors applied one after another, in the order listed: Chain([f, g])(x) = g(f(x)); so is `f | g`.
 
     TensorFlow Probability's Chain lists the same bijectors the other way round. A chain inside a chain is taken apart.
-    An empty chain is the identity. Log dets of parts with a smaller `event_dim` are summed up to the largest.
+    An empty chain is the identity. Log dets of parts with smaller events are summed up to the event of the chain.
+
+    Raises:
+        TypeError: a part is not a bijector.
+        ValueError: a part whose image has fewer free coordinates than numbers, such as a simplex, is followed by a map
+            of all numbers, whose log det counts each as free.
 
     Example:
         >>> import torch
@@ -157,8 +186,15 @@ class Chain(Bijector):
                     "Inline one of a pair of functions"
                 )
             flat.extend(stages(part))
+        for part, following in pairwise(flat):
+            if is_thin(part.codomain) and not is_thin(following.domain):
+                raise ValueError(
+                    f"Chain: {type(following).__name__} cannot follow {type(part).__name__}, whose image "
+                    f"{part.codomain} has fewer free coordinates than numbers; put it before"
+                )
         self.parts = nn.ModuleList(flat)  # type: ignore[assignment]
-        self.event_dim = max((part.event_dim for part in flat), default=0)
+        for part in reversed(flat):  # the smallest event with which every part gets all that it covers
+            self.event_dim = max(self.event_dim - added_dims(part), part.event_dim)
         self.domain = flat[0].domain if flat else constraints.real
         self.codomain = flat[-1].codomain if flat else constraints.real
         self.constant_log_det = all(part.constant_log_det for part in flat)
@@ -172,23 +208,37 @@ class Chain(Bijector):
             sign = sign * part.sign
         return sign
 
+    @property
+    def image_event_dim(self) -> int:
+        return self.event_dim + sum(added_dims(part) for part in self.parts)
+
+    def forward_shape(self, shape: torch.Size) -> torch.Size:
+        for part in self.parts:
+            shape = part.forward_shape(shape)
+        return shape
+
+    def inverse_shape(self, shape: torch.Size) -> torch.Size:
+        for part in reversed(self.parts):
+            shape = part.inverse_shape(shape)
+        return shape
+
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        total: Tensor | None = None
+        event_dim, total = self.event_dim, None
         for part in self.parts:
             x, log_det = part.forward_and_log_det(x, context)
-            total = self._add(total, log_det, part)
+            log_det = sum_rightmost(log_det, event_dim - part.event_dim)
+            total = log_det if total is None else total + log_det
+            event_dim += added_dims(part)
         return x, torch.zeros_like(x) if total is None else total
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        total: Tensor | None = None
+        event_dim, total = self.image_event_dim, None
         for part in reversed(self.parts):
             y, log_det = part.inverse_and_log_det(y, context)
-            total = self._add(total, log_det, part)
+            log_det = sum_rightmost(log_det, event_dim - part.image_event_dim)
+            total = log_det if total is None else total + log_det
+            event_dim -= added_dims(part)
         return y, torch.zeros_like(y) if total is None else total
-
-    def _add(self, total: Tensor | None, log_det: Tensor, part: Bijector) -> Tensor:
-        log_det = sum_rightmost(log_det, self.event_dim - part.event_dim)
-        return log_det if total is None else total + log_det
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         for part in self.parts:
@@ -213,13 +263,23 @@ class Invert(Bijector):
         if not bijector.has_inverse:
             raise NoInverseError(f"{type(bijector).__name__} has no exact inverse, so there is nothing to invert to")
         self.bijector = bijector
-        self.event_dim = bijector.event_dim
+        self.event_dim = bijector.image_event_dim
         self.domain, self.codomain = bijector.codomain, bijector.domain
         self.constant_log_det, self.affine = bijector.constant_log_det, bijector.affine
 
     @property
     def sign(self) -> int | Tensor:  # type: ignore[override]
         return self.bijector.sign
+
+    @property
+    def image_event_dim(self) -> int:
+        return self.bijector.event_dim
+
+    def forward_shape(self, shape: torch.Size) -> torch.Size:
+        return self.bijector.inverse_shape(shape)
+
+    def inverse_shape(self, shape: torch.Size) -> torch.Size:
+        return self.bijector.forward_shape(shape)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.bijector.inverse_and_log_det(x, context)

@@ -11,10 +11,15 @@ from torch.distributions import transforms
 from flowlab.bijectors.affine import LowRankAffine
 from flowlab.bijectors.base import Bijector, Chain, Invert
 from flowlab.bijectors.cdf import ExponentialCDF, NormalCDF
+from flowlab.bijectors.cosine import DiscreteCosineTransform
 from flowlab.bijectors.inline import Inline
+from flowlab.bijectors.planar import Planar
 from flowlab.bijectors.prelu import PReLU, SmoothPReLU
+from flowlab.bijectors.radial import Radial
 from flowlab.bijectors.scalar import AffineScalar, Exp, Sigmoid, Softplus, Tanh
+from flowlab.bijectors.simplex import SoftmaxCentered
 from flowlab.bijectors.torch_transforms import from_transform
+from flowlab.bijectors.triangular import FillTriangular
 
 DIM = 3  # the length of the vectors that every example accepts
 
@@ -58,11 +63,27 @@ EXAMPLES: dict[str, Callable[[], Bijector]] = {
         lambda y: torch.asinh(torch.diff(y, dim=-1, prepend=torch.zeros_like(y[..., :1]))),
         event_dim=1,
     ),
+    "DiscreteCosineTransform": DiscreteCosineTransform,
+    "SoftmaxCentered": SoftmaxCentered,
+    "FillTriangular": FillTriangular,
+    "Planar": lambda: Planar(DIM, _learned(1.0, -2.0, 0.5), _learned(-1.0, 0.5, 0.3), _learned(0.4)),
+    "Planar constant": lambda: Planar(DIM, torch.tensor([0.5, 1.0, -0.5]), torch.tensor([1.0, 2.0, 0.3]), -0.4),
+    "Planar random": lambda: Planar(DIM, generator=torch.Generator().manual_seed(0)),
+    "Radial inwards": lambda: Radial(DIM, _learned(0.5, -0.5, 1.0), alpha=1.5, beta=-1.2),
+    "Radial outwards": lambda: Radial(DIM, torch.tensor([0.5, 0.0, -1.0]), alpha=0.7, beta=3.0),
     "Invert": lambda: Invert(SmoothPReLU(slope=0.3)),
     "Chain": lambda: Chain([_affine(2), SmoothPReLU(slope=0.3), AffineScalar(scale=2.0), Tanh()]),
     "Chain with Invert": lambda: AffineScalar(shift=-0.5, scale=-0.7) | Sigmoid() | NormalCDF().inv,
+    "Invert SoftmaxCentered": lambda: Invert(SoftmaxCentered()),
+    "Invert FillTriangular": lambda: Invert(FillTriangular()),
+    "Chain to a simplex": lambda: AffineScalar(shift=0.5, scale=0.7) | SoftmaxCentered(),
+    "Chain from a simplex": lambda: SoftmaxCentered().inv | AffineScalar(shift=0.5, scale=-0.7),
+    "Chain to a triangle": lambda: AffineScalar(scale=1.5) | Tanh() | FillTriangular(),
+    "Chain from a triangle": lambda: FillTriangular().inv | _affine(2) | Exp(),
+    "Chain through a triangle": lambda: Tanh() | FillTriangular() | FillTriangular().inv | SoftmaxCentered(),
     "from_transform": lambda: from_transform(transforms.AffineTransform(_learned(0.5), _learned(1.5, 2.0, -0.5))),
     "from_transform composed": lambda: from_transform(
         transforms.ComposeTransform([transforms.SoftplusTransform(), transforms.PowerTransform(torch.tensor(0.5))])
     ),
+    "from_transform to a simplex": lambda: from_transform(transforms.StickBreakingTransform()),
 }

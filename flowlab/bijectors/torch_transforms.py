@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import biject_to, constraints, transform_to
 from torch.distributions.transforms import AffineTransform, ComposeTransform, Transform, _InverseTransform
 
 from flowlab.bijectors.base import Bijector, Chain
-from flowlab.supports import event_constraint, open_interval
+from flowlab.bijectors.triangular import FillTriangular
+from flowlab.supports import event_constraint, open_interval, open_simplex
 from flowlab.torch_objects import rebuild, tensors_of
 
 
@@ -33,6 +35,8 @@ class FromTransform(Bijector):
         self.domain, self.codomain = self._transform.domain, self._transform.codomain
         if isinstance(self.codomain, constraints.interval):
             self.codomain = open_interval(self.codomain.lower_bound, self.codomain.upper_bound)
+        elif isinstance(self.codomain, type(constraints.simplex)):
+            self.codomain = open_simplex()
         self.event_dim = self._transform.domain.event_dim
 
     @property
@@ -41,6 +45,16 @@ class FromTransform(Bijector):
             return self._bound().sign
         except NotImplementedError:
             return 0
+
+    @property
+    def image_event_dim(self) -> int:
+        return self._transform.codomain.event_dim
+
+    def forward_shape(self, shape: torch.Size) -> torch.Size:
+        return torch.Size(self._transform.forward_shape(shape))
+
+    def inverse_shape(self, shape: torch.Size) -> torch.Size:
+        return torch.Size(self._transform.inverse_shape(shape))
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         transform = self._bound()
@@ -99,7 +113,7 @@ class BijectorTransform(Transform):
 
     @property
     def codomain(self) -> constraints.Constraint:  # type: ignore[override]
-        return event_constraint(self.bijector.codomain, self.bijector.event_dim)
+        return event_constraint(self.bijector.codomain, self.bijector.image_event_dim)
 
     @property
     def sign(self) -> int | Tensor:  # type: ignore[override]
@@ -110,6 +124,12 @@ class BijectorTransform(Transform):
 
     def with_cache(self, cache_size: int = 1) -> BijectorTransform:
         return self if self._cache_size == cache_size else BijectorTransform(self.bijector, cache_size)
+
+    def forward_shape(self, shape: torch.Size) -> torch.Size:
+        return self.bijector.forward_shape(torch.Size(shape))
+
+    def inverse_shape(self, shape: torch.Size) -> torch.Size:
+        return self.bijector.inverse_shape(torch.Size(shape))
 
     def _call(self, x: Tensor) -> Tensor:
         return self.bijector.forward(x)
@@ -132,3 +152,10 @@ def to_transform(bijector: Bijector) -> Transform:
         tensor(-0.9189)
     """
     return BijectorTransform(bijector)
+
+
+# torch has no map to the lower triangular matrices of its own.
+@biject_to.register(constraints.lower_triangular)
+@transform_to.register(constraints.lower_triangular)
+def _to_lower_triangular(constraint: constraints.Constraint) -> Transform:
+    return to_transform(FillTriangular())

@@ -7,12 +7,12 @@ the report is made of executed notebooks and of nothing else.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowlab.claims.ledger import ERRATUM, HOLDS, REFUTED, Claim, LedgerError, Quantity, load_ledger
+from flowlab.notebook import in_notebook
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,13 +60,9 @@ class Measured:
             rules.append(all(value <= quantity.at_most for value in self.values))
         return all(rules) and not any(math.isnan(value) for value in self.values)
 
-    def expected(self) -> str:
-        """The reference or the bounds, as printed: empty where there are none."""
-        quantity = self.quantity
-        if quantity.references:
-            return f"document {self._list(quantity.references)}"
-        bounds = [("at least", quantity.at_least), ("at most", quantity.at_most)]
-        return " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+    def reference(self) -> str:
+        """The value that ours is held against, as printed; empty where there is none."""
+        return self._list(self.quantity.references)
 
     def ours(self) -> str:
         """Our value, as printed."""
@@ -109,7 +105,8 @@ class Check:
         """One line for each quantity: the document's value, ours, the difference; and the verdict."""
         lines = []
         for each in self.measured:
-            words = [each.expected(), f"ours {each.ours()}", each.distance()]
+            held = f"document {each.reference()}" if each.quantity.references else each.quantity.rule()
+            words = [held, f"ours {each.ours()}", each.distance()]
             broken = "" if each.holds else "  <- does not hold"
             lines.append(", ".join(filter(None, words)) + broken)
         if len(lines) == 1:
@@ -162,7 +159,7 @@ def check(id: str, *value: Value, **values: Value) -> None:
     Arguments and errors are those of `judge`.
     """
     checked = judge(id, *value, **values)
-    if _in_notebook():
+    if in_notebook():
         from IPython.display import display
 
         display({"text/plain": str(checked)}, raw=True, metadata={METADATA: checked.record()})
@@ -186,7 +183,7 @@ def show(id: str, figure: Figure, drawn: Mapping[str, ArrayLike], digits: int = 
     entry = load_ledger().figure(id)
     if not drawn:
         raise LedgerError(f"{id}: name the data behind the figure, so that their fingerprint can be printed")
-    if _in_notebook():
+    if in_notebook():
         from IPython.display import display
 
         display(figure, metadata={METADATA: {"figure": entry.id}})
@@ -227,7 +224,3 @@ def _numbers(value: Any) -> tuple[float, ...]:
 
 def _plain(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
-
-
-def _in_notebook() -> bool:
-    return "ipykernel" in sys.modules

@@ -60,6 +60,15 @@ class Quantity:
             return ()
         return self.reference if isinstance(self.reference, tuple) else (self.reference,)
 
+    def rule(self) -> str:
+        """When the quantity holds, in words."""
+        if self.standard_errors is not None:
+            return f"{self.standard_errors:g} standard errors"
+        if self.tolerance is not None:
+            return f"{self.tolerance:g}" if self.tolerance else "exact"
+        bounds = [("at least", self.at_least), ("at most", self.at_most)]
+        return " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None) or "reported"
+
     @property
     def decimals(self) -> int:
         """How many decimals are printed: `digits`, or as many as the tolerance distinguishes, or three."""

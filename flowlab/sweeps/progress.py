@@ -1,16 +1,17 @@
-"""How far a sweep is: a bar in a terminal, lines elsewhere."""
+"""How far a sweep is: a bar in a terminal or a notebook, lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flowlab.notebook import NotebookBar
 from flowlab.training.progress import LINES, shown_as
 
 # Takes the number of a piece of work and the steps that it has taken, or None when it has ended.
@@ -60,10 +61,12 @@ def sweep_progress(kind: str, jobs: Sequence[int], steps: Sequence[int]) -> Iter
         runs = sum(count for count, over in zip(jobs, ended, strict=True) if over)
         words = f"{runs} of {sum(jobs)} runs ended"
         bar.update(task, completed=done, runs=words)
+        if below_cell:
+            below_cell.update(done, total, words)
         if kind == "lines" and done * LINES // total > printed:
             printed = done * LINES // total
             print(f"{100 * done // total:>3}% of the steps, {words}", file=sys.stderr, flush=True)
 
-    with bar:
+    with bar, closing(NotebookBar()) if kind == "notebook" else nullcontext() as below_cell:
         task = bar.add_task("", total=total, runs="")
         yield hear

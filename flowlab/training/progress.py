@@ -1,4 +1,4 @@
-"""How far a run is: a bar in a terminal, lines elsewhere."""
+"""How far a run is: a bar in a terminal or a notebook, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flowlab.notebook import NotebookBar, in_notebook
 from flowlab.schemas import Config
 from flowlab.training.record import Record
 
@@ -26,16 +27,16 @@ class Recorded(Protocol):
 
 
 def progress_callback(kind: str) -> pl.Callback | None:
-    """The callback of a kind: bar, lines, off, or auto: a bar in a terminal, nothing in a notebook, lines elsewhere."""
+    """The callback of a kind: bar, lines, off, or auto: a bar in a terminal or a notebook, lines elsewhere."""
     kind = shown_as(kind)
-    return {"bar": Bar, "lines": Lines}[kind]() if kind != "off" else None
+    return {"bar": Bar, "notebook": BarInNotebook, "lines": Lines}[kind]() if kind != "off" else None
 
 
 def shown_as(kind: str) -> str:
-    """What auto means here."""
-    if kind != "auto":
-        return kind
-    return "bar" if sys.stderr.isatty() else "off" if "ipykernel" in sys.modules else "lines"
+    """What a kind means here: bar, notebook, lines or off."""
+    if kind in ("auto", "bar") and in_notebook():
+        return "notebook"
+    return kind if kind != "auto" else "bar" if sys.stderr.isatty() else "lines"
 
 
 class Lines(pl.Callback):
@@ -70,6 +71,24 @@ class Bar(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self.bar.stop()
+
+
+class BarInNotebook(pl.Callback):
+    """A bar below the cell with the latest numbers; it goes when training ends."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.bar = NotebookBar()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, Recorded)
+        step, last = trainer.global_step, pl_module.config.max_steps
+        self.bar.update(step, last, f"{step}/{last}  {_numbers(pl_module.record)}")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.bar.close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self.bar.close()
 
 
 def _numbers(record: Record) -> str:

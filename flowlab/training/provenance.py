@@ -23,8 +23,18 @@ SECRET_VALUE = re.compile(r"\b[0-9a-fA-F]{40,}\b|\b(?:wandb_v\d_|hf_|ghp_|sk-)\w
 
 def provenance(config: Config) -> dict[str, Any]:
     """What is needed to tell how a run was made, as plain data."""
-    commit, dirty = _git()
     gpu = config.trainer.accelerator == "gpu" and torch.cuda.is_available()
+    return {
+        **origin(),
+        "device": torch.cuda.get_device_name() if gpu else "cpu",
+        "threads": config.trainer.threads,
+        "seed": config.seed,
+    }
+
+
+def origin() -> dict[str, Any]:
+    """Code, versions, machine and command of this process, as plain data."""
+    commit, dirty = _git()
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "flowlab": flowlab.__version__,
@@ -33,9 +43,6 @@ def provenance(config: Config) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name() if gpu else "cpu",
-        "threads": config.trainer.threads,
-        "seed": config.seed,
         "command": redact(sys.argv),
     }
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from flowlab.bijectors import LowRankAffine, fill_triangular, pack_triangular
+from flowlab.bijectors import LowRankAffine, fill_triangular
 
 
 def random_affine(dim, rank, scale, weighted, dtype):
@@ -36,12 +36,6 @@ def test_dense_is_the_formula():
     affine = random_affine(4, 2, "tril", True, torch.float64)
     expected = fill_triangular(affine.scale, 4) + affine.factor @ affine.weights.diag() @ affine.factor.T
     torch.testing.assert_close(affine.dense(), expected)
-
-
-@pytest.mark.parametrize("dim", [1, 2, 3, 6])
-def test_packing_is_undone_by_unpacking(dim):
-    packed = torch.arange(1.0, dim * (dim + 1) // 2 + 1)
-    assert torch.equal(pack_triangular(fill_triangular(packed, dim)), packed)
 
 
 def test_start_is_a_triangle_of_ones_on_the_diagonal():

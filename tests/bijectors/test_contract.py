@@ -4,11 +4,21 @@ import math
 
 import pytest
 import torch
-from torch.distributions import transform_to
+from torch.distributions import constraints, transform_to
 from torch.func import functional_call, jacfwd, stack_module_state, vmap
 
-from flowlab.bijectors import Bijector, Chain, NoInverseError, stages
+from flowlab.bijectors import (
+    Bijector,
+    Chain,
+    NoInverseError,
+    fill_triangular,
+    from_transform,
+    pack_triangular,
+    stages,
+    to_transform,
+)
 from flowlab.bijectors.registry import DIM, EXAMPLES
+from flowlab.supports import open_simplex
 
 TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-9}
 
@@ -19,7 +29,10 @@ def example(request):
 
 
 def points(bijector: Bijector, dtype: torch.dtype, shape=(64,)) -> torch.Tensor:
-    """Points of the domain on both sides of 0, so that every branch is taken, and where no map saturates yet."""
+    """Points of the domain on both sides of 0, so that every branch is taken, and where no map saturates yet.
+
+    They are made from DIM numbers each: a domain of another shape, such as matrices, gets what these are mapped to.
+    """
     x = (1.5 * torch.randn(*shape, DIM, dtype=dtype, generator=torch.Generator().manual_seed(1))).clamp(-2, 2)
     flat = x.view(-1, DIM)
     flat[0], flat[1] = -flat[1].abs(), flat[1].abs()
@@ -28,6 +41,24 @@ def points(bijector: Bijector, dtype: torch.dtype, shape=(64,)) -> torch.Tensor:
 
 def full(log_det: torch.Tensor, bijector: Bijector) -> torch.Tensor:
     return log_det.sum(-1) if bijector.event_dim == 0 else log_det
+
+
+def identity(value):
+    return value
+
+
+# The free coordinates of an event of a thin set, which determinants are taken between, and the event of them.
+CHARTS = {
+    open_simplex: (lambda y: y[..., :-1], lambda free: torch.cat([free, 1 - free.sum(-1, keepdim=True)], -1)),
+    type(constraints.lower_triangular): (pack_triangular, lambda free: fill_triangular(free, 2)),
+}
+
+
+def determinant(bijector: Bijector, x: torch.Tensor) -> torch.Tensor:
+    """log |det| of the Jacobian between free coordinates, by automatic differentiation."""
+    free, event = CHARTS.get(type(bijector.domain), (identity, identity))
+    free_image, _ = CHARTS.get(type(bijector.codomain), (identity, identity))
+    return torch.linalg.slogdet(vmap(jacfwd(lambda x: free_image(bijector(event(x)))))(free(x)))[1]
 
 
 def test_round_trips(example, dtype):
@@ -43,10 +74,10 @@ def test_log_det_is_that_of_the_jacobian(example, dtype):
     bijector = example().to(dtype)
     x = points(bijector, dtype)
     y, log_det = bijector.forward_and_log_det(x)
-    forward = torch.linalg.slogdet(vmap(jacfwd(lambda x: bijector(x)))(x))[1]
-    torch.testing.assert_close(full(log_det, bijector), forward, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+    expected = determinant(bijector, x)
+    torch.testing.assert_close(full(log_det, bijector), expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
     y = y.detach()
-    inverse = torch.linalg.slogdet(vmap(jacfwd(lambda y: bijector.inverse(y)))(y))[1]
+    inverse = determinant(bijector.inv, y)
     log_det = bijector.inverse_and_log_det(y)[1]
     torch.testing.assert_close(full(log_det, bijector), inverse, rtol=20 * TOLERANCE[dtype], atol=20 * TOLERANCE[dtype])
 
@@ -63,13 +94,16 @@ def test_documents_names_agree_with_the_fused_methods(example):
     x = points(bijector, torch.float64)
     y, log_det = bijector.forward_and_log_det(x)
     torch.testing.assert_close(bijector.forward_log_det_jacobian(x), log_det)
-    torch.testing.assert_close(bijector.forward_log_det_jacobian(x, event_ndims=1), full(log_det, bijector))
+    # An event of an example is all of a point but its place in the batch.
+    torch.testing.assert_close(bijector.forward_log_det_jacobian(x, event_ndims=x.ndim - 1), full(log_det, bijector))
     torch.testing.assert_close(
-        bijector.inverse_log_det_jacobian(y, event_ndims=1), -full(log_det, bijector), rtol=1e-7, atol=1e-7
+        bijector.inverse_log_det_jacobian(y, event_ndims=y.ndim - 1), -full(log_det, bijector), rtol=1e-7, atol=1e-7
     )
-    if bijector.event_dim == 1:
-        with pytest.raises(ValueError, match="event_ndims=0"):
-            bijector.forward_log_det_jacobian(x, event_ndims=0)
+    if bijector.event_dim:
+        with pytest.raises(ValueError, match=f"event_ndims={x.ndim - 2}"):
+            bijector.forward_log_det_jacobian(x, event_ndims=x.ndim - 2)
+        with pytest.raises(ValueError, match=f"event_ndims={y.ndim - 2}.* last {y.ndim - 1} "):
+            bijector.inverse_log_det_jacobian(y, event_ndims=y.ndim - 2)
 
 
 def test_gradients_are_finite_and_reach_every_parameter(example, dtype):
@@ -89,11 +123,16 @@ def test_gradients_are_finite_and_reach_every_parameter(example, dtype):
 @pytest.mark.parametrize("shape", [(), (1,), (5,), (2, 3)])
 def test_shapes(example, dtype, shape):
     bijector = example().to(dtype)
-    x = points(bijector, dtype, (6,))[: math.prod(shape)].reshape(*shape, DIM)
-    for value, log_det in (bijector.forward_and_log_det(x), bijector.inverse_and_log_det(bijector(x))):
-        assert value.shape == x.shape
+    x = points(bijector, dtype, (6,))
+    x = x[: math.prod(shape)].reshape(*shape, *x.shape[1:])
+    y = bijector(x)
+    assert y.shape == bijector.forward_shape(x.shape)
+    assert bijector.inverse_shape(y.shape) == x.shape
+    assert x.ndim - y.ndim == bijector.event_dim - bijector.image_event_dim
+    for value, (result, log_det) in ((y, bijector.forward_and_log_det(x)), (x, bijector.inverse_and_log_det(y))):
+        assert result.shape == value.shape
         assert log_det.shape == (shape if bijector.event_dim else x.shape)
-        assert value.dtype == log_det.dtype == dtype
+        assert result.dtype == log_det.dtype == dtype
 
 
 def test_batches_equal_one_by_one(example):
@@ -153,8 +192,9 @@ def test_compiles_as_one_graph(example):
 def test_no_constant_is_tied_to_a_device(example):
     """On the device "meta" a tensor made elsewhere shows at once: mixing the two is an error."""
     bijector = example().to("meta")
-    x = torch.empty(4, DIM, device="meta")
-    for value, log_det in (bijector.forward_and_log_det(x), bijector.inverse_and_log_det(x)):
+    x = points(bijector, torch.float32, (4,)).to("meta")
+    y = torch.empty(bijector.forward_shape(x.shape), device="meta")
+    for value, log_det in (bijector.forward_and_log_det(x), bijector.inverse_and_log_det(y)):
         assert value.device.type == log_det.device.type == "meta"
 
 
@@ -172,6 +212,21 @@ def test_save_and_load(example, tmp_path):
 def test_images_lie_in_the_codomain(example, dtype):
     bijector = example().to(dtype)
     assert bijector.codomain.check(bijector(points(bijector, dtype))).all()
+
+
+def test_torch_transforms_agree(example):
+    bijector = example().double()
+    transform = to_transform(bijector)
+    x = points(bijector, torch.float64, (6,))
+    y, log_det = bijector.forward_and_log_det(x)
+    assert transform.forward_shape(x.shape) == y.shape
+    assert transform.inverse_shape(y.shape) == x.shape
+    torch.testing.assert_close(transform(x), y)
+    torch.testing.assert_close(transform.log_abs_det_jacobian(x, y), log_det)
+    assert transform.codomain.event_dim == bijector.image_event_dim or not bijector.event_dim
+    back = from_transform(transform)
+    assert (back.event_dim, back.image_event_dim) == (bijector.event_dim, bijector.image_event_dim)
+    torch.testing.assert_close(back.inverse_and_log_det(y)[1], bijector.inverse_and_log_det(y)[1])
 
 
 def test_declared_sign_is_that_of_the_slope(example):

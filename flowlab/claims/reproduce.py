@@ -1,0 +1,88 @@
+"""Reproducing both documents from a shell: `python experiments/reproduce.py`, or `--check` of what is committed.
+
+Exit status: 0 every claim and figure is there and as the ledger expects, 1 something is missing or differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from flowlab.claims.execute import execute
+from flowlab.claims.ledger import LedgerError
+from flowlab.claims.notebooks import Findings, gather
+from flowlab.claims.report import page, table
+from flowlab.files import write_text
+from flowlab.training.provenance import origin
+
+TABLE = "REPRODUCTION.md"
+
+
+def main(root: Path, arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command line for the repository at `root`; gives the exit status."""
+    parser = argparse.ArgumentParser("reproduce.py", description="Execute every notebook, check every claim, report.")
+    parser.add_argument(
+        "--check", action="store_true", help=f"only read the committed notebooks, and compare {TABLE} with them"
+    )
+    parser.add_argument("--report", metavar="DIR", type=Path, default=root / "report", help="default: report")
+    parser.add_argument("--at-once", metavar="N", type=int, default=os.cpu_count() or 1, help="notebooks at a time")
+    options = parser.parse_args(arguments)
+    notebooks = sorted((root / "notebooks").glob("*.ipynb"))
+    try:
+        findings = _check(root, notebooks) if options.check else _reproduce(root, notebooks, options)
+    except LedgerError as error:
+        print(f"flowlab: {error}", file=sys.stderr)
+        return 1
+    for problem in findings.problems:
+        print(problem, file=sys.stderr)
+    print(findings.last_line())
+    return 1 if findings.problems else 0
+
+
+def _check(root: Path, notebooks: Sequence[Path]) -> Findings:
+    findings = gather(notebooks)
+    _print(findings)
+    kept = (root / TABLE).read_text(encoding="utf-8") if (root / TABLE).is_file() else ""
+    changes = list(
+        difflib.unified_diff(kept.splitlines(), table(findings).splitlines(), TABLE, "notebooks", "", "", 0, "")
+    )
+    if changes:
+        findings.problems.append(
+            "\n".join([f"{TABLE} differs from the notebooks; make reproduce writes it:", *changes])
+        )
+    return findings
+
+
+def _reproduce(root: Path, notebooks: Sequence[Path], options: argparse.Namespace) -> Findings:
+    begun = time.perf_counter()
+
+    def say(path: Path, seconds: float) -> None:
+        print(f"executed {path.name} in {seconds:.0f} s", flush=True)
+
+    executed = execute(notebooks, options.report / "notebooks", options.at_once, say)
+    findings = gather(executed)
+    _print(findings)
+    write_text(options.report / "index.html", page(findings, origin(), time.perf_counter() - begun))
+    write_text(root / TABLE, table(findings))
+    for path in (options.report / "index.html", root / TABLE):
+        print(f"wrote {os.path.relpath(path)}")
+    return findings
+
+
+def _print(findings: Findings) -> None:
+    """The verdicts as a table."""
+    rich = Table(box=SIMPLE_HEAD)
+    for name in ("claim", "document", "verdict", "shown in"):
+        rich.add_column(name)
+    for id, found in findings.checks.items():
+        rich.add_row(id, found.check.claim.document, found.check.verdict, str(found.cell))
+    Console(markup=False, emoji=False, highlight=False).print(rich)

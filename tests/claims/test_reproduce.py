@@ -1,0 +1,152 @@
+"""Notebooks executed for real, and what is made of them; and what is said of notebooks that were tampered with."""
+
+import base64
+import json
+import re
+
+import nbformat
+import pytest
+
+from flowlab.claims import load_ledger
+from flowlab.claims.ledger import LedgerError
+from flowlab.claims.notebooks import gather
+from flowlab.claims.reproduce import main
+
+CELLS = [
+    "%matplotlib inline\nfrom matplotlib.figure import Figure\nfrom flowlab import claims",
+    'claims.check("K3", directly=-2.9389886, by_the_bijector=-2.9389886)',
+    'figure = Figure()\nfigure.subplots().plot([0, 1])\nclaims.show("FK2", figure, {"line": [0.0, 1.0]})',
+]
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """A repository with one notebook: reproduced by the command, with its output."""
+    root = tmp_path_factory.mktemp("repository")
+    (root / "notebooks").mkdir()
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in CELLS])
+    nbformat.write(notebook, root / "notebooks" / "02_bijectors.ipynb")
+    return root, main(root, [])
+
+
+@pytest.fixture
+def repository(executed, tmp_path):
+    """The same as if its executed notebook were committed."""
+    (tmp_path / "notebooks").mkdir()
+    for name, place in (("02_bijectors.ipynb", "report/notebooks"), ("REPRODUCTION.md", ".")):
+        to = tmp_path / "notebooks" / name if name.endswith("ipynb") else tmp_path / name
+        to.write_bytes((executed[0] / place / name).read_bytes())
+    return tmp_path
+
+
+def change(root, old, new, name="notebooks/02_bijectors.ipynb"):
+    text = (root / name).read_text(encoding="utf-8")
+    assert old in text
+    (root / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def problems(root):
+    return gather(sorted((root / "notebooks").glob("*.ipynb"))).problems
+
+
+def test_what_is_missing_is_counted_and_is_an_error(executed, capsys):
+    root, status = executed
+    assert status == 1
+    assert main(root, ["--report", str(root / "again")]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == (
+        "claims: 1 hold, 0 hold with erratum, 0 refuted, 35 missing; figures: 1 of 18"
+    )
+    assert "J11: is missing; 08_saturating_nonlinearities is to have it" in printed.err
+    assert "executed 02_bijectors.ipynb in" in printed.out
+
+
+def test_the_page_needs_no_other_file(executed):
+    page = (executed[0] / "report" / "index.html").read_text(encoding="utf-8")
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)|@import|url\(""", page)
+    (picture,) = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert base64.b64decode(picture).startswith(b"\x89PNG")
+    for word in (
+        *load_ledger().claims,
+        *load_ledger().figures,
+        "-2.938989",
+        "02_bijectors, cell 2",
+        "by_the_bijector=",
+    ):
+        assert word in page
+
+
+def test_the_table_has_every_claim_and_figure_and_nothing_of_this_machine(executed):
+    text = (executed[0] / "REPRODUCTION.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    first = {row.split(" | ")[0].strip("| ") for row in rows}
+    assert set(load_ledger().claims) | set(load_ledger().figures) <= first
+    assert str(executed[0]) not in text
+    for row in rows:
+        assert len(re.findall(r"(?<!\\)\|", row)) in (4, 9), row
+
+
+def test_what_is_committed_agrees(repository, capsys):
+    main(repository, ["--check"])
+    printed = capsys.readouterr()
+    assert "REPRODUCTION.md" not in printed.err
+    assert printed.out.splitlines()[-1].startswith("claims: 1 hold")
+    assert not [problem for problem in problems(repository) if "is missing" not in problem]
+
+
+def test_a_table_that_was_edited_is_noticed(repository, capsys):
+    change(repository, "-2.938989", "-2.938988", "REPRODUCTION.md")
+    main(repository, ["--check"])
+    assert "REPRODUCTION.md differs from the notebooks" in capsys.readouterr().err
+
+
+def test_a_printed_number_that_was_edited_is_noticed(repository):
+    change(repository, "ours -2.938989", "ours -2.938988")
+    assert any("K3: 02_bijectors, cell 2 printed what the ledger does not say" in each for each in problems(repository))
+
+
+def test_a_recorded_value_is_judged_again(repository):
+    change(repository, "-2.9389886", "-2.9")
+    assert any("K3: is refuted, the ledger expects holds" in each for each in problems(repository))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("03_other.ipynb", "K3: is there 2 times: 02_bijectors, cell 2; 03_other, cell 2"),
+        ("01_other.ipynb", "FK2: is there 2 times: 01_other, cell 3; 02_bijectors, cell 3"),
+    ],
+)
+def test_a_second_notebook_with_the_same_is_noticed(repository, name, message):
+    notebook = repository / "notebooks" / "02_bijectors.ipynb"
+    notebook.with_name(name).write_bytes(notebook.read_bytes())
+    assert message in problems(repository)
+
+
+def test_the_wrong_notebook_is_noticed(repository):
+    notebook = repository / "notebooks" / "02_bijectors.ipynb"
+    notebook.rename(notebook.with_name("03_other.ipynb"))
+    assert "K3: is in 03_other, cell 2, but belongs into 02_bijectors" in problems(repository)
+
+
+def test_a_stripped_picture_is_noticed(repository):
+    path = repository / "notebooks" / "02_bijectors.ipynb"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["cells"][2]["outputs"][0]["data"]["image/png"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert "FK2: 02_bijectors, cell 3 holds no picture" in problems(repository)
+
+
+def test_a_notebook_that_fails_is_named_and_the_others_are_read(repository, capsys):
+    cells = [nbformat.v4.new_code_cell("1 / 0")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), repository / "notebooks" / "01_broken.ipynb")
+    assert main(repository, []) == 1
+    printed = capsys.readouterr()
+    assert "01_broken, cell 1: ZeroDivisionError: division by zero" in printed.err
+    assert printed.out.splitlines()[-1].startswith("claims: 1 hold")
+
+
+def test_what_is_no_notebook_is_refused(tmp_path):
+    (tmp_path / "x.ipynb").write_text("{", encoding="utf-8")
+    with pytest.raises(LedgerError, match=r"x\.ipynb: is no notebook"):
+        gather([tmp_path / "x.ipynb"])
