@@ -59,7 +59,7 @@ def draw_groups(axes: Axes, steps: ArrayLike, groups: Mapping[str, ArrayLike]) -
             raise ValueError(f"{name}: of shape {runs.shape}; must be (runs, {len(steps)}), a row for each run")
         runs = np.where(np.isfinite(runs), runs, np.nan)
         colour = COLOURS[number % len(COLOURS)]
-        width, alpha = (1.6, 1.0) if len(runs) == 1 else (0.9, 0.7)
+        width, alpha = (1.6, 1.0) if len(runs) == 1 else (0.9, 0.7) if len(runs) < 10 else (0.6, 0.5)
         for place, run in enumerate(runs):
             axes.plot(steps, run, color=colour, lw=width, alpha=alpha, label=name if place == 0 else None, zorder=2)
             known = np.flatnonzero(~np.isnan(run))

@@ -37,7 +37,9 @@ def saturation(
         ['norm of the gradient', 'slope of the inverse, dx/dy']
     """
     figure = Figure(figsize=(8.0, 3.6))
-    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.2, "left": 0.07, "width_ratios": (1.25, 1)})
+    left, right = figure.subplots(
+        1, 2, gridspec_kw={"wspace": 0.2, "left": 0.07, "right": 0.97, "width_ratios": (1.25, 1)}
+    )
     draw_groups(left, steps, norms)
     left.set_xscale("log")
     left.set(xlabel="optimizer step", title="norm of the gradient")
@@ -46,7 +48,8 @@ def saturation(
     others = iter(COLOURS[len(names) :])
     for name, values in slopes.items():
         colour = COLOURS[names.index(name)] if name in names else next(others)
-        right.loglog(np.asarray(distances), np.asarray(values), color=colour, label=name)
+        dashes = "-" if name in names else "--"  # for one activation is often as steep as two
+        right.loglog(np.asarray(distances), np.asarray(values), color=colour, ls=dashes, label=name)
     right.set(xlabel="distance of y from the bound", title="slope of the inverse, dx/dy")
     right.legend(loc="best")
     return figure
