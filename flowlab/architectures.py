@@ -10,11 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from flowlab.bases import StandardNormal
-from flowlab.bijectors import AffineScalar, Bijector, Chain, LowRankAffine, PReLU, SmoothPReLU
+from flowlab.bijectors import AffineScalar, Bijector, Chain, LowRankAffine, PReLU, Sigmoid, SmoothPReLU, Tanh, stages
+from flowlab.bijectors.affine import pack_triangular
 from flowlab.flow import Flow
 from flowlab.schemas import ConfigError, FlowConfig
 
+COVERING = 10_000  # samples of the base, by which a start is placed over the data
 NUMBERS_PER_PARAMETER = 4  # the parameter, its gradient and Adam's two moments
+
+SATURATING: dict[str, type[Bijector]] = {"tanh": Tanh, "sigmoid": Sigmoid}  # which have nothing to learn
 
 
 def build_flow(
@@ -27,7 +31,7 @@ def build_flow(
     """The flow of a configuration for points of `dim` coordinates, with a standard normal base.
 
     Arguments:
-        config: its numbers.
+        config: its numbers. Where its start is "covering", `cover_` is still to be called with the data.
         dim: coordinates of a point.
         generator: where the start is drawn from.
         standardize: mean and standard deviation of the data, each of shape (dim,); they become the last, fixed,
@@ -35,7 +39,8 @@ def build_flow(
         dtype: of all parameters.
 
     Raises:
-        ConfigError: a rank above the dimension, or more parameters than fit into memory.
+        ConfigError: a rank above the dimension, a start that does not fit the last layer, or more parameters than fit
+            into memory.
     """
     check_flow(config, dim, dtype)
     with _drawn_in_single_precision():
@@ -68,6 +73,11 @@ def check_flow(config: FlowConfig, dim: int, dtype: torch.dtype = torch.float32)
     if config.rank > dim:
         raise ConfigError(
             f"flow.rank={config.rank}: must be at most the dimension of the target, {dim}; use flow.rank={dim}"
+        )
+    if config.start == "covering" and config.final_activation:
+        raise ConfigError(
+            "flow.start=covering: places the last affine map over the data, so that it must be the last layer; "
+            "use flow.final_activation=false"
         )
     parameters = count_parameters(config, dim)
     needed = parameters * NUMBERS_PER_PARAMETER * dtype.itemsize
@@ -111,6 +121,8 @@ def mlp(config: FlowConfig, dim: int, generator: torch.Generator | None = None) 
 
 
 def _activation(config: FlowConfig, dim: int) -> Bijector:
+    if config.activation in SATURATING:
+        return SATURATING[config.activation]()
     size = dim if config.slope == "vector" else None
     if config.activation == "prelu":
         return PReLU(config.slope_start, size, config.positive)
@@ -132,3 +144,35 @@ def glorot_uniform_(module: nn.Module, generator: torch.Generator | None = None)
             fans = (tuple(parameter.shape) * 2 or (1, 1))[:2] if parameter.ndim < 2 else tuple(parameter.shape)
             limit = (6.0 / sum(fans)) ** 0.5
             parameter.uniform_(-limit, limit, generator=generator)
+
+
+@torch.no_grad()
+def cover_(flow: Flow, points: Tensor, generator: torch.Generator | None = None) -> None:
+    """Place the last affine map so that the image of the flow covers points, with a tenth to spare.
+
+    Coordinate by coordinate, the interval between the quartiles of what enters the map, when samples of the base come
+    from the left, is sent to the range of the points, and is stretched further for as long as a point has no density:
+    a chain with a bounded activation has a bounded image, and gives none to what lies outside.
+
+    Arguments:
+        flow: whose last layer, but for a fixed standardization, is a LowRankAffine.
+        points: of shape (n, dim), in the units of the data.
+        generator: where the samples of the base are drawn from.
+    """
+    layers = stages(flow.bijector)
+    place = max(number for number, layer in enumerate(layers) if isinstance(layer, LowRankAffine))
+    affine, before = layers[place], Flow(flow.base, Chain(layers[: place + 1]))
+    assert isinstance(affine, LowRankAffine)
+    for layer in reversed(layers[place + 1 :]):
+        points = layer.inverse(points)
+    x = flow.base.rsample((COVERING,), generator)
+    for layer in layers[:place]:
+        x = layer.forward(x)
+    (low, high), (least, greatest) = x.quantile(x.new_tensor([0.25, 0.75]), dim=0), points.aminmax(dim=0)
+    middle, stretch = (least + greatest) / 2, (greatest - least) / (high - low)
+    for factor in (1.2**power for power in range(30)):
+        wide = factor * stretch
+        affine.scale.copy_(wide if affine.scale_kind == "diag" else pack_triangular(wide.diag()))
+        affine.shift.add_(middle - affine.forward((low + high) / 2))
+        if before.log_prob(middle + 1.1 * (points - middle)).isfinite().all():
+            return

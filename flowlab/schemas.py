@@ -92,20 +92,24 @@ class FileConfig(TargetConfig):
 
 @dataclass(kw_only=True)
 class FlowConfig:
-    """A chain of affine maps with an activation after each, except, unless `final_activation`, the last."""
+    """A chain of affine maps with an activation after each, except, unless `final_activation`, the last.
+
+    `slope`, `slope_start` and `positive` are of the PReLUs, `smoothness` of the smooth one; tanh and sigmoid learn
+    nothing, and these settings have no meaning there.
+    """
 
     name: str
     depth: int = _at_least(1)
     rank: int = _at_least(0)
     scale: str = _one_of("tril", "diag")
     weighted: bool
-    activation: str = _one_of("smooth_prelu", "prelu")
+    activation: str = _one_of("smooth_prelu", "prelu", "tanh", "sigmoid")
     slope: str = _one_of("scalar", "vector")
     slope_start: float = _above(0.01)
     positive: str = _one_of("softplus", "abs")
     smoothness: float = _above(0)
     final_activation: bool
-    start: str = _one_of("near_identity", "glorot")
+    start: str = _one_of("near_identity", "glorot", "covering")
 
 
 @dataclass(kw_only=True)

@@ -109,6 +109,10 @@ def test_mistakes_are_named(case):
         (["flow.rank=3"], "flow.rank=3: must be at most the dimension of the target, 2"),
         (["target=gaussian", "target.factor=[[1.0,1.0],[1.0,1.0]]"], "singular"),
         (["target=file", "target.path=missing.csv"], "missing.csv: no such file"),
+        (
+            ["flow.start=covering", "flow.final_activation=true"],
+            "flow.start=covering: .*use flow.final_activation=false",
+        ),
         (["objective=reverse_kl", "target=checkerboard"], "objective=reverse_kl: .*target=checkerboard"),
         (["target=funnel", "target.dim=200000"], "200000 columns.*GB.*flow.scale=diag"),
         (["batch_size=100000000000"], "batch_size=100000000000: would take about .* GB"),

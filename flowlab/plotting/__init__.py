@@ -13,13 +13,16 @@ from flowlab.plotting.figures import (
     scatter_pair,
 )
 from flowlab.plotting.fingerprint import fingerprint
+from flowlab.plotting.groups import curve_groups
 from flowlab.plotting.histograms import histogram, histograms
+from flowlab.plotting.kink import kink_gradient, kink_spike
 from flowlab.plotting.labels import setting_labels
 from flowlab.plotting.lake import lake_policies
 from flowlab.plotting.norms import norm_bands
 from flowlab.plotting.of_run import flow_samples, grid_density, layer_samples, run_figures, target_density
 from flowlab.plotting.roc import roc_curves
 from flowlab.plotting.sampling import importance_weights, rejection
+from flowlab.plotting.saturation import saturation
 from flowlab.plotting.scaling import cost_curves, fitted_exponent
 from flowlab.plotting.sliders import Sliders, map_and_density
 from flowlab.plotting.style import save_figure
@@ -29,6 +32,7 @@ __all__ = [
     "Sliders",
     "conditionals",
     "cost_curves",
+    "curve_groups",
     "deformation",
     "density_chains",
     "density_pair",
@@ -40,6 +44,8 @@ __all__ = [
     "histogram",
     "histograms",
     "importance_weights",
+    "kink_gradient",
+    "kink_spike",
     "lake_policies",
     "layer_samples",
     "linearisation",
@@ -55,6 +61,7 @@ __all__ = [
     "run_densities",
     "run_figures",
     "samples_and_densities",
+    "saturation",
     "save_figure",
     "scatter_pair",
     "setting_labels",

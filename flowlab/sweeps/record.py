@@ -1,4 +1,4 @@
-"""A sweep for the record: its table and where it came from, fit to be committed beside the code."""
+"""A sweep for the record: its table, where it came from and its curves, fit to be committed beside the code."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas
+
 from flowlab.files import read_json, write_json, write_text
 from flowlab.schemas import ConfigError
 from flowlab.sweeps.manifest import NAME as MANIFEST
 from flowlab.sweeps.table import load_sweep
 
 SAME = ("git_commit", "git_dirty", "flowlab", "python", "packages", "platform", "device", "threads", "command")
+ROWS = 100  # of a curve, about
 ABSOLUTE = re.compile(r"(^|[=\[(,'\"])/[^'\"\[\](),]*")
 
 
 def write_record(directory: str | Path, path: str | Path) -> tuple[Path, Path]:
     """Write PATH.csv, the settings that varied and the results of each run, and PATH.json, where they came from.
 
-    The same sweep gives the same bytes. Of an absolute path the last part is kept. In PATH.json, what differs between
-    runs is a list; `training_seconds` is the sum over runs, `wall_seconds` that of the sweep's manifest.json if it
-    has one.
+    Where runs failed, PATH.csv says why. The same sweep gives the same bytes. Of an absolute path the last part is
+    kept. In PATH.json, what differs between runs is a list; `training_seconds` is the sum over runs, `wall_seconds`
+    that of the sweep's manifest.json if it has one.
 
     Raises:
         ConfigError: there is no run, or the runs come from several commits.
@@ -45,13 +49,54 @@ def write_record(directory: str | Path, path: str | Path) -> tuple[Path, Path]:
         values = _distinct(without_paths(origin[key]) for origin in origins if key in origin)
         if values:
             content[key] = values[0] if len(values) == 1 else values
-    name = str(path).removesuffix(".csv").removesuffix(".json")
-    rows = table.drop(columns=["directory", "error"]).map(without_paths)
-    csv, json_ = (Path(f"{name}.{ending}") for ending in ("csv", "json"))
+    # Where nothing went wrong, a column of errors would say nothing.
+    rows = table.drop(columns=["directory", *([] if table["error"].notna().any() else ["error"])]).map(without_paths)
+    csv, json_ = (Path(f"{_stem(path)}.{ending}") for ending in ("csv", "json"))
     csv.parent.mkdir(parents=True, exist_ok=True)
     write_text(csv, rows.to_csv(index=False, lineterminator="\n"))
     write_json(json_, content)
     return csv, json_
+
+
+def write_curve(directory: str | Path, metric: str, path: str | Path) -> Path:
+    """Write PATH_METRIC.csv: a metric of all runs by step, a column for each row of PATH.csv, numbered from 0.
+
+    Of the steps at which it was logged about 100 are kept, half of them evenly spaced and half in their logarithm, so
+    that the beginning can be read as well as the end; and of a value five significant digits. Where a run has no value,
+    as after it failed, the field is empty.
+
+    Arguments:
+        directory: of the sweep.
+        metric: a column of metrics.csv, such as "loss".
+        path: of the record.
+
+    Raises:
+        ConfigError: there is no run, or none has a value of the metric.
+    """
+    runs = [Path(run) / "metrics.csv" for run in load_sweep(directory)["directory"]]
+    curves = pandas.concat([_logged(file, metric) for file in runs], axis=1, keys=range(len(runs))).sort_index()
+    if curves.empty:
+        raise ConfigError(f"{directory}: no run has a value of {metric}")
+    count = len(curves)
+    every = -(-2 * count // ROWS)
+    in_logarithm = np.geomspace(1, count, ROWS // 2).round().astype(int) - 1
+    kept = curves.iloc[sorted({*range(every - 1, count, every), *in_logarithm.tolist()})]
+    csv = Path(f"{_stem(path)}_{metric}.csv")
+    csv.parent.mkdir(parents=True, exist_ok=True)
+    write_text(csv, kept.to_csv(index_label="step", float_format="%.5g", lineterminator="\n"))
+    return csv
+
+
+def _logged(file: Path, metric: str) -> pandas.Series:
+    """The values of a metric by step; none of a run that has logged nothing yet."""
+    if not file.is_file():
+        return pandas.Series(dtype=float)
+    metrics = pandas.read_csv(file, index_col="step")
+    return metrics[metric].astype(float).dropna()
+
+
+def _stem(path: str | Path) -> str:
+    return str(path).removesuffix(".csv").removesuffix(".json")
 
 
 def without_paths(value: Any) -> Any:

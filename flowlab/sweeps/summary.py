@@ -20,8 +20,9 @@ from flowlab.plotting import save_figure
 from flowlab.plotting.labels import setting_labels, setting_name, setting_text
 from flowlab.schemas import ConfigError
 from flowlab.sweeps.figures import measure, sweep_figures
-from flowlab.sweeps.record import write_record
+from flowlab.sweeps.record import write_curve, write_record
 from flowlab.sweeps.table import load_sweep, varied_settings
+from flowlab.training.metrics import COLUMNS
 
 DONE, NOT_DONE, MISTAKE = 0, 1, 2
 
@@ -33,9 +34,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--record", metavar="PATH", type=Path, help="also write PATH.csv and PATH.json, to be committed"
     )
+    parser.add_argument(
+        "--curve",
+        metavar="METRIC",
+        choices=COLUMNS[1:],
+        action="append",
+        default=[],
+        help=f"with --record: also write PATH_METRIC.csv, a metric of every run by step: {', '.join(COLUMNS[1:])}",
+    )
     options = parser.parse_args(arguments)
+    if options.curve and not options.record:
+        parser.error("--curve: is written beside a record; name it with --record PATH")
     try:
-        return summarize(options.directory, options.record)
+        return summarize(options.directory, options.record, options.curve)
     except ConfigError as error:
         print(f"flowlab: {error}", file=sys.stderr)
     except OSError as error:
@@ -43,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return MISTAKE
 
 
-def summarize(directory: Path, record: Path | None = None) -> int:
-    """Print the tables of a sweep; write DIR/summary.csv, DIR/figures/ and, where asked for, the record.
+def summarize(directory: Path, record: Path | None = None, curves: Sequence[str] = ()) -> int:
+    """Print the tables of a sweep; write DIR/summary.csv, DIR/figures/ and, where asked for, the record and its curves.
 
     Raises:
         ConfigError: there is no such directory or no run in it, or the runs are not one record.
@@ -69,7 +80,9 @@ def summarize(directory: Path, record: Path | None = None) -> int:
     console.print(f"{len(table)} run{'s' if len(table) > 1 else ''}: {counts}")
     for path in _write(directory, table.assign(directory=names), table):
         console.print(f"wrote {path}", soft_wrap=True)
-    for path in write_record(directory, record) if record else ():
+    recorded = [*write_record(directory, record)] if record else []
+    recorded += [write_curve(directory, metric, record) for metric in curves] if record else []
+    for path in recorded:
         console.print(f"wrote {path}", soft_wrap=True)
     return NOT_DONE if len(wrong) else DONE
 

@@ -36,6 +36,8 @@ def _first_cause(flow: Flow, batch: Tensor, inverse: bool) -> str:
         broken = [name for name, parameter in layer.named_parameters() if not parameter.isfinite().all()]
         if broken:
             return f"{where} has parameters that are not finite: {', '.join(broken)}"
+        if inverse and not layer.codomain.check(value).all():
+            return f"a point lies outside the image of {where}"
         value, log_det = layer.inverse_and_log_det(value) if inverse else layer.forward_and_log_det(value)
         for what, tensor in (("value", value), ("log det", log_det)):
             if not tensor.isfinite().all():

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
-from flowlab.architectures import build_flow
+from flowlab.architectures import COVERING, build_flow, cover_
 from flowlab.config import to_config, to_dict
 from flowlab.files import beside, write_json
 from flowlab.flow import Flow
@@ -199,7 +199,11 @@ def initial_flow(config: Config, target: Target) -> Flow:
     place = None
     if isinstance(config.target, FileConfig) and isinstance(target, FileTarget) and config.target.standardize:
         place = target.mean, target.deviation
-    return build_flow(config.flow, target.dim, generator(config.seed, "start"), place, getattr(torch, config.dtype))
+    start, dtype = generator(config.seed, "start"), getattr(torch, config.dtype)
+    flow = build_flow(config.flow, target.dim, start, place, dtype)
+    if config.flow.start == "covering":
+        cover_(flow, target.rows("train", COVERING, config.seed, dtype), start)
+    return flow
 
 
 def new_record(config: Config, target: Target, device: str) -> Record:

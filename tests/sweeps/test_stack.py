@@ -9,6 +9,7 @@ import torch
 from flowlab import compose, load_run, resume, train
 from flowlab.sweeps.groups import stack_key
 from flowlab.sweeps.train import train_many, train_stack
+from flowlab.training.divergence import DivergedError
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=3", "batch_size=64")
 VARIED = (
@@ -73,6 +74,18 @@ def test_a_job_that_diverges_is_put_aside_and_the_others_go_on(tmp_path):
     reference = train(configs[2], tmp_path / "reference").load_flow("last").state_dict()
     for name, tensor in runs[2].load_flow("last").state_dict().items():
         torch.testing.assert_close(tensor, reference[name], rtol=1e-9, atol=1e-9)
+
+
+def test_of_a_stack_that_leaves_its_image_each_job_says_so(tmp_path):
+    """Tanh has a bounded image, and the banana none: its points are outside before the first step."""
+    configs = [compose(*SMALL, "flow.activation=tanh", "flow.depth=3", f"seed={seed}") for seed in range(2)]
+    runs = train_many(configs, [tmp_path / "0", tmp_path / "1"])
+    for run in runs:
+        assert run.status["status"] == "failed"
+        assert "at step 0: a point lies outside the image of layer 4 of 5 (Tanh)" in run.status["error"]
+    with pytest.raises(DivergedError) as alone:
+        train(configs[1], tmp_path / "alone")
+    assert runs[1].status["error"] == f"DivergedError: {alone.value}"
 
 
 def test_a_stack_goes_on_from_its_checkpoints(tmp_path, monkeypatch):

@@ -121,6 +121,57 @@ def test_a_record(done, tmp_path, capsys):
     assert origin["training_seconds"] == pytest.approx(table["seconds"].sum(), abs=1e-3)
 
 
+def test_a_record_says_why_runs_failed(done, tmp_path):
+    train_many([compose(*QUICK, *DIVERGES, "flow.depth=2")], [done / "4"])
+    assert main([str(done), "--record", str(tmp_path / "record")]) == 1
+    recorded = pandas.read_csv(tmp_path / "record.csv")
+    assert list(recorded["status"]) == [*["done"] * 4, "failed"]
+    assert list(recorded["error"].isna()) == [True] * 4 + [False]
+    assert recorded["error"].iloc[4].startswith("DivergedError: the loss is not finite at step")
+
+
+def test_a_curve_of_a_record(done, tmp_path, capsys):
+    """Every run has its column, and a step its row, where runs logged different steps or have failed at once."""
+    steps = np.arange(100, 25_001, 100)
+    values = 5 + np.sin(steps) / 3
+    pandas.DataFrame({"step": steps, "loss": values, "nll": np.nan}).to_csv(done / "1/metrics.csv", index=False)
+    pandas.DataFrame({"step": steps[:2], "loss": [1.0, 2.0], "nll": [3.0, np.nan]}).to_csv(
+        done / "2/metrics.csv", index=False
+    )
+    (done / "3/metrics.csv").unlink()
+    assert main([str(done), "--record", str(tmp_path / "a.csv"), "--curve", "loss", "--curve", "nll"]) == 0
+    assert f"wrote {tmp_path / 'a_loss.csv'}" in capsys.readouterr().out
+    curves = pandas.read_csv(tmp_path / "a_loss.csv", index_col="step")
+    assert list(curves.columns) == ["0", "1", "2", "3"]
+    assert 60 <= len(curves) <= 100
+    assert list(curves.index[:3]) == [20, 100, 200], "the beginning, and run 0 was logged at step 20"
+    assert list(curves.index[-2:]) == [24_500, 25_000]
+    logged = pandas.Series(values, index=steps)
+    np.testing.assert_allclose(curves["1"].dropna(), logged[curves["1"].dropna().index], rtol=5e-5)
+    assert curves["1"].count() == len(curves) - 1
+    assert curves["0"].dropna().to_dict() == pytest.approx({20: load_run(done / "0").metrics["loss"].item()}, rel=5e-5)
+    assert curves["3"].count() == 0
+    assert all(len(number.replace(".", "")) <= 5 for number in (tmp_path / "a_loss.csv").read_text().split(",")[6::4])
+    assert (tmp_path / "a_nll.csv").read_text() == "step,0,1,2,3\n20,{:.5g},,,\n100,,,3,\n".format(
+        load_run(done / "0").metrics["nll"].item()
+    )
+
+
+def test_a_curve_that_cannot_be_written(done, tmp_path, capsys):
+    for words, said in (
+        (["--curve", "loss"], "--record PATH"),
+        (["--record", str(tmp_path / "a"), "--curve", "los"], "invalid choice: 'los'"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main([str(done), *words])
+        assert ended.value.code == 2
+        assert said in capsys.readouterr().err
+    for number in range(4):
+        (done / f"{number}/metrics.csv").write_text("step,loss,nll,grad_norm\n")
+    assert main([str(done), "--record", str(tmp_path / "a"), "--curve", "grad_norm"]) == 2
+    assert "no run has a value of grad_norm" in capsys.readouterr().err
+
+
 def test_runs_of_several_commits_are_no_record(done, tmp_path, capsys):
     path = done / "3/provenance.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"git_commit": "f" * 40}))

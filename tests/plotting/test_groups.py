@@ -1,0 +1,54 @@
+"""Runs of several kinds are drawn as they are given, and where they failed."""
+
+import numpy as np
+import pytest
+
+from flowlab.plotting import curve_groups, saturation
+
+STEPS = [1, 2, 4]
+GROUPS = {"tanh": np.array([[1.0, 3.0, np.nan], [2.0, np.inf, np.nan]]), "prelu": np.array([[1.5, 1.2, 1.1]])}
+
+
+def curves(axes):
+    """Lines with more than one point, and the places of the crosses."""
+    lines = [line for line in axes.lines if line.get_marker() == "None"]
+    crosses = [line for line in axes.lines if line.get_marker() == "x"]
+    return lines, crosses
+
+
+def check_groups(axes):
+    lines, crosses = curves(axes)
+    np.testing.assert_array_equal(
+        [line.get_ydata() for line in lines[:3]], [[1, 3, np.nan], [2, *[np.nan] * 2], [1.5, 1.2, 1.1]]
+    )
+    assert all(list(line.get_xdata()) == STEPS for line in lines[:3])
+    np.testing.assert_array_equal([cross.get_xydata()[0] for cross in crosses], [[2, 3], [1, 2]])
+    first, second, third = (line.get_color() for line in lines[:3])
+    assert first == second != third
+    assert {cross.get_color() for cross in crosses} == {first}
+    assert axes.get_legend_handles_labels()[1][:2] == ["tanh", "prelu"]
+
+
+def test_runs_by_kind_and_crosses_where_they_failed():
+    (axes,) = curve_groups(STEPS, GROUPS, "norm", {"limit": 2.5}).axes
+    check_groups(axes)
+    assert set(axes.lines[-1].get_ydata()) == {2.5}
+    assert (axes.get_ylabel(), axes.get_yscale()) == ("norm", "linear")
+    assert curve_groups(STEPS, {"wide": [[0.1, 1, 100]]}).axes[0].get_yscale() == "log"
+
+
+def test_a_kind_is_a_table_of_runs():
+    with pytest.raises(ValueError, match=r"tanh: of shape \(3,\); must be \(runs, 3\)"):
+        curve_groups(STEPS, {"tanh": [1.0, 2.0, 3.0]})
+
+
+def test_saturation_has_norms_and_slopes_in_the_same_colours():
+    distances, slopes = [0.001, 0.1, 1.0], {"tanh": [500.0, 5.3, 1.0], "two tanh": [5e4, 50.0, 2.0]}
+    left, right = saturation(STEPS, GROUPS, distances, slopes).axes
+    check_groups(left)
+    for line, (name, values) in zip(right.lines, slopes.items(), strict=True):
+        np.testing.assert_array_equal(line.get_xydata(), np.column_stack([distances, values]))
+        assert line.get_label() == name
+    assert right.lines[0].get_color() == left.lines[0].get_color()
+    assert right.lines[1].get_color() not in {line.get_color() for line in left.lines}
+    assert (right.get_xscale(), right.get_yscale(), left.get_xscale()) == ("log", "log", "log")

@@ -1,0 +1,62 @@
+"""The layers that a configuration names, and where they start."""
+
+import pytest
+import torch
+
+from flowlab.architectures import build_flow, cover_
+from flowlab.bijectors import LowRankAffine, PReLU, Sigmoid, SmoothPReLU, Tanh, stages
+from flowlab.config import compose
+from flowlab.seeding import generator
+from flowlab.targets import Checkerboard
+from flowlab.training.fast_log_prob import fast_log_prob
+from flowlab.training.run import initial_flow
+
+ACTIVATIONS = {"prelu": PReLU, "smooth_prelu": SmoothPReLU, "tanh": Tanh, "sigmoid": Sigmoid}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_an_activation_stands_between_affine_maps(name):
+    flow = build_flow(compose(f"flow.activation={name}", "flow.depth=3").flow, 2)
+    assert [type(stage) for stage in stages(flow.bijector)] == [LowRankAffine, ACTIVATIONS[name]] * 2 + [LowRankAffine]
+    slopes = 2 if "prelu" in name else 0
+    assert sum(parameter.numel() for parameter in flow.parameters()) == 3 * (3 + 4 + 2) + slopes
+
+
+def start(activation, depth, seed, start="covering", target="checkerboard"):
+    words = (f"target={target}", f"flow.activation={activation}", f"flow.depth={depth}", f"flow.start={start}")
+    return initial_flow(compose(*words, f"seed={seed}", "dtype=float64"), Checkerboard())
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
+@pytest.mark.parametrize("depth", [2, 3])
+def test_a_covering_start_gives_every_point_a_density(activation, depth):
+    points = Checkerboard().sample(10_000, generator(0, "test"), torch.float64)
+    for seed in range(24):
+        assert start(activation, depth, seed).log_prob(points).isfinite().all()
+    assert not start(activation, depth, 0, start="near_identity").log_prob(points).isfinite().all()
+
+
+@pytest.mark.parametrize("words", [[], ["flow.scale=diag"], ["flow.rank=0"], ["flow.depth=1"]], ids=" ".join)
+def test_the_middle_half_is_sent_to_the_range_of_the_points(words):
+    """Also in the units of data that a last, fixed map standardizes."""
+    place = torch.tensor([5.0, -20.0]), torch.tensor([2.0, 7.0])
+    points = place[0] + place[1] * torch.rand(2000, 2, generator=generator(0, "points"))
+    for standardize in (None, place):
+        flow = build_flow(compose("flow.start=covering", *words).flow, 2, generator(3, "start"), standardize)
+        for parameter_name, parameter in flow.named_parameters():
+            if parameter_name.endswith("factor"):  # which stretches a little beyond the range
+                parameter.data.zero_()
+        cover_(flow, points, generator(0, "cover"))
+        samples = flow.sample((100_000,), generator=generator(0, "samples"))
+        low, high = samples.quantile(torch.tensor([0.25, 0.75]), dim=0)
+        width = points.amax(0) - points.amin(0)
+        torch.testing.assert_close((high - low) / width, torch.ones(2), rtol=0.05, atol=0)
+        torch.testing.assert_close((low - points.amin(0)) / width, torch.zeros(2), rtol=0, atol=0.05)
+
+
+def test_the_fast_log_prob_of_a_bounded_flow():
+    flow = start("tanh", 3, 0)
+    points = 6 * torch.randn(200, 2, dtype=torch.float64, generator=generator(0, "points"))
+    expected, fast = flow.log_prob(points), fast_log_prob(flow, points)
+    assert 20 < expected.isfinite().sum() < 180
+    torch.testing.assert_close(fast, expected)
