@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+PROCESSES ?= 2
 
 # One thread for each process: flows this small are fastest so, and tests and notebooks start processes of their own.
 export OMP_NUM_THREADS ?= 1
@@ -25,8 +26,8 @@ train: $(VENV)/installed  ## train the banana of Jang's tutorial
 	$(BIN)/python experiments/train.py experiment=banana
 
 test: $(VENV)/installed  ## every test, then every notebook against its committed output
-	$(BIN)/pytest
-	$(BIN)/pytest --nbval --nbval-current-env notebooks
+	$(BIN)/pytest -n $(PROCESSES) --dist worksteal
+	$(BIN)/pytest -n $(PROCESSES) --dist loadfile --nbval --nbval-current-env notebooks
 
 reproduce: $(VENV)/installed  ## both documents: every notebook from scratch, every claim, report/index.html
 	$(BIN)/python experiments/reproduce.py

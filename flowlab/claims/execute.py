@@ -37,14 +37,16 @@ def execute(
 
 def _execute(path: Path, to: Path) -> Path:
     import nbformat
+    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
-
-    notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook, timeout=CELL_SECONDS, allow_errors=False, resources={"metadata": {"path": str(path.parent)}}
-    )
     from nbclient.exceptions import CellExecutionError
 
+    notebook = nbformat.read(path, as_version=4)
+    # Sockets of files, which no other user of the machine can listen to as he can to those of the network.
+    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")
+    client = NotebookClient(
+        notebook, km=kernel, timeout=CELL_SECONDS, resources={"metadata": {"path": str(path.parent)}}
+    )
     try:
         client.execute()
     except CellExecutionError:
