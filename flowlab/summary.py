@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas
 from torch import nn
 
-from flowlab.bijectors.base import Bijector, stages
+from flowlab.bases import Base
+from flowlab.bijectors.base import Bijector, Invert, stages
 
 
 def summarize(bijector: Bijector) -> pandas.DataFrame:
@@ -22,14 +23,22 @@ def _table(layers: list[tuple[str, nn.Module]]) -> pandas.DataFrame:
     rows = []
     for number, layer in layers:
         named = [*layer.named_parameters(), *layer.named_buffers()]
+        shown = [(name, tensor) for name, tensor in named if tensor.numel()]  # an empty one only tells where it is
         trainable = sum(parameter.numel() for parameter in layer.parameters() if parameter.requires_grad)
         rows.append(
             {
                 "layer": number,
-                "name": type(layer).__name__,
-                "shapes": ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in named),
+                "name": _name(layer),
+                "shapes": ", ".join(f"{name.rpartition('.')[2]} {tuple(tensor.shape)}" for name, tensor in shown),
                 "trainable": trainable,
                 "constant": sum(tensor.numel() for _, tensor in named) - trainable,
             }
         )
     return pandas.DataFrame(rows, columns=["layer", "name", "shapes", "trainable", "constant"]).set_index("layer")
+
+
+def _name(layer: nn.Module) -> str:
+    """The name of the class; of a torch distribution that serves as base, and of what is inverted, that of theirs."""
+    if isinstance(layer, Invert):
+        return f"inverse of {_name(layer.bijector)}"
+    return type(layer._template if type(layer) is Base else layer).__name__

@@ -256,3 +256,10 @@ def test_summary_and_html():
     assert list(summary["name"]) == ["StandardNormal", *["LowRankAffine", "SmoothPReLU"] * 2, "LowRankAffine"]
     assert summary["trainable"].sum() == sum(p.numel() for p in flow.parameters())
     assert "SmoothPReLU" in flow._repr_html_()
+
+
+def test_summary_names_what_is_wrapped_and_shows_no_empty_tensor():
+    summary = Flow(Exponential(torch.tensor(2.0)), Exp().inv).summary()
+    assert list(summary["name"]) == ["Exponential", "inverse of Exp"]
+    assert list(summary["shapes"]) == ["rate ()", ""]
+    assert list(summary["constant"]) == [1, 0]

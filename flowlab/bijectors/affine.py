@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from flowlab.bijectors.base import Bijector
+from flowlab.bijectors.scales import DiagonalScale, Scale, triangular_scale
 from flowlab.bijectors.triangular import fill_triangular, pack_triangular
 
 SCALES = ("tril", "diag")
@@ -94,12 +95,12 @@ class LowRankAffine(Bijector):
             self.shift.normal_(0.0, self.shift_scale, generator=generator)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        tril = self._tril()
-        y = self.shift + (x * self.scale if tril is None else x @ tril.mT)
-        log_det = self._log_det_of_scale(tril)
+        matrix = self._scale_matrix()
+        y = self.shift + matrix.multiply(x)
+        log_det = matrix.log_det()
         if self.factor is not None:
             y = y + self._weigh(x @ self.factor) @ self.factor.mT
-            lu, _, _ = torch.linalg.lu_factor_ex(self._capacitance(self._unscale(self.factor.mT, tril)))
+            lu, _, _ = torch.linalg.lu_factor_ex(self._capacitance(matrix.solve(self.factor.mT)))
             log_det = log_det + _log_det(lu)
         return y, log_det.expand(x.shape[:-1])
 
@@ -109,38 +110,33 @@ class LowRankAffine(Bijector):
 
     def solve(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(M + V D V^T)^-1 applied to each row, of shape (n, d), and the log |det| of the matrix, of shape ()."""
-        tril = self._tril()
-        log_det = self._log_det_of_scale(tril)
+        matrix = self._scale_matrix()
+        log_det = matrix.log_det()
         if self.factor is None:
-            return self._unscale(rows, tril), log_det
+            return matrix.solve(rows), log_det
         # One solve serves the rows and V: row vectors, so that both stand side by side without a transpose.
-        both = self._unscale(torch.cat([rows, self.factor.mT]), tril)
+        both = matrix.solve(torch.cat([rows, self.factor.mT]))
         z, unscaled_factor = both[: rows.shape[0]], both[rows.shape[0] :]
         capacitance = self._capacitance(unscaled_factor)
         lu, pivots, _ = torch.linalg.lu_factor_ex(capacitance)
-        correction = torch.linalg.lu_solve(lu, pivots, unscaled_factor)
-        return z - self._weigh(z @ self.factor) @ correction, log_det + _log_det(lu)
+        projected, log_det = self._weigh(z @ self.factor), log_det + _log_det(lu)
+        if rows.shape[0] < self.dim:  # fewer rows than V has: the r x r matrix is brought to them
+            return z - projected @ torch.linalg.inv_ex(capacitance)[0] @ unscaled_factor, log_det
+        return z - projected @ torch.linalg.lu_solve(lu, pivots, unscaled_factor), log_det
 
     def dense(self) -> Tensor:
         """The matrix M + V D V^T, of shape (d, d): for a look at small maps and for tests."""
-        tril = self._tril()
-        matrix = self.scale.diag() if tril is None else tril
+        matrix = fill_triangular(self.scale, self.dim) if self.scale_kind == "tril" else self.scale.diag()
         return matrix if self.factor is None else matrix + self._weigh(self.factor) @ self.factor.mT
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, rank={self.rank}, scale={self.scale_kind!r}, weighted={self.weights is not None}"
 
-    def _tril(self) -> Tensor | None:
-        return fill_triangular(self.scale, self.dim) if self.scale_kind == "tril" else None
+    def _scale_matrix(self) -> Scale:
+        return triangular_scale(self.scale, self.dim) if self.scale_kind == "tril" else DiagonalScale(self.scale)
 
     def _weigh(self, value: Tensor) -> Tensor:
         return value if self.weights is None else value * self.weights
-
-    def _unscale(self, rows: Tensor, tril: Tensor | None) -> Tensor:
-        """M^-1 applied to each row: of shape (n, d)."""
-        if tril is None:
-            return rows / self.scale
-        return torch.linalg.solve_triangular(tril.mT, rows, upper=True, left=False)
 
     def _capacitance(self, unscaled_factor: Tensor) -> Tensor:
         """The transpose of C = I + D V^T M^-1 V, of shape (r, r), from (M^-1 V)^T."""
@@ -148,9 +144,6 @@ class LowRankAffine(Bijector):
         assert factor is not None
         identity = torch.eye(self.rank, dtype=unscaled_factor.dtype, device=unscaled_factor.device)
         return identity + self._weigh(unscaled_factor @ factor)
-
-    def _log_det_of_scale(self, tril: Tensor | None) -> Tensor:
-        return (self.scale if tril is None else tril.diagonal()).abs().log().sum()
 
 
 def _log_det(lu: Tensor) -> Tensor:

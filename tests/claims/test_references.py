@@ -20,6 +20,13 @@ def norm_moments(dim):
     return mean, np.sqrt(dim - mean**2)
 
 
+def mutual_information_of_the_banana():
+    """Of x1 and x2: the entropy of x1 = x2^2 / 4 + noise less that of the noise; both sums on grids of step 0.05."""
+    x1, x2 = np.arange(-9, 200, 0.05), np.arange(-36, 36, 0.05)
+    density = NORMAL.pdf(x1[:, None] - x2**2 / 4) @ scipy.stats.norm(scale=4).pdf(x2) * 0.05
+    return scipy.special.entr(density).sum() * 0.05 - NORMAL.entropy()
+
+
 INDEPENDENT = {
     ("K1", "median"): lambda: scipy.stats.expon(scale=2).median(),
     ("K1", "mean"): lambda: scipy.stats.expon(scale=2).mean(),
@@ -48,6 +55,9 @@ INDEPENDENT = {
     ("J18", "deviation_at_1000"): lambda: norm_moments(1000)[1],
     ("J20a", "estimate"): lambda: scipy.stats.norm(scale=4).expect(lambda x: x**2 / 4),
     ("J20d", "entropy"): lambda: scipy.stats.norm(scale=4).entropy() + NORMAL.entropy(),
+    ("J20d", "mutual_information"): mutual_information_of_the_banana,
+    ("J20d", "mean_x1"): lambda: scipy.stats.norm(scale=4).expect(lambda x: x**2 / 4),
+    ("J20d", "mean_x2_squared"): lambda: 4.0**2,
     ("J22", "gradient_of_the_shift"): lambda: 2 * 1.0,
     ("J22", "gradient_of_the_scale"): lambda: 2 * 2.0,
 }

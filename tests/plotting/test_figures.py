@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
 
-from flowlab.plotting import deformation, density_pair, loss_curve, save_figure, scatter_pair
+from flowlab.plotting import (
+    deformation,
+    density_pair,
+    loss_curve,
+    samples_and_densities,
+    save_figure,
+    scatter_pair,
+)
 from flowlab.plotting.figures import QUADRANT_COLOURS
 
 BOUNDS = ((-3.0, 3.0), (-2.0, 2.0))
@@ -63,9 +70,33 @@ def test_loss_curve_draws_the_curve_the_points_and_the_entropy():
     np.testing.assert_array_equal(points.get_xydata(), [[3, 5.1]])
     assert set(line.get_ydata()) == {4.2}
     assert figure.axes[0].get_yscale() == "linear"
-    marked = loss_curve([1, 2], [9.0, 6.0], marks={"elsewhere": 5.5}).axes[0].lines[-1]
-    assert (set(marked.get_ydata()), marked.get_label()) == ({5.5}, "elsewhere")
     assert loss_curve([1, 2], [1e7, 5.0]).axes[0].get_yscale() == "log"
+
+
+def test_points_of_a_longer_run_are_drawn_at_their_steps_and_those_above_the_curve_at_the_edge():
+    printed = [1e4, 2e4, 3e4, 4e4], [200.5, 6.1, 5.5, 4.5]
+    (axes,) = loss_curve([100, 1000], [6.0, 5.0], points={"elsewhere": printed}).axes
+    below, above = axes.lines[-2:]
+    np.testing.assert_array_equal(below.get_xydata(), [[3e4, 5.5], [4e4, 4.5]])
+    np.testing.assert_array_equal(above.get_xydata(), [[1e4, 6.0], [2e4, 6.0]])
+    assert below.get_label() == "elsewhere"
+    assert [text.get_text() for text in axes.texts] == ["200.5", "6.1"]
+    assert (axes.get_xscale(), axes.get_ylim()[1]) == ("log", 6.0)
+
+
+def test_samples_and_densities_draw_all_four_in_one_frame():
+    known, learned = np.zeros((30, 20)), np.full((30, 20), 0.5)
+    known[25, 3] = 2.0  # large x1, small x2
+    figure = samples_and_densities([LEFT, RIGHT], [known, learned], BOUNDS)
+    panels, scale = figure.axes[:4], figure.axes[4]
+    for axes, drawn in zip(panels[:2], (LEFT, RIGHT), strict=True):
+        np.testing.assert_array_equal(axes.collections[0].get_offsets(), drawn)
+    for axes, drawn in zip(panels[2:], (known, learned), strict=True):
+        mesh = axes.collections[0]
+        np.testing.assert_array_equal(mesh.get_array(), drawn.T)
+        assert mesh.get_clim() == (0, 2.0)
+    assert {(axes.get_xlim(), axes.get_ylim()) for axes in panels} == {BOUNDS}
+    assert scale.get_ylabel() == "density"
 
 
 def test_saving_is_reproducible_and_leaves_the_callers_style(tmp_path):

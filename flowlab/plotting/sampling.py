@@ -1,0 +1,98 @@
+"""Sampling a target by way of another density: weights, their bound, and what rejection keeps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from flowlab.plotting.figures import Bounds
+from flowlab.plotting.style import BLACK, BLUE, GREY, VERMILION, styled
+
+
+@styled
+def importance_weights(
+    positions: ArrayLike,
+    log_ratios: Mapping[str, ArrayLike],
+    weights: ArrayLike,
+    bound: float,
+    xlabel: str = "x2 along the ridge",
+) -> Figure:
+    """Left, log p / q of some proposals along a line; right, the weights p / q at samples of one, and their bound.
+
+    The frame on the left reaches three times as high as the bound; what leaves it is far above or below.
+
+    Arguments:
+        positions: along the line, of shape (n,).
+        log_ratios: log p / q there in nats, each of shape (n,), by the name of the proposal; at most three.
+        weights: p / q at samples of the proposal, of shape (m,).
+        bound: that no weight exceeds; positive.
+        xlabel: what the positions are.
+
+    Raises:
+        ValueError: a weight exceeds the bound.
+
+    Example:
+        >>> from flowlab.plotting import importance_weights
+        >>> figure = importance_weights([0, 1, 2], {"flow": [0, 1, 9]}, [0.5, 1.0, 1.5], bound=2.0)
+        >>> [axes.get_title(loc="left") for axes in figure.axes]
+        ['log p / q', 'weights p / q of 3 samples']
+    """
+    weights = np.asarray(weights, dtype=float)
+    if weights.max() > bound:
+        raise ValueError(f"bound={bound:g}: must be at least the largest weight, {weights.max():g}")
+    figure = Figure(figsize=(7.8, 3.3))
+    left, right = figure.subplots(1, 2, gridspec_kw={"left": 0.07, "bottom": 0.14, "wspace": 0.22})
+    for (name, values), colour in zip(log_ratios.items(), (VERMILION, BLUE, BLACK), strict=False):
+        left.plot(positions, np.asarray(values), color=colour, label=name)
+    left.axhline(math.log(bound), color=GREY, ls="--", lw=1, label=f"log of the bound, {bound:.1f}")
+    height = 3 * max(1.0, math.log(bound))
+    left.set(title="log p / q", xlabel=xlabel, ylabel="nats", ylim=(-height, height))
+    left.legend(loc="lower center")
+    right.hist(weights, bins=60, range=(0, bound), color=BLUE)
+    right.axvline(bound, color=GREY, ls="--", lw=1)
+    right.set(title=f"weights p / q of {len(weights):,} samples", xlabel="weight", ylabel="samples", yscale="log")
+    right.set_ylim(bottom=0.5)
+    return figure
+
+
+@styled
+def rejection(
+    points: ArrayLike, accepted: ArrayLike, density: ArrayLike, bounds: Bounds, columns: tuple[str, str] = ("x1", "x2")
+) -> Figure:
+    """Left, what was proposed, and of it what was accepted; right, the accepted points on lines of equal density.
+
+    Arguments:
+        points: the proposals, of shape (n, 2).
+        accepted: of shape (n,), true for those that are kept.
+        density: of the target on a grid, of shape (m, m): the first index runs along x1.
+        bounds: the interval of each axis.
+        columns: names of the coordinates.
+
+    Example:
+        >>> from flowlab.plotting import rejection
+        >>> density = [[0.0, 1.0], [1.0, 2.0]]
+        >>> figure = rejection([[0.1, 0.2], [0.3, 0.4]], [True, False], density, ((0, 1), (0, 1)))
+        >>> [axes.get_title(loc="left") for axes in figure.axes]
+        ['1 of 2 proposals accepted', 'accepted, on the density of the target']
+    """
+    points, keep, density = np.asarray(points), np.asarray(accepted, dtype=bool), np.asarray(density, dtype=float)
+    figure = Figure(figsize=(7.5, 3.6))
+    left, right = figure.subplots(1, 2, sharex=True, sharey=True, gridspec_kw={"bottom": 0.14})
+    for mask, colour, name in ((~keep, VERMILION, "rejected"), (keep, BLUE, "accepted")):
+        x1, x2 = points[mask].T
+        left.scatter(x1, x2, s=4, alpha=0.4, linewidths=0, color=colour, label=name, rasterized=True)
+    x1, x2 = points[keep].T
+    right.scatter(x1, x2, s=4, alpha=0.4, linewidths=0, color=BLUE, rasterized=True)
+    grid = (np.linspace(low, high, size) for (low, high), size in zip(bounds, density.shape, strict=True))
+    right.contour(*grid, density.T, levels=density.max() * np.array([0.01, 0.1, 0.5]), colors=BLACK, linewidths=0.7)
+    left.set(title=f"{keep.sum():,} of {len(keep):,} proposals accepted", ylabel=columns[1])
+    right.set(title="accepted, on the density of the target", xlim=bounds[0], ylim=bounds[1])
+    for axes in (left, right):
+        axes.set_xlabel(columns[0])
+    for handle in left.legend(loc="center right", markerscale=2).legend_handles:
+        handle.set_alpha(1)
+    return figure

@@ -1,0 +1,33 @@
+"""The benchmark of the low-rank affine map, on small matrices."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas
+
+SCRIPT = Path(__file__).parent.parent / "experiments" / "benchmarks" / "low_rank_scaling.py"
+
+
+def test_the_record_holds_what_is_printed(tmp_path):
+    command = [sys.executable, SCRIPT, "--dims", "8", "512", "1024", "--repeat", "2", "--record", tmp_path / "times"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    table = pandas.read_csv(tmp_path / "times.csv")
+    origin = json.loads((tmp_path / "times.json").read_text())
+    assert len(table) == 3 * 3 * 2  # dimensions, sides and tasks
+    assert (table["least_seconds"] > 0).all()
+    assert (table["least_seconds"] <= table["median_seconds"]).all()
+    assert (table["median_seconds"] <= table["greatest_seconds"]).all()
+    assert origin["threads"] == 1
+    assert not any("/" in word for word in origin["command"][1:])
+    times = table.set_index(["side", "task", "dim"])["median_seconds"]
+    ratio = times["dense", "inverse", 1024] / times["tril", "inverse", 1024]
+    assert np.isclose(ratio, origin["ratios_at_largest_dim"]["tril inverse"], rtol=1e-2)
+    slope = np.log2(times["dense", "inverse", 1024] / times["dense", "inverse", 512])  # without d = 8
+    assert np.isclose(slope, origin["exponents"]["dense inverse"], rtol=1e-2)
+    printed = re.findall(r"^ratio: ([\d.]+)  dense over tril inverse, d = 1024$", done.stdout, re.MULTILINE)
+    assert np.isclose(float(printed[0]), ratio, rtol=0.05)
