@@ -60,3 +60,16 @@ def test_the_fast_log_prob_of_a_bounded_flow():
     expected, fast = flow.log_prob(points), fast_log_prob(flow, points)
     assert 20 < expected.isfinite().sum() < 180
     torch.testing.assert_close(fast, expected)
+
+
+def test_a_start_is_the_same_whatever_torch_takes_as_its_default():
+    """A notebook that works in double precision trains the same flow as the shell."""
+    config = compose("flow.start=glorot").flow
+    expected = build_flow(config, 2, generator(0, "start"), dtype=torch.float64)
+    torch.set_default_dtype(torch.float64)
+    try:
+        flow = build_flow(config, 2, generator(0, "start"), dtype=torch.float64)
+        assert torch.get_default_dtype() is torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(map(torch.equal, flow.parameters(), expected.parameters()))
