@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.groups import COLOURS, draw_groups
+from flowlab.plotting.groups import COLOURS, draw_groups, strong_legend
 from flowlab.plotting.style import styled
 
 
@@ -43,7 +43,7 @@ def saturation(
     draw_groups(left, steps, norms)
     left.set_xscale("log")
     left.set(xlabel="optimizer step", title="norm of the gradient")
-    left.legend(loc="best")
+    strong_legend(left)
     names = list(norms)
     others = iter(COLOURS[len(names) :])
     for name, values in slopes.items():
