@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 CELL_SECONDS = 600  # no cell of a lesson takes as long
 
@@ -42,15 +43,16 @@ def _execute(path: Path, to: Path) -> Path:
     from nbclient.exceptions import CellExecutionError
 
     notebook = nbformat.read(path, as_version=4)
-    # Sockets of files, which no other user of the machine can listen to as he can to those of the network.
-    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")
-    client = NotebookClient(
-        notebook, km=kernel, timeout=CELL_SECONDS, resources={"metadata": {"path": str(path.parent)}}
-    )
-    try:
-        client.execute()
-    except CellExecutionError:
-        pass  # the error stands in the notebook, where it is found
-    finally:
-        nbformat.write(notebook, to)
+    with TemporaryDirectory(prefix="flowlab-") as sockets:
+        # Files as sockets, to which no other user of the machine can listen as he can to those of the network.
+        kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{sockets}/kernel")
+        client = NotebookClient(
+            notebook, km=kernel, timeout=CELL_SECONDS, resources={"metadata": {"path": str(path.parent)}}
+        )
+        try:
+            client.execute()
+        except CellExecutionError:
+            pass  # the error stands in the notebook, where it is found
+        finally:
+            nbformat.write(notebook, to)
     return to
