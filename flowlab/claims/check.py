@@ -102,10 +102,10 @@ class Check:
         return ERRATUM if self.claim.erratum else HOLDS
 
     def __str__(self) -> str:
-        """One line for each quantity: the document's value, ours, the difference; and the verdict."""
+        """One line for each quantity: the reference, ours, the difference; and the verdict."""
         lines = []
         for each in self.measured:
-            held = f"document {each.reference()}" if each.quantity.references else each.quantity.rule()
+            held = f"reference {each.reference()}" if each.quantity.references else each.quantity.rule()
             words = [held, f"ours {each.ours()}", each.distance()]
             broken = "" if each.holds else "  <- does not hold"
             lines.append(", ".join(filter(None, words)) + broken)
@@ -140,7 +140,7 @@ def judge(id: str, *value: Value, **values: Value) -> Check:
     Example:
         >>> from flowlab.claims import judge
         >>> print(judge("K4", 1.0000000003))
-        K4 holds: document 1.000000, ours 1.000000, difference at most 1e-06
+        K4 holds: reference 1.000000, ours 1.000000, difference at most 1e-06
     """
     claim = load_ledger().claim(id)
     names = [quantity.name for quantity in claim.quantities]

@@ -55,8 +55,8 @@ def test_a_check_prints_value_reference_difference_and_verdict(capsys):
     claims.check("K3", directly=-2.9389886, by_the_bijector=torch.tensor(-2.9389886, dtype=torch.float64))
     assert capsys.readouterr().out.splitlines() == [
         "K3 holds",
-        "   directly: document -2.938989, ours -2.938989, difference at most 1e-06",
-        "   by the bijector: document -2.938989, ours -2.938989, difference at most 1e-06",
+        "   directly: reference -2.938989, ours -2.938989, difference at most 1e-06",
+        "   by the bijector: reference -2.938989, ours -2.938989, difference at most 1e-06",
     ]
     claims.check("K3", directly=-2.9389886, by_the_bijector=-2.94)
     out = capsys.readouterr().out
@@ -66,7 +66,7 @@ def test_a_check_prints_value_reference_difference_and_verdict(capsys):
 
 def test_a_claim_with_one_quantity_takes_a_bare_value_and_one_line(capsys):
     claims.check("K4", 1.0000003)
-    assert capsys.readouterr().out == "K4 holds: document 1.000000, ours 1.000000, difference at most 1e-06\n"
+    assert capsys.readouterr().out == "K4 holds: reference 1.000000, ours 1.000000, difference at most 1e-06\n"
 
 
 def test_the_verdict_of_a_claim_with_an_erratum():
