@@ -65,6 +65,8 @@ def rejection(
 ) -> Figure:
     """Left, what was proposed, and of it what was accepted; right, the accepted points on lines of equal density.
 
+    The lines are drawn where the density is 1%, 10% and 50% of its maximum on the grid.
+
     Arguments:
         points: the proposals, of shape (n, 2).
         accepted: of shape (n,), true for those that are kept.
@@ -93,6 +95,7 @@ def rejection(
     right.set(title="accepted, on the density of the target", xlim=bounds[0], ylim=bounds[1])
     for axes in (left, right):
         axes.set_xlabel(columns[0])
-    for handle in left.legend(loc="center right", markerscale=2).legend_handles:
+    legend = left.legend(loc="center right", markerscale=2, frameon=True, framealpha=1)  # points lie below it
+    for handle in legend.legend_handles:
         handle.set_alpha(1)
     return figure

@@ -38,3 +38,10 @@ def test_rejection_draws_what_is_kept_on_both_sides_and_the_rest_on_one():
     around = np.concatenate([path.vertices for path in lines.get_paths()]).mean(axis=0)
     assert around == pytest.approx([25 / 29 * 2, 3 / 19], abs=0.05)
     assert left.get_title(loc="left") == "2 of 3 proposals accepted"
+
+
+def test_the_legend_of_rejection_hides_the_points_below_it():
+    left, _ = rejection(POINTS, [True, False, True], np.eye(2), BOUNDS).axes
+    frame = left.get_legend().get_frame()
+    assert frame.get_visible()
+    assert frame.get_facecolor() == (1, 1, 1, 1)
