@@ -158,6 +158,9 @@ def cover_(flow: Flow, points: Tensor, generator: torch.Generator | None = None)
         flow: whose last layer, but for a fixed standardization, is a LowRankAffine.
         points: of shape (n, dim), in the units of the data.
         generator: where the samples of the base are drawn from.
+
+    Raises:
+        ConfigError: the points cannot be covered: the bounded activations before the map have no precision left.
     """
     layers = stages(flow.bijector)
     place = max(number for number, layer in enumerate(layers) if isinstance(layer, LowRankAffine))
@@ -169,10 +172,14 @@ def cover_(flow: Flow, points: Tensor, generator: torch.Generator | None = None)
     for layer in layers[:place]:
         x = layer.forward(x)
     (low, high), (least, greatest) = x.quantile(x.new_tensor([0.25, 0.75]), dim=0), points.aminmax(dim=0)
-    middle, stretch = (least + greatest) / 2, (greatest - least) / (high - low)
+    middle, stretch = (least + greatest) / 2, (greatest - least) / (high - low).clamp_min(torch.finfo(x.dtype).tiny)
     for factor in (1.2**power for power in range(30)):
         wide = factor * stretch
         affine.scale.copy_(wide if affine.scale_kind == "diag" else pack_triangular(wide.diag()))
         affine.shift.add_(middle - affine.forward((low + high) / 2))
         if before.log_prob(middle + 1.1 * (points - middle)).isfinite().all():
             return
+    raise ConfigError(
+        f"flow.start=covering: no stretch of the last of {len(layers)} layers makes the image of the flow cover the "
+        "data, whose way back has no precision left; use a smaller flow.depth, dtype=float64 or another seed"
+    )

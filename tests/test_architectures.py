@@ -3,13 +3,15 @@
 import pytest
 import torch
 
+import flowlab
 from flowlab.architectures import build_flow, cover_
 from flowlab.bijectors import LowRankAffine, PReLU, Sigmoid, SmoothPReLU, Tanh, stages
 from flowlab.config import compose
+from flowlab.schemas import ConfigError
 from flowlab.seeding import generator
 from flowlab.targets import Checkerboard
 from flowlab.training.fast_log_prob import fast_log_prob
-from flowlab.training.run import initial_flow
+from flowlab.training.start import initial_flow
 
 ACTIVATIONS = {"prelu": PReLU, "smooth_prelu": SmoothPReLU, "tanh": Tanh, "sigmoid": Sigmoid}
 
@@ -73,3 +75,18 @@ def test_a_start_is_the_same_whatever_torch_takes_as_its_default():
     finally:
         torch.set_default_dtype(torch.float32)
     assert all(map(torch.equal, flow.parameters(), expected.parameters()))
+
+
+def test_the_image_covers_the_data_with_a_tenth_to_spare():
+    """Also where the data alone would have been covered by a smaller stretch."""
+    points = Checkerboard().sample(10_000, generator(0, "test"), torch.float64)
+    middle = (points.amin(0) + points.amax(0)) / 2
+    for seed in range(24):
+        assert start("tanh", 3, seed).log_prob(middle + 1.09 * (points - middle)).isfinite().all()
+
+
+def test_data_that_cannot_be_covered_are_refused_before_anything_is_written(tmp_path):
+    words = ("target=checkerboard", "flow.activation=tanh", "flow.start=covering", "flow.depth=40", "max_steps=5")
+    with pytest.raises(ConfigError, match=r"flow.start=covering: no stretch .* use a smaller flow\.depth"):
+        flowlab.train(compose(*words), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

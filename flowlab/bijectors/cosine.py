@@ -21,6 +21,9 @@ class DiscreteCosineTransform(Bijector):
     are. It is taken from one fast Fourier transform of the even coordinates followed by the odd ones reversed, in
     O(d log d).
 
+    Raises:
+        RuntimeError: x is in half precision, for which torch has no Fourier transform on every device.
+
     Reference:
         | A Fast Cosine Transform in One and Two Dimensions (John Makhoul, 1980)
         | https://doi.org/10.1109/TASSP.1980.1163351

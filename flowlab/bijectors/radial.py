@@ -37,7 +37,7 @@ class Radial(Bijector):
         generator: where the centre is drawn from; None is torch's global stream.
 
     Raises:
-        ValueError: dim below 1, a centre of another shape, or alpha or beta out of range.
+        ValueError: dim below 1, a centre of another shape or that is not finite, or alpha or beta out of range.
 
     Reference:
         | Variational Inference with Normalizing Flows (Danilo Rezende, Shakir Mohamed, 2015)
@@ -77,6 +77,8 @@ class Radial(Bijector):
         self._hold("centre", nn.Parameter(torch.empty(dim)) if centre is None else centre)
         if self.centre.shape != (dim,):
             raise ValueError(f"Radial: centre has shape {tuple(self.centre.shape)}, it must be {(dim,)}")
+        if not self.centre.is_meta and centre is not None and not bool(self.centre.isfinite().all()):
+            raise ValueError(f"Radial: centre={centre!r} must be finite")
         self.raw_alpha = nn.Parameter(torch.empty(()))
         self.raw_gamma = nn.Parameter(torch.empty(()))
         self.reset_parameters(generator)

@@ -210,6 +210,8 @@ def _measured(id: str, quantity: Quantity, value: Value) -> Measured:
     if quantity.standard_errors is not None:
         if len(values) != 2:
             raise LedgerError(f"{id}: {quantity.name}={value!r}: must be a pair, the estimate and its standard error")
+        if not 0 < values[1] < math.inf:
+            raise LedgerError(f"{id}: {quantity.name}={value!r}: the standard error must be positive and finite")
         return Measured(quantity, values[:1], values[1])
     if quantity.references and len(values) != len(quantity.references):
         raise LedgerError(f"{id}: {quantity.name}={value!r}: must be {len(quantity.references)} number(s)")

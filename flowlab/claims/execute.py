@@ -11,12 +11,10 @@ from tempfile import TemporaryDirectory
 CELL_SECONDS = 600  # no cell of a lesson takes as long
 
 
-def execute(
-    notebooks: Sequence[Path], directory: Path, at_once: int, done: Callable[[Path, float], None]
-) -> list[Path]:
-    """Execute notebooks in the directory where they lie, and write them into another; gives the new paths.
+def execute(notebooks: Sequence[Path], directory: Path, at_once: int, done: Callable[[Path, float], None]) -> list[str]:
+    """Execute notebooks in the directory where they lie, and write them into another; gives what went wrong.
 
-    A notebook that fails is written as far as it came, with its error.
+    A notebook of which a cell fails is written as far as it came, with its error. The others are executed all the same.
 
     Arguments:
         notebooks: their paths.
@@ -25,24 +23,32 @@ def execute(
         done: told each notebook that is done and the seconds that it took.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    for path in notebooks:
+        (directory / path.name).unlink(missing_ok=True)
 
-    def one(path: Path) -> Path:
+    def one(path: Path) -> str | None:
         begun = time.perf_counter()
-        written = _execute(path, directory / path.name)
+        try:
+            _execute(path, directory / path.name)
+        except Exception as error:  # a kernel that died, a cell without end, a file that is no notebook
+            return f"{path.name}: cannot be executed: {type(error).__name__}: {error}"
         done(path, time.perf_counter() - begun)
-        return written
+        return None
 
     with ThreadPoolExecutor(at_once) as pool:
-        return list(pool.map(one, notebooks))
+        return [problem for problem in pool.map(one, notebooks) if problem]
 
 
-def _execute(path: Path, to: Path) -> Path:
+def _execute(path: Path, to: Path) -> None:
     import nbformat
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
     notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:  # what an earlier execution left must not count as this one's
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
     with TemporaryDirectory(prefix="flowlab-") as sockets:
         # Files as sockets, to which no other user of the machine can listen as he can to those of the network.
         kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{sockets}/kernel")
@@ -55,4 +61,3 @@ def _execute(path: Path, to: Path) -> Path:
             pass  # the error stands in the notebook, where it is found
         finally:
             nbformat.write(notebook, to)
-    return to

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -103,17 +102,20 @@ def gather(notebooks: Iterable[Path], ledger: Ledger | None = None) -> Findings:
 
 
 def _outputs(path: Path, problems: list[str]) -> Iterable[tuple[Cell, dict[str, Any]]]:
+    import nbformat
+
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        cells = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
-    except (OSError, ValueError, KeyError) as error:
-        raise LedgerError(f"{path}: is no notebook: {error}") from None
-    for cell in cells:
-        source = "".join(cell["source"])
-        where = Cell(path.stem, cell["execution_count"] or 0, source)
-        for output in cell["outputs"]:
-            if output["output_type"] == "error":
-                problems.append(f"{where}: {output['ename']}: {output['evalue']}")
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # of many kinds
+        raise LedgerError(f"{path}: is no notebook: {str(error).splitlines()[0]}") from None
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        where = Cell(path.stem, cell.execution_count or 0, cell.source)
+        for output in cell.outputs:
+            if output.output_type == "error":
+                problems.append(f"{where}: {output.ename}: {output.evalue}")
             yield where, output
 
 

@@ -1,6 +1,7 @@
 """Reproducing both documents from a shell: `python experiments/reproduce.py`, or `--check` of what is committed.
 
-Exit status: 0 every claim and figure is there and as the ledger expects, 1 something is missing or differs.
+Exit status: 0 every claim and figure is there and as the ledger expects, 1 something is missing or differs, 2 the
+user's mistake.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from flowlab.files import write_text
 from flowlab.training.provenance import origin
 
 TABLE = "REPRODUCTION.md"
+AGREES, DIFFERS, MISTAKE = 0, 1, 2
 
 
 def main(root: Path, arguments: Sequence[str] | None = None) -> int:
@@ -36,16 +38,26 @@ def main(root: Path, arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", metavar="DIR", type=Path, default=root / "report", help="default: report")
     parser.add_argument("--at-once", metavar="N", type=int, default=os.cpu_count() or 1, help="notebooks at a time")
     options = parser.parse_args(arguments)
+    if options.at_once < 1:
+        parser.error(f"--at-once {options.at_once}: must be at least 1")
     notebooks = sorted((root / "notebooks").glob("*.ipynb"))
+    if not notebooks:
+        parser.error(f"{root / 'notebooks'}: there is no notebook")
     try:
         findings = _check(root, notebooks) if options.check else _reproduce(root, notebooks, options)
     except LedgerError as error:
         print(f"flowlab: {error}", file=sys.stderr)
-        return 1
+        return DIFFERS
+    except ModuleNotFoundError as error:
+        print(f"flowlab: {error}: pip install 'flowlab[notebooks]'", file=sys.stderr)
+        return MISTAKE
+    except OSError as error:
+        print(f"flowlab: {error.filename}: cannot be written: {error.strerror}", file=sys.stderr)
+        return MISTAKE
     for problem in findings.problems:
         print(problem, file=sys.stderr)
     print(findings.last_line())
-    return 1 if findings.problems else 0
+    return DIFFERS if findings.problems else AGREES
 
 
 def _check(root: Path, notebooks: Sequence[Path]) -> Findings:
@@ -68,12 +80,19 @@ def _reproduce(root: Path, notebooks: Sequence[Path], options: argparse.Namespac
     def say(path: Path, seconds: float) -> None:
         print(f"executed {path.name} in {seconds:.0f} s", flush=True)
 
-    executed = execute(notebooks, options.report / "notebooks", options.at_once, say)
-    findings = gather(executed)
+    executed = options.report / "notebooks"
+    problems = execute(notebooks, executed, options.at_once, say)
+    findings = gather(sorted(executed / path.name for path in notebooks if (executed / path.name).is_file()))
+    findings.problems[:0] = problems
     _print(findings)
-    write_text(options.report / "index.html", page(findings, origin(), time.perf_counter() - begun))
-    write_text(root / TABLE, table(findings))
-    for path in (options.report / "index.html", root / TABLE):
+    written = {
+        options.report / "index.html": page(findings, origin(), time.perf_counter() - begun),
+        options.report / TABLE: table(findings),
+    }
+    if not findings.problems:  # the committed table is not replaced by half a one
+        written[root / TABLE] = table(findings)
+    for path, text in written.items():
+        write_text(path, text)
         print(f"wrote {os.path.relpath(path)}")
     return findings
 

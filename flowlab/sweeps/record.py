@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,22 @@ ROWS = 100  # of a curve, about
 ABSOLUTE = re.compile(r"(^|[=\[(,'\"])/[^'\"\[\](),]*")
 
 
-def write_record(directory: str | Path, path: str | Path) -> tuple[Path, Path]:
+def write_record(directory: str | Path, path: str | Path, curves: Sequence[str] = ()) -> list[Path]:
     """Write PATH.csv, the settings that varied and the results of each run, and PATH.json, where they came from.
+
+    For each metric of which the curves are wanted, write PATH_METRIC.csv too, see `write_curve`; and PATH.csv has its
+    first, its largest and its last value, of all that a run has logged, as METRIC_first and so on.
 
     Where runs failed, PATH.csv says why. The same sweep gives the same bytes. Of an absolute path the last part is
     kept. In PATH.json, what differs between runs is a list; `training_seconds` is the sum over runs, `wall_seconds`
     that of the sweep's manifest.json if it has one.
 
     Raises:
-        ConfigError: there is no run, or the runs come from several commits.
+        ConfigError: there is no run, the runs come from several commits, or none has a value of a metric.
     """
     table = load_sweep(directory)
+    for metric in curves:
+        table = table.assign(**_extremes(table["directory"], metric))
     origins = [read_json(Path(run) / "provenance.json") for run in table["directory"]]
     origins += [resumed for origin in origins for resumed in origin.get("resumed", [])]
     _one_commit(origins)
@@ -55,7 +60,7 @@ def write_record(directory: str | Path, path: str | Path) -> tuple[Path, Path]:
     csv.parent.mkdir(parents=True, exist_ok=True)
     write_text(csv, rows.to_csv(index=False, lineterminator="\n"))
     write_json(json_, content)
-    return csv, json_
+    return [csv, json_, *(write_curve(directory, metric, path) for metric in curves)]
 
 
 def write_curve(directory: str | Path, metric: str, path: str | Path) -> Path:
@@ -92,7 +97,23 @@ def _logged(file: Path, metric: str) -> pandas.Series:
     if not file.is_file():
         return pandas.Series(dtype=float)
     metrics = pandas.read_csv(file, index_col="step")
+    if metric not in metrics:
+        raise ConfigError(f"--curve {metric}: runs log no such metric; they log {', '.join(metrics)}")
     return metrics[metric].astype(float).dropna()
+
+
+def _extremes(directories: Iterable[str], metric: str) -> dict[str, list[float | None]]:
+    """The first, the largest and the last value of a metric of each run, to five significant digits."""
+    runs = [_logged(Path(run) / "metrics.csv", metric) for run in directories]
+    picked = {
+        "first": [run.iloc[0] if len(run) else None for run in runs],
+        "largest": [run.max() if len(run) else None for run in runs],
+        "last": [run.iloc[-1] if len(run) else None for run in runs],
+    }
+    return {
+        f"{metric}_{name}": [None if value is None else float(f"{value:.5g}") for value in values]
+        for name, values in picked.items()
+    }
 
 
 def _stem(path: str | Path) -> str:

@@ -20,7 +20,7 @@ from flowlab.plotting import save_figure
 from flowlab.plotting.labels import setting_labels, setting_name, setting_text
 from flowlab.schemas import ConfigError
 from flowlab.sweeps.figures import measure, sweep_figures
-from flowlab.sweeps.record import write_curve, write_record
+from flowlab.sweeps.record import write_record
 from flowlab.sweeps.table import load_sweep, varied_settings
 from flowlab.training.metrics import COLUMNS
 
@@ -80,9 +80,7 @@ def summarize(directory: Path, record: Path | None = None, curves: Sequence[str]
     console.print(f"{len(table)} run{'s' if len(table) > 1 else ''}: {counts}")
     for path in _write(directory, table.assign(directory=names), table):
         console.print(f"wrote {path}", soft_wrap=True)
-    recorded = [*write_record(directory, record)] if record else []
-    recorded += [write_curve(directory, metric, record) for metric in curves] if record else []
-    for path in recorded:
+    for path in write_record(directory, record, curves) if record else ():
         console.print(f"wrote {path}", soft_wrap=True)
     return NOT_DONE if len(wrong) else DONE
 

@@ -27,7 +27,8 @@ from flowlab.training.checkpoints import Saving
 from flowlab.training.directory import Run, begin, check_directory, located
 from flowlab.training.loggers import open_loggers
 from flowlab.training.outcome import write_outcome
-from flowlab.training.run import begun, carry_out, initial_flow, new_record, reopen, what_to_minimise
+from flowlab.training.run import begun, carry_out, new_record, reopen, what_to_minimise
+from flowlab.training.start import initial_flow
 from flowlab.training.status import fail, interrupt, told
 from flowlab.training.surroundings import interruptible, quiet_lightning, threads
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import psutil
 import torch
 
-from flowlab.architectures import build_flow, check_flow
+from flowlab.architectures import check_flow
 from flowlab.schemas import Config, ConfigError
 from flowlab.supports import is_unbounded
 from flowlab.targets.base import ExactTarget, Target
 from flowlab.targets.build import build_target
 from flowlab.targets.file import FileTarget
 from flowlab.training.loggers import check_logger
+from flowlab.training.start import initial_flow
 
 
 def check_run(config: Config, here: bool = True) -> Target:
@@ -33,7 +34,9 @@ def check_run(config: Config, here: bool = True) -> Target:
     if isinstance(target, FileTarget):
         target.check_precision(dtype)
     try:
-        build_flow(config.flow, target.dim, torch.Generator(), dtype=dtype)
+        initial_flow(config, target)
+    except ConfigError:
+        raise
     except (ValueError, RuntimeError) as error:  # numbers that the configuration lets through and the type does not
         raise ConfigError(f"the flow cannot be built: {error}") from None
     check_logger(config)

@@ -10,14 +10,11 @@ import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
-from flowlab.architectures import COVERING, build_flow, cover_
 from flowlab.config import to_config, to_dict
 from flowlab.files import beside, write_json
 from flowlab.flow import Flow
-from flowlab.schemas import Config, ConfigError, FileConfig
-from flowlab.seeding import generator
+from flowlab.schemas import Config, ConfigError
 from flowlab.targets.base import ExactTarget, Target
-from flowlab.targets.file import FileTarget
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Checkpoints, Saving
 from flowlab.training.directory import Run, begin, default_directory, load_run, located
@@ -29,6 +26,7 @@ from flowlab.training.progress import progress_callback
 from flowlab.training.provenance import provenance
 from flowlab.training.ranks import train_on_ranks
 from flowlab.training.record import Record
+from flowlab.training.start import initial_flow
 from flowlab.training.status import fail, locked, told
 from flowlab.training.stream import Stream, base_stream, data_stream
 from flowlab.training.surroundings import interruptible, quiet_lightning, threads
@@ -192,18 +190,6 @@ def fit(run: Run, target: Target, progress: pl.Callback | None, rank: int = 0) -
         }
         if rank == 0:
             write_outcome(run, flow.to(device), target, training, loggers)
-
-
-def initial_flow(config: Config, target: Target) -> Flow:
-    """The flow before its first step, drawn from the seed."""
-    place = None
-    if isinstance(config.target, FileConfig) and isinstance(target, FileTarget) and config.target.standardize:
-        place = target.mean, target.deviation
-    start, dtype = generator(config.seed, "start"), getattr(torch, config.dtype)
-    flow = build_flow(config.flow, target.dim, start, place, dtype)
-    if config.flow.start == "covering":
-        cover_(flow, target.rows("train", COVERING, config.seed, dtype), start)
-    return flow
 
 
 def new_record(config: Config, target: Target, device: str) -> Record:

@@ -33,7 +33,7 @@ def executed(tmp_path_factory):
 def repository(executed, tmp_path):
     """The same as if its executed notebook were committed."""
     (tmp_path / "notebooks").mkdir()
-    for name, place in (("02_bijectors.ipynb", "report/notebooks"), ("REPRODUCTION.md", ".")):
+    for name, place in (("02_bijectors.ipynb", "report/notebooks"), ("REPRODUCTION.md", "report")):
         to = tmp_path / "notebooks" / name if name.endswith("ipynb") else tmp_path / name
         to.write_bytes((executed[0] / place / name).read_bytes())
     return tmp_path
@@ -77,7 +77,7 @@ def test_the_page_needs_no_other_file(executed):
 
 
 def test_the_table_has_every_claim_and_figure_and_nothing_of_this_machine(executed):
-    text = (executed[0] / "REPRODUCTION.md").read_text(encoding="utf-8")
+    text = (executed[0] / "report" / "REPRODUCTION.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     first = {row.split(" | ")[0].strip("| ") for row in rows}
     assert set(load_ledger().claims) | set(load_ledger().figures) <= first
@@ -138,15 +138,51 @@ def test_a_stripped_picture_is_noticed(repository):
 
 
 def test_a_notebook_that_fails_is_named_and_the_others_are_read(repository, capsys):
-    cells = [nbformat.v4.new_code_cell("1 / 0")]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), repository / "notebooks" / "01_broken.ipynb")
+    """What it recorded when it still worked does not count; a dead kernel and a damaged file are named too."""
+    notebooks = repository / "notebooks"
+    broken = json.loads((notebooks / "02_bijectors.ipynb").read_text(encoding="utf-8"))
+    broken["cells"][0]["source"] = "1 / 0"
+    (notebooks / "01_broken.ipynb").write_text(json.dumps(broken), encoding="utf-8")
+    dies = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import os\nos._exit(1)")])
+    nbformat.write(dies, notebooks / "03_dies.ipynb")
+    (notebooks / "04_garbage.ipynb").write_text("garbage", encoding="utf-8")
+    before = (repository / "REPRODUCTION.md").read_bytes()
     assert main(repository, []) == 1
     printed = capsys.readouterr()
     assert "01_broken, cell 1: ZeroDivisionError: division by zero" in printed.err
+    assert "03_dies.ipynb: cannot be executed: DeadKernelError" in printed.err
+    assert "04_garbage.ipynb: cannot be executed:" in printed.err
     assert printed.out.splitlines()[-1].startswith("claims: 1 hold")
+    assert "2 times" not in printed.err
+    assert (repository / "REPRODUCTION.md").read_bytes() == before
 
 
-def test_what_is_no_notebook_is_refused(tmp_path):
-    (tmp_path / "x.ipynb").write_text("{", encoding="utf-8")
+def test_kernels_leave_nothing_behind(repository):
+    main(repository, [])
+    left = {path.name for path in (*repository.iterdir(), *(repository / "notebooks").iterdir())}
+    assert left == {"notebooks", "report", "REPRODUCTION.md", "02_bijectors.ipynb"}
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"cells": 5}', '{"cells": [{"cell_type": "code"}], "metadata": {}, "nbformat": 4}']
+)
+def test_what_is_no_notebook_is_refused(tmp_path, content):
+    (tmp_path / "x.ipynb").write_text(content, encoding="utf-8")
     with pytest.raises(LedgerError, match=r"x\.ipynb: is no notebook"):
         gather([tmp_path / "x.ipynb"])
+
+
+def test_a_mistake_is_answered_without_a_traceback(repository, tmp_path_factory, capsys):
+    file = repository / "file"
+    file.write_text("")
+    assert main(repository, ["--report", str(file)]) == 2
+    assert f"{file}: cannot be written" in capsys.readouterr().err.replace("/notebooks", "")
+    empty = tmp_path_factory.mktemp("empty")
+    for root, words, message in (
+        (repository, ["--at-once", "0"], "--at-once 0: must be at least 1"),
+        (empty, ["--check"], "there is no notebook"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(root, words)
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err

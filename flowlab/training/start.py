@@ -1,0 +1,28 @@
+"""The flow of a run before its first step."""
+
+from __future__ import annotations
+
+import torch
+
+from flowlab.architectures import COVERING, build_flow, cover_
+from flowlab.flow import Flow
+from flowlab.schemas import Config, FileConfig
+from flowlab.seeding import generator
+from flowlab.targets.base import Target
+from flowlab.targets.file import FileTarget
+
+
+def initial_flow(config: Config, target: Target) -> Flow:
+    """The flow before its first step, drawn from the seed.
+
+    Raises:
+        ConfigError: it cannot be built, or its start cannot cover the data.
+    """
+    place = None
+    if isinstance(config.target, FileConfig) and isinstance(target, FileTarget) and config.target.standardize:
+        place = target.mean, target.deviation
+    start, dtype = generator(config.seed, "start"), getattr(torch, config.dtype)
+    flow = build_flow(config.flow, target.dim, start, place, dtype)
+    if config.flow.start == "covering":
+        cover_(flow, target.rows("train", COVERING, config.seed, dtype), start)
+    return flow
