@@ -26,6 +26,7 @@ def moved_mass(
     names: Sequence[str] = ("x", "y"),
     mark: int | None = None,
     density: tuple[ArrayLike, ArrayLike] | None = None,
+    equal: bool = False,
 ) -> Figure:
     """Strips of probability before a map and after it, of height mass / width; both panels have the same scale.
 
@@ -36,6 +37,7 @@ def moved_mass(
         names: of the two variables.
         mark: the strip to stand out, so that the eye can follow it.
         density: places and values of the exact density of y, drawn over the strips.
+        equal: 1 is as long upwards as it is to the right, so that a square is drawn as one.
 
     Example:
         >>> from flowlab.plotting import moved_mass
@@ -56,6 +58,7 @@ def moved_mass(
             bars[mark].set(facecolor=VERMILION, alpha=0.9)
         area = float((heights * np.abs(np.diff(ends))).sum())
         axes.set(title=f"{name}: area {area:.2f}", xlabel=name, xlim=(ends.min() - margin, ends.max() + margin))
+        axes.set_aspect("equal" if equal else "auto")
     if density is not None:
         panels[1].plot(*map(np.asarray, density), color=BLACK, label="exact density")
         panels[1].legend(loc="upper right")

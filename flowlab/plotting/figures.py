@@ -51,21 +51,29 @@ def density_pair(
     bounds: Bounds,
     titles: Sequence[str] = ("exact density", "density of the flow"),
     columns: Sequence[str] = ("x1", "x2"),
+    right_columns: Sequence[str] | None = None,
 ) -> Figure:
     """Two densities on the same grid side by side, in one colour scale.
 
     Arguments:
         left, right: densities of shape (n, n): the first index runs along x1, the second along x2.
         bounds: the interval of each axis.
+        titles: of the two panels.
+        columns: names of the coordinates.
+        right_columns: those of the right panel, where they have other names.
     """
     left, right = np.asarray(left), np.asarray(right)
     figure = Figure(figsize=(7.5, 3.4))
-    panels = figure.subplots(1, 2, sharex=True, sharey=True, gridspec_kw={"right": 0.92})
+    space = {"right": 0.92, "wspace": 0.2 if right_columns else None}  # with room for the name at the right panel
+    panels = figure.subplots(1, 2, sharex=True, sharey=True, gridspec_kw=space)
     highest = max(left.max(), right[np.isfinite(right)].max())
-    for axes, density, title in zip(panels, (left, right), titles, strict=True):
+    names = (columns, right_columns or columns)
+    for axes, density, title, (across, _) in zip(panels, (left, right), titles, names, strict=True):
         mesh = _mesh(axes, density, bounds, highest)
-        axes.set(title=title, xlabel=columns[0])
+        axes.set(title=title, xlabel=across)
     panels[0].set_ylabel(columns[1])
+    if right_columns:
+        panels[1].set_ylabel(right_columns[1])
     figure.colorbar(mesh, ax=panels, label="density", pad=0.02, fraction=0.05)
     return figure
 

@@ -32,6 +32,17 @@ def test_moved_mass_has_one_scale_in_both_panels():
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
 
 
+def test_moved_mass_draws_a_square_as_one_where_it_is_asked_to():
+    figure = moved_mass([0.0, 1.0], [1.0, 3.0], [1.0], equal=True)
+    figure.draw_without_rendering()  # which fits the panels to their aspect
+    before, after = figure.axes
+    square, rectangle = (axes.patches[0].get_window_extent() for axes in figure.axes)
+    assert square.width == pytest.approx(square.height)
+    assert rectangle.width == pytest.approx(2 * square.width)
+    assert rectangle.height == pytest.approx(square.height / 2)
+    assert before.bbox.height == pytest.approx(after.bbox.height)
+
+
 def test_moved_mass_keeps_the_area_of_a_map_that_decreases():
     figure = moved_mass([0.0, 0.5, 1.0], [1.0, 0.0, -1.0], [0.5, 0.5], density=([-1.0, 1.0], [0.5, 0.5]))
     after = figure.axes[1]

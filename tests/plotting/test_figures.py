@@ -49,6 +49,14 @@ def test_density_pair_draws_x1_along_the_horizontal_axis_in_one_scale():
     assert first.get_clim() == second.get_clim() == (0, 2.0)
 
 
+def test_density_pair_names_the_coordinates_of_each_panel():
+    density = np.full((30, 20), 0.5)
+    for right_columns, names in ((None, ["u", "u"]), (("s", "t"), ["u", "s"])):
+        figure = density_pair(density, density, BOUNDS, columns=("u", "v"), right_columns=right_columns)
+        assert [axes.get_xlabel() for axes in figure.axes[:2]] == names
+        assert [axes.get_ylabel() for axes in figure.axes[:2]] == ["v", right_columns[1] if right_columns else ""]
+
+
 def test_deformation_keeps_the_colour_of_the_first_quadrant():
     start = np.array([[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
     figure = deformation([start, -start], ["base", "turned"])
