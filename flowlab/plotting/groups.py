@@ -49,8 +49,11 @@ def curve_groups(
     return figure
 
 
-def draw_groups(axes: Axes, steps: ArrayLike, groups: Mapping[str, ArrayLike]) -> None:
-    """The curves of `curve_groups` on given axes, logarithmic where positive values span more than a factor of 20."""
+def draw_groups(axes: Axes, steps: ArrayLike, groups: Mapping[str, ArrayLike], bands: bool = False) -> None:
+    """The curves of `curve_groups` on given axes, logarithmic where positive values span more than a factor of 20.
+
+    With `bands` the runs of a kind are drawn as their median and range over those that have not failed yet.
+    """
     steps = np.asarray(steps, dtype=float)
     drawn = []
     for number, (name, values) in enumerate(groups.items()):
@@ -59,17 +62,29 @@ def draw_groups(axes: Axes, steps: ArrayLike, groups: Mapping[str, ArrayLike]) -
             raise ValueError(f"{name}: of shape {runs.shape}; must be (runs, {len(steps)}), a row for each run")
         runs = np.where(np.isfinite(runs), runs, np.nan)
         colour = COLOURS[number % len(COLOURS)]
-        width, alpha = (1.6, 1.0) if len(runs) == 1 else (0.9, 0.7) if len(runs) < 10 else (0.6, 0.5)
-        for place, run in enumerate(runs):
-            axes.plot(steps, run, color=colour, lw=width, alpha=alpha, label=name if place == 0 else None, zorder=2)
+        (_draw_band if bands else _draw_curves)(axes, steps, runs, colour, name)
+        for run in runs:
             known = np.flatnonzero(~np.isnan(run))
             if len(known) and known[-1] < len(run) - 1:
-                axes.plot(steps[known[-1]], run[known[-1]], "x", ms=5, color=colour, zorder=3)
+                axes.plot(steps[known[-1]], run[known[-1]], "x", ms=5, color=colour, zorder=4)
         drawn.append(runs[~np.isnan(runs)])
     low, high = np.concatenate(drawn).min(initial=np.inf), np.concatenate(drawn).max(initial=-np.inf)
     if 0 < low < np.inf and high > 20 * low:
         axes.set_yscale("log")
         number_log_axis(axes.yaxis, low, high)
+
+
+def _draw_curves(axes: Axes, steps: np.ndarray, runs: np.ndarray, colour: str, name: str) -> None:
+    width, alpha = (1.6, 1.0) if len(runs) == 1 else (0.9, 0.7) if len(runs) < 10 else (0.6, 0.5)
+    for place, run in enumerate(runs):
+        axes.plot(steps, run, color=colour, lw=width, alpha=alpha, label=name if place == 0 else None, zorder=2)
+
+
+def _draw_band(axes: Axes, steps: np.ndarray, runs: np.ndarray, colour: str, name: str) -> None:
+    going = ~np.isnan(runs).all(axis=0)
+    steps, runs = steps[going], runs[:, going]
+    axes.fill_between(steps, np.nanmin(runs, axis=0), np.nanmax(runs, axis=0), color=colour, alpha=0.2, lw=0, zorder=2)
+    axes.plot(steps, np.nanmedian(runs, axis=0), color=colour, lw=1.6, label=name, zorder=3)
 
 
 def strong_legend(axes: Axes) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.groups import COLOURS, draw_groups, strong_legend
-from flowlab.plotting.style import styled
+from flowlab.plotting.groups import COLOURS, draw_groups
+from flowlab.plotting.style import BLACK, styled
 
 
 @styled
@@ -21,11 +23,14 @@ def saturation(
 ) -> Figure:
     """Left norms of gradients by step, a cross where a run failed; right dx/dy against the distance from the bound.
 
+    The norms of a kind are drawn as their median and range over the runs that have not failed yet.
+
     Arguments:
         steps: optimizer steps, greater than 0, of shape (n,).
         norms: of the gradients of the runs of a kind, of shape (runs, n), by name; not finite from where a run failed.
         distances: of y from the bound of an activation, of shape (m,), greater than 0.
-        slopes: of the inverse at these, of shape (m,), by name; a name of `norms` has the colour that it has there.
+        slopes: of the inverse at these, of shape (m,), by name; a name of `norms` is a wide line in the
+            colour that it has there, any other is dashed.
 
     Raises:
         ValueError: the norms of a kind have not the shape (runs, n).
@@ -40,16 +45,18 @@ def saturation(
     left, right = figure.subplots(
         1, 2, gridspec_kw={"wspace": 0.2, "left": 0.07, "right": 0.97, "width_ratios": (1.25, 1)}
     )
-    draw_groups(left, steps, norms)
+    draw_groups(left, steps, norms, bands=True)
     left.set_xscale("log")
     left.set(xlabel="optimizer step", title="norm of the gradient")
-    strong_legend(left)
-    names = list(norms)
-    others = iter(COLOURS[len(names) :])
+    left.legend(loc="best")
+    names, dashes = list(norms), cycle(("--", ":", "-."))
     for name, values in slopes.items():
-        colour = COLOURS[names.index(name)] if name in names else next(others)
-        dashes = "-" if name in names else "--"  # for one activation is often as steep as two
-        right.loglog(np.asarray(distances), np.asarray(values), color=colour, ls=dashes, label=name)
+        # One activation is often as steep as two: its dashes are drawn over their line, which is wide and light.
+        if name in names:
+            look: dict[str, Any] = {"color": COLOURS[names.index(name)], "lw": 5, "alpha": 0.4}
+        else:
+            look = {"color": BLACK, "ls": next(dashes), "lw": 1.4}
+        right.loglog(np.asarray(distances), np.asarray(values), label=name, zorder=2 if name in names else 3, **look)
     right.set(xlabel="distance of y from the bound", title="slope of the inverse, dx/dy")
     right.legend(loc="best")
     return figure

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from flowlab.plotting import curve_groups, saturation
+from flowlab.plotting.style import BLACK
 
 STEPS = [1, 2, 4]
 GROUPS = {"tanh": np.array([[1.0, 3.0, np.nan], [2.0, np.inf, np.nan]]), "prelu": np.array([[1.5, 1.2, 1.1]])}
@@ -42,13 +43,30 @@ def test_a_kind_is_a_table_of_runs():
         curve_groups(STEPS, {"tanh": [1.0, 2.0, 3.0]})
 
 
+def test_saturation_draws_median_and_range_of_the_runs_that_go_on():
+    groups = {"tanh": [[1.0, 3.0, np.nan], [2.0, np.inf, np.nan], [6.0, 4.0, np.nan]], "prelu": [[1.5, 1.2, 1.1]]}
+    left = saturation(STEPS, groups, [0.1], {"tanh": [5.3]}).axes[0]
+    (tanh, prelu), crosses = curves(left)
+    np.testing.assert_array_equal(tanh.get_xydata(), [[1, 2], [2, 3.5]])
+    np.testing.assert_array_equal(prelu.get_xydata(), [[1, 1.5], [2, 1.2], [4, 1.1]])
+    np.testing.assert_array_equal([cross.get_xydata()[0] for cross in crosses], [[2, 3], [1, 2], [2, 4]])
+    assert {cross.get_color() for cross in crosses} == {tanh.get_color()} != {prelu.get_color()}
+    assert min(cross.get_zorder() for cross in crosses) > max(tanh.get_zorder(), prelu.get_zorder())
+    corners = [{tuple(corner) for corner in band.get_paths()[0].vertices} for band in left.collections]
+    assert corners == [{(1, 1), (1, 6), (2, 3), (2, 4)}, {(1, 1.5), (2, 1.2), (4, 1.1)}]
+    assert left.get_legend_handles_labels()[1] == ["tanh", "prelu"]
+
+
 def test_saturation_has_norms_and_slopes_in_the_same_colours():
-    distances, slopes = [0.001, 0.1, 1.0], {"tanh": [500.0, 5.3, 1.0], "two tanh": [5e4, 50.0, 2.0]}
+    distances, slopes = [0.001, 0.1, 1.0], {"tanh": [500.0, 5.3, 1.0], "one tanh": [5e4, 50.0, 2.0]}
     left, right = saturation(STEPS, GROUPS, distances, slopes).axes
-    check_groups(left)
     for line, (name, values) in zip(right.lines, slopes.items(), strict=True):
         np.testing.assert_array_equal(line.get_xydata(), np.column_stack([distances, values]))
         assert line.get_label() == name
-    assert right.lines[0].get_color() == left.lines[0].get_color()
-    assert right.lines[1].get_color() not in {line.get_color() for line in left.lines}
+    wide, dashed = right.lines
+    assert wide.get_color() == left.lines[0].get_color()
+    assert dashed.get_color() == BLACK
+    assert wide.get_linewidth() > 2 * dashed.get_linewidth()
+    assert dashed.get_zorder() > wide.get_zorder()
+    assert (wide.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
     assert (right.get_xscale(), right.get_yscale(), left.get_xscale()) == ("log", "log", "log")
