@@ -8,6 +8,7 @@ from flowlab.plotting.style import BLACK
 
 STEPS = [1, 2, 4]
 GROUPS = {"tanh": np.array([[1.0, 3.0, np.nan], [2.0, np.inf, np.nan]]), "prelu": np.array([[1.5, 1.2, 1.1]])}
+AT_START = [1, 3], {"tanh": [[1.0, 40.0], [2.0, 60.0], [3.0, 90.0]], "prelu": [[1.5, 1.7]]}
 
 
 def curves(axes):
@@ -43,9 +44,21 @@ def test_a_kind_is_a_table_of_runs():
         curve_groups(STEPS, {"tanh": [1.0, 2.0, 3.0]})
 
 
+def test_saturation_draws_the_gradients_at_the_start_by_depth():
+    by_depth = saturation(*AT_START, STEPS, GROUPS, [0.1], {"tanh": [5.3]}).axes[0]
+    tanh, prelu = by_depth.lines
+    np.testing.assert_array_equal(tanh.get_xydata(), [[1, 2], [3, 60]])
+    np.testing.assert_array_equal(prelu.get_xydata(), [[1, 1.5], [3, 1.7]])
+    assert {tuple(corner) for corner in by_depth.collections[0].get_paths()[0].vertices} == {
+        (1, 1), (1, 3), (3, 40), (3, 90)
+    }  # fmt: skip
+    assert by_depth.get_yscale() == "log"
+    assert list(by_depth.get_xticks()) == [1, 3]
+
+
 def test_saturation_draws_median_and_range_of_the_runs_that_go_on():
     groups = {"tanh": [[1.0, 3.0, np.nan], [2.0, np.inf, np.nan], [6.0, 4.0, np.nan]], "prelu": [[1.5, 1.2, 1.1]]}
-    left = saturation(STEPS, groups, [0.1], {"tanh": [5.3]}).axes[0]
+    left = saturation(*AT_START, STEPS, groups, [0.1], {"tanh": [5.3]}).axes[1]
     (tanh, prelu), crosses = curves(left)
     np.testing.assert_array_equal(tanh.get_xydata(), [[1, 2], [2, 3.5]])
     np.testing.assert_array_equal(prelu.get_xydata(), [[1, 1.5], [2, 1.2], [4, 1.1]])
@@ -59,7 +72,7 @@ def test_saturation_draws_median_and_range_of_the_runs_that_go_on():
 
 def test_saturation_has_norms_and_slopes_in_the_same_colours():
     distances, slopes = [0.001, 0.1, 1.0], {"tanh": [500.0, 5.3, 1.0], "one tanh": [5e4, 50.0, 2.0]}
-    left, right = saturation(STEPS, GROUPS, distances, slopes).axes
+    _, left, right = saturation(*AT_START, STEPS, GROUPS, distances, slopes).axes
     for line, (name, values) in zip(right.lines, slopes.items(), strict=True):
         np.testing.assert_array_equal(line.get_xydata(), np.column_stack([distances, values]))
         assert line.get_label() == name
