@@ -31,8 +31,8 @@ def saturation(
         counts: of activations in a chain, of shape (k,).
         at_start: norms of the gradients before the first step, of shape (starts, k), by name.
         steps: optimizer steps, greater than 0, of shape (n,).
-        norms: of the gradients of the runs of a kind, of shape (runs, n), by name, in the order of `at_start`; not finite
-            from where a run failed.
+        norms: of the gradients of the runs of a kind, of shape (runs, n), by name, in the order of `at_start`; from
+            where a run failed, not finite.
         distances: of y from the bound of an activation, of shape (m,), greater than 0.
         slopes: of the inverse at these, of shape (m,), by name; a name of `norms` is a wide line in the
             colour that it has there, any other is dashed.
