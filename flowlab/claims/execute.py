@@ -55,6 +55,7 @@ def _execute(path: Path, to: Path) -> None:
         client = NotebookClient(
             notebook, km=kernel, timeout=CELL_SECONDS, resources={"metadata": {"path": str(path.parent)}}
         )
+        client.owns_km = True  # and so shuts it down
         try:
             client.execute()
         except CellExecutionError:

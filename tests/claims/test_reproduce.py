@@ -5,6 +5,7 @@ import json
 import re
 
 import nbformat
+import psutil
 import pytest
 
 from flowlab.claims import load_ledger
@@ -158,7 +159,9 @@ def test_a_notebook_that_fails_is_named_and_the_others_are_read(repository, caps
 
 
 def test_kernels_leave_nothing_behind(repository):
+    before = set(psutil.Process().children(recursive=True))
     main(repository, [])
+    assert set(psutil.Process().children(recursive=True)) <= before
     left = {path.name for path in (*repository.iterdir(), *(repository / "notebooks").iterdir())}
     assert left == {"notebooks", "report", "REPRODUCTION.md", "02_bijectors.ipynb"}
 
