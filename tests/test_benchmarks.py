@@ -1,4 +1,4 @@
-"""The benchmark of the low-rank affine map, on small matrices."""
+"""The benchmarks, with little to do."""
 
 import json
 import re
@@ -9,11 +9,30 @@ from pathlib import Path
 import numpy as np
 import pandas
 
-SCRIPT = Path(__file__).parent.parent / "experiments" / "benchmarks" / "low_rank_scaling.py"
+BENCHMARKS = Path(__file__).parent.parent / "experiments" / "benchmarks"
+
+
+def test_the_answers_of_the_command_line_are_timed():
+    done = subprocess.run([sys.executable, BENCHMARKS / "startup.py", "--repeat", "1"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    ratios = [float(ratio) for ratio in re.findall(r"^ratio: ([\d.]+)  flowlab-train", done.stdout, re.MULTILINE)]
+    assert len(ratios) == 2
+    assert min(ratios) > 0
 
 
 def test_the_record_holds_what_is_printed(tmp_path):
-    command = [sys.executable, SCRIPT, "--dims", "8", "512", "1024", "--repeat", "2", "--record", tmp_path / "times"]
+    command = [
+        sys.executable,
+        BENCHMARKS / "low_rank_scaling.py",
+        "--dims",
+        "8",
+        "512",
+        "1024",
+        "--repeat",
+        "2",
+        "--record",
+        tmp_path / "times",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     table = pandas.read_csv(tmp_path / "times.csv")

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 
 def loaded(code):
     program = f"import sys\n{code}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
@@ -29,6 +31,14 @@ def test_bijectors_flows_and_targets_need_only_torch():
     modules = loaded(code)
     assert "torch" in modules
     assert not modules & {"pytorch_lightning", "hydra", "wandb", "matplotlib", "pandas", "scipy", "rich"}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["optimizer.rl=0.1"]], ids=" ".join)
+def test_the_command_line_answers_without_torch(words):
+    quiet = "with contextlib.redirect_stdout(io.StringIO()):"
+    modules = loaded(f"import contextlib, io\nfrom flowlab.cli import main\n{quiet}\n    main({words})")
+    assert "flowlab" in modules
+    assert not modules & {"torch", "pytorch_lightning", "wandb", "matplotlib", "pandas", "scipy"}
 
 
 def test_every_public_name_is_there():
