@@ -11,7 +11,8 @@ from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
 from flowlab.bases import Base
-from flowlab.bijectors.base import Bijector, added_dims, stages, sum_rightmost
+from flowlab.bijectors.base import Bijector, sum_rightmost
+from flowlab.bijectors.chain import added_dims, stages
 from flowlab.supports import clamp_to, event_constraint, is_thin, is_unbounded, replace_outside
 
 if TYPE_CHECKING:

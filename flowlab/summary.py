@@ -6,7 +6,8 @@ import pandas
 from torch import nn
 
 from flowlab.bases import Base
-from flowlab.bijectors.base import Bijector, Invert, stages
+from flowlab.bijectors.base import Bijector
+from flowlab.bijectors.chain import Invert, stages
 
 
 def summarize(bijector: Bijector) -> pandas.DataFrame:

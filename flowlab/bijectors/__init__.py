@@ -1,8 +1,9 @@
 """Invertible maps that know their log determinant. They need torch alone."""
 
 from flowlab.bijectors.affine import LowRankAffine
-from flowlab.bijectors.base import Bijector, Chain, Invert, NoInverseError, stages
+from flowlab.bijectors.base import Bijector, NoInverseError
 from flowlab.bijectors.cdf import ExponentialCDF, NormalCDF
+from flowlab.bijectors.chain import Chain, Invert, stages
 from flowlab.bijectors.cosine import DiscreteCosineTransform
 from flowlab.bijectors.inline import Inline
 from flowlab.bijectors.planar import Planar

@@ -9,8 +9,9 @@ from torch import nn
 from torch.distributions import transforms
 
 from flowlab.bijectors.affine import LowRankAffine
-from flowlab.bijectors.base import Bijector, Chain, Invert
+from flowlab.bijectors.base import Bijector
 from flowlab.bijectors.cdf import ExponentialCDF, NormalCDF
+from flowlab.bijectors.chain import Chain, Invert
 from flowlab.bijectors.cosine import DiscreteCosineTransform
 from flowlab.bijectors.inline import Inline
 from flowlab.bijectors.planar import Planar

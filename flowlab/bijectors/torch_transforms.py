@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.distributions import biject_to, constraints, transform_to
 from torch.distributions.transforms import AffineTransform, ComposeTransform, Transform, _InverseTransform
 
-from flowlab.bijectors.base import Bijector, Chain
+from flowlab.bijectors.base import Bijector
+from flowlab.bijectors.chain import Chain
 from flowlab.bijectors.triangular import FillTriangular
 from flowlab.supports import event_constraint, open_interval, open_simplex
 from flowlab.torch_objects import rebuild, tensors_of

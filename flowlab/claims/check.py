@@ -41,8 +41,10 @@ class Measured:
     @property
     def difference(self) -> float | None:
         """The largest distance from the reference; None where there is none."""
-        pairs = list(zip(self.values, self.quantity.references, strict=bool(self.quantity.references)))
-        return max((abs(ours - reference) for ours, reference in pairs), default=None)
+        references = self.quantity.references
+        if not references:
+            return None
+        return max(abs(ours - reference) for ours, reference in zip(self.values, references, strict=True))
 
     @property
     def holds(self) -> bool:
@@ -52,8 +54,8 @@ class Measured:
         if quantity.tolerance is not None:
             rules.append(difference is not None and difference <= quantity.tolerance)
         if quantity.standard_errors is not None:
-            allowed = quantity.standard_errors * (self.standard_error or 0.0)
-            rules.append(difference is not None and difference <= allowed)
+            assert self.standard_error is not None
+            rules.append(difference is not None and difference <= quantity.standard_errors * self.standard_error)
         if quantity.at_least is not None:
             rules.append(all(value >= quantity.at_least for value in self.values))
         if quantity.at_most is not None:
@@ -178,7 +180,7 @@ def show(id: str, figure: Figure, drawn: Mapping[str, ArrayLike], digits: int = 
     Raises:
         LedgerError: there is no such figure, or nothing is said to be drawn.
     """
-    from flowlab.plotting.fingerprint import fingerprint
+    from flowlab.plotting.fingerprints import fingerprint
 
     entry = load_ledger().figure(id)
     if not drawn:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flowlab.claims.check import METADATA, Check, from_record
-from flowlab.claims.ledger import ERRATUM, HOLDS, REFUTED, FigureEntry, Ledger, LedgerError, load_ledger
+from flowlab.claims.ledger import ERRATUM, HOLDS, REFUTED, FigureEntry, LedgerError, load_ledger
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Findings:
         )
 
 
-def gather(notebooks: Iterable[Path], ledger: Ledger | None = None) -> Findings:
+def gather(notebooks: Iterable[Path]) -> Findings:
     """Read what executed notebooks recorded and compare it with the ledger.
 
     Every check is judged again from the recorded values: what was printed must be what the ledger says now.
@@ -73,7 +73,7 @@ def gather(notebooks: Iterable[Path], ledger: Ledger | None = None) -> Findings:
     Raises:
         LedgerError: a file is no notebook.
     """
-    ledger = ledger or load_ledger()
+    ledger = load_ledger()
     findings = Findings()
     checks: list[FoundCheck] = []
     figures: list[FoundFigure] = []
@@ -83,7 +83,7 @@ def gather(notebooks: Iterable[Path], ledger: Ledger | None = None) -> Findings:
             if "claim" in recorded:
                 checks += _found_check(recorded, cell, output, findings.problems)
             if "figure" in recorded:
-                figures += _found_figure(recorded, cell, output, ledger, findings.problems)
+                figures += _found_figure(recorded, cell, output, findings.problems)
     for id, claim in ledger.claims.items():
         found = [each for each in checks if each.check.claim.id == id]
         _compare(id, claim.notebook, [each.cell for each in found], findings.problems)
@@ -132,14 +132,14 @@ def _found_check(recorded: dict[str, Any], cell: Cell, output: dict[str, Any], p
 
 
 def _found_figure(
-    recorded: dict[str, Any], cell: Cell, output: dict[str, Any], ledger: Ledger, problems: list[str]
+    recorded: dict[str, Any], cell: Cell, output: dict[str, Any], problems: list[str]
 ) -> list[FoundFigure]:
     png = "".join(output["data"].get("image/png", "")).replace("\n", "")
     if not png:
         problems.append(f"{recorded['figure']}: {cell} holds no picture")
         return []
     try:
-        return [FoundFigure(ledger.figure(recorded["figure"]), cell, png)]
+        return [FoundFigure(load_ledger().figure(recorded["figure"]), cell, png)]
     except LedgerError as error:
         problems.append(f"{cell}: {error}")
         return []

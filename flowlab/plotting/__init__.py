@@ -2,7 +2,6 @@
 
 from flowlab.plotting.chains import density_chains
 from flowlab.plotting.change_of_variables import linearisation, local_mass, moved_mass, parallelogram
-from flowlab.plotting.conditionals import conditionals
 from flowlab.plotting.curves import loss_curves
 from flowlab.plotting.densities import density_panels, run_densities
 from flowlab.plotting.figures import (
@@ -12,7 +11,7 @@ from flowlab.plotting.figures import (
     samples_and_densities,
     scatter_pair,
 )
-from flowlab.plotting.fingerprint import fingerprint
+from flowlab.plotting.fingerprints import fingerprint
 from flowlab.plotting.groups import curve_groups
 from flowlab.plotting.histograms import histogram, histograms
 from flowlab.plotting.kink import kink_gradient, kink_spike
@@ -22,8 +21,9 @@ from flowlab.plotting.norms import norm_bands
 from flowlab.plotting.of_run import flow_samples, grid_density, layer_samples, run_figures, target_density
 from flowlab.plotting.roc import roc_curves
 from flowlab.plotting.sampling import importance_weights, rejection
-from flowlab.plotting.saturation import saturation
+from flowlab.plotting.saturating import saturation
 from flowlab.plotting.scaling import cost_curves, fitted_exponent
+from flowlab.plotting.slices import conditionals
 from flowlab.plotting.sliders import Sliders, map_and_density
 from flowlab.plotting.style import save_figure
 from flowlab.plotting.sweep import sweep_heatmap, sweep_lines
