@@ -26,6 +26,7 @@ from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Saving
 from flowlab.training.directory import Run, begin, check_directory, located
 from flowlab.training.loggers import open_loggers
+from flowlab.training.optimizer import build_optimizer
 from flowlab.training.outcome import write_outcome
 from flowlab.training.run import begun, carry_out, new_record, reopen, what_to_minimise
 from flowlab.training.start import initial_flow
@@ -226,7 +227,9 @@ def train_stack(stack: Sequence[Member], progress: pl.Callback | None = None) ->
 def _job(run: Run, target: Target) -> Job:
     flow = initial_flow(run.config, target)
     stream, objective = what_to_minimise(run.config, flow, target, "cpu")
-    return Job(run, target, flow, stream, objective, new_record(run.config, target, "cpu"), Saving(run.config))
+    optimizer = build_optimizer(run.config.optimizer, flow.parameters())
+    record = new_record(run.config, target, "cpu")
+    return Job(run, target, flow, stream, objective, optimizer, record, Saving(run.config))
 
 
 def _finish(module: StackModule, place: int, steps: int) -> None:
@@ -250,8 +253,7 @@ def _resumable(module: StackModule) -> Iterator[str | None]:
         yield None
         return
     checkpoints: list[dict[str, Any]] = [job.run.checkpoint("last") for job in module.jobs]
-    for place, checkpoint in enumerate(checkpoints):
-        module.restore(place, checkpoint)
+    module.restore(checkpoints)
     with tempfile.TemporaryDirectory() as directory:
         path = f"{directory}/loop.ckpt"
         torch.save(checkpoints[0] | {"state_dict": {}, "optimizer_states": [], "callbacks": {}}, path)

@@ -41,11 +41,15 @@ def fast_log_prob(flow: Flow, y: Tensor) -> Tensor:
 def _invert_together(affines: Sequence[LowRankAffine]) -> list[Pull]:
     """The inverses of affine maps of one shape, each as a function of points."""
 
-    def together(name: str) -> Tensor | None:
-        tensors = [getattr(affine, name) for affine in affines]
-        return None if tensors[0] is None else torch.stack(tensors)
-
-    matrices = low_rank_matrix(affines[0].dim, together("scale"), together("factor"), together("weights"))
+    scale = torch.stack([affine.scale for affine in affines])
+    factors: list[Tensor] = [affine.factor for affine in affines if affine.factor is not None]
+    weights: list[Tensor] = [affine.weights for affine in affines if affine.weights is not None]
+    matrices = low_rank_matrix(
+        affines[0].dim,
+        scale,
+        torch.stack(factors) if factors else None,
+        torch.stack(weights) if weights else None,
+    )
     inverses, log_dets = inverse_and_log_det(matrices)
     return [
         _affine_pull(affine.shift, inverse, log_det)
