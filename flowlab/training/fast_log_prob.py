@@ -25,6 +25,11 @@ def fast_log_prob(flow: Flow, y: Tensor) -> Tensor:
     inverse of each matrix and its log det, is the same for all points: it is computed for all maps of one shape
     together, and the points are then multiplied by it.
     """
+    return flow.pull_back(y, fast_pulls(flow))
+
+
+def fast_pulls(flow: Flow) -> list[Pull]:
+    """The inverses of the stages of a flow, in their order, as `fast_log_prob` takes them."""
     layers = stages(flow.bijector)
     groups: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
     for place, layer in enumerate(layers):
@@ -35,7 +40,7 @@ def fast_log_prob(flow: Flow, y: Tensor) -> Tensor:
         affines = [layers[place] for place in places]
         for place, pull in zip(places, _invert_together(affines), strict=True):  # type: ignore[arg-type]
             pulls[place] = pull
-    return flow.pull_back(y, pulls)
+    return pulls
 
 
 def _invert_together(affines: Sequence[LowRankAffine]) -> list[Pull]:
