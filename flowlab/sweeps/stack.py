@@ -20,7 +20,7 @@ from flowlab.files import write_atomically
 from flowlab.flow import Flow
 from flowlab.targets.base import Target
 from flowlab.training.checkpoints import Checkpoints, Saving
-from flowlab.training.compiled import Compiled, choose
+from flowlab.training.compiled import choose, compiled_step
 from flowlab.training.directory import Run
 from flowlab.training.divergence import DivergedError, describe_divergence
 from flowlab.training.module import Endless, count_steps, end_of_call, shape_of
@@ -69,10 +69,10 @@ class StackModule(pl.LightningModule):
         same = len({str(job.run.config.target) for job in jobs}) == 1
         self.draws = [job.stream.draw if same else job.stream for job in jobs]
         place = jobs[0].stream.place if same else as_it_is
-        self.step = Step(flows[0], jobs[0].objective, self.config.optimizer, place)
-        self.take = Compiled(self.step) if choose(self.config).compiled else self.step
-        self.constants = stacked_buffers(flows)
+        step = Step(flows[0], jobs[0].objective, self.config.optimizer, place)
         self.state = read_state(flows, [job.optimizer for job in jobs], steps=0)
+        self.constants = stacked_buffers(flows)
+        self.take = compiled_step(step, self.state.numbers.device) if choose(self.config).compiled else step
 
     def configure_optimizers(self) -> None:
         """Each job has its own, and the step computes what it would."""

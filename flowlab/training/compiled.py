@@ -12,6 +12,9 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from flowlab.schemas import Config, ConfigError
+from flowlab.training.cuda_graph import Replayed
+from flowlab.training.state import State
+from flowlab.training.step import Step
 
 # Seconds that a compilation takes, and that it saves of a step, by affine map: medians on one core of a common server
 # for minibatches of 512 points in two dimensions. Constants, so that the same command makes the same choice.
@@ -19,6 +22,8 @@ COMPILE_SECONDS, COMPILE_SECONDS_PER_LAYER = 5.0, 2.0
 SAVED_SECONDS_PER_LAYER = 200e-6
 
 LARGEST_UNROLLED = 4
+
+TakeStep = Callable[[State, dict[str, Tensor], Tensor, Tensor, Tensor], tuple[State, Tensor]]
 
 
 class Choice(NamedTuple):
@@ -70,6 +75,29 @@ class Compiled:
             self.graph = torch.compile(traced, fullgraph=True, dynamic=False, options={"compile_threads": 1})
         with torch.no_grad():
             return self.graph(*arguments)
+
+
+def compiled_step(step: Step, device: torch.device, mean: Callable[[Tensor], Tensor] | None = None) -> TakeStep:
+    """A step as one graph, in a CUDA graph on a GPU; or, between several processes, as two with their mean between.
+
+    Arguments:
+        step: of flows on the device.
+        device: where the numbers are.
+        mean: over processes; None for one alone.
+    """
+    if mean is None:
+        return Replayed(Compiled(step)) if device.type == "cuda" else Compiled(step)
+    gradients_of, update = Compiled(step.gradients), Compiled(step.update)
+
+    def take(
+        state: State, constants: dict[str, Tensor], drawn: Tensor, rates: Tensor, root: Tensor
+    ) -> tuple[State, Tensor]:
+        gradients, losses = gradients_of(state.numbers, constants, drawn)
+        both = mean(torch.cat([gradients, losses[:, None]], dim=1))
+        gradients, losses = both[:, :-1], both[:, -1]
+        return update(state, gradients, losses, rates, root), losses
+
+    return take
 
 
 def _hypot(x: Tensor, y: Tensor) -> Tensor:

@@ -14,12 +14,12 @@ from torch import Tensor
 from flowlab.bijectors import AffineScalar, stages
 from flowlab.flow import Flow
 from flowlab.schemas import Config
-from flowlab.training.compiled import Compiled, choose
+from flowlab.training.compiled import TakeStep, choose, compiled_step
 from flowlab.training.divergence import DivergedError, describe_divergence
 from flowlab.training.objective import Objective
 from flowlab.training.optimizer import build_optimizer, set_learning_rate
 from flowlab.training.record import Record
-from flowlab.training.state import read_state, write_state
+from flowlab.training.state import in_a_row, read_state, write_state
 from flowlab.training.step import Step, adam_rates, stacked_buffers
 from flowlab.training.stream import Stream
 from flowlab.training.surroundings import stop_if_asked
@@ -49,8 +49,13 @@ class FlowModule(pl.LightningModule):
         super().__init__()
         self.flow, self.stream, self.objective = flow, stream, objective
         self.config, self.record = config, record
-        step = Step(flow, objective, config.optimizer, stream.place)
-        self.compiled = Compiled(step) if choose(config).compiled else None
+        self.compiled: TakeStep | None = None
+
+    def setup(self, stage: str) -> None:
+        if choose(self.config).compiled:
+            step = Step(self.flow, self.objective, self.config.optimizer, self.stream.place)
+            mean = self._mean_over_ranks if self.trainer.world_size > 1 else None
+            self.compiled = compiled_step(step, next(self.flow.parameters()).device, mean)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.config.optimizer, self.flow.parameters())
@@ -75,10 +80,11 @@ class FlowModule(pl.LightningModule):
         before = copy.deepcopy((self.flow.state_dict(), optimizer.state_dict()))
         losses = self._mean_over_ranks(torch.stack([self._step(optimizer, step) for step in range(start, stop)]))
         failed = losses.isfinite().logical_not().nonzero()
-        if len(failed) or not all(parameter.isfinite().all() for parameter in self.flow.parameters()):
+        if len(failed) or not in_a_row(self.flow.parameters()).isfinite().all():
             # A loss can be finite and its gradient not: then the last update of this call did the damage.
-            self._go_back(optimizer, before, start, failed_at := start + int(failed[0]) if len(failed) else stop)
-            self._raise_diverged(failed_at)
+            step = start + int(failed[0]) if len(failed) else stop
+            self._go_back(optimizer, before, start, step)
+            self._raise_diverged(step)
         gradients = [p.grad for p in self.flow.parameters() if p.grad is not None]
         return losses, torch.nn.utils.get_total_norm(gradients)
 
@@ -107,7 +113,7 @@ class FlowModule(pl.LightningModule):
         set_learning_rate(optimizer, self.config, stop - 1)
         if not state.alive.all():
             self._raise_diverged(int(state.steps))
-        return self._mean_over_ranks(torch.cat(losses)), state.grad_norms
+        return torch.cat(losses), state.grad_norms
 
     def _draw(self, step: int) -> Tensor:
         """Of the minibatch, which is the same however many ranks there are, each takes its share."""

@@ -157,7 +157,7 @@ def carry_out(run: Run, target: Target, progress: pl.Callback | None = None) -> 
 def fit(run: Run, target: Target, progress: pl.Callback | None, rank: int = 0) -> None:
     """Train a run in this process, alone or as one of its ranks; the first of these evaluates, draws and saves."""
     config, directory = run.config, run.directory
-    device = f"cuda:{rank}" if config.trainer.accelerator == "gpu" else "cpu"
+    device = device_of(config, rank)
     flow = initial_flow(config, target).to(device)
     stream, objective = what_to_minimise(config, flow, target, device)
     record = new_record(config, target, device)
@@ -190,6 +190,11 @@ def fit(run: Run, target: Target, progress: pl.Callback | None, rank: int = 0) -
         }
         if rank == 0:
             write_outcome(run, flow.to(device), target, training, loggers)
+
+
+def device_of(config: Config, rank: int = 0) -> str:
+    """Where a rank computes."""
+    return f"cuda:{rank}" if config.trainer.accelerator == "gpu" else "cpu"
 
 
 def new_record(config: Config, target: Target, device: str) -> Record:
