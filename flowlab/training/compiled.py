@@ -71,10 +71,16 @@ class Compiled:
 
     def __call__(self, *arguments: Any) -> Any:
         if self.graph is None:
-            traced = make_fx(self.function, decomposition_table=DECOMPOSITIONS)(*arguments)
-            self.graph = torch.compile(traced, fullgraph=True, dynamic=False, options={"compile_threads": 1})
+            self.graph = torch.compile(
+                trace(self.function, *arguments), fullgraph=True, dynamic=False, options={"compile_threads": 1}
+            )
         with torch.no_grad():
             return self.graph(*arguments)
+
+
+def trace(function: Callable[..., Any], *arguments: Any) -> torch.fx.GraphModule:
+    """The operations of a function of tensors, in order, as what the compiler takes; it can be called as well."""
+    return make_fx(function, decomposition_table=DECOMPOSITIONS)(*arguments)
 
 
 def compiled_step(step: Step, device: torch.device, mean: Callable[[Tensor], Tensor] | None = None) -> TakeStep:

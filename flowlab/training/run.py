@@ -17,12 +17,13 @@ from flowlab.schemas import Config, ConfigError
 from flowlab.targets.base import ExactTarget, Target
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Checkpoints, Saving
+from flowlab.training.compiled import choose
 from flowlab.training.directory import Run, begin, default_directory, load_run, located
 from flowlab.training.loggers import open_loggers
 from flowlab.training.module import FlowModule
 from flowlab.training.objective import MaximumLikelihood, Objective, ReverseKL
 from flowlab.training.outcome import write_outcome
-from flowlab.training.progress import progress_callback
+from flowlab.training.progress import announce, progress_callback
 from flowlab.training.provenance import provenance
 from flowlab.training.ranks import train_on_ranks
 from flowlab.training.record import Record
@@ -145,6 +146,7 @@ def carry_out(run: Run, target: Target, progress: pl.Callback | None = None) -> 
         target: what it models.
         progress: shows how far it is; None is what the configuration asks for.
     """
+    announce(choose(run.config), run.config.trainer.progress)
     with told(run):
         if run.config.trainer.devices > 1:
             train_on_ranks(run)
@@ -185,6 +187,7 @@ def fit(run: Run, target: Target, progress: pl.Callback | None, rank: int = 0) -
         training = {
             "steps": trainer.global_step,
             "best_step": saving.best_step,
+            "compiled": choose(config).compiled,
             "seconds": record.seconds,
             "steps_per_second": trainer.global_step / record.seconds,
         }
