@@ -71,9 +71,8 @@ class Compiled:
 
     def __call__(self, *arguments: Any) -> Any:
         if self.graph is None:
-            self.graph = torch.compile(
-                trace(self.function, *arguments), fullgraph=True, dynamic=False, options={"compile_threads": 1}
-            )
+            traced = trace(self.function, *arguments)
+            self.graph = torch.compile(traced, fullgraph=True, dynamic=False, options={"compile_threads": 1})
         with torch.no_grad():
             return self.graph(*arguments)
 
