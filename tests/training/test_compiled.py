@@ -64,12 +64,12 @@ def test_a_compiled_run_goes_on_bit_for_bit(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         import flowlab.training.module as module
 
-        def stop_at_70(config, start, usual=module.end_of_call):
+        def stop_at_100(config, start, usual=module.end_of_call):
             if start >= 100:
                 raise KeyboardInterrupt
             return usual(config, start)
 
-        patch.setattr(module, "end_of_call", stop_at_70)
+        patch.setattr(module, "end_of_call", stop_at_100)
         with pytest.raises(KeyboardInterrupt):
             train(compose(*words), tmp_path / "stopped")
     assert load_run(tmp_path / "stopped").checkpoint("last")["global_step"] == 100

@@ -84,7 +84,7 @@ def test_what_is_traced_is_the_step(words, jobs):
         torch.testing.assert_close(found[State._fields.index(name)], values, rtol=1e-9, atol=1e-12, msg=name)
     called = {str(node.target) for node in traced.graph.nodes}
     assert "aten.hypot.default" not in called
-    if state.numbers.shape[0] == 1 and drawn.shape[-1] <= 3:
+    if jobs == 1 and flows[0].base.event_shape[-1] <= 3 and configs[0].objective.name == "maximum_likelihood":
         assert not called & {"aten.mm.default", "aten.bmm.default", "aten.linalg_lu_factor_ex.default"}, called
 
 
@@ -103,14 +103,14 @@ def test_a_job_that_fails_keeps_its_numbers():
 
 
 def test_a_flow_and_its_optimizer_become_a_row_and_come_back():
-    config, flow, stream, step = flow_and_step("dtype=float64")
+    config, flow, stream, _ = flow_and_step("dtype=float64")
     optimizer = build_optimizer(config.optimizer, flow.parameters())
     for number in range(3):
         optimizer.zero_grad()
         (-flow.log_prob(stream(number)).mean()).backward()
         optimizer.step()
     state = read_state([flow], [optimizer], 3)
-    _, other, _, _ = flow_and_step("dtype=float64", "seed=9")
+    other = flow_and_step("dtype=float64", "seed=9")[1]
     of_other = build_optimizer(config.optimizer, other.parameters())
     write_state(state, 0, other, of_other)
     for name, tensor in flow.state_dict().items():
