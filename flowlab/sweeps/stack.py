@@ -7,8 +7,9 @@ that computes the gradients of all of them. A job equals the same job trained al
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,7 +17,6 @@ import torch
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
-from flowlab.files import write_atomically
 from flowlab.flow import Flow
 from flowlab.targets.base import Target
 from flowlab.training.checkpoints import Checkpoints, Saving
@@ -120,17 +120,17 @@ class StackModule(pl.LightningModule):
         """Bring a job's flow to its present parameters."""
         write_state(self.state, place, self.jobs[place].flow)
 
-    def checkpoint(self, place: int, common: dict[str, Any]) -> dict[str, Any]:
+    def checkpoint(self, place: int, common: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The checkpoint of one job, as it would be had it been trained alone.
 
         Arguments:
             place: of the job.
-            common: what Lightning saves of the loop, which is the same for all.
+            common: gives what Lightning saves of the loop, which is the same for all.
         """
         job = self.jobs[place]
         write_state(self.state, place, job.flow, job.optimizer)
         set_learning_rate(job.optimizer, job.run.config, self.trainer.global_step - 1)
-        return common | {
+        return common() | {
             "state_dict": {f"flow.{name}": tensor.clone() for name, tensor in job.flow.state_dict().items()},
             "optimizer_states": [job.optimizer.state_dict()],
             "callbacks": {Checkpoints.__qualname__: job.saving.state_dict()},
@@ -154,13 +154,14 @@ class StackCheckpoints(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, StackModule)
-        due = [(place, job, job.saving.due(trainer.global_step, job.record)) for place, job in pl_module.living()]
-        if not any(names for _, _, names in due):
-            return
-        common = trainer._checkpoint_connector.dump_checkpoint()
-        for place, job, names in due:
-            for name in names:
-                directory = job.run.directory / "checkpoints"
-                directory.mkdir(exist_ok=True)
-                checkpoint = pl_module.checkpoint(place, common)
-                write_atomically(directory / name, partial(torch.save, checkpoint))
+        common = cache(trainer._checkpoint_connector.dump_checkpoint)
+        for place, job in pl_module.living():
+            job.saving.step(trainer.global_step, job.record, partial(pl_module.checkpoint, place, common))
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, StackModule)
+        for job in pl_module.jobs:
+            job.saving.write_best()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self.on_train_end(trainer, pl_module)

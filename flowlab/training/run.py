@@ -164,8 +164,8 @@ def fit(run: Run, target: Target, progress: pl.Callback | None, rank: int = 0) -
     stream, objective = what_to_minimise(config, flow, target, device)
     record = new_record(config, target, device)
     module = FlowModule(flow, stream, objective, config, record)
-    saving = Saving(config)
-    callbacks = [Checkpoints(directory / "checkpoints", saving, record), *([progress] if progress else [])]
+    saving = Saving(config, directory / "checkpoints")
+    callbacks = [Checkpoints(saving, record), *([progress] if progress else [])]
     with contextlib.ExitStack() as surroundings:
         loggers = surroundings.enter_context(open_loggers(run)) if rank == 0 else []
         trainer = pl.Trainer(
