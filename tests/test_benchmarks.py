@@ -20,6 +20,21 @@ def test_the_answers_of_the_command_line_are_timed():
     assert min(ratios) > 0
 
 
+def test_throughput_is_that_of_both_sides():
+    command = [sys.executable, BENCHMARKS / "throughput.py", "--points", "2000", "--evaluated", "3000"]
+    done = subprocess.run([*command, "--repeat", "1", "--threads", "1"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^ +(.+?) +(log_prob|sample|evaluate) +([23],000) +(.+?) *$", done.stdout, re.MULTILINE)
+    assert len(rows) == 7
+    assert all(float(number) > 0 for *_, numbers in rows for number in numbers.split()[:4])
+    times = {(side, task): float(numbers.split()[0]) for side, task, _, numbers in rows}
+    ratios = re.findall(r"^ratio: ([\d.]+)  torch.distributions over flowlab, (\w+), threads = 1$", done.stdout, re.M)
+    for ratio, task in ratios:
+        expected = times["torch.distributions, 8 layers", task] / times["flowlab, 8 layers", task]
+        assert np.isclose(float(ratio), expected, rtol=0.05)
+    assert len(ratios) == 2
+
+
 def test_the_record_holds_what_is_printed(tmp_path):
     command = [
         sys.executable,

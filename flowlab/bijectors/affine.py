@@ -95,15 +95,16 @@ class LowRankAffine(Bijector):
                 self.weights.fill_(1.0)
             self.shift.normal_(0.0, self.shift_scale, generator=generator)
 
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self._image(x, self._scale_matrix())
+
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         matrix = self._scale_matrix()
-        y = self.shift + matrix.multiply(x)
         log_det = matrix.log_det()
         if self.factor is not None:
-            y = y + self._weigh(x @ self.factor) @ self.factor.mT
             lu, _, _ = torch.linalg.lu_factor_ex(self._capacitance(matrix.solve(self.factor.mT)))
             log_det = log_det + _log_det(lu)
-        return y, log_det.expand(x.shape[:-1])
+        return self._image(x, matrix), log_det.expand(x.shape[:-1])
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x, log_det = self.solve((y - self.shift).reshape(-1, self.dim))
@@ -134,6 +135,10 @@ class LowRankAffine(Bijector):
 
     def _scale_matrix(self) -> Scale:
         return triangular_scale(self.scale, self.dim) if self.scale_kind == "tril" else DiagonalScale(self.scale)
+
+    def _image(self, x: Tensor, matrix: Scale) -> Tensor:
+        y = self.shift + matrix.multiply(x)
+        return y if self.factor is None else y + self._weigh(x @ self.factor) @ self.factor.mT
 
     def _weigh(self, value: Tensor) -> Tensor:
         return value if self.weights is None else value * self.weights
