@@ -232,9 +232,8 @@ def _job(run: Run, target: Target) -> Job:
     stream, objective = what_to_minimise(run.config, flow, target, device)
     optimizer = build_optimizer(run.config.optimizer, flow.parameters())
     record = new_record(run.config, target, device)
-    return Job(
-        run, target, flow, stream, objective, optimizer, record, Saving(run.config, run.directory / "checkpoints")
-    )
+    saving = Saving(run.config, run.directory / "checkpoints")
+    return Job(run, target, flow, stream, objective, optimizer, record, saving)
 
 
 def _finish(module: StackModule, place: int, steps: int) -> None:

@@ -79,7 +79,8 @@ class Compiled:
 
 def trace(function: Callable[..., Any], *arguments: Any) -> torch.fx.GraphModule:
     """The operations of a function of tensors, in order, as what the compiler takes; it can be called as well."""
-    return make_fx(function, decomposition_table=DECOMPOSITIONS)(*arguments)
+    # Of a method the tracer would count `self` among the arguments.
+    return make_fx(lambda *given: function(*given), decomposition_table=DECOMPOSITIONS)(*arguments)
 
 
 def compiled_step(step: Step, device: torch.device, mean: Callable[[Tensor], Tensor] | None = None) -> TakeStep:

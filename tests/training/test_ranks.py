@@ -61,6 +61,18 @@ def test_two_processes_train_what_one_does(alone, tmp_path, monkeypatch):
     assert {path.name for path in both.directory.iterdir()} == {path.name for path in alone.directory.iterdir()}
 
 
+def test_two_processes_compiled_train_what_one_does_eagerly(alone, tmp_path, monkeypatch):
+    """Between the graph of the gradients and that of the update stands the mean over the processes."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    both = train(compose(*SMALL, "max_steps=200", "trainer=ddp_cpu", "trainer.compile=true"), tmp_path / "run")
+    assert both.result["compiled"]
+    for name, tensor in weights(alone).items():
+        torch.testing.assert_close(weights(both)[name], tensor, rtol=1e-10, atol=1e-10)
+    for column in ("loss", "nll", "grad_norm"):
+        pairs = zip(both.metrics[column].dropna(), alone.metrics[column].dropna(), strict=True)
+        assert all(first == pytest.approx(second, rel=1e-9) for first, second in pairs), column
+
+
 def test_without_averaging_they_do_not(alone, tmp_path, monkeypatch):
     """The test above can fail: ranks that keep their own gradients train something else."""
     code = (

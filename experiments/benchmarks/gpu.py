@@ -1,0 +1,123 @@
+"""Stacked training on a GPU: steps and flows a second against the size of the minibatch and of the stack.
+
+    python experiments/benchmarks/gpu.py [--jobs 1 8 64 256] [--batch-sizes 512 4096 32768] [--steps 500] [--repeat 5]
+
+The banana with the default flow, float32. A step draws its minibatches on the device and is one CUDA graph of the
+compiled step, with no synchronisation between host and device, which torch is asked to enforce. The time is that of
+`--steps` steps until the device has done them; compilation and capture are before. The last line is `ratio: R`, flows
+times steps a second of the largest stack over those of one flow, at the smallest minibatch.
+
+Without a GPU it says so and measures nothing. `--device cpu` runs the same on the processor, to see that it works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from itertools import product
+
+import pandas
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+import flowlab
+from flowlab.targets.build import build_target
+from flowlab.training.compiled import compiled_step
+from flowlab.training.optimizer import build_optimizer
+from flowlab.training.run import what_to_minimise
+from flowlab.training.start import initial_flow
+from flowlab.training.state import State, read_state
+from flowlab.training.step import Step, adam_rates, stacked_buffers
+
+
+class Stack:
+    """The training of some flows together, without a front door."""
+
+    def __init__(self, jobs: int, batch_size: int, device: str, eager: bool) -> None:
+        self.configs = [flowlab.compose(f"batch_size={batch_size}", f"seed={seed}") for seed in range(jobs)]
+        target = build_target(self.configs[0].target)
+        flows = [initial_flow(config, target).to(device) for config in self.configs]
+        minimised = [
+            what_to_minimise(config, flow, target, device) for config, flow in zip(self.configs, flows, strict=True)
+        ]
+        self.draws = [stream.draw for stream, _ in minimised]
+        adam = self.configs[0].optimizer
+        step = Step(flows[0], minimised[0][1], adam, minimised[0][0].place)
+        optimizers = [build_optimizer(adam, flow.parameters()) for flow in flows]
+        self.state: State = read_state(flows, optimizers, 0)
+        self.constants = stacked_buffers(flows)
+        self.take = step if eager else compiled_step(step, self.state.numbers.device)
+
+    def train(self, start: int, stop: int) -> Tensor:
+        """Take some steps; the losses of the last."""
+        losses = self.state.grad_norms
+        for number, rates in enumerate(adam_rates(self.configs, start, stop, self.state.numbers), start):
+            drawn = torch.stack([draw(number) for draw in self.draws])
+            self.state, losses = self.take(self.state, self.constants, drawn, *rates)
+        return losses
+
+
+def seconds_of(stack: Stack, start: int, stop: int) -> float:
+    """Until the device has done the steps; none of them waits for the host."""
+    on_gpu = stack.state.numbers.is_cuda
+    begun = time.perf_counter()
+    if on_gpu:
+        torch.cuda.set_sync_debug_mode("error")
+    losses = stack.train(start, stop)
+    if on_gpu:
+        torch.cuda.set_sync_debug_mode("default")
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - begun
+    if not losses.isfinite().all():
+        sys.exit(f"gpu.py: a loss is not finite after {stop} steps")
+    return seconds
+
+
+def measure(jobs: int, batch_size: int, options: argparse.Namespace) -> dict[str, float]:
+    stack = Stack(jobs, batch_size, options.device, options.eager)
+    steps = options.steps
+    stack.train(0, 2)
+    taken = pandas.Series([seconds_of(stack, 2 + n * steps, 2 + (n + 1) * steps) for n in range(options.repeat)])
+    per_step = taken / steps
+    return {
+        "jobs": jobs,
+        "batch_size": batch_size,
+        "median_us": 1e6 * per_step.median(),
+        "least_us": 1e6 * per_step.min(),
+        "greatest_us": 1e6 * per_step.max(),
+        "steps_per_second": 1 / per_step.median(),
+        "flow_steps_per_second": jobs / per_step.median(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Steps and flows a second of stacked training on a GPU.")
+    parser.add_argument("--jobs", type=int, nargs="+", default=[1, 8, 64, 256])
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[512, 4096, 32768])
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--eager", action="store_true", help="the step as it is written, not compiled")
+    options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("gpu.py: there is no GPU here; nothing was measured")
+        return
+    print(torch.cuda.get_device_name() if options.device == "cuda" else "cpu")
+    rows = pandas.DataFrame([measure(*sizes, options) for sizes in product(options.jobs, options.batch_sizes)])
+    table = Table(box=SIMPLE_HEAD)
+    for name in ("flows", "batch", "median microseconds a step", "least", "greatest", "steps/s", "flows x steps/s"):
+        table.add_column(name, justify="right")
+    for row in rows.itertuples(index=False):
+        table.add_row(*(f"{value:.0f}" for value in row))
+    Console(width=110).print(table)
+    smallest = rows[rows["batch_size"] == min(options.batch_sizes)].set_index("jobs")["flow_steps_per_second"]
+    most, least = max(options.jobs), min(options.jobs)
+    print(f"ratio: {smallest[most] / smallest[least]:.1f}  flows x steps/s of {most} flows over {least}")
+
+
+if __name__ == "__main__":
+    main()
