@@ -244,7 +244,7 @@ def _finish(module: StackModule, place: int, steps: int) -> None:
     training = {
         "steps": steps,
         "best_step": job.saving.best_step,
-        "compiled": choose(module.config).compiled,
+        "compiled": choose(module.config, stacked=True).compiled,
         "seconds": job.record.seconds,
         "steps_per_second": steps / job.record.seconds,
     }

@@ -33,8 +33,15 @@ class Choice(NamedTuple):
     why: str
 
 
-def choose(config: Config) -> Choice:
+def choose(config: Config, stacked: bool = False) -> Choice:
     """What `trainer.compile` means for a run; auto compares what a compilation saves with what it takes.
+
+    A stack is compiled only if it is asked for: how the compiler rounds depends on the size of the stack, and what a
+    job of a sweep comes to should not.
+
+    Arguments:
+        config: of the run, or of the runs of a stack.
+        stacked: it is for a stack.
 
     Raises:
         ConfigError: it must be compiled and there is no C++ compiler.
@@ -47,6 +54,8 @@ def choose(config: Config) -> Choice:
         if not there:
             raise ConfigError(f"trainer.compile=true: there is no C++ compiler {compiler!r}; use trainer.compile=auto")
         return Choice(True, "trainer.compile=true")
+    if stacked:
+        return Choice(False, "the numbers of a stack must not depend on its size")
     saved = config.max_steps * config.flow.depth * SAVED_SECONDS_PER_LAYER
     taken = COMPILE_SECONDS + config.flow.depth * COMPILE_SECONDS_PER_LAYER
     why = f"over {config.max_steps} steps it would save about {saved:.0f} s and take about {taken:.0f} s"
