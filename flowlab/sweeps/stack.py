@@ -72,7 +72,8 @@ class StackModule(pl.LightningModule):
         step = Step(flows[0], jobs[0].objective, self.config.optimizer, place)
         self.state = read_state(flows, [job.optimizer for job in jobs], steps=0)
         self.constants = stacked_buffers(flows)
-        self.take = compiled_step(step, self.state.numbers.device) if choose(self.config, stacked=True).compiled else step
+        compiled = choose(self.config, stacked=True).compiled
+        self.take = compiled_step(step, self.state.numbers.device) if compiled else step
 
     def configure_optimizers(self) -> None:
         """Each job has its own, and the step computes what it would."""
