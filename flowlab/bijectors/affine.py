@@ -126,8 +126,7 @@ class LowRankAffine(Bijector):
 
     def dense(self) -> Tensor:
         """The matrix M + V D V^T, of shape (d, d): for a look at small maps and for tests."""
-        matrix = fill_triangular(self.scale, self.dim) if self.scale_kind == "tril" else self.scale.diag()
-        return matrix if self.factor is None else matrix + self._weigh(self.factor) @ self.factor.mT
+        return low_rank_matrix(self.dim, self.scale, self.factor, self.weights)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, rank={self.rank}, scale={self.scale_kind!r}, weighted={self.weights is not None}"
@@ -144,6 +143,15 @@ class LowRankAffine(Bijector):
         assert factor is not None
         identity = torch.eye(self.rank, dtype=unscaled_factor.dtype, device=unscaled_factor.device)
         return identity + self._weigh(unscaled_factor @ factor)
+
+
+def low_rank_matrix(dim: int, scale: Tensor, factor: Tensor | None, weights: Tensor | None) -> Tensor:
+    """M + V D V^T, of shape (*, d, d), from the parameters of a `LowRankAffine`, each stacked along dimensions (*)."""
+    matrix = torch.diag_embed(scale) if scale.shape[-1] == dim else fill_triangular(scale, dim)
+    if factor is None:
+        return matrix
+    weighed = factor if weights is None else factor * weights[..., None, :]
+    return matrix + weighed @ factor.mT
 
 
 def _log_det(lu: Tensor) -> Tensor:

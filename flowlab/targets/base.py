@@ -51,7 +51,7 @@ class Target:
 class ExactTarget(Target):
     """A target whose density is known, so that a flow's KL to it can be measured.
 
-    A subclass defines `sample`, `log_prob`, `bounds` and either `entropy` in closed form or nothing, in which case it
+    A subclass defines `from_draws`, `log_prob`, `bounds` and either `entropy` in closed form or nothing, in which case it
     comes from quadrature on `quadrature_bounds` (two dimensions).
 
     Arguments:
@@ -68,6 +68,14 @@ class ExactTarget(Target):
 
     def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
         """Points of shape (count, dim), drawn from the generator on its device."""
+        return self.from_draws(self.draw(count, generator, dtype))
+
+    def draw(self, count: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+        """What is random in points, of shape (count, k): here a standard normal number for each coordinate."""
+        return randn((count, self.dim), generator, dtype)
+
+    def from_draws(self, drawn: Tensor) -> Tensor:
+        """Points of shape (*, dim) from what was drawn for them, of shape (*, k): a function, so that it can be compiled."""
         raise NotImplementedError
 
     def log_prob(self, x: Tensor) -> Tensor:

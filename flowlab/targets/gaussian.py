@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from flowlab.targets.base import Bounds, ExactTarget, randn
+from flowlab.targets.base import Bounds, ExactTarget
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -49,10 +49,9 @@ class Banana(ExactTarget):
         self.bounds: Bounds = ((low, high), (-reach, reach))
         self.entropy = math.log(2 * math.pi * math.e * scale * noise)
 
-    def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-        noise = randn((count, 2), generator, dtype)
-        x2 = self.scale * noise[:, 1]
-        return torch.stack([self.curvature * x2.square() + self.noise * noise[:, 0], x2], dim=-1)
+    def from_draws(self, drawn: Tensor) -> Tensor:
+        x2 = self.scale * drawn[..., 1]
+        return torch.stack([self.curvature * x2.square() + self.noise * drawn[..., 0], x2], dim=-1)
 
     def log_prob(self, x: Tensor) -> Tensor:
         x1, x2 = x.unbind(-1)
@@ -103,9 +102,8 @@ class Gaussian(ExactTarget):
         )
         self.entropy = 0.5 * self.dim * (LOG_TWO_PI + 1) + self.log_volume
 
-    def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-        noise = randn((count, self.dim), generator, dtype)
-        return self.mean.to(noise) + noise @ self.factor.to(noise)
+    def from_draws(self, drawn: Tensor) -> Tensor:
+        return self.mean.to(drawn) + drawn @ self.factor.to(drawn)
 
     def log_prob(self, x: Tensor) -> Tensor:
         z = (x - self.mean.to(x)) @ self.inverse_factor.to(x)
@@ -133,10 +131,9 @@ class Funnel(ExactTarget):
         self.bounds = ((-3.0 * scale, 3.0 * scale), *[(-15.0, 15.0)] * (dim - 1))
         self.entropy = 0.5 * dim * (LOG_TWO_PI + 1) + math.log(scale)
 
-    def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-        noise = randn((count, self.dim), generator, dtype)
-        neck = self.scale * noise[:, :1]
-        return torch.cat([neck, (neck / 2).exp() * noise[:, 1:]], dim=-1)
+    def from_draws(self, drawn: Tensor) -> Tensor:
+        neck = self.scale * drawn[..., :1]
+        return torch.cat([neck, (neck / 2).exp() * drawn[..., 1:]], dim=-1)
 
     def log_prob(self, x: Tensor) -> Tensor:
         neck, rest = x[..., :1], x[..., 1:]

@@ -39,9 +39,11 @@ class Uniform(ExactTarget):
         self.bounds = tuple((a - 0.2 * (b - a), b + 0.2 * (b - a)) for a, b in zip(low, high, strict=True))
         self.entropy = float((self.high - self.low).log().sum())
 
-    def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-        unit = rand((count, self.dim), generator, dtype)
-        return self.low.to(unit) + (self.high - self.low).to(unit) * unit
+    def draw(self, count: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+        return rand((count, self.dim), generator, dtype)
+
+    def from_draws(self, drawn: Tensor) -> Tensor:
+        return self.low.to(drawn) + (self.high - self.low).to(drawn) * drawn
 
     def log_prob(self, x: Tensor) -> Tensor:
         inside = ((x >= self.low.to(x)) & (x <= self.high.to(x))).all(-1)
@@ -60,14 +62,16 @@ class Checkerboard(ExactTarget):
     support = constraints.independent(constraints.interval(-4.0, 4.0), 1)
     entropy = math.log(32.0)
 
-    def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+    def draw(self, count: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+        return rand((count, 3), generator, dtype)
+
+    def from_draws(self, drawn: Tensor) -> Tensor:
         # Two unit coordinates place a point in its square, a third picks one of the eight.
-        unit = rand((count, 3), generator, dtype)
-        square = (unit[:, 2] * 8).floor().clamp(max=7)
+        square = (drawn[..., 2] * 8).floor().clamp(max=7)
         row = (square / 2).floor()
         column = 2 * (square - 2 * row) + row.remainder(2)
         # Below 1 by more than rounding, so that no sum reaches the next square.
-        within = unit[:, :2].clamp(max=1 - 8 * torch.finfo(dtype).eps)
+        within = drawn[..., :2].clamp(max=1 - 8 * torch.finfo(drawn.dtype).eps)
         return 2 * (torch.stack([column, row], dim=-1) + within) - 4
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -98,10 +102,13 @@ class EightGaussians(ExactTarget):
         self.bounds = ((-radius - 4 * scale, radius + 4 * scale),) * 2
         self.quadrature_bounds = ((-radius - 10 * scale, radius + 10 * scale),) * 2
 
-    def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-        mode = torch.randint(8, (count,), generator=generator, device=generator.device)
-        noise = randn((count, 2), generator, dtype)
-        return self.centres.to(noise)[mode] + self.scale * noise
+    def draw(self, count: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+        mode = torch.randint(8, (count, 1), generator=generator, device=generator.device)
+        return torch.cat([mode.to(dtype), randn((count, 2), generator, dtype)], dim=-1)
+
+    def from_draws(self, drawn: Tensor) -> Tensor:
+        mode, blur = drawn[..., 0].long(), drawn[..., 1:]
+        return self.centres.to(drawn)[mode] + self.scale * blur
 
     def log_prob(self, x: Tensor) -> Tensor:
         distance = (x.unsqueeze(-2) - self.centres.to(x)).square().sum(-1)
@@ -140,11 +147,14 @@ class TwoMoons(ExactTarget):
         reach = 10 * noise
         self.quadrature_bounds = ((-1 - reach, 2 + reach), (-0.5 - reach, 1 + reach))
 
-    def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-        unit = rand((count, 2), generator, dtype)
-        angle = math.pi * unit[:, 0]
-        arc = torch.where(unit[:, 1:] < 0.5, _upper(angle), _lower(angle))
-        return arc + self.noise * randn((count, 2), generator, dtype)
+    def draw(self, count: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+        return torch.cat([rand((count, 2), generator, dtype), randn((count, 2), generator, dtype)], dim=-1)
+
+    def from_draws(self, drawn: Tensor) -> Tensor:
+        unit, blur = drawn[..., :2], drawn[..., 2:]
+        angle = math.pi * unit[..., 0]
+        arc = torch.where(unit[..., 1:] < 0.5, _upper(angle), _lower(angle))
+        return arc + self.noise * blur
 
     def log_prob(self, x: Tensor) -> Tensor:
         flat = x.reshape(-1, 2)
