@@ -56,8 +56,8 @@ from flowlab.training.progress import Lines
 from flowlab.training.run import carry_out, what_to_minimise
 from flowlab.training.start import initial_flow
 
-EAGER = ["experiment=banana"]
-COMPILED = ["experiment=banana_document", "flow.start=near_identity"]
+EAGER = ["experiment=banana", "trainer.compile=false"]
+COMPILED = ["experiment=banana_document", "flow.start=near_identity", "trainer.compile=true"]
 STEPS = {"bare": 1000, "tfp-jax": 10_000}  # of a turn: seconds of both sides
 SAME_LOSS = 1e-4  # relative, in float32
 
