@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from flowlab.bases import StandardNormal
 from flowlab.bijectors import AffineScalar, Bijector, Chain, LowRankAffine, PReLU, Sigmoid, SmoothPReLU, Tanh, stages
-from flowlab.bijectors.affine import pack_triangular
+from flowlab.bijectors.triangular import pack_triangular
 from flowlab.flow import Flow
 from flowlab.schemas import ConfigError, FlowConfig
 

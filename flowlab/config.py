@@ -162,6 +162,8 @@ def as_typed(schema: type, node: DictConfig, prefix: str) -> Any:
     for item in dataclasses.fields(schema):
         # OmegaConf would take 7 for true and true for 1.
         value = None if OmegaConf.is_missing(node, item.name) else node.get(item.name)
+        if isinstance(value, bool) and str(value).lower() in item.metadata.get("choices", ()):
+            value = node[item.name] = str(value).lower()  # a word of a choice, which YAML takes for more
         if value is not None and (item.type == "bool") != isinstance(value, bool):
             raise ConfigError(f"{prefix}{item.name}={value!r}: must be {_describe(item.type)}")
         if item.type == "list[list[float]]" and isinstance(value, ListConfig):

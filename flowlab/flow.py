@@ -13,13 +13,24 @@ from torch.distributions.constraints import Constraint
 from flowlab.bases import Base
 from flowlab.bijectors.base import Bijector, sum_rightmost
 from flowlab.bijectors.chain import added_dims, stages
-from flowlab.supports import clamp_to, event_constraint, is_thin, is_unbounded, replace_outside
+from flowlab.blocks import are_many, in_blocks, may_look
+from flowlab.supports import (
+    clamp_to,
+    event_constraint,
+    holds_for_all,
+    is_thin,
+    is_unbounded,
+    open_interval,
+    replace_outside,
+)
 
 if TYPE_CHECKING:
     import pandas
 
 # The inverse of a stage: points and a context to pre-images and log dets.
 Pull = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+
+FINITE = open_interval(-torch.inf, torch.inf)
 
 
 class Flow(nn.Module):
@@ -73,27 +84,48 @@ class Flow(nn.Module):
         Raises:
             NoInverseError: the bijector has no exact inverse.
         """
-        return self.pull_back(y, [stage.inverse_and_log_det for stage in stages(self.bijector)], context)
+        pulls = [stage.inverse_and_log_det for stage in stages(self.bijector)]
+        return self._in_blocks(lambda block: self.pull_back(block, pulls, context), y, context)
+
+    def inverse_and_log_prob(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The pre-images f^-1(y), NaN outside the support, and the log densities in nats, in one pass: see log_prob."""
+        x, log_prob = self._pull(y, [stage.inverse_and_log_det for stage in stages(self.bijector)], context)
+        inside = (log_prob > -torch.inf).view(log_prob.shape + (1,) * (x.ndim - log_prob.ndim))
+        return torch.where(inside, x, torch.nan), log_prob
 
     def pull_back(self, y: Tensor, pulls: Sequence[Pull], context: Tensor | None = None) -> Tensor:
         """The log density by way of given inverses of the stages, in the order of the stages: see log_prob."""
+        return self._pull(y, pulls, context)[1]
+
+    def _pull(self, y: Tensor, pulls: Sequence[Pull], context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The point of the base that y comes from, or any where there is none, and the log density of y."""
         event_dim = self.event_dim
-        finite = y.isfinite()
-        inside = _of_event(finite, event_dim)
-        y = torch.where(finite, y, 0.0)
-        log_det_sum: Tensor | float = 0.0
+        y = y if y.is_floating_point() else y.to(torch.get_default_dtype())
+        looks = may_look(y)  # then points that are all inside need no verdict on each
+        inside: Tensor | None = None
+        if not (looks and holds_for_all(FINITE, y)):
+            inside = _of_event(y.abs() < torch.inf, event_dim)
+            y = y.nan_to_num(0.0, 0.0, 0.0)
+        log_det_sum: Tensor | None = None
         for stage, pull in zip(reversed(stages(self.bijector)), reversed(pulls), strict=True):
-            if not is_unbounded(stage.codomain):
+            image = stage.codomain
+            if not is_unbounded(image) and not (looks and holds_for_all(image, y)):
                 # What has left the image of a stage is replaced before it can make a NaN, even in a gradient.
-                verdict = stage.codomain.check(y)
-                inside = inside & _of_event(verdict, event_dim - stage.codomain.event_dim)
-                y = replace_outside(y, verdict, stage.codomain)
+                verdict = image.check(y)
+                of_event = _of_event(verdict, event_dim - image.event_dim)
+                inside = of_event if inside is None else inside & of_event
+                y = replace_outside(y, verdict, image)
             y, log_det = pull(y, context)
-            log_det_sum = log_det_sum + sum_rightmost(log_det, event_dim - stage.image_event_dim)
+            log_det = sum_rightmost(log_det, event_dim - stage.image_event_dim)
+            log_det_sum = log_det if log_det_sum is None else log_det_sum + log_det
             event_dim -= added_dims(stage)
-        log_prob = sum_rightmost(self.base.log_prob(y), self._promoted) + log_det_sum
-        # A point near the largest number can overflow on its way to the base.
-        return torch.where(inside & ~log_prob.isnan(), log_prob, -torch.inf)
+        log_prob = sum_rightmost(self.base.log_prob(y), self._promoted)
+        if log_det_sum is not None:
+            log_prob = log_prob + log_det_sum
+        if inside is not None:
+            log_prob = torch.where(inside, log_prob, -torch.inf)
+        # A point near the largest number can overflow on its way to the base, to NaN.
+        return y, log_prob.nan_to_num(-torch.inf, torch.inf, -torch.inf)
 
     def rsample(
         self,
@@ -112,7 +144,8 @@ class Flow(nn.Module):
     ) -> Tensor:
         """Samples of shape sample + batch + event, without gradient; from torch's global stream without a generator."""
         with torch.no_grad():
-            return self.bijector.forward(self.base.sample(shape, generator), context)
+            x = self.base.sample(shape, generator)
+            return self._in_blocks(lambda block: self.bijector.forward(block, context), x, context)
 
     def rsample_and_log_prob(
         self,
@@ -128,6 +161,15 @@ class Flow(nn.Module):
         y, log_det = self.bijector.forward_and_log_det(x, context)
         log_det = sum_rightmost(log_det, self._base_event_dim - self.bijector.event_dim)
         return y, sum_rightmost(self.base.log_prob(x), self._promoted) - log_det
+
+    def _in_blocks(self, work: Callable[[Tensor], Tensor], points: Tensor, context: Tensor | None) -> Tensor:
+        """work(points), in blocks where all is elementwise and no parameter differs along the first dimension."""
+        if context is not None or not may_look(points) or not are_many(points):
+            return work(points)
+        elementwise = self.bijector.event_dim == self.bijector.image_event_dim == 0
+        held = [tensor.ndim for tensor in (*self.bijector.parameters(), *self.bijector.buffers())]
+        reach = max(len(self.base.batch_shape + self.base.event_shape), *held, 0)
+        return in_blocks(work, points) if elementwise and points.ndim > reach else work(points)
 
     def distribution(self, context: Tensor | None = None) -> FlowDistribution:
         """The flow as a `torch.distributions.Distribution`."""

@@ -141,6 +141,8 @@ class TrainerConfig:
     devices: int = _at_least(1)
     threads: int | None = _at_least(1)
     steps_per_call: int = _at_least(1)
+    # Without the key it is a run from before there was a choice.
+    compile: str = field(default="false", metadata={"choices": ("auto", "true", "false")})
     log_every: int = _at_least(1)
     validate_every: int = _at_least(1)
     patience: int | None = _at_least(1)

@@ -64,11 +64,32 @@ def event_constraint(constraint: Constraint, event_dim: int) -> Constraint:
     return constraints.independent(constraint, extra) if extra > 0 else constraint
 
 
+def holds_for_all(constraint: Constraint, value: Tensor) -> bool:
+    """Whether all numbers lie in an interval, by the least and the greatest: quicker than a verdict on each.
+
+    False says nothing: so it is too where the constraint is no interval between two numbers.
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import constraints
+        >>> from flowlab.supports import holds_for_all
+        >>> holds_for_all(constraints.positive, torch.tensor([1.0, 2.0]))
+        True
+    """
+    interval = _innermost(constraint)
+    bounds = [getattr(interval, name) for name in ("lower_bound", "upper_bound") if hasattr(interval, name)]
+    if interval.is_discrete or not bounds or any(isinstance(bound, Tensor) for bound in bounds) or not value.numel():
+        return False
+    least, greatest = value.aminmax()
+    return bool(interval.check(least) & interval.check(greatest))
+
+
 def replace_outside(value: Tensor, inside: Tensor, constraint: Constraint) -> Tensor:
     """`value` where its event is `inside`, elsewhere a point that satisfies the constraint."""
     verdict = inside.reshape(inside.shape + (1,) * (value.ndim - inside.ndim))
     transform = transform_to(constraint)
-    return torch.where(verdict, value, transform(value.new_zeros(transform.inverse_shape(value.shape))))
+    event_shape = value.shape[value.ndim - constraint.event_dim :]
+    return torch.where(verdict, value, transform(value.new_zeros(transform.inverse_shape(event_shape))))
 
 
 def clamp_to(value: Tensor, constraint: Constraint) -> Tensor:

@@ -1,91 +1,54 @@
-"""What log det and inverse cost against the dimension: dense, triangle plus low rank, diagonal plus low rank.
+"""What inverse, log det and their gradients cost against the dimension: dense, triangle plus low rank, diagonal so.
 
-    python experiments/benchmarks/low_rank_scaling.py [--dims 64 128 ... 4096] [--repeat 11] [--record PATH]
+    python experiments/benchmarks/low_rank_scaling.py [--dims 64 128 ... 8192] [--repeat 11] [--record PATH]
 
 One thread, float32, 64 vectors, rank 8. Each side gives the log det and, of the vectors, the images (`forward`) or the
-pre-images (`inverse`). Dense takes one LU factorisation of its matrix, which serves the log det and the solution. The
-last lines are `ratio: R`, the median time of dense over that of a `LowRankAffine`, at the largest dimension.
+pre-images (`inverse`); `gradient` is the inverse and the way back, to all that goes in. Dense takes one LU
+factorisation of its matrix, which serves the log det and the solution. It is measured up to d = 4096: at 8192 it takes
+eight times as long. Memory is the peak of a process of its own for each side, at its largest dimension, above that of
+the same work at d = 64: matrix or parameters, vectors and all that lies between.
 
-With the default dimensions it takes about a minute. `--record experiments/results/low_rank_scaling` also writes the
-table and where it came from, as PATH.csv and PATH.json.
+The last lines are `ratio: R`, the median time of dense over that of a `LowRankAffine`, at the largest dimension that
+dense is measured at. With the default dimensions it takes three minutes. `--record
+experiments/results/low_rank_scaling` also writes the table and where it came from, as PATH.csv and PATH.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pandas
 import torch
+from low_rank_sides import RANK, SEED, SIDES, TASKS, VECTORS, peak_megabytes, seconds_of, works
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
-from flowlab.bijectors import LowRankAffine
 from flowlab.files import write_json, write_text
 from flowlab.plotting import fitted_exponent
-from flowlab.seeding import generator
 from flowlab.sweeps.record import without_paths
 from flowlab.training.provenance import origin
 from flowlab.training.surroundings import threads
 
-VECTORS, RANK, SEED = 64, 8, 0
-DIMS = [64, 128, 256, 512, 1024, 2048, 4096]
+DIMS = [64, 128, 256, 512, 1024, 2048, 4096, 8192]
+LARGEST_DENSE = 4096
 FIT_FROM = 512  # below, the time is that of starting operations, not of arithmetic
-SIDES = ("dense", "tril", "diag")
 SHORTEST = 0.02  # seconds: what is faster is measured several times in a row
 
-Work = Callable[[], tuple[Tensor, Tensor]]
 
-
-def dense(matrix: Tensor, points: Tensor) -> dict[str, Work]:
-    """The two tasks with a dense matrix, on points that stand in rows."""
-
-    def log_det(lu: Tensor) -> Tensor:
-        return lu.diagonal().abs().log().sum()
-
-    def forward() -> tuple[Tensor, Tensor]:
-        return points @ matrix.mT, log_det(torch.linalg.lu_factor_ex(matrix)[0])
-
-    def inverse() -> tuple[Tensor, Tensor]:
-        lu, pivots, _ = torch.linalg.lu_factor_ex(matrix)
-        return torch.linalg.lu_solve(lu, pivots, points.mT).mT, -log_det(lu)
-
-    return {"forward": forward, "inverse": inverse}
-
-
-def works(dim: int) -> dict[tuple[str, str], Work]:
-    """Both tasks by each side; the dense matrix is that of the triangle plus its low-rank update."""
-    start = generator(SEED, "benchmark", dim)
-    points = torch.randn(VECTORS, dim, generator=start)
-    structured = {kind: LowRankAffine(dim, RANK, kind, factor_scale=dim**-0.5, generator=start) for kind in SIDES[1:]}
-    with torch.no_grad():  # away from the identity, yet well conditioned
-        for affine in structured.values():
-            affine.scale.add_(0.2 * dim**-0.5 * torch.randn(affine.scale.shape, generator=start))
-    tasks = {("dense", task): work for task, work in dense(structured["tril"].dense().detach(), points).items()}
-    for kind, affine in structured.items():
-        tasks[kind, "forward"] = partial(affine.forward_and_log_det, points)
-        tasks[kind, "inverse"] = partial(affine.inverse_and_log_det, points)
-    return tasks
-
-
-def seconds_of(work: Work, calls: int) -> float:
-    begun = time.perf_counter()
-    for _ in range(calls):
-        work()
-    return (time.perf_counter() - begun) / calls
+def dims_of(side: str, dims: list[int]) -> list[int]:
+    return [dim for dim in dims if side != "dense" or dim <= LARGEST_DENSE]
 
 
 def measure(dim: int, repeat: int) -> list[dict[str, object]]:
     """A row for each side and task; the sides take turns, so that a busy machine disturbs all alike."""
-    tasks = works(dim)
+    sides = [side for side in SIDES if dims_of(side, [dim])]
+    tasks = {(side, task): work for side in sides for task, work in works(side, dim).items()}
     for work in tasks.values():
         work()
-    calls = {key: max(1, round(SHORTEST / seconds_of(work, 1))) for key, work in tasks.items()}
+    calls = {key: max(1, round(SHORTEST / seconds_of(work))) for key, work in tasks.items()}
     taken: dict[tuple[str, str], list[float]] = {key: [] for key in tasks}
     for _ in range(repeat):
         for key, work in tasks.items():
@@ -109,28 +72,22 @@ def exponents(table: pandas.DataFrame) -> pandas.DataFrame:
     return pandas.Series(fitted, dtype=float).unstack() if fitted else pandas.DataFrame()
 
 
-def ratios(table: pandas.DataFrame) -> dict[str, float]:
-    """Dense over each structured side at the largest dimension, by task."""
-    largest = table[table["dim"] == table["dim"].max()].set_index(["side", "task"])["median_seconds"]
+def ratios(table: pandas.DataFrame, dim: int) -> dict[str, float]:
+    """Dense over each structured side at this dimension, by task."""
+    seconds = table[table["dim"] == dim].set_index(["side", "task"])["median_seconds"]
     return {
-        f"{side} {task}": float(largest["dense", task] / largest[side, task])
-        for side in SIDES[1:]
-        for task in ("inverse", "forward")
+        f"{side} {task}": float(seconds["dense", task] / seconds[side, task]) for side in SIDES[1:] for task in TASKS
     }
 
 
-def record(
-    path: Path, table: pandas.DataFrame, fitted: pandas.DataFrame, ratio: dict[str, float], seconds: float
-) -> None:
+def record(path: Path, table: pandas.DataFrame, results: dict[str, object]) -> None:
     """Write PATH.csv, the times, and PATH.json, what was made of them and where they came from."""
     content = {
-        "seconds": round(seconds, 1),
+        **results,
         "vectors": VECTORS,
         "rank": RANK,
         "dtype": "float32",
-        "exponents": {f"{side} {task}": float(fitted.loc[side, task]) for side in fitted.index for task in fitted},
         "exponents_fitted_from_dim": FIT_FROM,
-        "ratios_at_largest_dim": ratio,
         "threads": 1,
         "seed": SEED,
         **{key: without_paths(value) for key, value in origin().items()},
@@ -143,37 +100,55 @@ def record(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Cost of log det and inverse against the dimension.")
+    parser = argparse.ArgumentParser(description="Cost of inverse, log det and gradients against the dimension.")
     parser.add_argument("--dims", type=int, nargs="+", default=DIMS)
     parser.add_argument("--repeat", type=int, default=11, help="times that each is measured, in turn")
     parser.add_argument("--record", metavar="PATH", type=Path, help="also write PATH.csv and PATH.json")
     options = parser.parse_args()
+    shared = dims_of("dense", options.dims)
+    if not shared:
+        parser.error(f"--dims: dense is measured up to {LARGEST_DENSE}, give one dimension that is not above")
     begun = time.perf_counter()
+    largest = {side: max(dims_of(side, options.dims)) for side in SIDES}
+    peaks = {side: {"dim": dim, **peak_megabytes(side, dim)} for side, dim in largest.items()}
     with threads(1), torch.no_grad():
         table = pandas.DataFrame([row for dim in options.dims for row in measure(dim, options.repeat)])
-    fitted, ratio = exponents(table), ratios(table)
-    report(table, fitted)
+    fitted, ratio = exponents(table), ratios(table, max(shared))
+    report(table, fitted, peaks)
     if options.record:
-        record(options.record, table, fitted, ratio, time.perf_counter() - begun)
+        results = {
+            "seconds": round(time.perf_counter() - begun, 1),
+            "exponents": {f"{side} {task}": float(fitted.loc[side, task]) for side in fitted.index for task in fitted},
+            "ratios_at_dim": max(shared),
+            "ratios": ratio,
+            "peak_megabytes": peaks,
+        }
+        record(options.record, table, results)
     for name, value in ratio.items():
-        print(f"ratio: {value:.1f}  dense over {name}, d = {max(options.dims)}")
+        print(f"ratio: {value:.1f}  dense over {name}, d = {max(shared)}")
 
 
-def report(table: pandas.DataFrame, fitted: pandas.DataFrame) -> None:
-    """Print the milliseconds of all, and the exponents."""
+def report(table: pandas.DataFrame, fitted: pandas.DataFrame, peaks: dict[str, dict[str, float]]) -> None:
+    """Print the milliseconds of all, the exponents and the memory."""
     console = Console(width=120)
-    for task in ("inverse", "forward"):
+    for task in TASKS:
         title = f"{task} of {VECTORS} vectors and log det: median (least to greatest) milliseconds"
         rich = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
         for name in ("d", *SIDES):
             rich.add_column(name, justify="right")
         for dim, rows in table[table["task"] == task].groupby("dim"):
             milliseconds = 1e3 * rows.set_index("side")[["median_seconds", "least_seconds", "greatest_seconds"]]
-            cells = ["{:.3g} ({:.3g} to {:.3g})".format(*milliseconds.loc[side]) for side in SIDES]
-            rich.add_row(str(dim), *cells)
+            cells = {side: "{:.3g} ({:.3g} to {:.3g})".format(*times) for side, *times in milliseconds.itertuples()}
+            rich.add_row(str(dim), *(cells.get(side, "") for side in SIDES))
         if len(fitted):
             rich.add_row(f"exponent, d >= {FIT_FROM}", *(f"{fitted.loc[side, task]:.2f}" for side in SIDES))
         console.print(rich)
+    rich = Table(box=SIMPLE_HEAD, title="peak memory in megabytes", title_justify="left")
+    for name in ("", "d", "inverse and forward", "with gradients"):
+        rich.add_column(name, justify="right")
+    for side, peak in peaks.items():
+        rich.add_row(side, str(peak["dim"]), f"{peak['answers']:.0f}", f"{peak['gradient']:.0f}")
+    console.print(rich)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from flowlab.bijectors.base import Bijector
+from flowlab.bijectors.packed import diagonal_places
 from flowlab.bijectors.scales import DiagonalScale, Scale, triangular_scale
-from flowlab.bijectors.triangular import fill_triangular, pack_triangular
+from flowlab.bijectors.triangular import fill_triangular
 
 SCALES = ("tril", "diag")
 
@@ -20,8 +21,8 @@ class LowRankAffine(Bijector):
     inverse  x = z - M^-1 V C^-1 D V^T z, z = M^-1 (y - shift)    log det  the same with its sign turned
 
     The log det is the matrix determinant lemma and the inverse is Woodbury's identity: beside a triangular solve only
-    an r x r system is solved. The cost is O(d^2 + d r^2) with a triangular scale and O(d r^2) with a diagonal one; no
-    dense d x d inverse or determinant is formed.
+    an r x r system is solved. The cost is O(d^2 + d r^2) with a triangular scale and O(d r^2) with a diagonal one,
+    gradients included; no dense d x d inverse or determinant is formed.
 
     Arguments:
         dim: d, the length of x; x has shape (*, d).
@@ -85,7 +86,7 @@ class LowRankAffine(Bijector):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         with torch.no_grad():
             if self.scale_kind == "tril":
-                self.scale.copy_(pack_triangular(torch.eye(self.dim, dtype=self.scale.dtype)))
+                self.scale.zero_()[diagonal_places(self.dim, self.scale.device)] = 1.0
             else:
                 self.scale.fill_(1.0)
             if self.factor is not None:
@@ -94,15 +95,16 @@ class LowRankAffine(Bijector):
                 self.weights.fill_(1.0)
             self.shift.normal_(0.0, self.shift_scale, generator=generator)
 
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self._image(x, self._scale_matrix())
+
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         matrix = self._scale_matrix()
-        y = self.shift + matrix.multiply(x)
         log_det = matrix.log_det()
         if self.factor is not None:
-            y = y + self._weigh(x @ self.factor) @ self.factor.mT
             lu, _, _ = torch.linalg.lu_factor_ex(self._capacitance(matrix.solve(self.factor.mT)))
             log_det = log_det + _log_det(lu)
-        return y, log_det.expand(x.shape[:-1])
+        return self._image(x, matrix), log_det.expand(x.shape[:-1])
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x, log_det = self.solve((y - self.shift).reshape(-1, self.dim))
@@ -111,15 +113,15 @@ class LowRankAffine(Bijector):
     def solve(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(M + V D V^T)^-1 applied to each row, of shape (n, d), and the log |det| of the matrix, of shape ()."""
         matrix = self._scale_matrix()
-        log_det = matrix.log_det()
         if self.factor is None:
-            return matrix.solve(rows), log_det
+            return matrix.solve(rows), matrix.log_det()
         # One solve serves the rows and V: row vectors, so that both stand side by side without a transpose.
         both = matrix.solve(torch.cat([rows, self.factor.mT]))
         z, unscaled_factor = both[: rows.shape[0]], both[rows.shape[0] :]
         capacitance = self._capacitance(unscaled_factor)
         lu, pivots, _ = torch.linalg.lu_factor_ex(capacitance)
-        projected, log_det = self._weigh(z @ self.factor), log_det + _log_det(lu)
+        # The log det of M comes last: its gradient is then the first, and autograd adds that of the solution in place.
+        projected, log_det = self._weigh(z @ self.factor), matrix.log_det() + _log_det(lu)
         if rows.shape[0] < self.dim:  # fewer rows than V has: the r x r matrix is brought to them
             return z - projected @ torch.linalg.inv_ex(capacitance)[0] @ unscaled_factor, log_det
         return z - projected @ torch.linalg.lu_solve(lu, pivots, unscaled_factor), log_det
@@ -133,6 +135,10 @@ class LowRankAffine(Bijector):
 
     def _scale_matrix(self) -> Scale:
         return triangular_scale(self.scale, self.dim) if self.scale_kind == "tril" else DiagonalScale(self.scale)
+
+    def _image(self, x: Tensor, matrix: Scale) -> Tensor:
+        y = self.shift + matrix.multiply(x)
+        return y if self.factor is None else y + self._weigh(x @ self.factor) @ self.factor.mT
 
     def _weigh(self, value: Tensor) -> Tensor:
         return value if self.weights is None else value * self.weights

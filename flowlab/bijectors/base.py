@@ -31,8 +31,9 @@ class Bijector(nn.Module):
     r"""An invertible map y = f(x) that knows log |det df/dx|.
 
     A subclass writes the two fused methods, `forward_and_log_det` and `inverse_and_log_det`, and declares what is
-    known of the map; everything else is derived here. There is no cache: what a method returns depends on its
-    arguments and on the parameters alone.
+    known of the map; everything else is derived here. Where a log det costs much beside the image, the subclass also
+    writes `forward` or `inverse`, which leave it out, and the fused method takes the image from there. There is no
+    cache: what a method returns depends on its arguments and on the parameters alone, and an event on no other event.
 
     Declared by a subclass:
         event_dim: how many of the rightmost dimensions one log det covers (0 elementwise, 1 a vector). A log det has

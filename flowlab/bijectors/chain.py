@@ -103,6 +103,16 @@ class Chain(Bijector):
             event_dim -= added_dims(part)
         return y, torch.zeros_like(y) if total is None else total
 
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        for part in self.parts:
+            x = part.forward(x, context)
+        return x
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        for part in reversed(self.parts):
+            y = part.inverse(y, context)
+        return y
+
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         for part in self.parts:
             part.reset_parameters(generator)
@@ -149,6 +159,12 @@ class Invert(Bijector):
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.bijector.forward_and_log_det(y, context)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.bijector.inverse(x, context)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.bijector.forward(y, context)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         self.bijector.reset_parameters(generator)

@@ -69,6 +69,13 @@ class Inline(Bijector):
             self._hold(name, value)
         self._names = tuple(parameters)
 
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self._functions[0](x, **self._arguments(context))
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        inverse = self._functions[1]
+        return super().inverse(y, context) if inverse is None else inverse(y, **self._arguments(context))
+
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         forward, _, log_det = self._functions
         arguments = self._arguments(context)
@@ -87,10 +94,9 @@ class Inline(Bijector):
         return forward(x, **arguments), log_det.reshape(x.shape[:-1])
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        inverse = self._functions[1]
-        if inverse is None:
+        if not self.has_inverse:
             return super().inverse_and_log_det(y, context)
-        x = inverse(y, **self._arguments(context))
+        x = self.inverse(y, context)
         return x, -self.forward_and_log_det(x, context)[1]
 
     def _arguments(self, context: Tensor | None) -> dict[str, Tensor]:

@@ -130,14 +130,27 @@ class SmoothPReLU(_LeakyRectifier):
         if not self.smoothness.is_meta and not bool((self.smoothness.isfinite() & (self.smoothness > 0)).all()):
             raise ValueError(f"SmoothPReLU: smoothness={smoothness!r} must be positive and finite; for 0 use PReLU")
 
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self._image(x, self.slope)[0]
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        return self._preimage(y, self.slope)[0]
+
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         slope = self.slope
-        root = torch.hypot(x, self.smoothness)
-        y = 0.5 * ((1 + slope) * x + (1 - slope) * root)
+        y, root = self._image(x, slope)
         return y, (torch.hypot(y, slope.sqrt() * self.smoothness) / root).log()
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        slope = self.slope
-        root = torch.hypot(y, slope.sqrt() * self.smoothness)
-        x = ((1 + slope) * y - (1 - slope) * root) / (2 * slope)
+        x, root = self._preimage(y, self.slope)
         return x, (torch.hypot(x, self.smoothness) / root).log()
+
+    def _image(self, x: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+        """y and r."""
+        root = torch.hypot(x, self.smoothness)
+        return 0.5 * ((1 + slope) * x + (1 - slope) * root), root
+
+    def _preimage(self, y: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+        """x and R."""
+        root = torch.hypot(y, slope.sqrt() * self.smoothness)
+        return ((1 + slope) * y - (1 - slope) * root) / (2 * slope), root

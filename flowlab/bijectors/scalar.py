@@ -50,13 +50,19 @@ class AffineScalar(Bijector):
     def sign(self) -> Tensor:  # type: ignore[override]
         return self.scale.detach().sign()
 
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.scale * x + self.shift
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        return (y - self.shift) / self.scale
+
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        y = self.scale * x + self.shift
+        y = self.forward(x)
         return y, self.scale.abs().log().expand(y.shape)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x = (y - self.shift) / self.scale
-        return x, -self.scale.abs().log().expand(x.shape)
+        x = self.inverse(y)
+        return x, (-self.scale.abs().log()).expand(x.shape)
 
 
 class Exp(Bijector):
@@ -90,12 +96,22 @@ class Sigmoid(Bijector):
 
     codomain, sign = open_interval(0.0, 1.0), +1
 
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return x.sigmoid()
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        return y.log() - (-y).log1p()
+
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return x.sigmoid(), logsigmoid(x) + logsigmoid(-x)
+        return self.forward(x), _log_derivative_of_sigmoid(x)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x = y.log() - (-y).log1p()
-        return x, -(logsigmoid(x) + logsigmoid(-x))
+        x = self.inverse(y)
+        return x, -_log_derivative_of_sigmoid(x)
+
+
+def _log_derivative_of_sigmoid(x: Tensor) -> Tensor:
+    return 2 * logsigmoid(x) - x  # since logsigmoid(-x) = logsigmoid(x) - x
 
 
 class Tanh(Bijector):
@@ -110,17 +126,23 @@ class Tanh(Bijector):
 
     codomain, sign = open_interval(-1.0, 1.0), +1
 
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return x.tanh()
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        return y.atanh()
+
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return x.tanh(), _log_derivative_of_tanh(x)
+        return self.forward(x), _log_derivative_of_tanh(x)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x = y.atanh()
+        x = self.inverse(y)
         return x, -_log_derivative_of_tanh(x)
 
 
 def _log_derivative_of_tanh(x: Tensor) -> Tensor:
     # sech(x)^2 = 4 sigmoid(2x) sigmoid(-2x): smooth at 0, where the form in |x| would have a kink.
-    return 2 * math.log(2) + logsigmoid(2 * x) + logsigmoid(-2 * x)
+    return 2 * math.log(2) + _log_derivative_of_sigmoid(2 * x)
 
 
 class Softplus(Bijector):
@@ -135,8 +157,11 @@ class Softplus(Bijector):
 
     codomain, sign = constraints.positive, +1
 
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return torch.logaddexp(x, x.new_zeros(()))
+
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return torch.logaddexp(x, torch.zeros_like(x)), logsigmoid(x)
+        return self.forward(x), logsigmoid(x)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         log_det = -(-(-y).expm1()).log()

@@ -57,6 +57,12 @@ class FromTransform(Bijector):
     def inverse_shape(self, shape: torch.Size) -> torch.Size:
         return torch.Size(self._transform.inverse_shape(shape))
 
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self._bound()(x)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        return self._bound().inv(y)
+
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         transform = self._bound()
         y = transform(x)

@@ -89,7 +89,21 @@ def fill_triangular(packed: Tensor, dim: int) -> Tensor:
 def pack_triangular(matrix: Tensor) -> Tensor:
     """The packed numbers that `fill_triangular` turns into the lower triangle of `matrix`, of shape (*, d, d)."""
     dim = matrix.shape[-1]
-    length = dim * (dim + 1) // 2
-    # Where each packed number lands: numbered from 1, they sort behind the zeros above the diagonal.
-    places = fill_triangular(torch.arange(1, length + 1, device=matrix.device), dim).flatten().argsort()
-    return matrix.flatten(-2)[..., places[dim * dim - length :]]
+    half = dim // 2
+    return join_packed(matrix[..., dim - half - 1 :, :].flip(-2, -1), matrix[..., :half, :half])
+
+
+def join_packed(turned: Tensor, first: Tensor) -> Tensor:
+    """The packed numbers from the last h + 1 rows, turned by half a circle, and the first h rows, h = d // 2.
+
+    Written as rows of length d, the packed numbers hold in row j the j-th last row of the triangle, backwards as far as
+    the diagonal, and before that its row j - 1. For even d the last row ends half-way.
+
+    Arguments:
+        turned: of shape (*, h + 1, d); it is overwritten.
+        first: of shape (*, h, h), where the first h rows of the triangle are not 0.
+    """
+    half, dim = first.shape[-1], turned.shape[-1]
+    before = torch.ones(half, half, dtype=torch.bool, device=first.device).tril()
+    turned[..., 1:, :half] = torch.where(before, first, turned[..., 1:, :half])
+    return turned.flatten(-2)[..., : dim * (dim + 1) // 2]

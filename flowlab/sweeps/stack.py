@@ -7,27 +7,29 @@ that computes the gradients of all of them. A job equals the same job trained al
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
-from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch import Tensor
 
-from flowlab.files import write_atomically
 from flowlab.flow import Flow
 from flowlab.targets.base import Target
 from flowlab.training.checkpoints import Checkpoints, Saving
+from flowlab.training.compiled import choose, compiled_step
 from flowlab.training.directory import Run
 from flowlab.training.divergence import DivergedError, describe_divergence
 from flowlab.training.module import Endless, count_steps, end_of_call, shape_of
 from flowlab.training.objective import Objective
-from flowlab.training.optimizer import build_optimizer, learning_rate
+from flowlab.training.optimizer import set_learning_rate
 from flowlab.training.record import Record
-from flowlab.training.stream import Stream
+from flowlab.training.state import read_state, write_state
+from flowlab.training.step import Step, adam_rates, stacked_buffers
+from flowlab.training.stream import Stream, as_it_is
 from flowlab.training.surroundings import stop_if_asked
 
 
@@ -40,6 +42,7 @@ class Job:
     flow: Flow
     stream: Stream
     objective: Objective
+    optimizer: torch.optim.Optimizer
     record: Record
     saving: Saving
     loggers: list[Logger] = field(default_factory=list)
@@ -49,8 +52,7 @@ class Job:
 class StackModule(pl.LightningModule):
     """Trains the flows of several jobs together.
 
-    The parameters of all jobs lie in one tensor of shape (jobs, numbers), and so do Adam's two moments. A job whose
-    loss stops being finite keeps the parameters that it had and is left out from there on.
+    A job whose loss stops being finite keeps the parameters that it had and is left out from there on.
 
     Arguments:
         jobs: at least one, of equal keys.
@@ -62,29 +64,18 @@ class StackModule(pl.LightningModule):
         super().__init__()
         self.jobs = jobs
         self.config = jobs[0].run.config
-        template = jobs[0].flow
-        self.names = [name for name, _ in template.named_parameters()]
-        self.shapes = [parameter.shape for parameter in template.parameters()]
-        self.sizes = [shape.numel() for shape in self.shapes]
-        self.numbers = torch.stack([nn.utils.parameters_to_vector(job.flow.parameters()).detach() for job in jobs])
-        self.first_moment, self.second_moment = torch.zeros_like(self.numbers), torch.zeros_like(self.numbers)
-        self.constants = {
-            f"flow.{name}": torch.stack([dict(job.flow.named_buffers())[name] for job in jobs])
-            for name, _ in template.named_buffers()
-        }
-        self.alive = torch.ones(len(jobs), dtype=torch.bool)
-        self.failed_at = torch.full((len(jobs),), -1)
-        self.grad_norms = torch.zeros(len(jobs))
-        loss = _Loss(template, jobs[0].objective)
-
-        def loss_of_one(numbers: Tensor, constants: dict[str, Tensor], batch: Tensor) -> Tensor:
-            state = self._named(numbers, "flow."), constants
-            return functional_call(loss, state, (batch,), tie_weights=False)
-
-        self.losses = vmap(loss_of_one)
+        flows = [job.flow for job in jobs]
+        # Where all jobs model the same target, their minibatches are made together.
+        same = len({str(job.run.config.target) for job in jobs}) == 1
+        self.draws = [job.stream.draw if same else job.stream for job in jobs]
+        place = jobs[0].stream.place if same else as_it_is
+        step = Step(flows[0], jobs[0].objective, self.config.optimizer, place)
+        self.state = read_state(flows, [job.optimizer for job in jobs], steps=0)
+        self.constants = stacked_buffers(flows)
+        self.take = compiled_step(step, self.state.numbers.device) if choose(self.config).compiled else step
 
     def configure_optimizers(self) -> None:
-        """Adam's update is written out below, for its learning rate differs from job to job."""
+        """Each job has its own, and the step computes what it would."""
 
     def train_dataloader(self) -> Endless:
         return Endless()
@@ -93,8 +84,9 @@ class StackModule(pl.LightningModule):
         begun = time.perf_counter()
         start = self.trainer.global_step
         stop = end_of_call(self.config, start)
-        before = self.alive
-        losses = torch.stack([self._step(step) for step in range(start, stop)])
+        before = self.state.alive
+        rates = adam_rates([job.run.config for job in self.jobs], start, stop, self.state.numbers)
+        losses = torch.stack([self._step(step, *rate) for step, rate in zip(range(start, stop), rates, strict=True)])
         count_steps(self.trainer, stop - start)
         self._put_aside(before)
         share = (time.perf_counter() - begun) / len(self.jobs)
@@ -102,115 +94,59 @@ class StackModule(pl.LightningModule):
             job.record.add(losses[:, place], share)
             if job.record.due(stop):
                 self.load_flow(place)
-                job.record.write(stop, job.flow, float(self.grad_norms[place]), job.loggers)
-        if not self.alive.any():
+                job.record.write(stop, job.flow, float(self.state.grad_norms[place]), job.loggers)
+        if not self.state.alive.any():
             self.trainer.should_stop = True
 
-    def _step(self, step: int) -> Tensor:
-        """One step of all jobs: Adam as torch computes it, with a rate for each job."""
+    def _step(self, step: int, rates: Tensor, root: Tensor) -> Tensor:
+        """One step of all jobs; their losses."""
         stop_if_asked()
-        # No loss depends on the numbers of another job, so that the gradient of their sum holds those of all. Taken
-        # inside vmap, gradients would cost half as much again.
-        numbers = self.numbers.detach().requires_grad_()
-        losses = self.losses(numbers, self.constants, torch.stack([job.stream(step) for job in self.jobs]))
-        (gradients,) = torch.autograd.grad(losses.sum(), numbers)
-        losses = losses.detach()
-        finite = losses.isfinite() & gradients.isfinite().all(-1)
-        self.failed_at = torch.where(self.alive & ~finite, step, self.failed_at)
-        self.alive = self.alive & finite
-        gradients = torch.where(self.alive[:, None], gradients, 0.0)
-        self.grad_norms = gradients.norm(dim=-1)
-        adam = self.config.optimizer
-        if adam.clip is not None:
-            factor = (adam.clip / (self.grad_norms + 1e-6)).clamp(max=1.0)
-            gradients, self.grad_norms = gradients * factor[:, None], self.grad_norms * factor
-        rates = [
-            learning_rate(job.run.config.optimizer, step, self.config.max_steps) / (1 - adam.betas[0] ** (step + 1))
-            for job in self.jobs
-        ]
-        rate = torch.tensor(rates, dtype=self.numbers.dtype) * self.alive
-        self.first_moment.lerp_(gradients, 1 - adam.betas[0])
-        self.second_moment.mul_(adam.betas[1]).addcmul_(gradients, gradients, value=1 - adam.betas[1])
-        scale = self.second_moment.sqrt().div_((1 - adam.betas[1] ** (step + 1)) ** 0.5).add_(adam.eps)
-        self.numbers = self.numbers - rate[:, None] * (self.first_moment / scale)
+        drawn = torch.stack([draw(step) for draw in self.draws])
+        self.state, losses = self.take(self.state, self.constants, drawn, rates, root)
         return losses
 
     def _put_aside(self, before: Tensor) -> None:
         """Say of each job that has just failed where and why, as it would be said of the job alone."""
-        for place in (before & ~self.alive).nonzero().flatten().tolist():
-            job, step = self.jobs[place], int(self.failed_at[place])
+        for place in (before & ~self.state.alive).nonzero().flatten().tolist():
+            job, step = self.jobs[place], int(self.state.steps[place])
             self.load_flow(place)
             message = describe_divergence(job.flow, job.stream(step), step, job.objective.inverse)
             job.failure = DivergedError(message)
 
     def living(self) -> list[tuple[int, Job]]:
-        return [(place, job) for place, job in enumerate(self.jobs) if self.alive[place]]
+        return [(place, job) for place, job in enumerate(self.jobs) if self.state.alive[place]]
 
     def load_flow(self, place: int) -> None:
         """Bring a job's flow to its present parameters."""
-        with torch.no_grad():
-            for parameter, values in zip(
-                self.jobs[place].flow.parameters(), self.numbers[place].split(self.sizes), strict=True
-            ):
-                parameter.copy_(values.view_as(parameter))
+        write_state(self.state, place, self.jobs[place].flow)
 
-    def checkpoint(self, place: int, common: dict[str, Any]) -> dict[str, Any]:
+    def checkpoint(self, place: int, common: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The checkpoint of one job, as it would be had it been trained alone.
 
         Arguments:
             place: of the job.
-            common: what Lightning saves of the loop, which is the same for all.
+            common: gives what Lightning saves of the loop, which is the same for all.
         """
         job = self.jobs[place]
-        self.load_flow(place)
-        optimizer = build_optimizer(job.run.config.optimizer, job.flow.parameters()).state_dict()
-        step = self.trainer.global_step
-        for group in optimizer["param_groups"]:
-            group["lr"] = learning_rate(job.run.config.optimizer, step - 1, self.config.max_steps)
-        moments = zip(
-            self._named(self.first_moment[place]).values(), self._named(self.second_moment[place]).values(), strict=True
-        )
-        optimizer["state"] = {
-            number: {"step": torch.tensor(float(step)), "exp_avg": first.clone(), "exp_avg_sq": second.clone()}
-            for number, (first, second) in enumerate(moments)
-        }
-        return common | {
+        write_state(self.state, place, job.flow, job.optimizer)
+        set_learning_rate(job.optimizer, job.run.config, self.trainer.global_step - 1)
+        return common() | {
             "state_dict": {f"flow.{name}": tensor.clone() for name, tensor in job.flow.state_dict().items()},
-            "optimizer_states": [optimizer],
+            "optimizer_states": [job.optimizer.state_dict()],
             "callbacks": {Checkpoints.__qualname__: job.saving.state_dict()},
             "flowlab": shape_of(job.flow) | job.record.state_dict(),
         }
 
-    def restore(self, place: int, checkpoint: dict[str, Any]) -> None:
-        """Put one job where its checkpoint has it."""
-        job = self.jobs[place]
-        weights, adam = checkpoint["state_dict"], checkpoint["optimizer_states"][0]["state"]
-        self.numbers[place] = torch.cat([weights[f"flow.{name}"].flatten() for name in self.names])
-        self.first_moment[place] = torch.cat([adam[number]["exp_avg"].flatten() for number in range(len(self.names))])
-        self.second_moment[place] = torch.cat(
-            [adam[number]["exp_avg_sq"].flatten() for number in range(len(self.names))]
-        )
-        job.saving.load_state_dict(checkpoint["callbacks"][Checkpoints.__qualname__])
-        job.record.load_state_dict(checkpoint["flowlab"])
-
-    def _named(self, numbers: Tensor, prefix: str = "") -> dict[str, Tensor]:
-        """The parameters of one job by name, from their numbers in a row."""
-        parts = numbers.split(self.sizes)
-        return {
-            f"{prefix}{name}": part.view(shape)
-            for name, part, shape in zip(self.names, parts, self.shapes, strict=True)
-        }
-
-
-class _Loss(nn.Module):
-    """An objective as a forward, which is what `functional_call` calls."""
-
-    def __init__(self, flow: Flow, objective: Objective) -> None:
-        super().__init__()
-        self.flow, self.objective = flow, objective
-
-    def forward(self, batch: Tensor) -> Tensor:
-        return self.objective(self.flow, batch)
+    def restore(self, checkpoints: list[dict[str, Any]]) -> None:
+        """Put every job where its checkpoint has it; all are at the same step."""
+        for job, checkpoint in zip(self.jobs, checkpoints, strict=True):
+            weights = checkpoint["state_dict"]
+            job.flow.load_state_dict({name.removeprefix("flow."): tensor for name, tensor in weights.items()})
+            job.optimizer.load_state_dict(checkpoint["optimizer_states"][0])
+            job.saving.load_state_dict(checkpoint["callbacks"][Checkpoints.__qualname__])
+            job.record.load_state_dict(checkpoint["flowlab"])
+        flows, optimizers = [job.flow for job in self.jobs], [job.optimizer for job in self.jobs]
+        self.state = read_state(flows, optimizers, checkpoints[0]["global_step"])
 
 
 class StackCheckpoints(pl.Callback):
@@ -218,13 +154,14 @@ class StackCheckpoints(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, StackModule)
-        due = [(place, job, job.saving.due(trainer.global_step, job.record)) for place, job in pl_module.living()]
-        if not any(names for _, _, names in due):
-            return
-        common = trainer._checkpoint_connector.dump_checkpoint()
-        for place, job, names in due:
-            for name in names:
-                directory = job.run.directory / "checkpoints"
-                directory.mkdir(exist_ok=True)
-                checkpoint = pl_module.checkpoint(place, common)
-                write_atomically(directory / name, partial(torch.save, checkpoint))
+        common = cache(trainer._checkpoint_connector.dump_checkpoint)
+        for place, job in pl_module.living():
+            job.saving.step(trainer.global_step, job.record, partial(pl_module.checkpoint, place, common))
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, StackModule)
+        for job in pl_module.jobs:
+            job.saving.write_best()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self.on_train_end(trainer, pl_module)

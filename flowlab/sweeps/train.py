@@ -24,10 +24,12 @@ from flowlab.sweeps.stack import Job, StackCheckpoints, StackModule
 from flowlab.targets.base import Target
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Saving
+from flowlab.training.compiled import choose
 from flowlab.training.directory import Run, begin, check_directory, located
 from flowlab.training.loggers import open_loggers
+from flowlab.training.optimizer import build_optimizer
 from flowlab.training.outcome import write_outcome
-from flowlab.training.run import begun, carry_out, new_record, reopen, what_to_minimise
+from flowlab.training.run import begun, carry_out, device_of, new_record, reopen, what_to_minimise
 from flowlab.training.start import initial_flow
 from flowlab.training.status import fail, interrupt, told
 from flowlab.training.surroundings import interruptible, quiet_lightning, threads
@@ -116,10 +118,11 @@ def train_many(
         if not ready:
             continue
         trainer = ready[0][0].config.trainer
-        if trainer.accelerator == "gpu" or trainer.devices > 1:
+        beside_others = trainer.threads == 1 and trainer.accelerator == "cpu"
+        if trainer.devices > 1:
             in_turn += [Piece([member], False, group) for member in ready]
         elif len(members) == 1:
-            (shared_out if trainer.threads == 1 else in_turn).append(Piece(ready, False, group))
+            (shared_out if beside_others else in_turn).append(Piece(ready, False, group))
         else:
             # So many that no process is left without work, but none of a single job, which is faster alone.
             share = min(-(-processes * len(ready) // len(waiting)), max(1, len(ready) // 2))
@@ -128,7 +131,7 @@ def train_many(
                 depth = ready[0][0].config.flow.depth
                 say(f"at most {largest} of the jobs of depth {depth} in a stack, to stay below {memory_gb:g} GB")
             pieces = [Piece(part, True, group) for part in _stacks(ready, largest, share)]
-            (shared_out if trainer.threads == 1 else in_turn).extend(pieces)
+            (shared_out if beside_others else in_turn).extend(pieces)
     # The longest first, so that no process works on at the end while the others have nothing to do.
     shared_out.sort(key=lambda piece: -piece.config.max_steps * piece.config.flow.depth * len(piece.members))
     pieces = [*shared_out, *in_turn]
@@ -208,7 +211,7 @@ def train_stack(stack: Sequence[Member], progress: pl.Callback | None = None) ->
         module = StackModule(jobs)
         trainer = pl.Trainer(
             max_steps=config.max_steps,
-            accelerator="cpu",
+            accelerator=config.trainer.accelerator,
             devices=1,
             logger=False,
             callbacks=[StackCheckpoints(), *([progress] if progress else [])],
@@ -224,9 +227,14 @@ def train_stack(stack: Sequence[Member], progress: pl.Callback | None = None) ->
 
 
 def _job(run: Run, target: Target) -> Job:
-    flow = initial_flow(run.config, target)
-    stream, objective = what_to_minimise(run.config, flow, target, "cpu")
-    return Job(run, target, flow, stream, objective, new_record(run.config, target, "cpu"), Saving(run.config))
+    device = device_of(run.config)
+    flow = initial_flow(run.config, target).to(device)
+    stream, objective = what_to_minimise(run.config, flow, target, device)
+    optimizer = build_optimizer(run.config.optimizer, flow.parameters())
+    record = new_record(run.config, target, device)
+    return Job(
+        run, target, flow, stream, objective, optimizer, record, Saving(run.config, run.directory / "checkpoints")
+    )
 
 
 def _finish(module: StackModule, place: int, steps: int) -> None:
@@ -237,6 +245,7 @@ def _finish(module: StackModule, place: int, steps: int) -> None:
     training = {
         "steps": steps,
         "best_step": job.saving.best_step,
+        "compiled": choose(module.config).compiled,
         "seconds": job.record.seconds,
         "steps_per_second": steps / job.record.seconds,
     }
@@ -250,8 +259,7 @@ def _resumable(module: StackModule) -> Iterator[str | None]:
         yield None
         return
     checkpoints: list[dict[str, Any]] = [job.run.checkpoint("last") for job in module.jobs]
-    for place, checkpoint in enumerate(checkpoints):
-        module.restore(place, checkpoint)
+    module.restore(checkpoints)
     with tempfile.TemporaryDirectory() as directory:
         path = f"{directory}/loop.ckpt"
         torch.save(checkpoints[0] | {"state_dict": {}, "optimizer_states": [], "callbacks": {}}, path)

@@ -51,8 +51,8 @@ class Target:
 class ExactTarget(Target):
     """A target whose density is known, so that a flow's KL to it can be measured.
 
-    A subclass defines `from_draws`, `log_prob`, `bounds` and either `entropy` in closed form or nothing, in which case it
-    comes from quadrature on `quadrature_bounds` (two dimensions).
+    A subclass defines `from_draws`, `log_prob`, `bounds` and either `entropy` in closed form or nothing, in which case
+    it comes from quadrature on `quadrature_bounds` (two dimensions).
 
     Arguments:
         train_size: train on this many points, drawn once from the seed; None draws fresh points at every step.
@@ -75,7 +75,7 @@ class ExactTarget(Target):
         return randn((count, self.dim), generator, dtype)
 
     def from_draws(self, drawn: Tensor) -> Tensor:
-        """Points of shape (*, dim) from what was drawn for them, of shape (*, k): a function, so that it can be compiled."""
+        """Points of shape (*, dim) from what was drawn for them, of shape (*, k): arithmetic alone, to be compiled."""
         raise NotImplementedError
 
     def log_prob(self, x: Tensor) -> Tensor:

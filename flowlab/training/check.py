@@ -11,6 +11,7 @@ from flowlab.supports import is_unbounded
 from flowlab.targets.base import ExactTarget, Target
 from flowlab.targets.build import build_target
 from flowlab.targets.file import FileTarget
+from flowlab.training.compiled import choose
 from flowlab.training.loggers import check_logger
 from flowlab.training.start import initial_flow
 
@@ -40,6 +41,7 @@ def check_run(config: Config, here: bool = True) -> Target:
     except (ValueError, RuntimeError) as error:  # numbers that the configuration lets through and the type does not
         raise ConfigError(f"the flow cannot be built: {error}") from None
     check_logger(config)
+    choose(config)
     if config.objective.name == "reverse_kl":
         if not isinstance(target, ExactTarget) or not is_unbounded(target.support):
             raise ConfigError(

@@ -1,12 +1,16 @@
-"""When a run saves itself: the last state every so many steps, the best one whenever validation improves."""
+"""When a run saves itself: its last state every so many steps, and with it the state that validated best."""
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from flowlab.files import write_atomically
 from flowlab.schemas import Config
@@ -14,22 +18,40 @@ from flowlab.training.record import Record
 
 
 class Saving:
-    """Which checkpoints are due at a step; remembers the best validation."""
+    """Which checkpoints of a run are due; keeps the best one in memory until the last one is written too.
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    Validation often improves while a file takes longer to write than many steps to train. What a kill loses of the
+    best state, the resumed run finds again, for it starts from the last state that was written.
+
+    Arguments:
+        config: of the run.
+        directory: for the files.
+    """
+
+    def __init__(self, config: Config, directory: Path) -> None:
+        self.config, self.directory = config, directory
         self.best_nll, self.best_step = math.inf, 0
+        self.best: dict[str, Any] | None = None
 
-    def due(self, step: int, record: Record) -> list[str]:
-        """The files to write at a step."""
-        names = []
+    def step(self, step: int, record: Record, checkpoint: Callable[[], dict[str, Any]]) -> None:
+        """Keep or write what is due after a step, of which `checkpoint` gives all."""
         held_out = record.held_out if "nll" in record.row and record.row_step == step else None
         if held_out and held_out.nll < self.best_nll and not self._given_up(step, record):
             self.best_nll, self.best_step = held_out.nll, step
-            names.append("best.ckpt")
+            self.best = copy.deepcopy(checkpoint())
         if step % self.config.trainer.checkpoint_every == 0 or step == self.config.max_steps:
-            names.append("last.ckpt")
-        return names
+            self.write_best()
+            self._write("last.ckpt", checkpoint())
+
+    def write_best(self) -> None:
+        """Write the best state, if it is not yet."""
+        if self.best is not None:
+            self._write("best.ckpt", self.best)
+        self.best = None
+
+    def _write(self, name: str, checkpoint: dict[str, Any]) -> None:
+        self.directory.mkdir(exist_ok=True)
+        write_atomically(self.directory / name, partial(torch.save, checkpoint))
 
     def _given_up(self, step: int, record: Record) -> bool:
         """Whether finite data are being learned by heart: then a later best on few held-out points is chance.
@@ -57,16 +79,15 @@ class Checkpoints(pl.Callback):
     file of the same name.
     """
 
-    def __init__(self, directory: Path, saving: Saving, record: Record) -> None:
-        self.directory, self.saving, self.record = directory, saving, record
+    def __init__(self, saving: Saving, record: Record) -> None:
+        self.saving, self.record = saving, record
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        for name in self.saving.due(trainer.global_step, self.record):
-            if trainer.is_global_zero:
-                self.directory.mkdir(exist_ok=True)
-                write_atomically(self.directory / name, trainer.save_checkpoint)
-            else:
-                trainer.save_checkpoint(self.directory / name)  # takes part, and writes nothing
+        if trainer.is_global_zero:
+            self.saving.step(trainer.global_step, self.record, trainer._checkpoint_connector.dump_checkpoint)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self.saving.write_best()
 
     def state_dict(self) -> dict[str, Any]:
         return self.saving.state_dict()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from flowlab.bijectors import stages
 from flowlab.flow import Flow
+from flowlab.training.fast_log_prob import fast_pulls
 
 
 class DivergedError(RuntimeError):
@@ -30,7 +31,7 @@ def _first_cause(flow: Flow, batch: Tensor, inverse: bool) -> str:
     numbered = list(enumerate(stages(flow.bijector), start=1))
     if not batch.isfinite().all():
         return "the minibatch itself holds values that are not finite"
-    value = batch
+    value, pulls = batch, fast_pulls(flow)  # as in the loss: what one way of inverting can, another may not
     for number, layer in reversed(numbered) if inverse else numbered:
         where = f"layer {number} of {len(numbered)} ({type(layer).__name__})"
         broken = [name for name, parameter in layer.named_parameters() if not parameter.isfinite().all()]
@@ -38,7 +39,7 @@ def _first_cause(flow: Flow, batch: Tensor, inverse: bool) -> str:
             return f"{where} has parameters that are not finite: {', '.join(broken)}"
         if inverse and not layer.codomain.check(value).all():
             return f"a point lies outside the image of {where}"
-        value, log_det = layer.inverse_and_log_det(value) if inverse else layer.forward_and_log_det(value)
+        value, log_det = pulls[number - 1](value, None) if inverse else layer.forward_and_log_det(value)
         for what, tensor in (("value", value), ("log det", log_det)):
             if not tensor.isfinite().all():
                 return f"{where} gave a {what} that is not finite"

@@ -23,7 +23,7 @@ class Evaluation:
         kl: KL(p || q) in nats where the density p of the target is known: the average of log p - log q over the same
             points, which varies far less than nll minus entropy; and its standard error.
         bits_per_dim: nll / (dim log 2).
-        inverse_error: largest |f(f^-1(x)) - x| over the points, in their units.
+        inverse_error: largest |f(f^-1(x)) - x| over the points, in their units; NaN where one is outside the support.
     """
 
     nll: float
@@ -36,16 +36,21 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(flow: Flow, points: Tensor, target: Target | None = None, chunk: int = 20_000) -> Evaluation:
-    """Score a flow on points of shape (n, dim), `chunk` at a time, n at least 2."""
+    """Score a flow on points of shape (n, dim), `chunk` at a time, n at least 2.
+
+    Of each point its two log densities are kept, and averaged in float64: about 32 bytes a point beside the points.
+    """
     log_q, log_p, errors = [], [], []
     for part in points.split(chunk):
-        log_q.append(flow.log_prob(part))
-        errors.append((flow.bijector.forward(flow.bijector.inverse(part)) - part).abs().max())
+        x, log_prob = flow.inverse_and_log_prob(part)
+        log_q.append(log_prob)
+        errors.append((flow.bijector.forward(x) - part).abs().max())
         if isinstance(target, ExactTarget):
             log_p.append(target.log_prob(part))
     scores = torch.cat(log_q).double()
-    nll, nll_se = _mean_and_error(-scores)
-    kl, kl_se = _mean_and_error(torch.cat(log_p).double() - scores) if log_p else (None, None)
+    log_ratio = torch.cat(log_p).double().sub_(scores) if log_p else None
+    nll, nll_se = _mean_and_error(scores.neg_())
+    kl, kl_se = (None, None) if log_ratio is None else _mean_and_error(log_ratio)
     return Evaluation(
         nll=nll,
         nll_se=nll_se,

@@ -25,6 +25,11 @@ def fast_log_prob(flow: Flow, y: Tensor) -> Tensor:
     inverse of each matrix and its log det, is the same for all points: it is computed for all maps of one shape
     together, and the points are then multiplied by it.
     """
+    return flow.pull_back(y, fast_pulls(flow))
+
+
+def fast_pulls(flow: Flow) -> list[Pull]:
+    """The inverses of the stages of a flow, in their order, as `fast_log_prob` takes them."""
     layers = stages(flow.bijector)
     groups: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
     for place, layer in enumerate(layers):
@@ -35,17 +40,21 @@ def fast_log_prob(flow: Flow, y: Tensor) -> Tensor:
         affines = [layers[place] for place in places]
         for place, pull in zip(places, _invert_together(affines), strict=True):  # type: ignore[arg-type]
             pulls[place] = pull
-    return flow.pull_back(y, pulls)
+    return pulls
 
 
 def _invert_together(affines: Sequence[LowRankAffine]) -> list[Pull]:
     """The inverses of affine maps of one shape, each as a function of points."""
 
-    def together(name: str) -> Tensor | None:
-        tensors = [getattr(affine, name) for affine in affines]
-        return None if tensors[0] is None else torch.stack(tensors)
-
-    matrices = low_rank_matrix(affines[0].dim, together("scale"), together("factor"), together("weights"))
+    scale = torch.stack([affine.scale for affine in affines])
+    factors: list[Tensor] = [affine.factor for affine in affines if affine.factor is not None]
+    weights: list[Tensor] = [affine.weights for affine in affines if affine.weights is not None]
+    matrices = low_rank_matrix(
+        affines[0].dim,
+        scale,
+        torch.stack(factors) if factors else None,
+        torch.stack(weights) if weights else None,
+    )
     inverses, log_dets = inverse_and_log_det(matrices)
     return [
         _affine_pull(affine.shift, inverse, log_det)

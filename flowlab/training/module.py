@@ -14,10 +14,13 @@ from torch import Tensor
 from flowlab.bijectors import AffineScalar, stages
 from flowlab.flow import Flow
 from flowlab.schemas import Config
+from flowlab.training.compiled import TakeStep, choose, compiled_step
 from flowlab.training.divergence import DivergedError, describe_divergence
 from flowlab.training.objective import Objective
-from flowlab.training.optimizer import build_optimizer, learning_rate
+from flowlab.training.optimizer import build_optimizer, set_learning_rate
 from flowlab.training.record import Record
+from flowlab.training.state import in_a_row, read_state, write_state
+from flowlab.training.step import Step, adam_rates, stacked_buffers
 from flowlab.training.stream import Stream
 from flowlab.training.surroundings import stop_if_asked
 
@@ -46,6 +49,13 @@ class FlowModule(pl.LightningModule):
         super().__init__()
         self.flow, self.stream, self.objective = flow, stream, objective
         self.config, self.record = config, record
+        self.compiled: TakeStep | None = None
+
+    def setup(self, stage: str) -> None:
+        if choose(self.config).compiled:
+            step = Step(self.flow, self.objective, self.config.optimizer, self.stream.place)
+            mean = self._mean_over_ranks if self.trainer.world_size > 1 else None
+            self.compiled = compiled_step(step, next(self.flow.parameters()).device, mean)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.config.optimizer, self.flow.parameters())
@@ -59,28 +69,29 @@ class FlowModule(pl.LightningModule):
         stop = end_of_call(self.config, start)
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
-        before = copy.deepcopy((self.flow.state_dict(), optimizer.state_dict()))
-        losses = torch.stack([self._step(optimizer, step) for step in range(start, stop)])
-        # Over all ranks, so that what follows of them is the same in each.
-        losses = cast(Tensor, self.trainer.strategy.reduce(losses, reduce_op="mean"))
-        failed = losses.isfinite().logical_not().nonzero()
-        if len(failed) or not all(parameter.isfinite().all() for parameter in self.flow.parameters()):
-            # A loss can be finite and its gradient not: then the last update of this call did the damage.
-            self._raise_diverged(optimizer, before, start, start + int(failed[0]) if len(failed) else stop)
+        losses, grad_norm = (self._compiled_steps if self.compiled else self._eager_steps)(optimizer, start, stop)
         count_steps(self.trainer, stop - start)
         self.record.add(losses, time.perf_counter() - begun)
         if self.record.due(stop):
-            gradients = [p.grad for p in self.flow.parameters() if p.grad is not None]
-            grad_norm = float(torch.nn.utils.get_total_norm(gradients))
-            self.record.write(stop, self.flow, grad_norm, self.trainer.loggers)
+            self.record.write(stop, self.flow, float(grad_norm), self.trainer.loggers)
+
+    def _eager_steps(self, optimizer: torch.optim.Optimizer, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """The losses of some steps, each as torch's own loop would take it, and the norm of the last gradient."""
+        before = copy.deepcopy((self.flow.state_dict(), optimizer.state_dict()))
+        losses = self._mean_over_ranks(torch.stack([self._step(optimizer, step) for step in range(start, stop)]))
+        failed = losses.isfinite().logical_not().nonzero()
+        if len(failed) or not in_a_row(self.flow.parameters()).isfinite().all():
+            # A loss can be finite and its gradient not: then the last update of this call did the damage.
+            step = start + int(failed[0]) if len(failed) else stop
+            self._go_back(optimizer, before, start, step)
+            self._raise_diverged(step)
+        gradients = [p.grad for p in self.flow.parameters() if p.grad is not None]
+        return losses, torch.nn.utils.get_total_norm(gradients)
 
     def _step(self, optimizer: torch.optim.Optimizer, step: int) -> Tensor:
         stop_if_asked()
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(self.config.optimizer, step, self.config.max_steps)
-        # Of the minibatch, which is the same however many ranks there are, each takes its share.
-        batch = self.stream(step)[self.trainer.global_rank :: self.trainer.world_size]
-        loss = self.objective(self.flow, batch)
+        set_learning_rate(optimizer, self.config, step)
+        loss = self.objective(self.flow, self.stream.place(self._draw(step)))
         optimizer.zero_grad()
         self.manual_backward(loss)
         if self.config.optimizer.clip is not None:
@@ -88,14 +99,40 @@ class FlowModule(pl.LightningModule):
         optimizer.step()
         return loss.detach()
 
-    def _raise_diverged(
+    def _compiled_steps(self, optimizer: torch.optim.Optimizer, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """The same as _eager_steps up to rounding, on the numbers of the flow and of Adam in a row."""
+        assert self.compiled is not None
+        state = read_state([self.flow], [optimizer], start)
+        constants = stacked_buffers([self.flow])
+        losses = []
+        for step, rates in zip(range(start, stop), adam_rates([self.config], start, stop, state.numbers), strict=True):
+            stop_if_asked()
+            state, loss = self.compiled(state, constants, self._draw(step)[None], *rates)
+            losses.append(loss)
+        write_state(state, 0, self.flow, optimizer)
+        set_learning_rate(optimizer, self.config, stop - 1)
+        if not state.alive.all():
+            self._raise_diverged(int(state.steps))
+        return torch.cat(losses), state.grad_norms
+
+    def _draw(self, step: int) -> Tensor:
+        """Of the minibatch, which is the same however many ranks there are, each takes its share."""
+        return self.stream.draw(step)[self.trainer.global_rank :: self.trainer.world_size]
+
+    def _mean_over_ranks(self, values: Tensor) -> Tensor:
+        """What follows of it is then the same in each rank."""
+        return cast(Tensor, self.trainer.strategy.reduce(values, reduce_op="mean"))
+
+    def _go_back(
         self, optimizer: torch.optim.Optimizer, before: tuple[dict[str, Any], dict[str, Any]], start: int, failed: int
     ) -> None:
-        """Go back to the start of this call, repeat it up to the step that failed, and look there."""
+        """Go back to the start of this call, and repeat it up to the step that failed."""
         self.flow.load_state_dict(before[0])
         optimizer.load_state_dict(before[1])
         for step in range(start, failed):
             self._step(optimizer, step)
+
+    def _raise_diverged(self, failed: int) -> None:
         raise DivergedError(describe_divergence(self.flow, self.stream(failed), failed, self.objective.inverse))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from flowlab.schemas import AdamConfig
+from flowlab.schemas import AdamConfig, Config
 
 
 def build_optimizer(config: AdamConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
@@ -27,3 +27,9 @@ def learning_rate(config: AdamConfig, step: int, max_steps: int) -> float:
     if config.schedule == "constant":
         return config.lr
     return 0.5 * config.lr * (1 + math.cos(math.pi * step / max_steps))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, config: Config, step: int) -> None:
+    """Give an optimizer the learning rate of a step."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(config.optimizer, step, config.max_steps)

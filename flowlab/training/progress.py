@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from flowlab.notebook import NotebookBar, in_notebook
 from flowlab.schemas import Config
+from flowlab.training.compiled import Choice
 from flowlab.training.record import Record
 
 LINES = 10  # over a whole run
@@ -37,6 +38,12 @@ def shown_as(kind: str) -> str:
     if kind in ("auto", "bar") and in_notebook():
         return "notebook"
     return kind if kind != "auto" else "bar" if sys.stderr.isatty() else "lines"
+
+
+def announce(choice: Choice, kind: str) -> None:
+    """Say before a run, where its progress is shown outside a notebook, what was chosen for the step."""
+    if shown_as(kind) in ("bar", "lines"):
+        print(f"the step is {'' if choice.compiled else 'not '}compiled: {choice.why}", file=sys.stderr, flush=True)
 
 
 class Lines(pl.Callback):

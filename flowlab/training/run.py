@@ -17,12 +17,13 @@ from flowlab.schemas import Config, ConfigError
 from flowlab.targets.base import ExactTarget, Target
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Checkpoints, Saving
+from flowlab.training.compiled import choose
 from flowlab.training.directory import Run, begin, default_directory, load_run, located
 from flowlab.training.loggers import open_loggers
 from flowlab.training.module import FlowModule
 from flowlab.training.objective import MaximumLikelihood, Objective, ReverseKL
 from flowlab.training.outcome import write_outcome
-from flowlab.training.progress import progress_callback
+from flowlab.training.progress import announce, progress_callback
 from flowlab.training.provenance import provenance
 from flowlab.training.ranks import train_on_ranks
 from flowlab.training.record import Record
@@ -145,6 +146,7 @@ def carry_out(run: Run, target: Target, progress: pl.Callback | None = None) -> 
         target: what it models.
         progress: shows how far it is; None is what the configuration asks for.
     """
+    announce(choose(run.config), run.config.trainer.progress)
     with told(run):
         if run.config.trainer.devices > 1:
             train_on_ranks(run)
@@ -157,13 +159,13 @@ def carry_out(run: Run, target: Target, progress: pl.Callback | None = None) -> 
 def fit(run: Run, target: Target, progress: pl.Callback | None, rank: int = 0) -> None:
     """Train a run in this process, alone or as one of its ranks; the first of these evaluates, draws and saves."""
     config, directory = run.config, run.directory
-    device = f"cuda:{rank}" if config.trainer.accelerator == "gpu" else "cpu"
+    device = device_of(config, rank)
     flow = initial_flow(config, target).to(device)
     stream, objective = what_to_minimise(config, flow, target, device)
     record = new_record(config, target, device)
     module = FlowModule(flow, stream, objective, config, record)
-    saving = Saving(config)
-    callbacks = [Checkpoints(directory / "checkpoints", saving, record), *([progress] if progress else [])]
+    saving = Saving(config, directory / "checkpoints")
+    callbacks = [Checkpoints(saving, record), *([progress] if progress else [])]
     with contextlib.ExitStack() as surroundings:
         loggers = surroundings.enter_context(open_loggers(run)) if rank == 0 else []
         trainer = pl.Trainer(
@@ -185,11 +187,17 @@ def fit(run: Run, target: Target, progress: pl.Callback | None, rank: int = 0) -
         training = {
             "steps": trainer.global_step,
             "best_step": saving.best_step,
+            "compiled": choose(config).compiled,
             "seconds": record.seconds,
             "steps_per_second": trainer.global_step / record.seconds,
         }
         if rank == 0:
             write_outcome(run, flow.to(device), target, training, loggers)
+
+
+def device_of(config: Config, rank: int = 0) -> str:
+    """Where a rank computes."""
+    return f"cuda:{rank}" if config.trainer.accelerator == "gpu" else "cpu"
 
 
 def new_record(config: Config, target: Target, device: str) -> Record:

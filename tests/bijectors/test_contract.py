@@ -82,6 +82,14 @@ def test_log_det_is_that_of_the_jacobian(example, dtype):
     torch.testing.assert_close(full(log_det, bijector), inverse, rtol=20 * TOLERANCE[dtype], atol=20 * TOLERANCE[dtype])
 
 
+def test_images_are_the_same_without_the_log_det(example, dtype):
+    bijector = example().to(dtype)
+    x = points(bijector, dtype)
+    y = bijector.forward_and_log_det(x)[0]
+    assert torch.equal(bijector.forward(x), y)
+    assert torch.equal(bijector.inverse(y), bijector.inverse_and_log_det(y)[0])
+
+
 def test_the_two_log_dets_cancel(example, dtype):
     bijector = example().to(dtype)
     y, forward = bijector.forward_and_log_det(points(bijector, dtype))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from flowlab.bijectors import LowRankAffine, fill_triangular
+from flowlab.bijectors.packed import LARGEST_COPIED
 from flowlab.bijectors.scales import LARGEST_UNPACKED, PackedScale, TriangularScale, triangular_scale
 
 
@@ -35,7 +36,52 @@ def test_gradients_taken_apart_are_those_of_finite_differences(dim):
         scale = PackedScale(packed, dim)
         return scale.multiply(rows), scale.solve(rows), scale.log_det()
 
-    assert torch.autograd.gradcheck(everything, (packed.requires_grad_(), rows.requires_grad_()))
+    inputs = (packed.requires_grad_(), rows.requires_grad_())
+    assert torch.autograd.gradcheck(everything, inputs)
+    assert torch.autograd.gradgradcheck(everything, inputs)
+
+
+@pytest.mark.parametrize("dim", [LARGEST_UNPACKED + 1, 4 * LARGEST_COPIED, 4 * LARGEST_COPIED + 7])
+def test_gradients_taken_apart_are_those_of_the_unpacked_triangle(dim):
+    packed, rows = random_packed(dim)
+
+    def gradients(scale_of):
+        def loss(packed, rows):
+            scale = scale_of(packed)
+            return (scale.multiply(rows).sin() * scale.solve(rows)).sum() + scale.log_det()
+
+        return torch.func.grad(loss, argnums=(0, 1))(packed, rows)
+
+    expected = gradients(lambda packed: TriangularScale(fill_triangular(packed, dim)))
+    torch.testing.assert_close(gradients(lambda packed: PackedScale(packed, dim)), expected)
+
+
+@pytest.mark.parametrize("dim", [5, 6])
+def test_gradients_of_a_stack_are_those_of_each(dim):
+    stack = torch.stack([random_packed(dim)[0] * factor for factor in (0.5, 1.0, 2.0)])
+    rows = torch.randn(3, 4, dim, dtype=torch.float64)
+
+    def loss(packed, rows):
+        scale = PackedScale(packed, dim)
+        return (scale.multiply(rows) * scale.solve(rows).sin()).sum() + scale.log_det()
+
+    gradients = torch.func.grad(loss, argnums=(0, 1))
+    each = [gradients(*pair) for pair in zip(stack, rows, strict=True)]
+    expected = tuple(torch.stack(parts) for parts in zip(*each, strict=True))
+    torch.testing.assert_close(torch.vmap(gradients)(stack, rows), expected)
+
+
+def test_a_compiled_gradient_takes_them_apart_in_one_graph():
+    packed, rows = random_packed(6)
+    packed.requires_grad_()
+
+    def loss(packed):
+        scale = PackedScale(packed, 6)
+        return (scale.multiply(rows) * scale.solve(rows)).sum() + scale.log_det()
+
+    (expected,) = torch.autograd.grad(loss(packed), packed)
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(torch.autograd.grad(compiled(packed), packed), (expected,))
 
 
 def test_small_triangles_are_unpacked_and_large_ones_taken_apart():

@@ -5,7 +5,7 @@ import scipy.stats
 import torch
 
 from flowlab import Flow, StandardNormal
-from flowlab.bijectors import AffineScalar
+from flowlab.bijectors import AffineScalar, Tanh
 from flowlab.targets import Gaussian
 from flowlab.training.evaluate import evaluate, gaussian_nll
 
@@ -37,6 +37,28 @@ def test_chunks_change_nothing():
     flow = Flow(StandardNormal(2), AffineScalar()).double()
     points = target.rows("test", 1001, 0, torch.float64)
     assert evaluate(flow, points, target, chunk=100) == evaluate(flow, points, target)
+
+
+def test_one_inverse_serves_the_density_and_the_error():
+    calls = []
+
+    class Counting(AffineScalar):
+        def inverse(self, y, context=None):
+            calls.append(len(y))
+            return super().inverse(y, context)
+
+    flow = Flow(StandardNormal(2), Counting(shift=1.0, scale=3.0))
+    points = Gaussian().rows("test", 1001, 0)
+    measured = evaluate(flow, points, chunk=500)
+    assert calls == [500, 500, 1]
+    error = (flow.bijector(flow.bijector.inverse(points)) - points).abs().max().item()
+    assert measured.inverse_error == error > 0
+
+
+def test_a_point_that_the_flow_cannot_make():
+    measured = evaluate(Flow(StandardNormal(2), Tanh()), torch.tensor([[0.5, 0.5], [0.5, 1.5]]))
+    assert measured.nll == math.inf
+    assert math.isnan(measured.inverse_error)
 
 
 def test_without_a_known_density_there_is_no_kl():

@@ -1,0 +1,134 @@
+"""The training step as one compiled graph, and when that pays."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from flowlab.schemas import Config, ConfigError
+from flowlab.training.cuda_graph import Replayed
+from flowlab.training.state import State
+from flowlab.training.step import Step
+
+# Seconds that a compilation takes, and that it saves of a step, by affine map: medians on one core of a common server
+# for minibatches of 512 points in two dimensions. Constants, so that the same command makes the same choice.
+COMPILE_SECONDS, COMPILE_SECONDS_PER_LAYER = 5.0, 2.0
+SAVED_SECONDS_PER_LAYER = 200e-6
+
+LARGEST_UNROLLED = 4
+
+TakeStep = Callable[[State, dict[str, Tensor], Tensor, Tensor, Tensor], tuple[State, Tensor]]
+
+
+class Choice(NamedTuple):
+    """Whether the step is compiled, and why, in words."""
+
+    compiled: bool
+    why: str
+
+
+def choose(config: Config) -> Choice:
+    """What `trainer.compile` means for a run; auto compares what a compilation saves with what it takes.
+
+    Raises:
+        ConfigError: it must be compiled and there is no C++ compiler.
+    """
+    wish, compiler = config.trainer.compile, os.environ.get("CXX", "g++")
+    there = shutil.which(compiler) is not None
+    if wish == "false":
+        return Choice(False, "trainer.compile=false")
+    if wish == "true":
+        if not there:
+            raise ConfigError(f"trainer.compile=true: there is no C++ compiler {compiler!r}; use trainer.compile=auto")
+        return Choice(True, "trainer.compile=true")
+    saved = config.max_steps * config.flow.depth * SAVED_SECONDS_PER_LAYER
+    taken = COMPILE_SECONDS + config.flow.depth * COMPILE_SECONDS_PER_LAYER
+    why = f"over {config.max_steps} steps it would save about {saved:.0f} s and take about {taken:.0f} s"
+    if saved > taken and not there:
+        return Choice(False, f"{why}, but there is no C++ compiler {compiler!r}")
+    return Choice(saved > taken, why)
+
+
+class Compiled:
+    """A function of tensors alone, traced and compiled as one graph when it is first called.
+
+    The graph is for the shapes of that call. Inductor keeps what it has compiled on disk, so that the next run of the
+    same shapes, in this process or in another, waits for the tracing alone.
+
+    Arguments:
+        function: of nested tuples and dicts of tensors, without side effects.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.graph: Callable[..., Any] | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self.graph is None:
+            traced = trace(self.function, *arguments)
+            self.graph = torch.compile(traced, fullgraph=True, dynamic=False, options={"compile_threads": 1})
+        with torch.no_grad():
+            return self.graph(*arguments)
+
+
+def trace(function: Callable[..., Any], *arguments: Any) -> torch.fx.GraphModule:
+    """The operations of a function of tensors, in order, as what the compiler takes; it can be called as well."""
+    return make_fx(function, decomposition_table=DECOMPOSITIONS)(*arguments)
+
+
+def compiled_step(step: Step, device: torch.device, mean: Callable[[Tensor], Tensor] | None = None) -> TakeStep:
+    """A step as one graph, in a CUDA graph on a GPU; or, between several processes, as two with their mean between.
+
+    Arguments:
+        step: of flows on the device.
+        device: where the numbers are.
+        mean: over processes; None for one alone.
+    """
+    if mean is None:
+        return Replayed(Compiled(step)) if device.type == "cuda" else Compiled(step)
+    gradients_of, update = Compiled(step.gradients), Compiled(step.update)
+
+    def take(
+        state: State, constants: dict[str, Tensor], drawn: Tensor, rates: Tensor, root: Tensor
+    ) -> tuple[State, Tensor]:
+        gradients, losses = gradients_of(state.numbers, constants, drawn)
+        both = mean(torch.cat([gradients, losses[:, None]], dim=1))
+        gradients, losses = both[:, :-1], both[:, -1]
+        return update(state, gradients, losses, rates, root), losses
+
+    return take
+
+
+def _hypot(x: Tensor, y: Tensor) -> Tensor:
+    """sqrt(x^2 + y^2) in three operations instead of a call; infinite above the root of the largest number."""
+    return (x * x + y * y).sqrt()
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """The product of matrices of shapes (*, m, k) and (*, k, n), unrolled where a call costs more than the product.
+
+    Points stand in rows, as everywhere else, so that what comes before and after becomes part of the same loop.
+    """
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    small = [size <= LARGEST_UNROLLED for size in (m, k, n)]
+    if not all(small) and (a.shape[:-2].numel() > 1 or sum(small) < 2):
+        return NotImplemented
+    if small[1] and small[0]:
+        return sum(b.mT[..., :, place, None] * a.mT[..., place, None, :] for place in range(k)).mT  # type: ignore[union-attr]
+    if small[1]:
+        return sum(a[..., :, place, None] * b[..., place, None, :] for place in range(k))  # type: ignore[return-value]
+    return torch.stack([(a.mT * b[..., :, place, None]).sum(-2) for place in range(n)], -1)
+
+
+# What a compiler does better in its own loop than a call of a library does, for numbers as small as these.
+DECOMPOSITIONS: dict[Any, Callable[..., Tensor]] = {
+    torch.ops.aten.hypot.default: _hypot,
+    torch.ops.aten.mm.default: _product,
+    torch.ops.aten.bmm.default: _product,
+}

@@ -1,0 +1,52 @@
+"""Questions about constraints."""
+
+import pytest
+import torch
+from torch.distributions import constraints
+
+from flowlab.supports import holds_for_all, open_interval, replace_outside
+
+INTERVALS = (
+    constraints.positive,
+    constraints.nonnegative,
+    constraints.unit_interval,
+    constraints.less_than(0.5),
+    constraints.half_open_interval(0.0, 1.0),
+    open_interval(-1.0, 1.0),
+    constraints.independent(open_interval(-torch.inf, torch.inf), 1),
+)
+
+
+@pytest.mark.parametrize("interval", INTERVALS, ids=str)
+@pytest.mark.parametrize("odd", [0.25, 0.0, 1.0, 7.0, -7.0, torch.inf, -torch.inf, torch.nan])
+def test_the_extremes_speak_for_all(interval, odd):
+    value = torch.full((3, 4), 0.25)
+    value[1, 2] = odd
+    assert holds_for_all(interval, value) == bool(interval.check(value).all())
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        constraints.simplex,
+        constraints.integer_interval(0, 3),
+        constraints.interval(torch.zeros(4), torch.ones(4)),
+        constraints.real,
+    ],
+    ids=str,
+)
+def test_what_the_extremes_cannot_tell(constraint):
+    assert not holds_for_all(constraint, torch.full((3, 4), 0.25))
+
+
+def test_no_numbers_at_all():
+    assert not holds_for_all(constraints.positive, torch.empty(0))
+
+
+@pytest.mark.parametrize("constraint", [*INTERVALS[:-1], constraints.interval(torch.zeros(4), torch.ones(4))], ids=str)
+def test_what_is_outside_is_replaced_by_what_is_inside(constraint):
+    value = torch.tensor([[0.25, -7.0, 7.0, torch.nan]] * 2)
+    inside = constraint.check(value)
+    replaced = replace_outside(value, inside, constraint)
+    assert constraint.check(replaced).all()
+    assert torch.equal(replaced[inside], value[inside])
