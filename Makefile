@@ -9,7 +9,7 @@ PROCESSES ?= 2
 export OMP_NUM_THREADS ?= 1
 export WANDB_SILENT := true
 
-.PHONY: help train test reproduce test-engines slurm notebooks lint lab clean
+.PHONY: help train test reproduce bench test-engines slurm notebooks lint lab clean
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
@@ -45,6 +45,19 @@ $(ENGINES)/installed: pyproject.toml constraints.txt constraints-engines.txt
 		--no-deps hydra-ray-launcher
 	touch $@
 
+# Of its own as well: JAX and TensorFlow Probability are here to be measured against, and nothing else uses them.
+BENCH := .venv-bench
+$(BENCH)/installed: pyproject.toml constraints.txt constraints-bench.txt
+	$(PYTHON) -m venv $(BENCH)
+	cat constraints.txt constraints-bench.txt > $(BENCH)/constraints.txt
+	PIP_CONSTRAINT=$(BENCH)/constraints.txt $(BENCH)/bin/pip install --quiet --disable-pip-version-check torch
+	PIP_CONSTRAINT=$(BENCH)/constraints.txt $(BENCH)/bin/pip install --quiet --disable-pip-version-check \
+		--editable '.[bench]'
+	touch $@
+
+bench: $(BENCH)/installed  ## every benchmark, one after another: BENCHMARKS.md; on a machine with nothing else to do
+	$(BENCH)/bin/python experiments/bench.py
+
 slurm:
 	@if ! command -v slurmctld > /dev/null || ! command -v munged > /dev/null; then \
 		if [ "$$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then \
@@ -67,6 +80,6 @@ lint: $(VENV)/installed  ## style and types
 lab: $(VENV)/installed  ## open the notebooks
 	$(BIN)/jupyter lab notebooks
 
-clean:           ## remove the environment and all caches; runs/ stays
-	rm -rf $(VENV) $(ENGINES) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+clean:           ## remove the environments and all caches; runs/ stays
+	rm -rf $(VENV) $(ENGINES) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,6 +11,10 @@ class ConfigError(ValueError):
     """A configuration that cannot be run: the message names the key, its value and what is allowed."""
 
 
+class DataError(ConfigError):
+    """A data file that cannot be used, with the reason and the remedy."""
+
+
 def _at_least(minimum: float) -> Any:
     return field(metadata={"minimum": minimum})
 

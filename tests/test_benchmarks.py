@@ -1,15 +1,24 @@
 """The benchmarks, with little to do."""
 
+import importlib.util
 import json
+import platform
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas
+import pytest
+
+import flowlab
+from flowlab.training.check import check_run
+from flowlab.training.start import initial_flow
 
 BENCHMARKS = Path(__file__).parent.parent / "experiments" / "benchmarks"
+BENCH = BENCHMARKS.parent / "bench.py"
 
 
 def test_the_answers_of_the_command_line_are_timed():
@@ -69,3 +78,108 @@ def test_the_record_holds_what_is_printed(tmp_path):
         assert peak["dim"] == 1024
         assert 0 < peak["answers"] <= peak["gradient"], side
     assert origin["peak_megabytes"]["dense"]["answers"] > 8, "a matrix and its factorisation take 4.2 megabytes each"
+
+
+def test_the_eager_run_is_a_bare_loop_with_comforts():
+    command = [sys.executable, BENCHMARKS / "training_speed.py", "--steps", "200", "--repeat", "2"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    apart = re.search(r"^largest difference between the weights of both sides at the end: (\S+)$", done.stdout, re.M)
+    assert float(apart[1]) < 1e-3  # the same arithmetic
+    median = {
+        name: float(re.search(rf"^ +{name} +([\d.]+) ", done.stdout, re.M)[1])
+        for name in ("flowlab, eager", "of it, the steps", "rows of metrics and validations", "bare torch loop")
+    }
+    assert 0 < median["of it, the steps"] < median["flowlab, eager"]
+    assert median["rows of metrics and validations"] > 0
+    ratio = re.search(r"^ratio: ([\d.]+)  flowlab, eager over bare torch loop$", done.stdout, re.M)
+    assert np.isclose(float(ratio[1]), median["flowlab, eager"] / median["bare torch loop"], rtol=1e-2)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Loads a script as a module."""
+
+    def load(path):
+        monkeypatch.syspath_prepend(str(path.parent))
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, path.stem, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+def test_the_documents_flow_is_handed_to_the_other_side(script):
+    speed = script(BENCHMARKS / "training_speed.py")
+    config = flowlab.compose(*speed.COMPILED)
+    layers = speed.parameters_of(initial_flow(config, check_run(config)))
+    assert len(layers) == 6
+    assert [sorted(layer) for layer in layers[:-1]] == [["factor", "scale", "shift", "slope"]] * 5
+    assert sorted(layers[-1]) == ["factor", "scale", "shift"]
+    assert np.shape(layers[0]["scale"]) == (3,)
+    assert np.shape(layers[0]["factor"]) == (2, 2)
+
+
+def test_a_run_is_timed_until_a_row_is_good_enough(script):
+    quality = script(BENCHMARKS / "time_to_quality.py")
+    taken = quality.flowlab(seed=0, low_enough=20.0, more=["trainer.validate_every=10"])
+    assert taken["steps"] == 10
+    assert taken["nll"] <= 20
+    assert 0 < taken["training"] < taken["seconds"] - taken["begun"]
+    never = quality.flowlab(seed=0, low_enough=1.0, more=["max_steps=20", "test_size=100"])
+    assert never["seconds"] == np.inf
+
+
+def test_half_a_row_is_not_read(script, tmp_path):
+    quality = script(BENCHMARKS / "time_to_quality.py")
+    path = tmp_path / "metrics.csv"
+    assert quality.good_row(path, 4.0) is None
+    path.write_text("step,loss,nll\n100,4.5,\n200,4.4,4.3\n300,4.1,3.")
+    assert quality.good_row(path, 4.0) is None
+    path.write_text("step,loss,nll\n100,4.5,\n200,4.4,4.3\n300,4.1,3.9\n400,4.0,3.8\n")
+    assert quality.good_row(path, 4.0) == {"step": 300, "loss": 4.1, "nll": 3.9}
+
+
+def test_goals_are_held_against_ratios(script):
+    bench = script(BENCH)
+    two = bench.Benchmark("low_rank_scaling.py", {"tril inverse": ">= 40", "diag inverse": ">= 1000"})
+    lines = ["ratio: 39.9  dense over tril inverse, d = 4096", "ratio: 1300.0  dense over diag inverse, d = 4096"]
+    lines += ["ratio: 5.0  dense over tril forward, d = 4096"]
+    outcome = bench.outcome_of(two, "\n".join(lines), status=0, seconds=1.0)
+    assert [ratio.verdict for ratio in outcome.ratios] == ["**not met**", "met", "reported"]
+    assert outcome.problem is None
+    assert bench.outcome_of(two, lines[0], status=0, seconds=1.0).problem == "no ratio for the goal >= 1000"
+    assert bench.outcome_of(two, "\n".join(lines), status=3, seconds=1.0).problem == "exit status 3"
+    single = bench.Benchmark("startup.py", {"": "<= 0.5"})
+    assert not bench.outcome_of(single, "ratio: nan", status=0, seconds=1.0).ratios[0].met
+
+
+def test_the_report_names_what_failed(script, tmp_path, monkeypatch, capfd):
+    bench = script(BENCH)
+    scripts = tmp_path / "scripts"
+    shutil.copytree(bench.SCRIPTS / "templates", scripts / "templates")
+    (scripts / "good.py").write_text("print('a | table')\nprint('ratio: 0.25  ours over theirs')\n")
+    (scripts / "bad.py").write_text("import sys\nsys.exit('what went wrong')\n")
+    benchmarks = [bench.Benchmark("bad.py", {"": "<= 1"}), bench.Benchmark("good.py", {"": "<= 0.5"})]
+    monkeypatch.setattr(bench, "SCRIPTS", scripts)
+    monkeypatch.setattr(bench, "BENCHMARKS", benchmarks)
+    written = tmp_path / "BENCHMARKS.md"
+    assert bench.main(["good", "--output", str(written)]) == 0
+    text = written.read_text()
+    assert "| `good.py` | ours over theirs | 0.25 | <= 0.5 | met |" in text
+    assert "```\na | table\nratio: 0.25  ours over theirs\n```" in text
+    assert "failed" not in text
+    assert bench.main(["--output", str(written)]) == 1
+    text = written.read_text()
+    assert "| `bad.py` | | | | **failed**: exit status 1 |" in text
+    assert "| `good.py` | ours over theirs" in text
+    assert "what went wrong" in capfd.readouterr().err
+    assert platform.node() not in text
+    assert str(tmp_path) not in text
+
+
+def test_the_report_leaves_no_script_out(script):
+    there = {path.name for path in BENCHMARKS.glob("*.py") if "ratio: " in path.read_text()}
+    assert there <= {benchmark.command.split()[0] for benchmark in script(BENCH).BENCHMARKS}

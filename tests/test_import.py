@@ -41,6 +41,12 @@ def test_the_command_line_answers_without_torch(words):
     assert not modules & {"torch", "pytorch_lightning", "wandb", "matplotlib", "pandas", "scipy"}
 
 
+def test_training_loads_what_it_may_not_need_when_it_needs_it():
+    modules = loaded("import flowlab.cli, flowlab.training.run")
+    assert "pytorch_lightning" in modules
+    assert not modules & {"pandas", "pyarrow", "wandb", "tensorboard", "jinja2"}
+
+
 def test_every_public_name_is_there():
     import flowlab
 

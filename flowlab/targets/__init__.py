@@ -1,6 +1,8 @@
 """What is to be modelled: targets with an exact density, and points from a file."""
 
+from flowlab.schemas import DataError
 from flowlab.targets.base import ExactTarget, Target
+from flowlab.targets.file import FileTarget
 from flowlab.targets.gaussian import Banana, Funnel, Gaussian
 from flowlab.targets.shapes import Checkerboard, EightGaussians, TwoMoons, Uniform
 
@@ -17,11 +19,3 @@ __all__ = [
     "TwoMoons",
     "Uniform",
 ]
-
-
-def __getattr__(name: str) -> object:
-    if name in ("FileTarget", "DataError"):  # they need pandas
-        from flowlab.targets import file
-
-        return getattr(file, name)
-    raise AttributeError(f"module 'flowlab.targets' has no attribute {name!r}")

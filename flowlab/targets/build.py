@@ -6,6 +6,7 @@ import dataclasses
 
 from flowlab.schemas import ConfigError, FileConfig, TargetConfig
 from flowlab.targets.base import Target
+from flowlab.targets.file import FileTarget
 from flowlab.targets.gaussian import Banana, Funnel, Gaussian
 from flowlab.targets.shapes import Checkerboard, EightGaussians, TwoMoons, Uniform
 
@@ -30,8 +31,6 @@ def build_target(config: TargetConfig) -> Target:
         if isinstance(config, FileConfig):
             if not config.path:
                 raise ConfigError("target.path: must be given: target.path=...")
-            from flowlab.targets.file import FileTarget
-
             return FileTarget(config.path, config.columns, config.validation, config.test, config.split_seed)
         values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
         return EXACT[values.pop("name")](**values)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -23,6 +22,9 @@ from flowlab.targets.base import Target
 from flowlab.targets.build import build_target
 from flowlab.targets.file import FileTarget
 from flowlab.training.provenance import provenance
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Run:
     @property
     def metrics(self) -> pandas.DataFrame:
         """metrics.csv: one row a step that was logged."""
+        import pandas
+
         return pandas.read_csv(self.directory / "metrics.csv")
 
     @property

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from matplotlib.figure import Figure
 from pytorch_lightning.loggers import Logger
 
 from flowlab.files import write_json
 from flowlab.flow import Flow
-from flowlab.plotting import run_figures, save_figure
 from flowlab.schemas import Config
 from flowlab.targets.base import Target
 from flowlab.training.directory import Run
 from flowlab.training.divergence import DivergedError
 from flowlab.training.evaluate import Evaluation, evaluate, gaussian_nll
 from flowlab.training.loggers import log_outcome
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def write_outcome(run: Run, flow: Flow, target: Target, training: dict[str, Any], loggers: list[Logger]) -> None:
@@ -46,6 +47,8 @@ def write_outcome(run: Run, flow: Flow, target: Target, training: dict[str, Any]
 
 def _draw(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
     """Save the figures of a run; what cannot be drawn costs a picture, not the run."""
+    from flowlab.plotting import run_figures, save_figure  # they need pandas and matplotlib: not before there is a flow
+
     loss = {"maximum_likelihood": "training loss", "reverse_kl": "reverse KL (training)"}[run.config.objective.name]
     try:
         figures = run_figures(flow, target, run.metrics, run.config.seed, loss)

@@ -185,7 +185,7 @@ def test_a_figure_that_fails_costs_no_result(iris, tmp_path, capfd, monkeypatch)
     words = ("trainer.progress=off", "target=file", f"target.path={iris}", "max_steps=10")
     run = train(compose(*words), tmp_path / "dollars")
     assert (run.directory / "figures/samples.png").exists()
-    monkeypatch.setattr("flowlab.training.outcome.run_figures", lambda *_: 1 / 0)
+    monkeypatch.setattr("flowlab.plotting.run_figures", lambda *_: 1 / 0)
     run = train(compose(*words), tmp_path / "broken")
     assert run.result["steps"] == 10
     assert "figures: not all could be drawn: division by zero" in capfd.readouterr().err

@@ -1,0 +1,193 @@
+"""Every benchmark, one after another, into BENCHMARKS.md: `python experiments/bench.py [NAME ...]`, or `make bench`.
+
+Names pick some of the scripts of experiments/benchmarks/, such as `startup training_speed`. The file is written once
+all have come to an end; one that fails is named there, and makes the exit status 1. A goal that is missed is named
+there too. It takes about half an hour, on a machine with nothing else to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import operator
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from flowlab.files import write_text
+from flowlab.training.provenance import origin
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ROOT / "experiments" / "benchmarks"
+PACKAGES = ("torch", "jax", "tfp-nightly", "numpy", "pytorch-lightning")
+RATIO = re.compile(r"^ratio: (\S+) *(.*)$", re.MULTILINE)
+BOUNDS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A script, and what its ratios are to be.
+
+    Attributes:
+        command: its file and arguments.
+        goals: by a part of what a ratio is of, such as ">= 40"; the empty part fits every ratio.
+        gpu: it is left out where there is no GPU.
+    """
+
+    command: str
+    goals: dict[str, str]
+    gpu: bool = False
+
+
+BENCHMARKS = (
+    Benchmark("training_speed.py", {"": "<= 1.15"}),
+    Benchmark("training_speed.py --peer tfp-jax", {"": "<= 0.7"}),
+    Benchmark("time_to_quality.py", {"": "<= 0.25"}),
+    Benchmark("low_rank_scaling.py", {"tril inverse": ">= 40", "diag inverse": ">= 1000"}),
+    Benchmark("startup.py", {"": "<= 0.5"}),
+    Benchmark("throughput.py", {"": ">= 1.0"}),
+    Benchmark("sweep_throughput.py", {}),
+    Benchmark("gpu.py", {}, gpu=True),
+)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A line `ratio: R  what over what`, and what it is to be, if anything."""
+
+    shown: str
+    what: str
+    goal: str | None
+
+    @property
+    def met(self) -> bool:
+        if self.goal is None:
+            return True
+        bound, value = self.goal.split()
+        return BOUNDS[bound](float(self.shown), float(value))
+
+    @property
+    def verdict(self) -> str:
+        return "reported" if self.goal is None else "met" if self.met else "**not met**"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a script printed, how long it took, and how it failed, if it did."""
+
+    benchmark: str
+    printed: str
+    seconds: float
+    ratios: list[Ratio]
+    problem: str | None
+
+    @property
+    def took(self) -> str:
+        return f"took {self.seconds:.0f} s" if self.seconds < 120 else f"took {self.seconds / 60:.0f} min"
+
+
+def outcome_of(benchmark: Benchmark, printed: str, status: int, seconds: float) -> Outcome:
+    """The outcome of a script that has ended."""
+    ratios = []
+    for shown, what in RATIO.findall(printed):
+        goals = [goal for part, goal in benchmark.goals.items() if part in what]
+        ratios.append(Ratio(shown, what, goals[0] if goals else None))
+    measured = [ratio.goal for ratio in ratios]
+    missing = [goal for goal in benchmark.goals.values() if goal not in measured]
+    problem = f"exit status {status}" if status else None
+    if missing and not problem:
+        problem = f"no ratio for the goal {missing[0]}"
+    text = "\n".join(line.rstrip() for line in printed.splitlines()).strip("\n")
+    return Outcome(benchmark.command, text, seconds, ratios, problem)
+
+
+def run(benchmark: Benchmark) -> Outcome:
+    """Run a script to its end; what it has to say on stderr goes to ours."""
+    name, *arguments = benchmark.command.split()
+    begun = time.perf_counter()
+    done = subprocess.run([sys.executable, str(SCRIPTS / name), *arguments], stdout=subprocess.PIPE, text=True)
+    return outcome_of(benchmark, done.stdout, done.returncode, time.perf_counter() - begun)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on, and nothing that names the machine."""
+    return {
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def processor(described: Path = Path("/proc/cpuinfo")) -> str:
+    """The model as Linux calls it; elsewhere the architecture."""
+    found = re.search(r"^model name\s*: (.*)$", described.read_text(), re.MULTILINE) if described.is_file() else None
+    return found[1].strip() if found else platform.machine()
+
+
+def versions() -> dict[str, str | None]:
+    """Of the packages that the figures depend on; None of one that is not installed."""
+    found: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def page(outcomes: Sequence[Outcome], left_out: Sequence[str]) -> str:
+    """BENCHMARKS.md, of what was run and what was left out because there is no GPU."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(SCRIPTS / "templates"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = lambda text: text.replace("|", r"\|")
+    return environment.get_template("benchmarks.md").render(
+        outcomes=outcomes, left_out=left_out, origin=origin(), machine=machine(), versions=versions()
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    names = sorted({Path(benchmark.command.split()[0]).stem for benchmark in BENCHMARKS})
+    parser = argparse.ArgumentParser("bench.py", description="Run the benchmarks and write BENCHMARKS.md.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(names)}")
+    parser.add_argument("--output", metavar="FILE", type=Path, default=ROOT / "BENCHMARKS.md")
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.names) - set(names))
+    if unknown:
+        parser.error(f"{unknown[0]}: no such benchmark; there are {', '.join(names)}")
+    outcomes: list[Outcome] = []
+    left_out: list[str] = []
+    for benchmark in BENCHMARKS:
+        if options.names and Path(benchmark.command.split()[0]).stem not in options.names:
+            continue
+        if benchmark.gpu and not torch.cuda.is_available():
+            left_out.append(benchmark.command)
+            continue
+        print(f"{benchmark.command} ...", flush=True)
+        last = run(benchmark)
+        outcomes.append(last)
+        print(f"{last.printed}\n{'failed: ' + last.problem if last.problem else last.took}\n", flush=True)
+    write_text(options.output, page(outcomes, left_out))
+    print(f"wrote {os.path.relpath(options.output)}")
+    return int(any(outcome.problem for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

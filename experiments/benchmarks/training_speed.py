@@ -1,0 +1,247 @@
+"""Microseconds a training step: through the whole front door, against a bare loop or against TFP on JAX.
+
+    python experiments/benchmarks/training_speed.py [--steps 1000] [--repeat 21]
+    python experiments/benchmarks/training_speed.py --peer tfp-jax [--steps 10000] [--repeat 21]
+
+One run of flowlab, as `flowlab.train` does it, is stopped after every `--steps` steps, and the other side trains for as
+many; then it goes on. So a busy machine disturbs both alike. A turn of the run takes whatever recurs: Lightning, a row
+of metrics every 100 steps, a validation every 200, a checkpoint every 1000, all at their defaults; what happens once,
+such as imports, compilation, the test and the figures, lies before the first turn that counts or after the last. The
+last line is `ratio: R`, the median time of flowlab over that of the other side.
+
+Without a peer the run is the default one, `experiment=banana`, not compiled, and the other side a loop over the same
+flow, minibatches, objective and fused Adam of torch with the same rates; both end at the same weights. The table says
+where the time of the run goes.
+
+With `--peer tfp-jax` the run is `experiment=banana_document`, compiled, and the other side the same flow from the same
+start by peer_tfp_jax.py in a process of its own, inside one `lax.scan`; that both give the same loss for the same
+points is checked first. The start is near the identity: from the document's the first losses are too large to be
+compared. It needs what `make bench` installs.
+
+Torch has one thread, XLA one core: each is fastest so. float32, 512 points a minibatch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytorch_lightning as pl
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+import flowlab
+from flowlab import Flow
+from flowlab.bijectors import LowRankAffine, PReLU, stages
+from flowlab.schemas import Config
+from flowlab.training.check import check_run
+from flowlab.training.checkpoints import Checkpoints
+from flowlab.training.directory import begin
+from flowlab.training.module import FlowModule
+from flowlab.training.optimizer import build_optimizer, learning_rate
+from flowlab.training.progress import Lines
+from flowlab.training.run import carry_out, what_to_minimise
+from flowlab.training.start import initial_flow
+
+EAGER = ["experiment=banana", "trainer.compile=false"]
+COMPILED = ["experiment=banana_document", "flow.start=near_identity", "trainer.compile=true"]
+STEPS = {"bare": 1000, "tfp-jax": 10_000}  # of a turn: seconds of both sides
+SAME_LOSS = 1e-4  # relative, in float32
+
+Turn = Callable[[int], float]  # so many steps more; gives the seconds that they took
+
+
+class Turns(Lines):
+    """Lets another side train after every so many steps of a run.
+
+    Arguments:
+        other: trains the other side.
+        steps: of a turn.
+
+    Attributes:
+        seconds: of each turn, by side; and of the parts of flowlab's.
+    """
+
+    def __init__(self, other: Turn, steps: int) -> None:
+        self.other, self.steps = other, steps
+        self.seconds: list[dict[str, float]] = []
+        self._parts = {"rows": 0.0, "checkpoints": 0.0}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, FlowModule)
+        self._time("rows", pl_module.record, "write")
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Checkpoints):
+                self._time("checkpoints", callback, "on_train_batch_end")
+        self._begin(pl_module)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        super().on_train_batch_end(trainer, pl_module)
+        assert isinstance(pl_module, FlowModule)
+        if trainer.global_step % self.steps == 0:
+            flowlab = time.perf_counter() - self._begun
+            parts = {"steps": pl_module.record.seconds - self._steps_before, **self._parts}
+            self.seconds.append({"flowlab": flowlab, "other": self.other(self.steps), **parts})
+            self._begin(pl_module)
+
+    def _begin(self, module: FlowModule) -> None:
+        self._parts = dict.fromkeys(self._parts, 0.0)
+        self._steps_before, self._begun = module.record.seconds, time.perf_counter()
+
+    def _time(self, part: str, owner: object, name: str) -> None:
+        """Add up the seconds that a method of an object takes."""
+        method = getattr(owner, name)
+
+        def timed(*arguments: Any) -> Any:
+            begun = time.perf_counter()
+            try:
+                return method(*arguments)
+            finally:
+                self._parts[part] += time.perf_counter() - begun
+
+        setattr(owner, name, timed)
+
+
+class BareLoop:
+    """What the run of a configuration computes, in the fewest lines of torch."""
+
+    def __init__(self, config: Config) -> None:
+        target = check_run(config)
+        self.config, self.flow = config, initial_flow(config, target)
+        self.stream, self.objective = what_to_minimise(config, self.flow, target, "cpu")
+        self.optimizer = build_optimizer(config.optimizer, self.flow.parameters())
+        self.step = count()
+
+    def train(self, steps: int) -> float:
+        begun = time.perf_counter()
+        for step in islice(self.step, steps):
+            self.optimizer.param_groups[0]["lr"] = learning_rate(self.config.optimizer, step, self.config.max_steps)
+            loss = self.objective(self.flow, self.stream(step))
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        return time.perf_counter() - begun
+
+
+class TfpOnJax:
+    """The documents' flow by TFP on JAX, from the start of a configuration.
+
+    Raises:
+        SystemExit: it does not give the loss that flowlab gives.
+    """
+
+    def __init__(self, config: Config, program: subprocess.Popen[str]) -> None:
+        self.program = program
+        target = check_run(config)
+        flow = initial_flow(config, target)
+        stream, objective = what_to_minimise(config, flow, target, "cpu")
+        points = stream(0)
+        ours = objective(flow, points).item()
+        theirs = self._answer(parameters=parameters_of(flow), points=points.tolist())["loss"]
+        if not abs(theirs - ours) <= SAME_LOSS * abs(ours):
+            sys.exit(f"TFP on JAX is at a loss of {theirs} where flowlab is at {ours}: these are not the same flow")
+
+    def train(self, steps: int) -> float:
+        return self._answer(steps=steps)["seconds"]
+
+    def _answer(self, **asked: Any) -> dict[str, float]:
+        assert self.program.stdin
+        assert self.program.stdout
+        print(json.dumps(asked), file=self.program.stdin, flush=True)
+        line = self.program.stdout.readline()
+        if not line:
+            sys.exit(f"TFP on JAX: exit status {self.program.wait()}")
+        return json.loads(line)
+
+
+def parameters_of(flow: Flow) -> list[dict[str, Any]]:
+    """The numbers of the documents' flow as plain data, layer by layer: an affine map, and the PReLU after it."""
+    layers: list[dict[str, Any]] = []
+    for stage in stages(flow.bijector):
+        if isinstance(stage, LowRankAffine):
+            assert stage.factor is not None
+            tensors = {"scale": stage.scale, "factor": stage.factor, "shift": stage.shift}
+            layers.append({name: tensor.tolist() for name, tensor in tensors.items()})
+        else:
+            assert isinstance(stage, PReLU)
+            layers[-1]["slope"] = stage.raw_slope.item()
+    return layers
+
+
+@contextlib.contextmanager
+def tfp_on_jax(config: Config) -> Iterator[TfpOnJax]:
+    """The peer, in a process of its own: the threads of JAX leave those of torch alone."""
+    command = [sys.executable, str(Path(__file__).with_name("peer_tfp_jax.py")), "turns"]
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as program:
+        yield TfpOnJax(config, program)
+
+
+def measure(config: Config, other: Turn, steps: int) -> tuple[pandas.DataFrame, Flow]:
+    """Microseconds a step of every turn but the first, a row each; and the flow at the end."""
+    turns, target = Turns(other, steps), check_run(config)
+    with tempfile.TemporaryDirectory() as directory:
+        run = carry_out(begin(config, target, Path(directory) / "run", group=None), target, turns)
+        return 1e6 / steps * pandas.DataFrame(turns.seconds[1:]), run.load_flow("last")
+
+
+def report(times: pandas.DataFrame, title: str, names: dict[str, str]) -> None:
+    """Print the medians."""
+    times = times.assign(rest=times["flowlab"] - times[["steps", "rows", "checkpoints"]].sum(axis=1))
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
+    for name in ("", "median us a step", "least", "greatest"):
+        table.add_column(name, justify="right" if name else "left")
+    for column, name in names.items():
+        taken = times[column]
+        table.add_row(name, *(f"{number:.1f}" for number in (taken.median(), taken.min(), taken.max())))
+    Console(width=100).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Microseconds a training step, against another side.")
+    parser.add_argument("--peer", choices=["tfp-jax"], help="default: a bare loop over the same arithmetic")
+    parser.add_argument("--steps", type=int, help="of a turn; default: 1000, or 10000 with a peer")
+    parser.add_argument("--repeat", type=int, default=21, help="turns of each side, after one that is not counted")
+    options = parser.parse_args()
+    steps = options.steps or STEPS[options.peer or "bare"]
+    words = [*(COMPILED if options.peer else EAGER), f"max_steps={steps * (options.repeat + 1)}"]
+    config = flowlab.compose(*words)
+    torch.set_num_threads(1)  # as the run does
+    parts = {
+        "steps": "  of it, the steps",
+        "rows": "  rows of metrics and validations",
+        "checkpoints": "  checkpoints",
+        "rest": "  Lightning and the rest",
+    }
+    if options.peer:
+        with tfp_on_jax(config) as peer:
+            times, _ = measure(config, peer.train, steps)
+        ours, theirs = "flowlab, compiled", "TFP on JAX, one lax.scan"
+    else:
+        bare = BareLoop(config)
+        times, flow = measure(config, bare.train, steps)
+        ours, theirs = "flowlab, eager", "bare torch loop"
+        weights = zip(flow.state_dict().values(), bare.flow.state_dict().values(), strict=True)
+        apart = max(float((a - b).abs().max()) for a, b in weights)
+        print(f"largest difference between the weights of both sides at the end: {apart:.2g}")
+    report(times, f"{options.repeat} turns of {steps} steps", {"flowlab": ours, **parts, "other": theirs})
+    print(f"ratio: {times['flowlab'].median() / times['other'].median():.3f}  {ours} over {theirs}")
+
+
+if __name__ == "__main__":
+    main()
