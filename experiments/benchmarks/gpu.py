@@ -31,7 +31,7 @@ from flowlab.training.optimizer import build_optimizer
 from flowlab.training.run import what_to_minimise
 from flowlab.training.start import initial_flow
 from flowlab.training.state import State, read_state
-from flowlab.training.step import Step, adam_rates, stacked_buffers
+from flowlab.training.step import Step, adam_rates
 
 
 class Stack:
@@ -46,10 +46,9 @@ class Stack:
         ]
         self.draws = [stream.draw for stream, _ in minimised]
         adam = self.configs[0].optimizer
-        step = Step(flows[0], minimised[0][1], adam, minimised[0][0].place)
+        step = Step(flows, minimised[0][1], adam, minimised[0][0].place)
         optimizers = [build_optimizer(adam, flow.parameters()) for flow in flows]
         self.state: State = read_state(flows, optimizers, 0)
-        self.constants = stacked_buffers(flows)
         self.take = step if eager else compiled_step(step, self.state.numbers.device)
 
     def train(self, start: int, stop: int) -> Tensor:
@@ -57,7 +56,7 @@ class Stack:
         losses = self.state.grad_norms
         for number, rates in enumerate(adam_rates(self.configs, start, stop, self.state.numbers), start):
             drawn = torch.stack([draw(number) for draw in self.draws])
-            self.state, losses = self.take(self.state, self.constants, drawn, *rates)
+            self.state, losses = self.take(self.state, drawn, *rates)
         return losses
 
 

@@ -28,7 +28,7 @@ from flowlab.training.objective import Objective
 from flowlab.training.optimizer import set_learning_rate
 from flowlab.training.record import Record
 from flowlab.training.state import read_state, write_state
-from flowlab.training.step import Step, adam_rates, stacked_buffers
+from flowlab.training.step import Step, adam_rates
 from flowlab.training.stream import Stream, as_it_is
 from flowlab.training.surroundings import stop_if_asked
 
@@ -69,9 +69,8 @@ class StackModule(pl.LightningModule):
         same = len({str(job.run.config.target) for job in jobs}) == 1
         self.draws = [job.stream.draw if same else job.stream for job in jobs]
         place = jobs[0].stream.place if same else as_it_is
-        step = Step(flows[0], jobs[0].objective, self.config.optimizer, place)
+        step = Step(flows, jobs[0].objective, self.config.optimizer, place)
         self.state = read_state(flows, [job.optimizer for job in jobs], steps=0)
-        self.constants = stacked_buffers(flows)
         compiled = choose(self.config, stacked=True).compiled
         self.take = compiled_step(step, self.state.numbers.device) if compiled else step
 
@@ -103,7 +102,7 @@ class StackModule(pl.LightningModule):
         """One step of all jobs; their losses."""
         stop_if_asked()
         drawn = torch.stack([draw(step) for draw in self.draws])
-        self.state, losses = self.take(self.state, self.constants, drawn, rates, root)
+        self.state, losses = self.take(self.state, drawn, rates, root)
         return losses
 
     def _put_aside(self, before: Tensor) -> None:

@@ -23,7 +23,7 @@ SAVED_SECONDS_PER_LAYER = 200e-6
 
 LARGEST_UNROLLED = 4
 
-TakeStep = Callable[[State, dict[str, Tensor], Tensor, Tensor, Tensor], tuple[State, Tensor]]
+TakeStep = Callable[[State, Tensor, Tensor, Tensor], tuple[State, Tensor]]
 
 
 class Choice(NamedTuple):
@@ -65,31 +65,33 @@ def choose(config: Config, stacked: bool = False) -> Choice:
 
 
 class Compiled:
-    """A function of tensors alone, traced and compiled as one graph when it is first called.
+    """A function of tensors, traced and compiled as one graph when it is first called.
 
     The graph is for the shapes of that call. Inductor keeps what it has compiled on disk, so that the next run of the
     same shapes, in this process or in another, waits for the tracing alone.
 
     Arguments:
-        function: of nested tuples and dicts of tensors, without side effects.
+        function: of tensors, to a tuple of tensors, without side effects.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., tuple[Tensor, ...]]) -> None:
         self.function = function
-        self.graph: Callable[..., Any] | None = None
+        self.graph: Callable[..., tuple[Tensor, ...]] | None = None
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         if self.graph is None:
-            traced = trace(self.function, *arguments)
-            self.graph = torch.compile(traced, fullgraph=True, dynamic=False, options={"compile_threads": 1})
+            # On the CPU a call of many small loops is much shorter from C++ than from Python.
+            options: dict[str, Any] = {"compile_threads": 1, "cpp_wrapper": tensors[0].device.type == "cpu"}
+            traced = trace(self.function, *tensors)
+            self.graph = torch.compile(traced.forward, fullgraph=True, dynamic=False, options=options)
         with torch.no_grad():
-            return self.graph(*arguments)
+            return self.graph(*tensors)
 
 
-def trace(function: Callable[..., Any], *arguments: Any) -> torch.fx.GraphModule:
+def trace(function: Callable[..., Any], *tensors: Tensor) -> torch.fx.GraphModule:
     """The operations of a function of tensors, in order, as what the compiler takes; it can be called as well."""
     # Of a method the tracer would count `self` among the arguments.
-    return make_fx(lambda *given: function(*given), decomposition_table=DECOMPOSITIONS)(*arguments)
+    return make_fx(lambda *given: function(*given), decomposition_table=DECOMPOSITIONS)(*tensors)
 
 
 def compiled_step(step: Step, device: torch.device, mean: Callable[[Tensor], Tensor] | None = None) -> TakeStep:
@@ -100,17 +102,31 @@ def compiled_step(step: Step, device: torch.device, mean: Callable[[Tensor], Ten
         device: where the numbers are.
         mean: over processes; None for one alone.
     """
-    if mean is None:
-        return Replayed(Compiled(step)) if device.type == "cuda" else Compiled(step)
-    gradients_of, update = Compiled(step.gradients), Compiled(step.update)
+    if mean is not None:
+        return _between_processes(step, mean)
 
-    def take(
-        state: State, constants: dict[str, Tensor], drawn: Tensor, rates: Tensor, root: Tensor
-    ) -> tuple[State, Tensor]:
-        gradients, losses = gradients_of(state.numbers, constants, drawn)
+    def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
+        state, losses = step(State(*tensors[:-3]), *tensors[-3:])
+        return *state, losses
+
+    graph = Compiled(flat)
+
+    def take(state: State, drawn: Tensor, rates: Tensor, root: Tensor) -> tuple[State, Tensor]:
+        *after, losses = graph(*state, drawn, rates, root)
+        return State(*after), losses
+
+    return Replayed(take) if device.type == "cuda" else take
+
+
+def _between_processes(step: Step, mean: Callable[[Tensor], Tensor]) -> TakeStep:
+    gradients_of = Compiled(step.gradients)
+    update = Compiled(lambda *tensors: step.update(State(*tensors[:-4]), *tensors[-4:]))
+
+    def take(state: State, drawn: Tensor, rates: Tensor, root: Tensor) -> tuple[State, Tensor]:
+        gradients, losses = gradients_of(state.numbers, drawn)
         both = mean(torch.cat([gradients, losses[:, None]], dim=1))
         gradients, losses = both[:, :-1], both[:, -1]
-        return update(state, gradients, losses, rates, root), losses
+        return State(*update(*state, gradients, losses, rates, root)), losses
 
     return take
 

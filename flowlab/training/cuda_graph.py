@@ -26,33 +26,28 @@ class Replayed:
         self.step = step
         self.graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(
-        self, state: State, constants: dict[str, Tensor], drawn: Tensor, rates: Tensor, root: Tensor
-    ) -> tuple[State, Tensor]:
+    def __call__(self, state: State, drawn: Tensor, rates: Tensor, root: Tensor) -> tuple[State, Tensor]:
+        given = (*state, drawn, rates, root)
         if self.graph is None:
-            self._capture(state, constants, drawn, rates, root)
+            self._capture(given)
         assert self.graph is not None
-        for held, given in zip((*self.state, *self.inputs), (*state, drawn, rates, root), strict=True):
-            if held is not given:
-                held.copy_(given)
-        for name, held in self.constants.items():
-            if held is not constants[name]:
-                held.copy_(constants[name])
+        for held, new in zip(self.held, given, strict=True):
+            if held is not new:
+                held.copy_(new)
         self.graph.replay()
-        return self.state, self.losses.clone()
+        return State(*self.held[:-3]), self.losses.clone()
 
-    def _capture(self, state: State, constants: dict[str, Tensor], *inputs: Tensor) -> None:
-        self.state = State(*(tensor.clone() for tensor in state))
-        self.constants = {name: tensor.clone() for name, tensor in constants.items()}
-        self.inputs = tuple(tensor.clone() for tensor in inputs)
+    def _capture(self, given: tuple[Tensor, ...]) -> None:
+        self.held = tuple(tensor.clone() for tensor in given)
+        state, inputs = State(*self.held[:-3]), self.held[-3:]
         apart = torch.cuda.Stream()
         apart.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(apart):
             for _ in range(WARM_UP):
-                self.step(self.state, self.constants, *self.inputs)
+                self.step(state, *inputs)
         torch.cuda.current_stream().wait_stream(apart)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            after, self.losses = self.step(self.state, self.constants, *self.inputs)
-            for held, new in zip(self.state, after, strict=True):
+            after, self.losses = self.step(state, *inputs)
+            for held, new in zip(state, after, strict=True):
                 held.copy_(new)

@@ -20,7 +20,7 @@ from flowlab.training.objective import Objective
 from flowlab.training.optimizer import build_optimizer, set_learning_rate
 from flowlab.training.record import Record
 from flowlab.training.state import in_a_row, read_state, write_state
-from flowlab.training.step import Step, adam_rates, stacked_buffers
+from flowlab.training.step import Step, adam_rates
 from flowlab.training.stream import Stream
 from flowlab.training.surroundings import stop_if_asked
 
@@ -53,7 +53,7 @@ class FlowModule(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         if choose(self.config).compiled:
-            step = Step(self.flow, self.objective, self.config.optimizer, self.stream.place)
+            step = Step([self.flow], self.objective, self.config.optimizer, self.stream.place)
             mean = self._mean_over_ranks if self.trainer.world_size > 1 else None
             self.compiled = compiled_step(step, next(self.flow.parameters()).device, mean)
 
@@ -103,11 +103,10 @@ class FlowModule(pl.LightningModule):
         """The same as _eager_steps up to rounding, on the numbers of the flow and of Adam in a row."""
         assert self.compiled is not None
         state = read_state([self.flow], [optimizer], start)
-        constants = stacked_buffers([self.flow])
         losses = []
         for step, rates in zip(range(start, stop), adam_rates([self.config], start, stop, state.numbers), strict=True):
             stop_if_asked()
-            state, loss = self.compiled(state, constants, self._draw(step)[None], *rates)
+            state, loss = self.compiled(state, self._draw(step)[None], *rates)
             losses.append(loss)
         write_state(state, 0, self.flow, optimizer)
         set_learning_rate(optimizer, self.config, stop - 1)

@@ -22,45 +22,49 @@ class Step:
     gradient is not finite keeps the numbers that it had.
 
     Arguments:
-        flow: one of the flows, for its structure; its numbers are not read.
+        flows: of one structure; of their numbers it keeps the buffers, which training does not change.
         objective: the loss of a minibatch.
         adam: of all jobs but for the learning rate.
         place: what makes minibatches of their draws: see `flowlab.training.stream.Stream`.
     """
 
-    def __init__(self, flow: Flow, objective: Objective, adam: AdamConfig, place: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self, flows: Sequence[Flow], objective: Objective, adam: AdamConfig, place: Callable[[Tensor], Tensor]
+    ) -> None:
         self.adam, self.place = adam, place
+        flow = flows[0]
         self.names = [name for name, _ in flow.named_parameters()]
         self.shapes = [parameter.shape for parameter in flow.parameters()]
         self.sizes = [shape.numel() for shape in self.shapes]
+        self.buffers = {
+            f"flow.{name}": torch.stack([dict(each.named_buffers())[name] for each in flows])
+            for name, _ in flow.named_buffers()
+        }
         loss = _Loss(flow, objective)
 
-        def loss_of_one(numbers: Tensor, constants: dict[str, Tensor], batch: Tensor) -> Tensor:
+        def loss_of_one(numbers: Tensor, buffers: dict[str, Tensor], batch: Tensor) -> Tensor:
             parameters = {f"flow.{name}": value for name, value in self.named(numbers).items()}
-            return functional_call(loss, (parameters, constants), (batch,), tie_weights=False)
+            return functional_call(loss, (parameters, buffers), (batch,), tie_weights=False)
 
         self.losses = vmap(loss_of_one)
 
-    def __call__(
-        self, state: State, constants: dict[str, Tensor], drawn: Tensor, rates: Tensor, root: Tensor
-    ) -> tuple[State, Tensor]:
+    def __call__(self, state: State, drawn: Tensor, rates: Tensor, root: Tensor) -> tuple[State, Tensor]:
         """The state after a step, and the losses before it in nats, of shape (jobs,).
 
         Arguments:
             state: before the step.
-            constants: the buffers of all flows, stacked, by name after "flow.".
             drawn: what is random in the minibatches, of shape (jobs, batch_size, k).
             rates, root: of `adam_rates` at this step, of shapes (jobs,) and ().
         """
-        gradients, losses = self.gradients(state.numbers, constants, drawn)
+        gradients, losses = self.gradients(state.numbers, drawn)
         return self.update(state, gradients, losses, rates, root), losses
 
-    def gradients(self, numbers: Tensor, constants: dict[str, Tensor], drawn: Tensor) -> tuple[Tensor, Tensor]:
+    def gradients(self, numbers: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
         """The gradients of the losses, of shape (jobs, n), and the losses."""
         # No loss depends on the numbers of another job, so that the gradient of their sum holds those of all. Taken
         # inside vmap, gradients would cost half as much again.
         numbers = numbers.detach().requires_grad_()
-        losses = self.losses(numbers, constants, self.place(drawn))
+        losses = self.losses(numbers, self.buffers, self.place(drawn))
         (gradients,) = torch.autograd.grad(losses.sum(), numbers)
         return gradients, losses.detach()
 
@@ -82,12 +86,6 @@ class Step:
         """The parameters of one job by name, as views of its numbers."""
         parts = numbers.split(self.sizes)
         return {name: part.view(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
-
-
-def stacked_buffers(flows: Sequence[Flow]) -> dict[str, Tensor]:
-    """The constants of a step: the buffers of all flows."""
-    named = [dict(flow.named_buffers()) for flow in flows]
-    return {f"flow.{name}": torch.stack([buffers[name] for buffers in named]) for name in named[0]}
 
 
 def adam_rates(configs: Sequence[Config], start: int, stop: int, like: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

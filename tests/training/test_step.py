@@ -10,15 +10,18 @@ from flowlab.training.optimizer import build_optimizer, learning_rate
 from flowlab.training.run import what_to_minimise
 from flowlab.training.start import initial_flow
 from flowlab.training.state import State, read_state, write_state
-from flowlab.training.step import Step, adam_rates, stacked_buffers
+from flowlab.training.step import Step, adam_rates
 
 
-def flow_and_step(*words):
+def job(*words):
     config = compose("batch_size=32", "flow.depth=3", *words)
     target = build_target(config.target)
     flow = initial_flow(config, target)
-    stream, objective = what_to_minimise(config, flow, target, "cpu")
-    return config, flow, stream, Step(flow, objective, config.optimizer, stream.place)
+    return config, flow, *what_to_minimise(config, flow, target, "cpu")
+
+
+def step_of(config, flows, stream, objective):
+    return Step(flows, objective, config.optimizer, stream.place)
 
 
 @pytest.mark.parametrize("clip", ["null", "0.5"])
@@ -27,7 +30,8 @@ def test_adam_is_torchs(dtype, clip, schedule):
     """200 steps on gradients of all sizes, two jobs with rates of their own."""
     words = ("max_steps=200", "optimizer.betas=[0.8,0.99]", "optimizer.eps=1e-6", f"optimizer.clip={clip}")
     configs = [compose(*words, f"optimizer.schedule={schedule}", f"optimizer.lr={rate}") for rate in (0.1, 0.003)]
-    _, _, _, step = flow_and_step(*words)
+    config, flow, stream, objective = job(*words)
+    step = step_of(config, [flow], stream, objective)
     draws = torch.Generator().manual_seed(0)
     start = torch.randn(2, 7, dtype=dtype, generator=draws)
     parameters = [torch.nn.Parameter(row.clone()) for row in start]
@@ -68,16 +72,17 @@ def test_adam_is_torchs(dtype, clip, schedule):
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_what_is_traced_is_the_step(words, jobs):
     """In place of calls the compiler gets arithmetic: the same numbers up to rounding."""
-    made = [flow_and_step("dtype=float64", f"seed={seed}", *words) for seed in range(jobs)]
-    configs, flows, streams, steps = zip(*made, strict=True)
+    made = [job("dtype=float64", f"seed={seed}", *words) for seed in range(jobs)]
+    configs, flows, streams, objectives = zip(*made, strict=True)
+    step = step_of(configs[0], flows, streams[0], objectives[0])
     optimizers = [
         build_optimizer(config.optimizer, flow.parameters()) for config, flow in zip(configs, flows, strict=True)
     ]
     state = read_state(flows, optimizers, 0)
     drawn = torch.stack([stream.draw(0) for stream in streams])
-    arguments = (state, stacked_buffers(flows), drawn, *next(adam_rates(configs, 0, 1, state.numbers)))
-    traced = trace(steps[0], *arguments)
-    expected, losses = steps[0](*arguments)
+    arguments = (state, drawn, *next(adam_rates(configs, 0, 1, state.numbers)))
+    traced = trace(step, *arguments)
+    expected, losses = step(*arguments)
     found, found_losses = traced(*arguments)
     torch.testing.assert_close(found_losses, losses, rtol=1e-12, atol=1e-12)
     for name, values in zip(State._fields, expected, strict=True):
@@ -89,13 +94,14 @@ def test_what_is_traced_is_the_step(words, jobs):
 
 
 def test_a_job_that_fails_keeps_its_numbers():
-    config, flow, stream, step = flow_and_step("dtype=float64")
+    config, flow, stream, objective = job("dtype=float64")
+    step = step_of(config, [flow, flow], stream, objective)
     optimizer = build_optimizer(config.optimizer, flow.parameters())
     state = read_state([flow, flow], [optimizer, optimizer], 7)
     drawn = stream.draw(0).repeat(2, 1, 1)
     drawn[1, 5] = torch.nan
     rates = next(adam_rates([config, config], 0, 1, state.numbers))
-    after, losses = step(state, stacked_buffers([flow, flow]), drawn, *rates)
+    after, losses = step(state, drawn, *rates)
     assert losses.isfinite().tolist() == after.alive.tolist() == [True, False]
     assert after.steps.tolist() == [8, 7]
     assert torch.equal(after.numbers[1], state.numbers[1])
@@ -103,14 +109,14 @@ def test_a_job_that_fails_keeps_its_numbers():
 
 
 def test_a_flow_and_its_optimizer_become_a_row_and_come_back():
-    config, flow, stream, _ = flow_and_step("dtype=float64")
+    config, flow, stream, _ = job("dtype=float64")
     optimizer = build_optimizer(config.optimizer, flow.parameters())
     for number in range(3):
         optimizer.zero_grad()
         (-flow.log_prob(stream(number)).mean()).backward()
         optimizer.step()
     state = read_state([flow], [optimizer], 3)
-    other = flow_and_step("dtype=float64", "seed=9")[1]
+    other = job("dtype=float64", "seed=9")[1]
     of_other = build_optimizer(config.optimizer, other.parameters())
     write_state(state, 0, other, of_other)
     for name, tensor in flow.state_dict().items():
