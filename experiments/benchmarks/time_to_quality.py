@@ -84,7 +84,18 @@ def good_row(path: Path, low_enough: float) -> dict[str, float] | None:
 
 def tfp_on_jax(seed: int, low_enough: float, cap: int) -> dict[str, float]:
     """Seconds until the document's recipe is good enough or at its cap, and where it is then."""
-    command = [sys.executable, PEER, "quality", "--seed", str(seed), "--nll", str(low_enough), "--cap", str(cap)]
+    command = [
+        sys.executable,
+        PEER,
+        "quality",
+        "--one-core",
+        "--seed",
+        str(seed),
+        "--nll",
+        str(low_enough),
+        "--cap",
+        str(cap),
+    ]
     begun, lines = time.perf_counter(), []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as peer:
         assert peer.stdout

@@ -3,22 +3,23 @@
     python experiments/benchmarks/training_speed.py [--steps 1000] [--repeat 21]
     python experiments/benchmarks/training_speed.py --peer tfp-jax [--steps 10000] [--repeat 21]
 
-One run of flowlab, as `flowlab.train` does it, is stopped after every `--steps` steps, and the other side trains for as
-many; then it goes on. So a busy machine disturbs both alike. A turn of the run takes whatever recurs: Lightning, a row
-of metrics every 100 steps, a validation every 200, a checkpoint every 1000, all at their defaults; what happens once,
-such as imports, compilation, the test and the figures, lies before the first turn that counts or after the last. The
-last line is `ratio: R`, the median time of flowlab over that of the other side.
+One run of flowlab, as `flowlab.train` does it, is stopped after every `--steps` steps, and every other side trains for
+as many; then it goes on. So a busy machine disturbs all alike. A turn of the run takes whatever recurs: Lightning, a
+row of metrics every 100 steps, a validation every 200, a checkpoint every 1000, all at their defaults; what happens
+once, such as imports, compilation, the test and the figures, lies before the first turn that counts or after the last.
+The last lines are `ratio: R`, the median time of flowlab over that of another side.
 
 Without a peer the run is the default one, `experiment=banana`, not compiled, and the other side a loop over the same
 flow, minibatches, objective and fused Adam of torch with the same rates; both end at the same weights. The table says
 where the time of the run goes.
 
-With `--peer tfp-jax` the run is `experiment=banana_document`, compiled, and the other side the same flow from the same
-start by peer_tfp_jax.py in a process of its own, inside one `lax.scan`; that both give the same loss for the same
-points is checked first. The start is near the identity: from the document's the first losses are too large to be
-compared. It needs what `make bench` installs.
+With `--peer tfp-jax` the run is `experiment=banana_document`, compiled, and the other sides are the same flow from the
+same start by peer_tfp_jax.py in processes of their own, inside one `lax.scan`: JAX as it comes, with a thread for each
+core, and JAX kept to one core, which is faster here. That all give the same loss for the same points is checked first.
+The start is near the identity: from the document's the first losses are too large to be compared. It needs what `make
+bench` installs.
 
-Torch has one thread, XLA one core: each is fastest so. float32, 512 points a minibatch.
+Torch has one thread. float32, 512 points a minibatch.
 """
 
 from __future__ import annotations
@@ -68,15 +69,15 @@ class Turns(Lines):
     """Lets another side train after every so many steps of a run.
 
     Arguments:
-        other: trains the other side.
+        others: train the other sides, by name.
         steps: of a turn.
 
     Attributes:
         seconds: of each turn, by side; and of the parts of flowlab's.
     """
 
-    def __init__(self, other: Turn, steps: int) -> None:
-        self.other, self.steps = other, steps
+    def __init__(self, others: dict[str, Turn], steps: int) -> None:
+        self.others, self.steps = others, steps
         self.seconds: list[dict[str, float]] = []
         self._parts = {"rows": 0.0, "checkpoints": 0.0}
 
@@ -94,7 +95,8 @@ class Turns(Lines):
         if trainer.global_step % self.steps == 0:
             flowlab = time.perf_counter() - self._begun
             parts = {"steps": pl_module.record.seconds - self._steps_before, **self._parts}
-            self.seconds.append({"flowlab": flowlab, "other": self.other(self.steps), **parts})
+            others = {name: train(self.steps) for name, train in self.others.items()}
+            self.seconds.append({"flowlab": flowlab, **parts, **others})
             self._begin(pl_module)
 
     def _begin(self, module: FlowModule) -> None:
@@ -182,9 +184,9 @@ def parameters_of(flow: Flow) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def tfp_on_jax(config: Config) -> Iterator[TfpOnJax]:
+def tfp_on_jax(config: Config, *options: str) -> Iterator[TfpOnJax]:
     """The peer, in a process of its own: the threads of JAX leave those of torch alone."""
-    command = [sys.executable, str(Path(__file__).with_name("peer_tfp_jax.py")), "turns"]
+    command = [sys.executable, str(Path(__file__).with_name("peer_tfp_jax.py")), "turns", *options]
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -192,9 +194,9 @@ def tfp_on_jax(config: Config) -> Iterator[TfpOnJax]:
         yield TfpOnJax(config, program)
 
 
-def measure(config: Config, other: Turn, steps: int) -> tuple[pandas.DataFrame, Flow]:
+def measure(config: Config, others: dict[str, Turn], steps: int) -> tuple[pandas.DataFrame, Flow]:
     """Microseconds a step of every turn but the first, a row each; and the flow at the end."""
-    turns, target = Turns(other, steps), check_run(config)
+    turns, target = Turns(others, steps), check_run(config)
     with tempfile.TemporaryDirectory() as directory:
         run = carry_out(begin(config, target, Path(directory) / "run", group=None), target, turns)
         return 1e6 / steps * pandas.DataFrame(turns.seconds[1:]), run.load_flow("last")
@@ -228,19 +230,25 @@ def main() -> None:
         "checkpoints": "  checkpoints",
         "rest": "  Lightning and the rest",
     }
+    others: dict[str, Turn]
     if options.peer:
-        with tfp_on_jax(config) as peer:
-            times, _ = measure(config, peer.train, steps)
-        ours, theirs = "flowlab, compiled", "TFP on JAX, one lax.scan"
+        with tfp_on_jax(config) as peer, tfp_on_jax(config, "--one-core") as on_one_core:
+            others = {"TFP on JAX, one lax.scan": peer.train, "TFP on JAX kept to one core": on_one_core.train}
+            times, _ = measure(config, others, steps)
+        ours = "flowlab, compiled"
     else:
         bare = BareLoop(config)
-        times, flow = measure(config, bare.train, steps)
-        ours, theirs = "flowlab, eager", "bare torch loop"
+        others = {"bare torch loop": bare.train}
+        times, flow = measure(config, others, steps)
+        ours = "flowlab, eager"
         weights = zip(flow.state_dict().values(), bare.flow.state_dict().values(), strict=True)
         apart = max(float((a - b).abs().max()) for a, b in weights)
         print(f"largest difference between the weights of both sides at the end: {apart:.2g}")
-    report(times, f"{options.repeat} turns of {steps} steps", {"flowlab": ours, **parts, "other": theirs})
-    print(f"ratio: {times['flowlab'].median() / times['other'].median():.3f}  {ours} over {theirs}")
+    report(
+        times, f"{options.repeat} turns of {steps} steps", {"flowlab": ours, **parts, **{name: name for name in others}}
+    )
+    for name in others:
+        print(f"ratio: {times['flowlab'].median() / times[name].median():.3f}  {ours} over {name}")
 
 
 if __name__ == "__main__":
