@@ -18,7 +18,7 @@ from flowlab.training.step import Step
 
 # Seconds that a compilation takes, and that it saves of a step, by affine map: medians on one core of a common server
 # for minibatches of 512 points in two dimensions. Constants, so that the same command makes the same choice.
-COMPILE_SECONDS, COMPILE_SECONDS_PER_LAYER = 5.0, 2.0
+COMPILE_SECONDS, COMPILE_SECONDS_PER_LAYER = 11.0, 1.6
 SAVED_SECONDS_PER_LAYER = 200e-6
 
 LARGEST_UNROLLED = 4
