@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pytest
+import torch
 
 import flowlab
 from flowlab.training.check import check_run
@@ -42,6 +43,20 @@ def test_throughput_is_that_of_both_sides():
         expected = times["torch.distributions, 8 layers", task] / times["flowlab, 8 layers", task]
         assert np.isclose(float(ratio), expected, rtol=0.05)
     assert len(ratios) == 2
+
+
+def test_stacks_are_timed_on_a_gpu_or_on_nothing():
+    """The same on the processor, with little to do; and without a GPU it says so."""
+    script = [sys.executable, BENCHMARKS / "gpu.py"]
+    if not torch.cuda.is_available():
+        done = subprocess.run(script, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, "gpu.py: there is no GPU here; nothing was measured\n")
+    words = ["--device", "cpu", "--eager", "--jobs", "1", "3", "--batch-sizes", "16", "--steps", "3", "--repeat", "2"]
+    done = subprocess.run([*script, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = {int(jobs): float(rate) for jobs, rate in re.findall(r"^ +(\d+) +16 .* (\d+) *$", done.stdout, re.MULTILINE)}
+    ratio = re.search(r"^ratio: ([\d.]+)  flows x steps/s of 3 flows over 1$", done.stdout, re.MULTILINE)
+    assert float(ratio[1]) == pytest.approx(rows[3] / rows[1], rel=0.05, abs=0.06)
 
 
 def test_the_record_holds_what_is_printed(tmp_path):

@@ -51,36 +51,35 @@ class Stack:
         self.state: State = read_state(flows, optimizers, 0)
         self.take = step if eager else compiled_step(step, self.state.numbers.device)
 
-    def train(self, start: int, stop: int) -> Tensor:
-        """Take some steps; the losses of the last."""
-        losses = self.state.grad_norms
-        for number, rates in enumerate(adam_rates(self.configs, start, stop, self.state.numbers), start):
+    def first_inputs(self) -> tuple[Tensor, ...]:
+        """What the first step takes beside the state."""
+        rates = next(adam_rates(self.configs, 0, 1, self.state.numbers))
+        return torch.stack([draw(0) for draw in self.draws]), *rates
+
+    def train(self, start: int, stop: int) -> float:
+        """Seconds until the device has taken some steps; between two of them it does not wait for the host."""
+        on_gpu, losses = self.state.numbers.is_cuda, self.state.grad_norms
+        begun = time.perf_counter()
+        rates = list(adam_rates(self.configs, start, stop, self.state.numbers))
+        if on_gpu:
+            torch.cuda.set_sync_debug_mode("error")
+        for number, rates_of_step in enumerate(rates, start):
             drawn = torch.stack([draw(number) for draw in self.draws])
-            self.state, losses = self.take(self.state, drawn, *rates)
-        return losses
-
-
-def seconds_of(stack: Stack, start: int, stop: int) -> float:
-    """Until the device has done the steps; none of them waits for the host."""
-    on_gpu = stack.state.numbers.is_cuda
-    begun = time.perf_counter()
-    if on_gpu:
-        torch.cuda.set_sync_debug_mode("error")
-    losses = stack.train(start, stop)
-    if on_gpu:
-        torch.cuda.set_sync_debug_mode("default")
-        torch.cuda.synchronize()
-    seconds = time.perf_counter() - begun
-    if not losses.isfinite().all():
-        sys.exit(f"gpu.py: a loss is not finite after {stop} steps")
-    return seconds
+            self.state, losses = self.take(self.state, drawn, *rates_of_step)
+        if on_gpu:
+            torch.cuda.set_sync_debug_mode("default")
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - begun
+        if not losses.isfinite().all():
+            sys.exit(f"gpu.py: a loss is not finite after {stop} steps")
+        return seconds
 
 
 def measure(jobs: int, batch_size: int, options: argparse.Namespace) -> dict[str, float]:
     stack = Stack(jobs, batch_size, options.device, options.eager)
     steps = options.steps
-    stack.train(0, 2)
-    taken = pandas.Series([seconds_of(stack, 2 + n * steps, 2 + (n + 1) * steps) for n in range(options.repeat)])
+    stack.take(stack.state, *stack.first_inputs())  # compiles and captures
+    taken = pandas.Series([stack.train(turn * steps, (turn + 1) * steps) for turn in range(options.repeat)])
     per_step = taken / steps
     return {
         "jobs": jobs,

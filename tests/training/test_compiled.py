@@ -101,6 +101,23 @@ def test_a_compiled_stack_trains_what_its_jobs_do_alone(tmp_path):
         assert_same(alone, stacked[number], 1e-10)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_on_a_gpu_a_run_and_a_stack_are_those_of_the_processor(tmp_path, jobs):
+    """On the same draws, which the two devices make differently: so of finite data, whose order comes from the CPU."""
+    words = (*SMALL, "max_steps=60", "dtype=float64", "target.train_size=200", "trainer.compile=true")
+    trained = {
+        trainer: train_many(
+            [compose(*words, f"trainer={trainer}", f"seed={seed}") for seed in range(jobs)],
+            [tmp_path / f"{trainer}{seed}" for seed in range(jobs)],
+        )
+        for trainer in ("cpu", "gpu")
+    }
+    for ours, theirs in zip(trained["gpu"], trained["cpu"], strict=True):
+        assert ours.status == {"status": "done"}
+        assert_same(theirs, ours, 1e-8)
+
+
 def test_auto_compares_what_it_saves_with_what_it_takes():
     assert not choose(compose("trainer.compile=auto")).compiled
     long = choose(compose("trainer.compile=auto", "max_steps=100000"))
