@@ -1,7 +1,7 @@
 """Every benchmark, one after another, into BENCHMARKS.md: `python experiments/bench.py [NAME ...]`, or `make bench`.
 
-Names pick some of the scripts of experiments/benchmarks/, such as `startup training_speed`. The file is written once
-all have come to an end; one that fails is named there, and makes the exit status 1. A goal that is missed is named
+Names pick some of the scripts of experiments/benchmarks/, such as `startup training_speed`, whose figures are then
+printed alone. The file is written once all have come to an end; one that fails is named there, and makes the exit status 1. A goal that is missed is named
 there too. It takes about half an hour, on a machine with nothing else to do.
 """
 
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = sorted({Path(benchmark.command.split()[0]).stem for benchmark in BENCHMARKS})
     parser = argparse.ArgumentParser("bench.py", description="Run the benchmarks and write BENCHMARKS.md.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(names)}")
-    parser.add_argument("--output", metavar="FILE", type=Path, default=ROOT / "BENCHMARKS.md")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="default: BENCHMARKS.md; of some NAMEs, none")
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - set(names))
     if unknown:
@@ -184,8 +184,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         last = run(benchmark)
         outcomes.append(last)
         print(f"{last.printed}\n{'failed: ' + last.problem if last.problem else last.took}\n", flush=True)
-    write_text(options.output, page(outcomes, left_out))
-    print(f"wrote {os.path.relpath(options.output)}")
+    output = options.output or (None if options.names else ROOT / "BENCHMARKS.md")
+    if output:
+        write_text(output, page(outcomes, left_out))
+        print(f"wrote {os.path.relpath(output)}")
     return int(any(outcome.problem for outcome in outcomes))
 
 

@@ -37,6 +37,8 @@ class LowRankAffine(Bijector):
     Raises:
         ValueError: dim, rank or scale out of range.
 
+    Forward-mode derivatives (`torch.func.jvp`, `jacfwd`) of a triangular map end at d = 256.
+
     M is free, as in the documents: a diagonal entry at 0 makes the map singular, and the log det keeps it away.
 
     Reference:

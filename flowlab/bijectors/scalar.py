@@ -111,7 +111,9 @@ class Sigmoid(Bijector):
 
 
 def _log_derivative_of_sigmoid(x: Tensor) -> Tensor:
-    return 2 * logsigmoid(x) - x  # since logsigmoid(-x) = logsigmoid(x) - x
+    # Since logsigmoid(-x) = logsigmoid(x) - x; at -inf that would be -inf + inf.
+    x = x.clamp(min=torch.finfo(x.dtype).min)
+    return 2 * logsigmoid(x) - x
 
 
 class Tanh(Bijector):

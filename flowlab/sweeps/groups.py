@@ -17,7 +17,8 @@ from flowlab.training.check import bytes_of_step
 
 T = TypeVar("T")
 
-NUMBERS_PER_PARAMETER = 8  # in the stack, its gradient, two moments and what an update needs; and in the job's own flow
+# The state before and after a step, three numbers each, and the gradient; and the job's own flow, optimizer and best.
+NUMBERS_PER_PARAMETER = 14
 
 
 def stack_key(config: Config, dim: int) -> str:

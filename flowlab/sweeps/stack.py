@@ -6,6 +6,7 @@ that computes the gradients of all of them. A job equals the same job trained al
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -84,7 +85,7 @@ class StackModule(pl.LightningModule):
         begun = time.perf_counter()
         start = self.trainer.global_step
         stop = end_of_call(self.config, start)
-        before = self.state.alive
+        before = self.state.alive.clone()  # a CUDA graph writes its state where it was
         rates = adam_rates([job.run.config for job in self.jobs], start, stop, self.state.numbers)
         losses = torch.stack([self._step(step, *rate) for step, rate in zip(range(start, stop), rates, strict=True)])
         count_steps(self.trainer, stop - start)
@@ -114,7 +115,7 @@ class StackModule(pl.LightningModule):
             job.failure = DivergedError(message)
 
     def living(self) -> list[tuple[int, Job]]:
-        return [(place, job) for place, job in enumerate(self.jobs) if self.state.alive[place]]
+        return [(place, self.jobs[place]) for place in self.state.alive.nonzero().flatten().tolist()]
 
     def load_flow(self, place: int) -> None:
         """Bring a job's flow to its present parameters."""
@@ -161,7 +162,8 @@ class StackCheckpoints(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, StackModule)
         for job in pl_module.jobs:
-            job.saving.write_best()
+            with contextlib.suppress(OSError):  # of one job no other suffers
+                job.saving.write_best()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self.on_train_end(trainer, pl_module)

@@ -86,7 +86,8 @@ def train_many(
     """Train every configuration into its own directory; a job that fails says so there and stops no other.
 
     A job that is done already is left as it is, and one that was stopped goes on from its last checkpoint. Its numbers
-    depend neither on the jobs beside it in a stack nor on the number of processes.
+    depend neither on the jobs beside it in a stack, but for rounding where `trainer.compile=true`, nor on the number
+    of processes.
 
     Arguments:
         configs: the jobs, in any mixture of shapes.

@@ -78,6 +78,12 @@ class ExactTarget(Target):
         """Points of shape (*, dim) from what was drawn for them, of shape (*, k): arithmetic alone, to be compiled."""
         raise NotImplementedError
 
+    def to_(self, device: torch.device | str) -> None:
+        """Move its constants to where its points will be, so that no step waits for them."""
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(self, name, value.to(device))
+
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density in nats at points of shape (*, dim); of shape (*)."""
         raise NotImplementedError

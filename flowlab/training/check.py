@@ -32,6 +32,7 @@ def check_run(config: Config, here: bool = True) -> Target:
     if here:
         _check_memory(config, target.dim, dtype)
         _check_gpus(config)
+        choose(config)
     if isinstance(target, FileTarget):
         target.check_precision(dtype)
     try:
@@ -41,7 +42,6 @@ def check_run(config: Config, here: bool = True) -> Target:
     except (ValueError, RuntimeError) as error:  # numbers that the configuration lets through and the type does not
         raise ConfigError(f"the flow cannot be built: {error}") from None
     check_logger(config)
-    choose(config)
     if config.objective.name == "reverse_kl":
         if not isinstance(target, ExactTarget) or not is_unbounded(target.support):
             raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections.abc import Callable
@@ -87,7 +88,8 @@ class Checkpoints(pl.Callback):
             self.saving.step(trainer.global_step, self.record, trainer._checkpoint_connector.dump_checkpoint)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self.saving.write_best()
+        with contextlib.suppress(OSError):  # the disk may be what went wrong
+            self.saving.write_best()
 
     def state_dict(self) -> dict[str, Any]:
         return self.saving.state_dict()

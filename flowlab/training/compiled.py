@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -44,24 +47,34 @@ def choose(config: Config, stacked: bool = False) -> Choice:
         stacked: it is for a stack.
 
     Raises:
-        ConfigError: it must be compiled and there is no C++ compiler.
+        ConfigError: it must be compiled, and there is no C++ compiler or no header of Python.
     """
-    wish, compiler = config.trainer.compile, os.environ.get("CXX", "g++")
-    there = shutil.which(compiler) is not None
+    wish, missing = config.trainer.compile, _missing()
     if wish == "false":
         return Choice(False, "trainer.compile=false")
     if wish == "true":
-        if not there:
-            raise ConfigError(f"trainer.compile=true: there is no C++ compiler {compiler!r}; use trainer.compile=auto")
+        if missing:
+            raise ConfigError(f"trainer.compile=true: there is no {missing}; use trainer.compile=auto")
         return Choice(True, "trainer.compile=true")
     if stacked:
         return Choice(False, "the numbers of a stack must not depend on its size")
+    if config.trainer.accelerator != "cpu":
+        return Choice(False, "what it saves was measured on a CPU alone; trainer.compile=true asks for it")
     saved = config.max_steps * config.flow.depth * SAVED_SECONDS_PER_LAYER
     taken = COMPILE_SECONDS + config.flow.depth * COMPILE_SECONDS_PER_LAYER
     why = f"over {config.max_steps} steps it would save about {saved:.0f} s and take about {taken:.0f} s"
-    if saved > taken and not there:
-        return Choice(False, f"{why}, but there is no C++ compiler {compiler!r}")
+    if saved > taken and missing:
+        return Choice(False, f"{why}, but there is no {missing}")
     return Choice(saved > taken, why)
+
+
+def _missing() -> str | None:
+    """What torch.compile needs beside torch and is not here."""
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(shlex.split(compiler)[0]) is None:
+        return f"C++ compiler {compiler!r}"
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    return None if header.is_file() else "Python.h, the headers of Python for C"
 
 
 class Compiled:

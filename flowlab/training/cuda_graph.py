@@ -20,6 +20,8 @@ class Replayed:
 
     Arguments:
         step: of tensors on a GPU, without host synchronisation.
+
+    Written by the book: no machine with a GPU has been at hand to try it on.
     """
 
     def __init__(self, step: Callable[..., tuple[State, Tensor]]) -> None:

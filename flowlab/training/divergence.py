@@ -7,7 +7,7 @@ from torch import Tensor
 
 from flowlab.bijectors import stages
 from flowlab.flow import Flow
-from flowlab.training.fast_log_prob import fast_pulls
+from flowlab.training.fast_log_prob import fast_log_prob, fast_pulls
 
 
 class DivergedError(RuntimeError):
@@ -24,6 +24,8 @@ def describe_divergence(flow: Flow, batch: Tensor, step: int, inverse: bool) -> 
         step: its number.
         inverse: the loss takes points of the target back to the base.
     """
+    if inverse and fast_log_prob(flow, batch).isfinite().all():
+        return f"the gradient is not finite at step {step}, though the loss is"
     return f"the loss is not finite at step {step}: {_first_cause(flow, batch, inverse)}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -119,8 +119,11 @@ class FlowModule(pl.LightningModule):
         return self.stream.draw(step)[self.trainer.global_rank :: self.trainer.world_size]
 
     def _mean_over_ranks(self, values: Tensor) -> Tensor:
-        """What follows of it is then the same in each rank."""
-        return cast(Tensor, self.trainer.strategy.reduce(values, reduce_op="mean"))
+        """Of fresh values; what follows of it is then the same in each rank."""
+        ranks = self.trainer.world_size
+        if ranks > 1:
+            torch.distributed.all_reduce(values)
+        return values / ranks
 
     def _go_back(
         self, optimizer: torch.optim.Optimizer, before: tuple[dict[str, Any], dict[str, Any]], start: int, failed: int

@@ -39,6 +39,8 @@ def write_outcome(run: Run, flow: Flow, target: Target, training: dict[str, Any]
     if target.train_size is not None:
         # Finite data can be learned by heart: take the weights that did best on others.
         weights = "best"
+        if not run.has_checkpoint("best"):
+            raise DivergedError("training came to its end, but no validation gave a finite NLL")
         flow.load_state_dict(run.load_flow("best").state_dict())
     result = _measure(run.config, flow, target) | {"weights": weights} | training
     write_json(run.directory / "result.json", result)

@@ -146,7 +146,8 @@ def carry_out(run: Run, target: Target, progress: pl.Callback | None = None) -> 
         target: what it models.
         progress: shows how far it is; None is what the configuration asks for.
     """
-    announce(choose(run.config), run.config.trainer.progress)
+    if progress is None:
+        announce(choose(run.config), run.config.trainer.progress)
     with told(run):
         if run.config.trainer.devices > 1:
             train_on_ranks(run)
@@ -208,6 +209,8 @@ def new_record(config: Config, target: Target, device: str) -> Record:
 
 def what_to_minimise(config: Config, flow: Flow, target: Target, device: str) -> tuple[Stream, Objective]:
     """The minibatches and the loss of a configuration."""
+    if isinstance(target, ExactTarget):
+        target.to_(device)
     if config.objective.name == "reverse_kl":
         assert isinstance(target, ExactTarget)
         return base_stream(flow, config.seed, config.batch_size, device), ReverseKL(target)

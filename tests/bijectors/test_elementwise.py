@@ -200,3 +200,11 @@ def test_tensors_of_a_transform_are_learned():
         bijector.loc_.fill_(5.0)
     assert bijector(torch.tensor(1.0)).item() == 7.0
     assert bijector.inverse(torch.tensor(7.0)).item() == 1.0
+
+
+@pytest.mark.parametrize("bijector", [Sigmoid(), Tanh()])
+def test_at_the_ends_the_log_det_is_infinite_and_no_nan(bijector, dtype):
+    ends = torch.tensor([-torch.inf, torch.inf], dtype=dtype)
+    y, log_det = bijector.forward_and_log_det(ends)
+    assert log_det.tolist() == [-torch.inf, -torch.inf]
+    assert bijector.inverse_and_log_det(y)[1].tolist() == [torch.inf, torch.inf]

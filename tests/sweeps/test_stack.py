@@ -134,3 +134,28 @@ def test_a_stack_of_which_every_job_diverges_ends_there(tmp_path):
     for run in runs:
         assert run.status["status"] == "failed"
         assert "not finite at step" in run.status["error"]
+
+
+def test_a_step_may_write_where_its_state_was(tmp_path, monkeypatch):
+    """As a CUDA graph does: of two jobs the one that diverges is put aside all the same."""
+    from flowlab.sweeps.stack import StackModule
+
+    made = StackModule.__init__
+
+    def in_place(module, jobs):
+        made(module, jobs)
+        step, held = module.take, module.state
+
+        def take(state, *inputs):
+            after, losses = step(state, *inputs)
+            for tensor, new in zip(held, after, strict=True):
+                tensor.copy_(new)
+            return held, losses
+
+        module.take = take
+
+    monkeypatch.setattr(StackModule, "__init__", in_place)
+    words = (*SMALL, "max_steps=300", "optimizer.schedule=constant", "dtype=float64", "trainer.steps_per_call=1")
+    configs = [compose(*words, f"optimizer.lr={rate}") for rate in ("0.01", "1e200")]
+    runs = train_many(configs, [tmp_path / "0", tmp_path / "1"])
+    assert [run.status["status"] for run in runs] == ["done", "failed"]

@@ -9,7 +9,9 @@ from torch._dynamo.utils import counters
 from flowlab import ConfigError, compose, load_run, resume, train
 from flowlab.sweeps.train import train_many
 from flowlab.training.compiled import choose
-from flowlab.training.divergence import DivergedError
+from flowlab.targets.build import build_target
+from flowlab.training.divergence import DivergedError, describe_divergence
+from flowlab.training.start import initial_flow
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=2", "batch_size=64")
 
@@ -90,6 +92,18 @@ def test_a_compiled_run_that_diverges_says_where(tmp_path):
     assert messages[0] == messages[1]
 
 
+def test_a_gradient_that_is_not_finite_is_not_called_a_loss():
+    config = compose(*SMALL)
+    target = build_target(config.target)
+    flow = initial_flow(config, target)
+    points = target.sample(8, torch.Generator().manual_seed(0))
+    assert describe_divergence(flow, points, 7, True) == "the gradient is not finite at step 7, though the loss is"
+    points[3] = torch.nan
+    assert describe_divergence(flow, points, 7, True).startswith(
+        "the loss is not finite at step 7: the minibatch itself"
+    )
+
+
 def test_a_compiled_stack_trains_what_its_jobs_do_alone(tmp_path):
     words = (*SMALL, "max_steps=100", "dtype=float64")
     jobs = [["seed=0"], ["seed=1", "optimizer.lr=0.003"], ["seed=2", "flow.smoothness=0.5"]]
@@ -136,6 +150,13 @@ def test_without_a_compiler_auto_does_without_and_true_is_refused(tmp_path, monk
     with pytest.raises(ConfigError, match=r"trainer.compile=true: there is no C\+\+ compiler 'no-such-compiler'"):
         train(compose("trainer.compile=true"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_without_pythons_headers_too(monkeypatch):
+    monkeypatch.setattr("sysconfig.get_path", lambda name: "/nowhere")
+    choice = choose(compose("trainer.compile=auto", "max_steps=100000"))
+    assert not choice.compiled
+    assert choice.why.endswith("but there is no Python.h, the headers of Python for C")
 
 
 @pytest.mark.parametrize("value", ["yes", "1", "null", "'True'"])
