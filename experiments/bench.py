@@ -1,8 +1,8 @@
 """Every benchmark, one after another, into BENCHMARKS.md: `python experiments/bench.py [NAME ...]`, or `make bench`.
 
 Names pick some of the scripts of experiments/benchmarks/, such as `startup training_speed`, whose figures are then
-printed alone. The file is written once all have come to an end; one that fails is named there, and makes the exit status 1. A goal that is missed is named
-there too. It takes about half an hour, on a machine with nothing else to do.
+printed alone. The file is written once all have come to an end; one that fails is named there, and makes the exit
+status 1. A goal that is missed is named there too. It takes a quarter of an hour, on a machine with nothing else to do.
 """
 
 from __future__ import annotations

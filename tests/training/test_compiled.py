@@ -8,8 +8,8 @@ from torch._dynamo.utils import counters
 
 from flowlab import ConfigError, compose, load_run, resume, train
 from flowlab.sweeps.train import train_many
-from flowlab.training.compiled import choose
 from flowlab.targets.build import build_target
+from flowlab.training.compiled import choose
 from flowlab.training.divergence import DivergedError, describe_divergence
 from flowlab.training.start import initial_flow
 
