@@ -72,8 +72,8 @@ class StackModule(pl.LightningModule):
         place = jobs[0].stream.place if same else as_it_is
         step = Step(flows, jobs[0].objective, self.config.optimizer, place)
         self.state = read_state(flows, [job.optimizer for job in jobs], steps=0)
-        compiled = choose(self.config, stacked=True).compiled
-        self.take = compiled_step(step, self.state.numbers.device) if compiled else step
+        self.compiled = choose(self.config, stacked=True).compiled
+        self.take = compiled_step(step, self.state.numbers.device) if self.compiled else step
 
     def configure_optimizers(self) -> None:
         """Each job has its own, and the step computes what it would."""

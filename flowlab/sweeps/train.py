@@ -24,7 +24,6 @@ from flowlab.sweeps.stack import Job, StackCheckpoints, StackModule
 from flowlab.targets.base import Target
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Saving
-from flowlab.training.compiled import choose
 from flowlab.training.directory import Run, begin, check_directory, located
 from flowlab.training.loggers import open_loggers
 from flowlab.training.optimizer import build_optimizer
@@ -245,7 +244,7 @@ def _finish(module: StackModule, place: int, steps: int) -> None:
     training = {
         "steps": steps,
         "best_step": job.saving.best_step,
-        "compiled": choose(module.config, stacked=True).compiled,
+        "compiled": module.compiled,
         "seconds": job.record.seconds,
         "steps_per_second": steps / job.record.seconds,
     }

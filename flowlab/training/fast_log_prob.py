@@ -45,13 +45,11 @@ def fast_pulls(flow: Flow) -> list[Pull]:
 
 def _invert_together(affines: Sequence[LowRankAffine]) -> list[Pull]:
     """The inverses of affine maps of one shape, each as a function of points."""
-
-    scale = torch.stack([affine.scale for affine in affines])
     factors: list[Tensor] = [affine.factor for affine in affines if affine.factor is not None]
     weights: list[Tensor] = [affine.weights for affine in affines if affine.weights is not None]
     matrices = low_rank_matrix(
         affines[0].dim,
-        scale,
+        torch.stack([affine.scale for affine in affines]),
         torch.stack(factors) if factors else None,
         torch.stack(weights) if weights else None,
     )

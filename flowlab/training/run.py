@@ -188,7 +188,7 @@ def fit(run: Run, target: Target, progress: pl.Callback | None, rank: int = 0) -
         training = {
             "steps": trainer.global_step,
             "best_step": saving.best_step,
-            "compiled": choose(config).compiled,
+            "compiled": module.compiled is not None,
             "seconds": record.seconds,
             "steps_per_second": trainer.global_step / record.seconds,
         }
