@@ -75,8 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.multirun:
             return _sweep(flags, parsed.overrides)
         jobs = check_jobs([list(parsed.overrides)], sweep=None)
-        check_new(jobs, sweep=None)
         directory = jobs[0].directory
+        if jobs[0].config.trainer.started_by == "flowlab":
+            check_new(jobs, sweep=None)
+        elif not _is_first(jobs[0].config):
+            return _run_job(jobs[0].config, directory, sweep=None)  # the first one makes the directories
         status = _through_hydra([*flags, *_in_directory("hydra.run.dir", directory, parsed.overrides)])
         return status if status != OK or read_json(directory / "status.json").get("status") == "done" else FAILED
     except ConfigError as error:
@@ -181,21 +184,29 @@ def _run_job(config: Config, directory: Path, sweep: str | None) -> int:
     from flowlab.training.run import complete, train
 
     if sweep is None:
-        return _report(lambda: train(config, directory), directory)
+        # What starts processes from outside may start them again.
+        start = train if config.trainer.started_by == "flowlab" else complete
+        return _report(lambda: start(config, directory), directory)
     if read_json(directory / "status.json").get("status") == "done":
         return OK
     return _report(lambda: complete(config, directory, group=Path(sweep).name), directory)
 
 
+def _is_first(config: Config) -> bool:
+    """Whether this process is the first of its run, or the only one."""
+    from flowlab.training.world import cluster_environment
+
+    return cluster_environment(config.trainer).global_rank() == 0
+
+
 def _resume(resumed: list[str], arguments: list[str]) -> int:
     others = [word for word in arguments if word not in resumed]
-    if others or len(resumed) > 1:
-        culprit = (others or resumed)[-1]
-        raise ConfigError(f"{culprit}: resume=RUN_DIR stands alone: a run goes on with the configuration it began with")
+    if len(resumed) > 1:
+        raise ConfigError(f"{resumed[-1]}: resume=RUN_DIR is of one run")
     directory = resumed[0].removeprefix("resume=")
     from flowlab.training.run import resume
 
-    return _report(lambda: resume(directory), directory)
+    return _report(lambda: resume(directory, *others), directory)
 
 
 def _report(start: Callable[[], Run], directory: str | Path) -> int:
@@ -209,7 +220,8 @@ def _report(start: Callable[[], Run], directory: str | Path) -> int:
         print(f"flowlab: failed: {type(error).__name__}: {error}", file=sys.stderr)
         print(f"flowlab: the traceback is in {directory}/status.json", file=sys.stderr)
         return FAILED
-    print(last_line(run))
+    if _is_first(run.config):
+        print(last_line(run))
     return OK
 
 

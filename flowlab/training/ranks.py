@@ -17,10 +17,12 @@ from pathlib import Path
 from flowlab.files import read_json
 from flowlab.training.directory import Run
 from flowlab.training.divergence import DivergedError
+from flowlab.training.world import LostRankError
 
 # What another launcher, or an earlier job of this process, says of ranks of its own.
 OF_A_LAUNCHER = re.compile(r"^((LOCAL|GROUP|ROLE|NODE)_)?(RANK|WORLD_SIZE)$|^MASTER_(ADDR|PORT)$|^TORCHELASTIC_|^PL_")
 
+INTERRUPTED = 130  # exit status
 PATIENCE = 10.0  # seconds for a rank to end when it is asked to
 POLL = 0.05  # seconds
 
@@ -33,7 +35,7 @@ def train_on_ranks(run: Run) -> None:
     Raises:
         DivergedError: as in a run of one process.
         RuntimeError: a rank failed; the message is that of its error.
-        KeyboardInterrupt: passed on to all of them.
+        KeyboardInterrupt: passed on to all of them; or one of them was asked to stop.
     """
     trainer = run.config.trainer
     environment = {name: value for name, value in os.environ.items() if not OF_A_LAUNCHER.match(name)}
@@ -49,20 +51,23 @@ def train_on_ranks(run: Run) -> None:
             while all(rank.poll() in (None, 0) for rank in ranks) and any(rank.poll() is None for rank in ranks):
                 time.sleep(POLL)
             failed = {place: rank.returncode for place, rank in enumerate(ranks) if rank.poll()}
+        if INTERRUPTED in failed.values():
+            raise KeyboardInterrupt
         if failed:
             raise _cause(Path(errors), failed, trainer.devices)
 
 
 def _cause(errors: Path, failed: dict[int, int], ranks: int) -> Exception:
-    """The first error: one in a rank soon makes others in those that wait for it."""
-    said = sorted(errors.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-    if not said:
-        place, code = next(iter(failed.items()))
-        return RuntimeError(f"rank {place} of {ranks} was ended from outside: exit status {code}")
-    content = read_json(said[0])
-    error = (DivergedError if content["type"] == DivergedError.__name__ else RuntimeError)(content["message"])
-    error.add_note(f"In rank {said[0].stem}:\n{content['traceback']}")
-    return error
+    """The error of the rank that failed first: the others have soon lost it."""
+    said = {path.stem: read_json(path) for path in sorted(errors.glob("*.json"), key=lambda p: p.stat().st_mtime_ns)}
+    for rank, content in said.items():
+        if content["type"] != LostRankError.__name__:
+            error = (DivergedError if content["type"] == DivergedError.__name__ else RuntimeError)(content["message"])
+            error.add_note(f"In rank {rank}:\n{content['traceback']}")
+            return error
+    rank, code = next(((str(rank), code) for rank, code in failed.items() if str(rank) not in said), ("?", 0))
+    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"
+    return RuntimeError(f"rank {rank} of {ranks} was ended from outside, {how}")
 
 
 @contextlib.contextmanager
