@@ -19,6 +19,7 @@ from flowlab.engines import elsewhere, searches
 from flowlab.files import read_json
 from flowlab.jobs import check_distinct, check_jobs, check_new, expand, hydra_settings
 from flowlab.schemas import Config, ConfigError
+from flowlab.signals import terminable
 from flowlab.sweeps.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -51,43 +52,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(USAGE + _options_of_groups())
         return OK
     try:
-        resumed = [word for word in arguments if word.startswith("resume=")]
-        if resumed:
-            return _resume(resumed, arguments)
-        parser = get_args_parser()
-        parser.allow_abbrev = False
-        parsed = parser.parse_args(arguments)
-        for flag in ("config_name", "config_path", "config_dir", "experimental_rerun"):
-            if getattr(parsed, flag):
-                raise ConfigError(f"--{flag.replace('_', '-')}: the configuration is flowlab's own; override its keys")
-        if (parsed.cfg and parsed.multirun) or (parsed.resolve and not parsed.cfg):
-            raise ConfigError("--cfg shows one configuration: it goes with --resolve, but not with -m")
-        words = [word for word in parsed.overrides if not word.startswith("sweep_resume=")]  # any path may stand there
-        sweeping = [o for o in parse_overrides(words) if o.key_or_group in SWEEPING]
-        if len(words) < len(parsed.overrides) and not parsed.multirun:
-            raise ConfigError("sweep_resume=SWEEP_DIR: a sweep needs -m")
-        if sweeping and not parsed.multirun:
-            raise ConfigError(f"{sweeping[0].key_or_group}={sweeping[0].value()}: a sweep needs -m")
-        if any((parsed.cfg, parsed.info, parsed.hydra_help, parsed.shell_completion)):
-            compose_yaml(expand(parsed.overrides)[0])
-            return _through_hydra(arguments)
-        flags = [word for word in arguments if word not in parsed.overrides]
-        if parsed.multirun:
-            return _sweep(flags, parsed.overrides)
-        jobs = check_jobs([list(parsed.overrides)], sweep=None)
-        directory = jobs[0].directory
-        if jobs[0].config.trainer.started_by == "flowlab":
-            check_new(jobs, sweep=None)
-        elif not _is_first(jobs[0].config):
-            return _run_job(jobs[0].config, directory, sweep=None)  # the first one makes the directories
-        status = _through_hydra([*flags, *_in_directory("hydra.run.dir", directory, parsed.overrides)])
-        return status if status != OK or read_json(directory / "status.json").get("status") == "done" else FAILED
+        with terminable():
+            return _carry_out(arguments)
     except ConfigError as error:
         print(f"flowlab: {error}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt as stopped:
         print(f"flowlab: interrupted; go on with {stopped or 'resume=RUN_DIR'}", file=sys.stderr)
         return INTERRUPTED
+
+
+def _carry_out(arguments: list[str]) -> int:
+    resumed = [word for word in arguments if word.startswith("resume=")]
+    if resumed:
+        return _resume(resumed, arguments)
+    parser = get_args_parser()
+    parser.allow_abbrev = False
+    parsed = parser.parse_args(arguments)
+    for flag in ("config_name", "config_path", "config_dir", "experimental_rerun"):
+        if getattr(parsed, flag):
+            raise ConfigError(f"--{flag.replace('_', '-')}: the configuration is flowlab's own; override its keys")
+    if (parsed.cfg and parsed.multirun) or (parsed.resolve and not parsed.cfg):
+        raise ConfigError("--cfg shows one configuration: it goes with --resolve, but not with -m")
+    words = [word for word in parsed.overrides if not word.startswith("sweep_resume=")]  # any path may stand there
+    sweeping = [o for o in parse_overrides(words) if o.key_or_group in SWEEPING]
+    if len(words) < len(parsed.overrides) and not parsed.multirun:
+        raise ConfigError("sweep_resume=SWEEP_DIR: a sweep needs -m")
+    if sweeping and not parsed.multirun:
+        raise ConfigError(f"{sweeping[0].key_or_group}={sweeping[0].value()}: a sweep needs -m")
+    if any((parsed.cfg, parsed.info, parsed.hydra_help, parsed.shell_completion)):
+        compose_yaml(expand(parsed.overrides)[0])
+        return _through_hydra(arguments)
+    flags = [word for word in arguments if word not in parsed.overrides]
+    if parsed.multirun:
+        return _sweep(flags, parsed.overrides)
+    jobs = check_jobs([list(parsed.overrides)], sweep=None)
+    directory = jobs[0].directory
+    if jobs[0].config.trainer.started_by == "flowlab":
+        check_new(jobs, sweep=None)
+    elif not _is_first(jobs[0].config):
+        return _run_job(jobs[0].config, directory, sweep=None)  # the first one makes the directories
+    status = _through_hydra([*flags, *_in_directory("hydra.run.dir", directory, parsed.overrides)])
+    return status if status != OK or read_json(directory / "status.json").get("status") == "done" else FAILED
 
 
 def _sweep(flags: list[str], words: list[str]) -> int:

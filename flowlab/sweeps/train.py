@@ -17,6 +17,7 @@ import torch
 
 from flowlab.config import to_config, to_dict
 from flowlab.schemas import Config, ConfigError
+from flowlab.signals import terminable
 from flowlab.sweeps.groups import bytes_of_job, describe, parts, stack_key
 from flowlab.sweeps.processes import share_out
 from flowlab.sweeps.progress import Reporter, sweep_progress
@@ -31,7 +32,7 @@ from flowlab.training.outcome import write_outcome
 from flowlab.training.run import begun, carry_out, device_of, new_record, opened, what_to_minimise
 from flowlab.training.start import initial_flow
 from flowlab.training.status import fail, interrupt, told
-from flowlab.training.stopping import Stopping, terminable
+from flowlab.training.stopping import Stopping
 from flowlab.training.surroundings import quiet_lightning, threads
 
 Member = tuple[Run, Target]

@@ -12,10 +12,10 @@ import traceback
 from pathlib import Path
 
 from flowlab.files import write_json
+from flowlab.signals import terminable
 from flowlab.training.directory import load_run
 from flowlab.training.progress import progress_callback
 from flowlab.training.run import fit
-from flowlab.training.stopping import terminable
 from flowlab.training.world import World
 
 

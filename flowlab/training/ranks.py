@@ -24,6 +24,7 @@ OF_A_LAUNCHER = re.compile(r"^((LOCAL|GROUP|ROLE|NODE)_)?(RANK|WORLD_SIZE)$|^MAS
 
 INTERRUPTED = 130  # exit status
 PATIENCE = 10.0  # seconds for a rank to end when it is asked to
+LAST_WORDS = 3.0  # seconds for the others to say what they failed of, when one has
 POLL = 0.05  # seconds
 
 
@@ -48,7 +49,10 @@ def train_on_ranks(run: Run) -> None:
                 processes.enter_context(_rank(command, environment | {"LOCAL_RANK": str(rank)}))
                 for rank in range(trainer.devices)
             ]
-            while all(rank.poll() in (None, 0) for rank in ranks) and any(rank.poll() is None for rank in ranks):
+            while all(rank.poll() in (None, 0) for rank in ranks) and _some_run(ranks):
+                time.sleep(POLL)
+            deadline = time.monotonic() + LAST_WORDS
+            while _some_run(ranks) and time.monotonic() < deadline:
                 time.sleep(POLL)
             failed = {place: rank.returncode for place, rank in enumerate(ranks) if rank.poll()}
         if INTERRUPTED in failed.values():
@@ -57,17 +61,22 @@ def train_on_ranks(run: Run) -> None:
             raise _cause(Path(errors), failed, trainer.devices)
 
 
+def _some_run(ranks: list[subprocess.Popen[bytes]]) -> bool:
+    return any(rank.poll() is None for rank in ranks)
+
+
 def _cause(errors: Path, failed: dict[int, int], ranks: int) -> Exception:
     """The error of the rank that failed first: the others have soon lost it."""
-    said = {path.stem: read_json(path) for path in sorted(errors.glob("*.json"), key=lambda p: p.stat().st_mtime_ns)}
-    for rank, content in said.items():
-        if content["type"] != LostRankError.__name__:
-            error = (DivergedError if content["type"] == DivergedError.__name__ else RuntimeError)(content["message"])
-            error.add_note(f"In rank {rank}:\n{content['traceback']}")
-            return error
-    rank, code = next(((str(rank), code) for rank, code in failed.items() if str(rank) not in said), ("?", 0))
-    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"
-    return RuntimeError(f"rank {rank} of {ranks} was ended from outside, {how}")
+    said = {int(path.stem): read_json(path) for path in errors.glob("*.json")}
+    for rank, code in failed.items():
+        if rank not in said:
+            how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"
+            return RuntimeError(f"rank {rank} of {ranks} was ended from outside, {how}")
+    rank = min(said, key=lambda rank: (said[rank]["type"] == LostRankError.__name__, rank))
+    content = said[rank]
+    error = (DivergedError if content["type"] == DivergedError.__name__ else RuntimeError)(content["message"])
+    error.add_note(f"In rank {rank}:\n{content['traceback']}")
+    return error
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from flowlab.config import moved, to_config, to_dict
 from flowlab.files import beside, write_json
 from flowlab.flow import Flow
 from flowlab.schemas import Config, ConfigError
+from flowlab.signals import terminable
 from flowlab.targets.base import ExactTarget, Target
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Checkpoints, Saving
@@ -28,7 +29,7 @@ from flowlab.training.ranks import train_on_ranks
 from flowlab.training.record import Record
 from flowlab.training.start import initial_flow
 from flowlab.training.status import fail, locked, told, told_of_failure
-from flowlab.training.stopping import Preempted, Stopping, requeue, terminable
+from flowlab.training.stopping import Preempted, Stopping, requeue
 from flowlab.training.stream import Stream, base_stream, data_stream
 from flowlab.training.surroundings import quiet_lightning, threads
 from flowlab.training.world import ALONE, World, cluster_environment, joined

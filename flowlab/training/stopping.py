@@ -80,19 +80,6 @@ class Stopping(pl.Callback):
         self.asked = number
 
 
-@contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """Let SIGTERM end what is not training as Ctrl-C does, so that a directory says what became of its run."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def requeue() -> None:
     """Ask Slurm to put this job back into its queue, from where it starts once more with the same command."""
     job = os.environ["SLURM_JOB_ID"]
