@@ -25,7 +25,7 @@ from flowlab.sweeps.stack import Job, StackCheckpoints, StackModule
 from flowlab.targets.base import Target
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Saving
-from flowlab.training.directory import Run, check_directory, located
+from flowlab.training.directory import Run, located
 from flowlab.training.loggers import open_loggers
 from flowlab.training.optimizer import build_optimizer
 from flowlab.training.outcome import write_outcome
@@ -109,8 +109,7 @@ def train_many(
     for run in runs:
         # One for all jobs that model the same, since the points of a file take room.
         target = targets.setdefault(str(run.config.target), check_run(run.config))
-        if begun(run.directory, run.config) is None:
-            check_directory(run.directory)
+        begun(run.directory, run.config)
         groups.setdefault(stack_key(run.config, target.dim), []).append((run, target))
     waiting = [run for run in runs if not run.done]
     shared_out: list[Piece] = []

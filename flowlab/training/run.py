@@ -18,7 +18,7 @@ from flowlab.targets.base import ExactTarget, Target
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Checkpoints, Saving
 from flowlab.training.compiled import choose
-from flowlab.training.directory import Run, begin, default_directory, load_run, located, write_config
+from flowlab.training.directory import Run, begin, check_directory, default_directory, load_run, located, write_config
 from flowlab.training.loggers import open_loggers
 from flowlab.training.module import FlowModule
 from flowlab.training.objective import MaximumLikelihood, Objective, ReverseKL
@@ -122,7 +122,7 @@ def begun(directory: Path, config: Config) -> Run | None:
     """The run of a job's directory, if it has one; what a kill left before there was a configuration is cleared away.
 
     Raises:
-        ConfigError: the run there is another, or is damaged, or another process works on the directory.
+        ConfigError: it holds something else, another run or a damaged one, or another process works on it.
     """
     if (directory / "config.yaml").is_file():
         run = load_run(directory)
@@ -134,6 +134,7 @@ def begun(directory: Path, config: Config) -> Run | None:
             for name in ("status.json", "provenance.json"):
                 for path in (directory / name, beside(directory / name), beside(directory / "config.yaml")):
                     path.unlink(missing_ok=True)
+    check_directory(directory)
     return None
 
 
