@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"flowlab: {error}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt as stopped:
-        print(f"flowlab: interrupted; go on with {stopped or 'resume=RUN_DIR'}", file=sys.stderr)
+        print(f"flowlab: interrupted; go on with {str(stopped) or 'resume=RUN_DIR'}", file=sys.stderr)
         return INTERRUPTED
 
 

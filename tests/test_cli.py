@@ -192,6 +192,11 @@ MISTAKES = {
     "slopes that float32 does not hold": (["flow.slope_start=1e300"], "the flow cannot be built"),
     "nothing in a list": (["target=gaussian", "target.mean=[]"], "target.mean=[]: must not be empty"),
     "NaN in a list": (["target=gaussian", "target.mean=[nan,1.0]"], "target.mean=[nan, 1.0]: must be a finite"),
+    "a sweep whose processes Slurm has started": (
+        ["-m", "trainer=slurm", "seed=0,1"],
+        "trainer.started_by=slurm: is for a",
+    ),
+    "a run that Slurm has not started": (["trainer=slurm"], "this process was not started by srun"),
     "a project that W&B refuses": (["logger=wandb", "logger.project=a/b"], "logger.project='a/b'"),
     "a sweep without -m": (["+sweep=depth_rank"], "needs -m"),
     "an abbreviated flag": (["--experiment", "banana"], "--experiment"),

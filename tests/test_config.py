@@ -92,6 +92,10 @@ MISTAKES = {
     "sweep without -m": (["seed=0,1"], "seed: several values make a sweep, which needs -m"),
     "open bracket": (["seed=[1,2"], r"\[1,2"),
     "no process": (["trainer.devices=0"], "trainer.devices=0: must be at least 1"),
+    "machines that nothing starts": (
+        ["trainer=ddp", "trainer.nodes=2"],
+        "trainer.nodes=2: processes on several machines",
+    ),
     "rare checkpoints": (["trainer.checkpoint_every=5000"], "trainer.checkpoint_every=5000: must be at most 1000"),
 }
 

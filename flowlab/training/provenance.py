@@ -27,6 +27,7 @@ def provenance(config: Config) -> dict[str, Any]:
     return {
         **origin(),
         "device": torch.cuda.get_device_name() if gpu else "cpu",
+        "processes": config.trainer.processes,
         "threads": config.trainer.threads,
         "seed": config.seed,
     }

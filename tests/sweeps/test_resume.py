@@ -254,9 +254,9 @@ def test_a_job_that_cannot_begin_leaves_its_reason(done, tmp_path, monkeypatch, 
         raise ConfigError("the disk is full")
 
     shutil.rmtree(tmp_path / "sweep/1")
-    for launcher, module in (("basic", run), ("stacked", train_module)):
+    for launcher in ("basic", "stacked"):
         with monkeypatch.context() as patch:
-            patch.setattr(module, "begin", full)
+            patch.setattr(run, "begin", full)
             assert main([*done, "sweep_resume=sweep", f"hydra/launcher={launcher}"]) != 0
         table = load_sweep("sweep")
         assert list(table["status"]) == ["done", "failed"]
