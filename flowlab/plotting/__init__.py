@@ -2,6 +2,7 @@
 
 from flowlab.plotting.chains import density_chains
 from flowlab.plotting.change_of_variables import linearisation, local_mass, moved_mass, parallelogram
+from flowlab.plotting.coinciding import coinciding_curves
 from flowlab.plotting.curves import loss_curves
 from flowlab.plotting.densities import density_panels, run_densities
 from flowlab.plotting.figures import (
@@ -30,6 +31,7 @@ from flowlab.plotting.sweep import sweep_heatmap, sweep_lines
 
 __all__ = [
     "Sliders",
+    "coinciding_curves",
     "conditionals",
     "cost_curves",
     "curve_groups",
