@@ -143,6 +143,7 @@ class TrainerConfig:
     steps_per_call: int = _at_least(1)
     # Without the key it is a run from before there was a choice.
     compile: str = field(default="false", metadata={"choices": ("auto", "true", "false")})
+    precision: str = field(default="full", metadata={"choices": ("full", "bf16-mixed")})
     log_every: int = _at_least(1)
     validate_every: int = _at_least(1)
     patience: int | None = _at_least(1)

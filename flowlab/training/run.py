@@ -21,7 +21,7 @@ from flowlab.training.compiled import choose
 from flowlab.training.directory import Run, begin, default_directory, load_run, located
 from flowlab.training.loggers import open_loggers
 from flowlab.training.module import FlowModule
-from flowlab.training.objective import MaximumLikelihood, Objective, ReverseKL
+from flowlab.training.objective import MaximumLikelihood, Mixed, Objective, ReverseKL
 from flowlab.training.outcome import write_outcome
 from flowlab.training.progress import announce, progress_callback
 from flowlab.training.provenance import provenance
@@ -213,7 +213,8 @@ def what_to_minimise(config: Config, flow: Flow, target: Target, device: str) ->
         target.to_(device)
     if config.objective.name == "reverse_kl":
         assert isinstance(target, ExactTarget)
-        return base_stream(flow, config.seed, config.batch_size, device), ReverseKL(target)
-    return data_stream(
-        target, config.seed, config.batch_size, getattr(torch, config.dtype), device
-    ), MaximumLikelihood()
+        stream, objective = base_stream(flow, config.seed, config.batch_size, device), ReverseKL(target)
+    else:
+        dtype = getattr(torch, config.dtype)
+        stream, objective = data_stream(target, config.seed, config.batch_size, dtype, device), MaximumLikelihood()
+    return stream, Mixed(objective) if config.trainer.precision == "bf16-mixed" else objective
