@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from torch.distributions import MultivariateNormal, Normal, transform_to
+from torch.distributions import LowRankMultivariateNormal, Normal, transform_to
 
 from flowlab import Flow
 from flowlab.bases import StandardNormal
 from flowlab.bijectors import Bijector, Exp, Inline, LowRankAffine, SmoothPReLU, Tanh, stages
 from flowlab.bijectors.registry import DIM, EXAMPLES
-from flowlab.bijectors.scales import LARGEST_UNPACKED
+from flowlab.bijectors.scales import LARGEST_UNPACKED, triangular_scale
 from flowlab.precision import full_precision, product
 
 EPSILON = 2**-8  # bfloat16 has 8 digits
@@ -30,7 +30,8 @@ def points(bijector, dtype=torch.float32):
 
 
 def has_products(bijector):
-    return any(isinstance(stage, LowRankAffine) for stage in stages(bijector))
+    affines = [stage for stage in stages(bijector) if isinstance(stage, LowRankAffine)]
+    return any(affine.rank or affine.scale_kind == "tril" for affine in affines)
 
 
 def test_points_keep_their_dtype_and_log_dets_are_those_of_float32(example, autocast):
@@ -44,8 +45,7 @@ def test_points_keep_their_dtype_and_log_dets_are_those_of_float32(example, auto
     assert {y.dtype, log_det.dtype, x_again.dtype, inverse_log_det.dtype} == {torch.float32}
     if example.constant_log_det or not has_products(example):
         assert torch.equal(log_det, expected_log_det)
-    if not has_products(example):
-        assert torch.equal(y, expected)
+    assert torch.equal(y, expected) == (not has_products(example))
     torch.testing.assert_close(y, expected, rtol=4 * EPSILON, atol=4 * EPSILON)
     torch.testing.assert_close(x_again, x, rtol=8 * EPSILON, atol=8 * EPSILON)
     for ours, theirs in zip((x_again, inverse_log_det), example.inverse_and_log_det(y), strict=True):
@@ -96,6 +96,7 @@ def test_an_affine_map_is_lowered_in_its_products_and_their_gradients(dim, scale
     y = results[0][0]
     with autocast:  # where V is long, lowered products would lose all digits
         again = affine.inverse(y)
+        assert torch.equal(affine.inv.inverse(x), affine(x))
     assert torch.equal(again, affine.inverse(y))
 
 
@@ -106,11 +107,16 @@ def flow_of(base=None):
 
 
 def test_a_flow_scores_in_full_precision_and_samples_in_its_own_dtype(autocast):
-    gaussian = MultivariateNormal(torch.zeros(DIM), scale_tril=torch.eye(DIM) + torch.ones(DIM, DIM).tril())
+    gaussian = LowRankMultivariateNormal(torch.zeros(DIM), torch.randn(DIM, 2), torch.ones(DIM))
     for flow in (flow_of(), flow_of(gaussian), Flow(Normal(torch.zeros(DIM), torch.ones(DIM)), Exp())):
         y = flow.sample((20,), generator=torch.Generator().manual_seed(2))
+        x = flow.base.rsample((20,), torch.Generator().manual_seed(4))
+        of_base = flow.base.log_prob(x)
         expected = flow.rsample_and_log_prob((20,), generator=torch.Generator().manual_seed(3))
         with autocast:
+            assert torch.equal(flow.base.rsample((20,), torch.Generator().manual_seed(4)), x)
+            assert torch.equal(flow.base.sample((20,), torch.Generator().manual_seed(4)), x)
+            assert torch.equal(flow.base.log_prob(x), of_base)
             log_prob = flow.log_prob(y)
             x, again = flow.inverse_and_log_prob(y)
             sample = flow.sample((20,), generator=torch.Generator().manual_seed(2))
@@ -161,7 +167,10 @@ def test_a_product_is_that_of_autocast(autocast):
     x, matrix = torch.randn(7, 5), torch.randn(5, 3)
     exact = x @ matrix
     with autocast:
-        assert torch.equal(product(x, matrix), (x @ matrix).float())
+        lowered = product(x, matrix)
+        assert lowered.dtype == torch.float32
+        assert torch.equal(lowered, (x @ matrix).float())
+        assert triangular_scale(torch.ones(15), 5).multiply(x).dtype == torch.float32
         with full_precision(x):
             assert torch.equal(product(x, matrix), exact)
     assert torch.equal(product(x, matrix), exact)

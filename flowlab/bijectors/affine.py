@@ -38,8 +38,8 @@ class LowRankAffine(Bijector):
     Raises:
         ValueError: dim, rank or scale out of range.
 
-    Inside `torch.autocast` the products of `forward` are in its dtype. Solutions are not, nor is what Woodbury's identity
-    takes from them: where V is long the two nearly cancel.
+    Inside `torch.autocast` the products of `forward` are in its dtype. Solutions are not, nor is what Woodbury's
+    identity takes from them: where V is long the two nearly cancel.
 
     Forward-mode derivatives (`torch.func.jvp`, `jacfwd`) of a triangular map end at d = 256.
 

@@ -211,10 +211,10 @@ def what_to_minimise(config: Config, flow: Flow, target: Target, device: str) ->
     """The minibatches and the loss of a configuration."""
     if isinstance(target, ExactTarget):
         target.to_(device)
+    objective: Objective = MaximumLikelihood()
     if config.objective.name == "reverse_kl":
         assert isinstance(target, ExactTarget)
         stream, objective = base_stream(flow, config.seed, config.batch_size, device), ReverseKL(target)
     else:
-        dtype = getattr(torch, config.dtype)
-        stream, objective = data_stream(target, config.seed, config.batch_size, dtype, device), MaximumLikelihood()
+        stream = data_stream(target, config.seed, config.batch_size, getattr(torch, config.dtype), device)
     return stream, Mixed(objective) if config.trainer.precision == "bf16-mixed" else objective

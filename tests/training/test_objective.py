@@ -5,12 +5,16 @@ import json
 import pytest
 import torch
 
-from flowlab import ConfigError, compose, load_run, resume, train
+from flowlab import ConfigError, Flow, compose, load_run, resume, train
+from flowlab.bases import StandardNormal
+from flowlab.bijectors import SmoothPReLU
 from flowlab.sweeps.groups import stack_key
 from flowlab.sweeps.train import train_many
 from flowlab.targets.build import build_target
+from flowlab.targets.gaussian import Gaussian
 from flowlab.training.compiled import trace
 from flowlab.training.evaluate import evaluate
+from flowlab.training.objective import Mixed, ReverseKL
 from flowlab.training.optimizer import build_optimizer
 from flowlab.training.run import what_to_minimise
 from flowlab.training.start import initial_flow
@@ -63,15 +67,21 @@ def test_every_way_to_train_takes_the_same_loss(words):
     assert max(error(trace(step, *arguments)(*arguments), eager)) < 1e-4
 
 
+def test_the_density_of_the_target_stays_in_full_precision():
+    flow, target = Flow(StandardNormal(2), SmoothPReLU(0.5)), Gaussian((1.0, 1.0), ((2.0, 0.3), (0.7, 1.1)))
+    objective, batch = ReverseKL(target), torch.randn(64, 2)
+    assert torch.equal(Mixed(objective)(flow, batch), objective(flow, batch))
+
+
 def test_runs_of_every_way_agree(tmp_path):
     """Roundings to 8 digits that fall otherwise grow, but not to what bfloat16 changes."""
     words = (*SMALL, "max_steps=20", "trainer.log_every=5")
     exact = train(compose(*words), tmp_path / "exact")
     eager = train(compose(*words, MIXED), tmp_path / "eager")
     compiled = train(compose(*words, MIXED, "trainer.compile=true"), tmp_path / "compiled")
-    stacked = train_many(
-        [compose(*words, MIXED, f"seed={seed}") for seed in (0, 1)], [tmp_path / "0", tmp_path / "1"]
-    )[0]
+    stacked = train_many([compose(*words, MIXED, f"seed={seed}") for seed in (0, 1)], [tmp_path / "0", tmp_path / "1"])[
+        0
+    ]
     exact, *losses = [torch.tensor(run.metrics["loss"].to_numpy()) for run in (exact, eager, compiled, stacked)]
     of_bfloat16 = (exact - losses[0]).abs().max()
     for loss in losses[1:]:
