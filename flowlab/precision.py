@@ -66,9 +66,9 @@ def product(left: Tensor, right: Tensor, multiply: Multiply = torch.matmul) -> T
         return multiply(left.to(half), right.to(half)).to(left.dtype)
 
 
-def raised(tensor: Tensor) -> Tensor:
-    """A tensor in half precision as float32, any other as it is."""
-    return tensor.float() if tensor.dtype in HALF else tensor
+def raised(value: Any) -> Any:
+    """A tensor in half precision as float32, anything else as it is."""
+    return value.float() if isinstance(value, Tensor) and value.dtype in HALF else value
 
 
 def minds_autocast(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,11 +79,12 @@ def minds_autocast(method: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @functools.wraps(method)
-    def minded(self: Any, points: Tensor, context: Tensor | None = None) -> Any:
+    def minded(self: Any, *given: Any, **named: Any) -> Any:
+        points = given[0] if given else next(value for name, value in named.items() if name != "context")
         if not lowers(points):
-            return method(self, points, context)
+            return method(self, *given, **named)
         with nullcontext() if self.mixed else full_precision(points):
-            result = method(self, raised(points), context if context is None else raised(context))
+            result = method(self, *map(raised, given), **{name: raised(value) for name, value in named.items()})
         if points.dtype not in HALF:
             return result
         return result.to(points.dtype) if isinstance(result, Tensor) else (result[0].to(points.dtype), result[1])

@@ -57,7 +57,8 @@ def test_points_from_a_layer_that_was_lowered_are_taken_as_float32(example, auto
     expected = example.forward_and_log_det(x.float())[1]
     with autocast:
         y, log_det = example.forward_and_log_det(x)
-        again, inverse_log_det = example.inverse_and_log_det(y)
+        again, inverse_log_det = example.inverse_and_log_det(context=None, y=y)
+    assert torch.equal(example.forward_and_log_det(x=x.float())[1], expected)
     assert (y.dtype, again.dtype) == (torch.bfloat16, torch.bfloat16)
     assert (log_det.dtype, inverse_log_det.dtype) == (torch.float32, torch.float32)
     if example.constant_log_det or not has_products(example):
