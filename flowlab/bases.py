@@ -11,6 +11,7 @@ from torch.distributions import Distribution, Independent, Normal, constraints
 from torch.distributions.constraints import Constraint
 from torch.nn.functional import pad
 
+from flowlab.precision import full_precision
 from flowlab.supports import is_unbounded, replace_outside
 from flowlab.torch_objects import rebuild, tensors_of
 
@@ -49,19 +50,22 @@ class Base(nn.Module):
         distribution = self.distribution()
         support = distribution.support
         assert support is not None
-        if is_unbounded(support):
-            return distribution.log_prob(x)
-        inside = support.check(x)
-        safe = replace_outside(x, inside, support)
-        return torch.where(inside, distribution.log_prob(safe), -torch.inf)
+        with full_precision(x):
+            if is_unbounded(support):
+                return distribution.log_prob(x)
+            inside = support.check(x)
+            safe = replace_outside(x, inside, support)
+            return torch.where(inside, distribution.log_prob(safe), -torch.inf)
 
     def rsample(self, shape: torch.Size | tuple[int, ...] = (), generator: torch.Generator | None = None) -> Tensor:
         """Reparameterised samples of shape sample + batch + event; from torch's global stream without a generator."""
-        return self._draw(self.distribution().rsample, shape, generator)
+        with full_precision(self._anchor):
+            return self._draw(self.distribution().rsample, shape, generator)
 
     def sample(self, shape: torch.Size | tuple[int, ...] = (), generator: torch.Generator | None = None) -> Tensor:
         """Samples of shape sample + batch + event, for distributions too that are not reparameterised."""
-        return self._draw(self.distribution().sample, shape, generator)
+        with full_precision(self._anchor):
+            return self._draw(self.distribution().sample, shape, generator)
 
     @staticmethod
     def _draw(

@@ -33,6 +33,11 @@ from flowlab.schemas import SCHEMAS, Config, ConfigError
 # Names of settings whose values must not be written anywhere.
 SECRET_NAME = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 
+# What Lightning calls a setting that is not one here, and why there is none.
+ELSEWHERE = {
+    "accumulate_grad_batches": "batch_size is the batch of a whole step, and trainer.devices processes share it; "
+}
+
 
 def conf_directory() -> Path:
     """Where the YAML lies: inside the installed package, or beside it in a clone."""
@@ -186,7 +191,8 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def did_you_mean(word: str, allowed: Sequence[str]) -> str:
     """The end of a message about an unknown word: what it may have meant, and what is allowed."""
     close = difflib.get_close_matches(word, allowed, n=1)
-    return f"{f'did you mean {close[0]!r}? ' if close else ''}allowed: {', '.join(allowed)}"
+    meant = f"did you mean {close[0]!r}? " if close else ELSEWHERE.get(word, "")
+    return f"{meant}allowed: {', '.join(allowed)}"
 
 
 def as_typed(schema: type, node: DictConfig, prefix: str) -> Any:

@@ -14,6 +14,7 @@ from flowlab.bases import Base
 from flowlab.bijectors.base import Bijector, sum_rightmost
 from flowlab.bijectors.chain import added_dims, stages
 from flowlab.blocks import are_many, in_blocks, may_look
+from flowlab.precision import lowers, raised
 from flowlab.supports import (
     clamp_to,
     event_constraint,
@@ -101,6 +102,7 @@ class Flow(nn.Module):
         """The point of the base that y comes from, or any where there is none, and the log density of y."""
         event_dim = self.event_dim
         y = y if y.is_floating_point() else y.to(torch.get_default_dtype())
+        y = raised(y) if lowers(y) else y
         looks = may_look(y)  # then points that are all inside need no verdict on each
         inside: Tensor | None = None
         if not (looks and holds_for_all(FINITE, y)):

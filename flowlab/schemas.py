@@ -145,6 +145,7 @@ class TrainerConfig:
     threads: int | None = _at_least(1)
     steps_per_call: int = _at_least(1)
     compile: str = field(default="false", metadata={"choices": ("auto", "true", "false")})
+    precision: str = field(default="full", metadata={"choices": ("full", "bf16-mixed")})
     log_every: int = _at_least(1)
     validate_every: int = _at_least(1)
     patience: int | None = _at_least(1)

@@ -61,6 +61,15 @@ MISTAKES = {
     "unknown key": (["flow.dept=3"], r"flow.dept: no such key in flow; did you mean 'depth'\? allowed: .*rank"),
     "unknown top key": (["max_step=3"], r"max_step: no such key; did you mean 'max_steps'"),
     "added key": (["+foo=1"], "foo: no such key"),
+    "a setting of Lightning": (
+        ["trainer.accumulate_grad_batches=4"],
+        r"trainer.accumulate_grad_batches: no such key in trainer; batch_size is the batch of a whole step, and "
+        r"trainer.devices processes share it; allowed: accelerator, devices",
+    ),
+    "a setting of Lightning, added": (
+        ["+trainer.accumulate_grad_batches=4"],
+        r"trainer.accumulate_grad_batches: no such key; batch_size is the batch of a whole step, ",
+    ),
     "added key in a group": (["+flow.foo=1"], "flow.foo: no such key"),
     "unknown option": (["target=bananna"], r"target=bananna: .*did you mean 'banana'\? allowed: banana, checkerboard"),
     "unknown experiment": (["experiment=nope"], "experiment=nope: .*allowed: banana, banana_document, keydana"),

@@ -10,6 +10,7 @@ from flowlab.bijectors.base import Bijector
 from flowlab.bijectors.packed import diagonal_places
 from flowlab.bijectors.scales import DiagonalScale, Scale, triangular_scale
 from flowlab.bijectors.triangular import fill_triangular
+from flowlab.precision import full_precision, product
 
 SCALES = ("tril", "diag")
 
@@ -37,6 +38,9 @@ class LowRankAffine(Bijector):
     Raises:
         ValueError: dim, rank or scale out of range.
 
+    Inside `torch.autocast` the products of `forward` are in its dtype. Solutions are not, nor is what Woodbury's
+    identity takes from them: where V is long the two nearly cancel.
+
     Forward-mode derivatives (`torch.func.jvp`, `jacfwd`) of a triangular map end at d = 256.
 
     M is free, as in the documents: a diagonal entry at 0 makes the map singular, and the log det keeps it away.
@@ -59,6 +63,7 @@ class LowRankAffine(Bijector):
     domain = codomain = constraints.real_vector
     constant_log_det = True
     affine = True
+    mixed = True
 
     def __init__(
         self,
@@ -102,14 +107,16 @@ class LowRankAffine(Bijector):
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         matrix = self._scale_matrix()
-        log_det = matrix.log_det()
-        if self.factor is not None:
-            lu, _, _ = torch.linalg.lu_factor_ex(self._capacitance(matrix.solve(self.factor.mT)))
-            log_det = log_det + _log_det(lu)
+        with full_precision(x):
+            log_det = matrix.log_det()
+            if self.factor is not None:
+                lu, _, _ = torch.linalg.lu_factor_ex(self._capacitance(matrix.solve(self.factor.mT)))
+                log_det = log_det + _log_det(lu)
         return self._image(x, matrix), log_det.expand(x.shape[:-1])
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x, log_det = self.solve((y - self.shift).reshape(-1, self.dim))
+        with full_precision(y):
+            x, log_det = self.solve((y - self.shift).reshape(-1, self.dim))
         return x.reshape(y.shape), (-log_det).expand(y.shape[:-1])
 
     def solve(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,7 +147,7 @@ class LowRankAffine(Bijector):
 
     def _image(self, x: Tensor, matrix: Scale) -> Tensor:
         y = self.shift + matrix.multiply(x)
-        return y if self.factor is None else y + self._weigh(x @ self.factor) @ self.factor.mT
+        return y if self.factor is None else y + product(self._weigh(product(x, self.factor)), self.factor.mT)
 
     def _weigh(self, value: Tensor) -> Tensor:
         return value if self.weights is None else value * self.weights
@@ -159,7 +166,8 @@ def low_rank_matrix(dim: int, scale: Tensor, factor: Tensor | None, weights: Ten
     if factor is None:
         return matrix
     weighed = factor if weights is None else factor * weights[..., None, :]
-    return matrix + weighed @ factor.mT
+    with full_precision(factor):
+        return matrix + weighed @ factor.mT
 
 
 def _log_det(lu: Tensor) -> Tensor:

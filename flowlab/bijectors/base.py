@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
+from flowlab.precision import minds_autocast
+
 if TYPE_CHECKING:
     import pandas
 
@@ -47,6 +49,8 @@ class Bijector(nn.Module):
         constant_log_det: the log det is the same at every x.
         affine: f(x) = A x + b, so that the mean of x is sent to the mean of y.
         has_inverse: there is an exact inverse.
+        mixed: it leaves the products of points with matrices to a surrounding `torch.autocast`, by
+            `flowlab.precision`; any other map is taken outside of it.
 
     Log dets are in nats. `context` conditions the map on another tensor; a bijector that has no use for it ignores it.
     """
@@ -58,6 +62,13 @@ class Bijector(nn.Module):
     constant_log_det: bool = False
     affine: bool = False
     has_inverse: bool = True
+    mixed: bool = False
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        for name in ("forward_and_log_det", "inverse_and_log_det", "forward", "inverse"):
+            if name in vars(cls):
+                setattr(cls, name, minds_autocast(vars(cls)[name]))
 
     @property
     def image_event_dim(self) -> int:

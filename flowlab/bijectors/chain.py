@@ -37,6 +37,7 @@ class Chain(Bijector):
         tensor(2.7183)
     """
 
+    mixed = True  # its parts see to it
     parts: Sequence[Bijector]
 
     def __init__(self, parts: Iterable[Bijector]) -> None:
@@ -130,6 +131,8 @@ class Chain(Bijector):
 
 class Invert(Bijector):
     """The inverse of a bijector, as a bijector: forward is its inverse and the other way round."""
+
+    mixed = True  # the bijector sees to it
 
     def __init__(self, bijector: Bijector) -> None:
         super().__init__()

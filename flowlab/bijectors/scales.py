@@ -10,6 +10,7 @@ from torch import Tensor
 
 from flowlab.bijectors.packed import Product, Solution, diagonal_places
 from flowlab.bijectors.triangular import fill_triangular
+from flowlab.precision import product
 
 # Above this size it costs more to unpack a triangle than to take it apart; the two differ in rounding alone.
 LARGEST_UNPACKED = 256
@@ -51,7 +52,7 @@ class TriangularScale:
     triangle: Tensor
 
     def multiply(self, rows: Tensor) -> Tensor:
-        return rows @ self.triangle.mT
+        return product(rows, self.triangle.mT)
 
     def solve(self, rows: Tensor) -> Tensor:
         return torch.linalg.solve_triangular(self.triangle.mT, rows, upper=True, left=False)
@@ -68,8 +69,8 @@ class PackedScale:
     dim: int
 
     def multiply(self, rows: Tensor) -> Tensor:
-        product: Tensor = Product.apply(self.packed, rows.reshape(-1, self.dim), False)
-        return product.reshape(rows.shape)
+        points = rows.reshape(-1, self.dim)
+        return product(points, self.packed, lambda rows, packed: Product.apply(packed, rows, False)).reshape(rows.shape)
 
     def solve(self, rows: Tensor) -> Tensor:
         solution: Tensor = Solution.apply(self.packed, rows, False)

@@ -52,6 +52,11 @@ def check_run(config: Config, here: bool = True) -> Target:
             )
         if target.train_size is not None:
             raise ConfigError("target.train_size: objective=reverse_kl trains on no data; leave it null")
+    if config.trainer.precision == "bf16-mixed" and config.dtype != "float32":
+        raise ConfigError(
+            f"trainer.precision=bf16-mixed: lowers products of float32, but dtype={config.dtype}; use dtype=float32 or "
+            "trainer.precision=full"
+        )
     if config.batch_size % config.trainer.processes:
         raise ConfigError(
             f"batch_size={config.batch_size}: is shared by {config.trainer.processes} processes, "

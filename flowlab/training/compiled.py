@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from flowlab.precision import HALF
 from flowlab.schemas import Config, ConfigError
 from flowlab.training.cuda_graph import Replayed
 from flowlab.training.state import State
@@ -93,9 +94,11 @@ class Compiled:
 
     def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         if self.graph is None:
+            traced = trace(self.function, *tensors)
             # On the CPU a call of many small loops is much shorter from C++ than from Python.
             options: dict[str, Any] = {"compile_threads": 1, "cpp_wrapper": tensors[0].device.type == "cpu"}
-            traced = trace(self.function, *tensors)
+            if any(node.kwargs.get("dtype") in HALF for node in traced.graph.nodes):
+                options["emulate_precision_casts"] = True  # else it leaves out the rounding inside its loops
             self.graph = torch.compile(traced.forward, fullgraph=True, dynamic=False, options=options)
         with torch.no_grad():
             return self.graph(*tensors)
@@ -158,6 +161,8 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     small = [size <= LARGEST_UNROLLED for size in (m, k, n)]
     if not all(small) and (a.shape[:-2].numel() > 1 or sum(small) < 2):
         return NotImplemented
+    if a.dtype in HALF:  # as a call does: sums in single precision, rounded once
+        return _product(a.float(), b.float()).to(a.dtype)
     if small[1] and small[0]:
         return sum(b.mT[..., :, place, None] * a.mT[..., place, None, :] for place in range(k)).mT  # type: ignore[union-attr]
     if small[1]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from flowlab.bijectors import LowRankAffine, stages
 from flowlab.bijectors.affine import low_rank_matrix
 from flowlab.flow import Flow, Pull
+from flowlab.precision import product
 
 # Up to here a row times a dense d x d inverse is cheaper than a triangular solve and a low-rank correction.
 LARGEST_DIM = 16
@@ -91,6 +92,6 @@ def _affine_pull(shift: Tensor, inverse: Tensor, log_det: Tensor) -> Pull:
     """The inverse of an affine map, given that of its matrix; points stand in columns, which is faster for few rows."""
 
     def pull(y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return (inverse @ (y - shift).mT).mT, log_det
+        return product(inverse, (y - shift).mT).mT, log_det
 
     return pull

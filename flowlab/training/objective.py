@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
 from flowlab.flow import Flow
+from flowlab.precision import full_precision
 from flowlab.targets.base import ExactTarget
 from flowlab.training.fast_log_prob import fast_log_prob
 
@@ -50,4 +52,23 @@ class ReverseKL(Objective):
 
     def __call__(self, flow: Flow, batch: Tensor) -> Tensor:
         y, log_prob = flow.push_forward(batch)
-        return (log_prob - self.target.log_prob(y)).mean()
+        with full_precision(y):
+            return (log_prob - self.target.log_prob(y)).mean()
+
+
+class Mixed(Objective):
+    """Another objective in mixed precision: products of points with matrices in bfloat16, all else as it is.
+
+    The gradients of such a product are products of bfloat16 too; those of the parameters have the parameters' dtype.
+
+    Reference:
+        | Mixed Precision Training (Paulius Micikevicius et al., 2018)
+        | https://arxiv.org/abs/1710.03740
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective, self.inverse = objective, objective.inverse
+
+    def __call__(self, flow: Flow, batch: Tensor) -> Tensor:
+        with torch.autocast(batch.device.type, torch.bfloat16):
+            return self.objective(flow, batch)

@@ -21,7 +21,7 @@ from flowlab.training.compiled import choose
 from flowlab.training.directory import Run, begin, check_directory, default_directory, load_run, located, write_config
 from flowlab.training.loggers import open_loggers
 from flowlab.training.module import FlowModule
-from flowlab.training.objective import MaximumLikelihood, Objective, ReverseKL
+from flowlab.training.objective import MaximumLikelihood, Mixed, Objective, ReverseKL
 from flowlab.training.outcome import write_outcome
 from flowlab.training.progress import announce, progress_callback
 from flowlab.training.provenance import provenance
@@ -249,9 +249,10 @@ def what_to_minimise(config: Config, flow: Flow, target: Target, device: str) ->
     """The minibatches and the loss of a configuration."""
     if isinstance(target, ExactTarget):
         target.to_(device)
+    objective: Objective = MaximumLikelihood()
     if config.objective.name == "reverse_kl":
         assert isinstance(target, ExactTarget)
-        return base_stream(flow, config.seed, config.batch_size, device), ReverseKL(target)
-    return data_stream(
-        target, config.seed, config.batch_size, getattr(torch, config.dtype), device
-    ), MaximumLikelihood()
+        stream, objective = base_stream(flow, config.seed, config.batch_size, device), ReverseKL(target)
+    else:
+        stream = data_stream(target, config.seed, config.batch_size, getattr(torch, config.dtype), device)
+    return stream, Mixed(objective) if config.trainer.precision == "bf16-mixed" else objective

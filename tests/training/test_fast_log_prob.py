@@ -6,7 +6,7 @@ import torch
 from flowlab.architectures import build_flow
 from flowlab.config import compose
 from flowlab.seeding import generator
-from flowlab.training.fast_log_prob import LARGEST_DIM, fast_log_prob
+from flowlab.training.fast_log_prob import LARGEST_DIM, fast_log_prob, fast_pulls
 
 
 @pytest.mark.parametrize("dim", [2, 5, LARGEST_DIM + 1])
@@ -37,3 +37,19 @@ def test_equals_the_flow(dim, words, dtype):
         for ours, theirs in zip(*results, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
         assert results[1][0][0] == -torch.inf
+
+
+@pytest.mark.parametrize("dim", [2, 5])
+def test_inside_autocast_points_are_lowered_and_log_dets_are_not(dim):
+    flow = build_flow(compose("flow.weighted=true").flow, dim, generator(0, "start"))
+    y = torch.randn(40, dim)
+    exact = [pull(y, None) for pull in fast_pulls(flow)]
+    with torch.autocast("cpu", torch.bfloat16):
+        lowered = [pull(y, None) for pull in fast_pulls(flow)]
+        log_prob = fast_log_prob(flow, y)
+    for (x, log_det), (_, expected) in zip(lowered, exact, strict=True):
+        assert (x.dtype, log_det.dtype) == (torch.float32, torch.float32)
+        assert torch.equal(log_det, expected)
+    assert not torch.equal(lowered[0][0], exact[0][0])
+    assert log_prob.dtype == torch.float32
+    torch.testing.assert_close(log_prob, flow.log_prob(y), rtol=0.02, atol=0.02)
