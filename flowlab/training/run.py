@@ -19,6 +19,7 @@ from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Checkpoints, Saving
 from flowlab.training.compiled import choose
 from flowlab.training.directory import Run, begin, default_directory, load_run, located
+from flowlab.training.figures import Figures
 from flowlab.training.loggers import open_loggers
 from flowlab.training.module import FlowModule
 from flowlab.training.objective import MaximumLikelihood, Objective, ReverseKL
@@ -166,7 +167,7 @@ def fit(run: Run, target: Target, progress: pl.Callback | None, rank: int = 0) -
     record = new_record(config, target, device)
     module = FlowModule(flow, stream, objective, config, record)
     saving = Saving(config, directory / "checkpoints")
-    callbacks = [Checkpoints(saving, record), *([progress] if progress else [])]
+    callbacks = [Checkpoints(saving, record), Figures(run, target), *([progress] if progress else [])]
     with contextlib.ExitStack() as surroundings:
         loggers = surroundings.enter_context(open_loggers(run)) if rank == 0 else []
         trainer = pl.Trainer(
