@@ -25,13 +25,19 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self):
+    def __init__(self, refuses=False):
         super().__init__(("127.0.0.1", 0), Handler)
+        self.refuses = refuses  # every key
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.runs, self.files, self.artifacts = {}, {}, []
 
     def handle_error(self, *_):
         """The client breaks off connections that it needs no more."""
+
+    def file_of(self, kind, name):
+        """The bytes of a file of the one artifact of a kind."""
+        ((number, _),) = [item for item in enumerate(self.artifacts, 1) if item[1]["artifactTypeName"] == kind]
+        return self.files[f"artifact{number}/{name}"]
 
     def answer(self, question, given):
         return getattr(self, question)(given)
@@ -112,7 +118,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self._body()
-        if self.path == "/graphql":
+        if self.server.refuses:
+            self._reply({}, status=401)
+        elif self.path == "/graphql":
             asked = json.loads(body)
             question = re.search(r"(?:query|mutation)\s+(\w+)", asked["query"])[1]
             try:
@@ -135,9 +143,9 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
 
-    def _reply(self, content):
+    def _reply(self, content, status=200):
         body = json.dumps(content).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -148,9 +156,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving():
+def serving(refuses=False):
     """A server, for the time of the block."""
-    with Server() as server:
+    with Server(refuses) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

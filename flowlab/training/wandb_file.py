@@ -15,6 +15,7 @@ import os
 import shutil
 import struct
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,16 @@ def records(path: Path) -> Iterator[tuple[Any, int]]:
 
 def history(path: Path) -> list[dict[str, Any]]:
     """The logged rows in their order; `_step` is the step."""
-    return [
-        {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
-        for record, _ in records(path)
-        if record.WhichOneof("record_type") == "history"
-    ]
+    rows: list[dict[str, Any]] = []
+    for record, _ in records(path):
+        if record.WhichOneof("record_type") == "history":
+            rows.append({})
+            for item in record.history.item:
+                *within, name = item.nested_key or [item.key]
+                reduce(lambda place, key: place.setdefault(key, {}), within, rows[-1])[name] = json.loads(
+                    item.value_json
+                )
+    return rows
 
 
 def last_step(directory: Path, identifier: str) -> int:

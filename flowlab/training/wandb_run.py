@@ -108,7 +108,7 @@ def wandb_run(ours: Run) -> Iterator[WandbRun | None]:
     mend(directory)
     known = last_step(directory, identifier)
     theirs = _init(ours, settings, mode)
-    if mode == "online":
+    if not theirs.offline:
         print(f"W&B: {theirs.url}", file=sys.stderr)
         known = theirs.starting_step - 1 if theirs.resumed else 0
     for step, row in rows_after(ours.directory / "metrics.csv", known):
@@ -123,7 +123,7 @@ def wandb_run(ours: Run) -> Iterator[WandbRun | None]:
     finally:
         with _quiet(), costs_no_run("its run is not finished"):
             theirs.finish(exit_code=exit_code)
-        if mode == "offline":
+        if theirs.offline:
             shown = directory.relative_to(Path.cwd()) if directory.is_relative_to(Path.cwd()) else directory
             print(f"W&B ran offline; to upload the run: wandb sync {shlex.quote(str(shown))}", file=sys.stderr)
 
@@ -145,20 +145,24 @@ def _init(ours: Run, settings: WandbConfig, mode: Any) -> wandb.Run:
         x_transaction_log_flush_interval=1.0,  # seconds, for those who look on with `wandb leet`
     )
     with _quiet():
-        theirs = wandb.init(
-            project=settings.project,
-            name=settings.run_name or default_name(ours),
-            group=settings.group or origin["group"],
-            tags=settings.tags,
-            job_type="train",
-            dir=ours.directory,
-            id=origin["run_id"],
-            resume="allow",  # offline it is written down, for `wandb sync` to append what the sessions of a run have
-            mode=mode,
-            config=to_dict(ours.config),
-            reinit="create_new",
-            settings=quiet,
-        )
+        try:
+            theirs = wandb.init(
+                project=settings.project,
+                name=settings.run_name or default_name(ours),
+                group=settings.group or origin["group"],
+                tags=settings.tags,
+                job_type="train",
+                dir=ours.directory,
+                id=origin["run_id"],
+                resume="allow",  # offline it is written down: `wandb sync` appends what the sessions of a run have
+                mode=mode,
+                config=to_dict(ours.config),
+                reinit="create_new",
+                settings=quiet,
+            )
+        except wandb.Error as error:
+            raise RuntimeError(f"W&B: {error}; logger.mode=offline works without its server") from error
+    theirs.define_metric("figures/*", summary="none")
     (Path(theirs.settings.log_dir) / "debug-core.log").unlink(missing_ok=True)  # a link into the home directory
     return theirs
 
@@ -180,13 +184,16 @@ def costs_no_run(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    logger = logging.getLogger("wandb")
+    """Let Weights & Biases log errors alone, and no later process of this one use its service: a rank has its own."""
+    logger, service = logging.getLogger("wandb"), os.environ.get("WANDB_SERVICE")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
         logger.setLevel(level)
+        if service is None:
+            os.environ.pop("WANDB_SERVICE", None)
 
 
 def mode_of(settings: WandbConfig) -> Any:
