@@ -19,6 +19,7 @@ from flowlab.engines import elsewhere, searches
 from flowlab.files import read_json
 from flowlab.jobs import check_distinct, check_jobs, check_new, expand, hydra_settings
 from flowlab.schemas import Config, ConfigError
+from flowlab.signals import terminable
 from flowlab.sweeps.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -51,40 +52,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(USAGE + _options_of_groups())
         return OK
     try:
-        resumed = [word for word in arguments if word.startswith("resume=")]
-        if resumed:
-            return _resume(resumed, arguments)
-        parser = get_args_parser()
-        parser.allow_abbrev = False
-        parsed = parser.parse_args(arguments)
-        for flag in ("config_name", "config_path", "config_dir", "experimental_rerun"):
-            if getattr(parsed, flag):
-                raise ConfigError(f"--{flag.replace('_', '-')}: the configuration is flowlab's own; override its keys")
-        if (parsed.cfg and parsed.multirun) or (parsed.resolve and not parsed.cfg):
-            raise ConfigError("--cfg shows one configuration: it goes with --resolve, but not with -m")
-        words = [word for word in parsed.overrides if not word.startswith("sweep_resume=")]  # any path may stand there
-        sweeping = [o for o in parse_overrides(words) if o.key_or_group in SWEEPING]
-        if len(words) < len(parsed.overrides) and not parsed.multirun:
-            raise ConfigError("sweep_resume=SWEEP_DIR: a sweep needs -m")
-        if sweeping and not parsed.multirun:
-            raise ConfigError(f"{sweeping[0].key_or_group}={sweeping[0].value()}: a sweep needs -m")
-        if any((parsed.cfg, parsed.info, parsed.hydra_help, parsed.shell_completion)):
-            compose_yaml(expand(parsed.overrides)[0])
-            return _through_hydra(arguments)
-        flags = [word for word in arguments if word not in parsed.overrides]
-        if parsed.multirun:
-            return _sweep(flags, parsed.overrides)
-        jobs = check_jobs([list(parsed.overrides)], sweep=None)
-        check_new(jobs, sweep=None)
-        directory = jobs[0].directory
-        status = _through_hydra([*flags, *_in_directory("hydra.run.dir", directory, parsed.overrides)])
-        return status if status != OK or read_json(directory / "status.json").get("status") == "done" else FAILED
+        with terminable():
+            return _carry_out(arguments)
     except ConfigError as error:
         print(f"flowlab: {error}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt as stopped:
         print(f"flowlab: interrupted; go on with {stopped or 'resume=RUN_DIR'}", file=sys.stderr)
         return INTERRUPTED
+
+
+def _carry_out(arguments: list[str]) -> int:
+    resumed = [word for word in arguments if word.startswith("resume=")]
+    if resumed:
+        return _resume(resumed, arguments)
+    parser = get_args_parser()
+    parser.allow_abbrev = False
+    parsed = parser.parse_args(arguments)
+    for flag in ("config_name", "config_path", "config_dir", "experimental_rerun"):
+        if getattr(parsed, flag):
+            raise ConfigError(f"--{flag.replace('_', '-')}: the configuration is flowlab's own; override its keys")
+    if (parsed.cfg and parsed.multirun) or (parsed.resolve and not parsed.cfg):
+        raise ConfigError("--cfg shows one configuration: it goes with --resolve, but not with -m")
+    words = [word for word in parsed.overrides if not word.startswith("sweep_resume=")]  # any path may stand there
+    sweeping = [o for o in parse_overrides(words) if o.key_or_group in SWEEPING]
+    if len(words) < len(parsed.overrides) and not parsed.multirun:
+        raise ConfigError("sweep_resume=SWEEP_DIR: a sweep needs -m")
+    if sweeping and not parsed.multirun:
+        raise ConfigError(f"{sweeping[0].key_or_group}={sweeping[0].value()}: a sweep needs -m")
+    if any((parsed.cfg, parsed.info, parsed.hydra_help, parsed.shell_completion)):
+        compose_yaml(expand(parsed.overrides)[0])
+        return _through_hydra(arguments)
+    flags = [word for word in arguments if word not in parsed.overrides]
+    if parsed.multirun:
+        return _sweep(flags, parsed.overrides)
+    jobs = check_jobs([list(parsed.overrides)], sweep=None)
+    directory = jobs[0].directory
+    if jobs[0].config.trainer.started_by == "flowlab":
+        check_new(jobs, sweep=None)
+    elif not _is_first(jobs[0].config):
+        return _run_job(jobs[0].config, directory, sweep=None)  # the first one makes the directories
+    status = _through_hydra([*flags, *_in_directory("hydra.run.dir", directory, parsed.overrides)])
+    return status if status != OK or read_json(directory / "status.json").get("status") == "done" else FAILED
 
 
 def _sweep(flags: list[str], words: list[str]) -> int:
@@ -181,21 +190,29 @@ def _run_job(config: Config, directory: Path, sweep: str | None) -> int:
     from flowlab.training.run import complete, train
 
     if sweep is None:
-        return _report(lambda: train(config, directory), directory)
+        # What starts processes from outside may start them again.
+        start = train if config.trainer.started_by == "flowlab" else complete
+        return _report(lambda: start(config, directory), directory)
     if read_json(directory / "status.json").get("status") == "done":
         return OK
     return _report(lambda: complete(config, directory, group=Path(sweep).name), directory)
 
 
+def _is_first(config: Config) -> bool:
+    """Whether this process is the first of its run, or the only one."""
+    from flowlab.training.world import cluster_environment
+
+    return cluster_environment(config.trainer).global_rank() == 0
+
+
 def _resume(resumed: list[str], arguments: list[str]) -> int:
     others = [word for word in arguments if word not in resumed]
-    if others or len(resumed) > 1:
-        culprit = (others or resumed)[-1]
-        raise ConfigError(f"{culprit}: resume=RUN_DIR stands alone: a run goes on with the configuration it began with")
+    if len(resumed) > 1:
+        raise ConfigError(f"{resumed[-1]}: resume=RUN_DIR is of one run")
     directory = resumed[0].removeprefix("resume=")
     from flowlab.training.run import resume
 
-    return _report(lambda: resume(directory), directory)
+    return _report(lambda: resume(directory, *others), directory)
 
 
 def _report(start: Callable[[], Run], directory: str | Path) -> int:
@@ -209,7 +226,8 @@ def _report(start: Callable[[], Run], directory: str | Path) -> int:
         print(f"flowlab: failed: {type(error).__name__}: {error}", file=sys.stderr)
         print(f"flowlab: the traceback is in {directory}/status.json", file=sys.stderr)
         return FAILED
-    print(last_line(run))
+    if _is_first(run.config):
+        print(last_line(run))
     return OK
 
 

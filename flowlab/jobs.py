@@ -130,6 +130,12 @@ def check_jobs(overrides: list[list[str]], sweep: Path | None, here: bool = True
     with _naming(overrides, sweep) as numbers:
         for number in numbers:
             jobs.append(job(overrides[number], number, sweep, partial(compose_yaml, hydra_settings=True)))
+            trainer = jobs[-1].config.trainer
+            if sweep and trainer.started_by != "flowlab":
+                raise ConfigError(
+                    f"trainer.started_by={trainer.started_by}: is for a single run; in a sweep each job starts "
+                    "processes of its own: trainer=ddp, or trainer=ddp_cpu"
+                )
     with quick_imports():
         import flowlab.training.run  # noqa: F401  what the jobs will need
         from flowlab.training.check import check_run

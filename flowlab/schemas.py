@@ -139,15 +139,29 @@ class AdamConfig:
 class TrainerConfig:
     accelerator: str = _one_of("cpu", "gpu")
     devices: int = _at_least(1)
+    # Without these keys it is a run from before there was a choice.
+    nodes: int = field(default=1, metadata={"minimum": 1})
+    started_by: str = field(default="flowlab", metadata={"choices": ("flowlab", "slurm", "torchrun")})
     threads: int | None = _at_least(1)
     steps_per_call: int = _at_least(1)
-    # Without the key it is a run from before there was a choice.
     compile: str = field(default="false", metadata={"choices": ("auto", "true", "false")})
     log_every: int = _at_least(1)
     validate_every: int = _at_least(1)
     patience: int | None = _at_least(1)
     checkpoint_every: int = field(metadata={"minimum": 1, "maximum": 1000})  # a killed run loses no more than this
     progress: str = _one_of("auto", "bar", "lines", "off")
+
+    def __post_init__(self) -> None:
+        if self.nodes > 1 and self.started_by == "flowlab":
+            raise ConfigError(
+                f"trainer.nodes={self.nodes}: processes on several machines are started by Slurm or torchrun: "
+                "trainer=slurm or trainer=torchrun"
+            )
+
+    @property
+    def processes(self) -> int:
+        """How many train a run together."""
+        return self.devices * self.nodes
 
 
 @dataclass(kw_only=True)

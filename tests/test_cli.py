@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from flowlab import load_run, load_sweep
 from flowlab.cli import main
+from flowlab.config import compose, to_dict
 from flowlab.jobs import expand
 
 ROOT = Path(__file__).parent.parent
@@ -81,7 +83,10 @@ def test_interrupted_and_resumed(tmp_path):
     assert process.returncode == 130
     assert f"interrupted; go on with resume={tmp_path}/run" in error
     assert "Traceback" not in error
-    assert load_run(tmp_path / "run").status["status"] == "interrupted"
+    stopped = load_run(tmp_path / "run")
+    assert stopped.status["status"] == "interrupted"
+    # It has saved where it was, which was at no round step (once in a hundred times it is), and lost none.
+    assert stopped.checkpoint("last")["global_step"] >= max(stopped.metrics["step"])
 
 
 def test_a_glob_names_every_option():
@@ -110,9 +115,18 @@ def test_resume_goes_on_to_the_end(tmp_path, monkeypatch, capsys):
     assert "last.ckpt: cannot be read" in capsys.readouterr().err
 
 
-def test_resume_stands_alone(tmp_path, capsys):
-    assert main(["resume=run", "max_steps=5"]) == 2
-    assert "resume=RUN_DIR stands alone" in capsys.readouterr().err
+def test_a_resumed_run_changes_nothing_but_where_it_computes(tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(to_dict(compose())))
+    for word in ("max_steps=5", "trainer.log_every=7", "target=funnel"):
+        assert main([f"resume={tmp_path}", word]) == 2
+        assert f"flowlab: {word}: a run goes on with the configuration it began with" in capsys.readouterr().err
+    assert main([f"resume={tmp_path}", "trainer.device=5"]) == 2
+    assert "trainer.device=5: a run goes on" in capsys.readouterr().err
+    assert main([f"resume={tmp_path}", "trainer=nowhere"]) == 2
+    assert "trainer=nowhere: no such option" in capsys.readouterr().err
+    assert main(["resume=run", "resume=other"]) == 2
+    assert "resume=other: resume=RUN_DIR is of one run" in capsys.readouterr().err
+    (tmp_path / "config.yaml").unlink()
     assert main([f"resume={tmp_path}"]) == 2
     assert "not a run directory" in capsys.readouterr().err
 

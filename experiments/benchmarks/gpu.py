@@ -53,14 +53,14 @@ class Stack:
 
     def first_inputs(self) -> tuple[Tensor, ...]:
         """What the first step takes beside the state."""
-        rates = next(adam_rates(self.configs, 0, 1, self.state.numbers))
+        rates = next(adam_rates(self.configs, range(1), self.state.numbers))
         return torch.stack([draw(0) for draw in self.draws]), *rates
 
     def train(self, start: int, stop: int) -> float:
         """Seconds until the device has taken some steps; between two of them it does not wait for the host."""
         on_gpu, losses = self.state.numbers.is_cuda, self.state.grad_norms
         begun = time.perf_counter()
-        rates = list(adam_rates(self.configs, start, stop, self.state.numbers))
+        rates = list(adam_rates(self.configs, range(start, stop), self.state.numbers))
         if on_gpu:
             torch.cuda.set_sync_debug_mode("error")
         for number, rates_of_step in enumerate(rates, start):

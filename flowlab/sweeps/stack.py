@@ -31,8 +31,8 @@ from flowlab.training.optimizer import set_learning_rate
 from flowlab.training.record import Record
 from flowlab.training.state import read_state, write_state
 from flowlab.training.step import Step, adam_rates
+from flowlab.training.stopping import Stopping
 from flowlab.training.stream import Stream, as_it_is
-from flowlab.training.surroundings import stop_if_asked
 
 
 @dataclass
@@ -58,13 +58,14 @@ class StackModule(pl.LightningModule):
 
     Arguments:
         jobs: at least one, of equal keys.
+        stopping: whether training was asked to stop.
     """
 
     automatic_optimization = False
 
-    def __init__(self, jobs: list[Job]) -> None:
+    def __init__(self, jobs: list[Job], stopping: Stopping) -> None:
         super().__init__()
-        self.jobs = jobs
+        self.jobs, self.stopping = jobs, stopping
         self.config = jobs[0].run.config
         flows = [job.flow for job in jobs]
         # Where all jobs model the same target, their minibatches are made together.
@@ -85,11 +86,13 @@ class StackModule(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> None:
         begun = time.perf_counter()
         start = self.trainer.global_step
-        stop = min(end_of_call(job.run.config, start) for job in self.jobs)
+        steps = range(start, min(end_of_call(job.run.config, start) for job in self.jobs))
         before = self.state.alive.clone()  # a CUDA graph writes its state where it was
-        rates = adam_rates([job.run.config for job in self.jobs], start, stop, self.state.numbers)
-        losses = torch.stack([self._step(step, *rate) for step, rate in zip(range(start, stop), rates, strict=True)])
-        count_steps(self.trainer, stop - start)
+        rates = adam_rates([job.run.config for job in self.jobs], steps, self.state.numbers)
+        rates_of_steps = self.stopping.until_asked(zip(steps, rates, strict=True))
+        losses = torch.stack([self._step(step, *rate) for step, rate in rates_of_steps])
+        count_steps(self.trainer, len(losses))
+        stop = start + len(losses)
         self._put_aside(before)
         share = (time.perf_counter() - begun) / len(self.jobs)
         for place, job in self.living():
@@ -97,12 +100,11 @@ class StackModule(pl.LightningModule):
             if job.record.due(stop):
                 self.load_flow(place)
                 job.record.write(stop, job.flow, float(self.state.grad_norms[place]), job.loggers)
-        if not self.state.alive.any():
+        if self.stopping.agreed() or not self.state.alive.any():
             self.trainer.should_stop = True
 
     def _step(self, step: int, rates: Tensor, root: Tensor) -> Tensor:
         """One step of all jobs; their losses."""
-        stop_if_asked()
         drawn = torch.stack([draw(step) for draw in self.draws])
         self.state, losses = self.take(self.state, drawn, rates, root)
         return losses
@@ -169,7 +171,8 @@ class StackCheckpoints(pl.Callback):
         assert isinstance(pl_module, StackModule)
         common = cache(trainer._checkpoint_connector.dump_checkpoint)
         for place, job in pl_module.living():
-            job.saving.step(trainer.global_step, job.record, partial(pl_module.checkpoint, place, common))
+            checkpoint = partial(pl_module.checkpoint, place, common)
+            job.saving.step(trainer.global_step, job.record, checkpoint, trainer.should_stop)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, StackModule)

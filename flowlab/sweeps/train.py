@@ -17,6 +17,7 @@ import torch
 
 from flowlab.config import to_config, to_dict
 from flowlab.schemas import Config, ConfigError
+from flowlab.signals import terminable
 from flowlab.sweeps.groups import bytes_of_job, describe, parts, stack_key
 from flowlab.sweeps.processes import share_out
 from flowlab.sweeps.progress import Reporter, sweep_progress
@@ -24,14 +25,15 @@ from flowlab.sweeps.stack import Job, StackCheckpoints, StackFigures, StackModul
 from flowlab.targets.base import Target
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Saving
-from flowlab.training.directory import Run, begin, check_directory, located
+from flowlab.training.directory import Run, located
 from flowlab.training.loggers import open_loggers
 from flowlab.training.optimizer import build_optimizer
 from flowlab.training.outcome import write_outcome
-from flowlab.training.run import begun, carry_out, device_of, new_record, reopen, what_to_minimise
+from flowlab.training.run import begun, carry_out, device_of, new_record, opened, what_to_minimise
 from flowlab.training.start import initial_flow
 from flowlab.training.status import fail, interrupt, told
-from flowlab.training.surroundings import interruptible, quiet_lightning, threads
+from flowlab.training.stopping import Stopping
+from flowlab.training.surroundings import quiet_lightning, threads
 
 Member = tuple[Run, Target]
 
@@ -107,8 +109,7 @@ def train_many(
     for run in runs:
         # One for all jobs that model the same, since the points of a file take room.
         target = targets.setdefault(str(run.config.target), check_run(run.config))
-        if begun(run.directory, run.config) is None:
-            check_directory(run.directory)
+        begun(run.directory, run.config)
         groups.setdefault(stack_key(run.config, target.dim), []).append((run, target))
     waiting = [run for run in runs if not run.done]
     shared_out: list[Piece] = []
@@ -160,10 +161,7 @@ def usable_processes() -> int:
 def _open(run: Run, target: Target, group: str | None) -> bool:
     """Make a run ready to be trained, from its beginning or from where it was stopped; says whether it can be."""
     try:
-        if begun(run.directory, run.config) is None:
-            begin(run.config, target, run.directory, group)
-        else:
-            reopen(run)
+        opened(begun(run.directory, run.config), run.config, target, run.directory, group)
     except (ConfigError, OSError) as error:
         print(f"flowlab: {run.directory}: cannot go on: {error}", file=sys.stderr)
         with contextlib.suppress(ConfigError, OSError):  # another process works on it, or it cannot be written
@@ -209,18 +207,20 @@ def train_stack(stack: Sequence[Member], progress: pl.Callback | None = None) ->
         closing = [surroundings.enter_context(contextlib.ExitStack()) for _ in jobs]
         for job, closes in zip(jobs, closing, strict=True):
             job.loggers = closes.enter_context(open_loggers(job.run))
-        module = StackModule(jobs)
+        stopping = Stopping()
+        module = StackModule(jobs, stopping)
         trainer = pl.Trainer(
             max_steps=config.max_steps,
             accelerator=config.trainer.accelerator,
             devices=1,
             logger=False,
-            callbacks=[StackCheckpoints(), StackFigures(), *([progress] if progress else [])],
+            callbacks=[StackCheckpoints(), StackFigures(), stopping, *([progress] if progress else [])],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        with told(*(job.run for job in jobs), to_the_end=False), _resumable(module) as checkpoint, interruptible():
+        together = told(*(job.run for job in jobs), to_the_end=False)
+        with terminable(), together, _resumable(module) as checkpoint, stopping.heard():
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
         for place, job in enumerate(jobs):
             # What went wrong is then in its directory, and its loggers have seen it.

@@ -14,6 +14,7 @@ from flowlab.targets.file import FileTarget
 from flowlab.training.compiled import choose
 from flowlab.training.loggers import check_logger
 from flowlab.training.start import initial_flow
+from flowlab.training.world import check_started
 
 
 def check_run(config: Config, here: bool = True) -> Target:
@@ -32,6 +33,7 @@ def check_run(config: Config, here: bool = True) -> Target:
     if here:
         _check_memory(config, target.dim, dtype)
         _check_gpus(config)
+        check_started(config.trainer)
         choose(config)
     if isinstance(target, FileTarget):
         target.check_precision(dtype)
@@ -50,10 +52,11 @@ def check_run(config: Config, here: bool = True) -> Target:
             )
         if target.train_size is not None:
             raise ConfigError("target.train_size: objective=reverse_kl trains on no data; leave it null")
-    if config.batch_size % config.trainer.devices:
+    if config.batch_size % config.trainer.processes:
         raise ConfigError(
-            f"batch_size={config.batch_size}: is shared by trainer.devices={config.trainer.devices} processes, "
-            "and must be a multiple"
+            f"batch_size={config.batch_size}: is shared by {config.trainer.processes} processes, "
+            f"trainer.devices={config.trainer.devices} on each of trainer.nodes={config.trainer.nodes}, and must be a "
+            "multiple of their number"
         )
     return target
 

@@ -34,13 +34,13 @@ class Saving:
         self.best_nll, self.best_step = math.inf, 0
         self.best: dict[str, Any] | None = None
 
-    def step(self, step: int, record: Record, checkpoint: Callable[[], dict[str, Any]]) -> None:
-        """Keep or write what is due after a step, of which `checkpoint` gives all."""
+    def step(self, step: int, record: Record, checkpoint: Callable[[], dict[str, Any]], stopping: bool) -> None:
+        """Keep or write what is due after a step, of which `checkpoint` gives all; the last one before a stop is."""
         held_out = record.held_out if "nll" in record.row and record.row_step == step else None
         if held_out and held_out.nll < self.best_nll and not self._given_up(step, record):
             self.best_nll, self.best_step = held_out.nll, step
             self.best = copy.deepcopy(checkpoint())
-        if step % self.config.trainer.checkpoint_every == 0 or step == self.config.max_steps:
+        if stopping or step % self.config.trainer.checkpoint_every == 0 or step == self.config.max_steps:
             self.write_best()
             self._write("last.ckpt", checkpoint())
 
@@ -85,7 +85,8 @@ class Checkpoints(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         if trainer.is_global_zero:
-            self.saving.step(trainer.global_step, self.record, trainer._checkpoint_connector.dump_checkpoint)
+            checkpoint = trainer._checkpoint_connector.dump_checkpoint
+            self.saving.step(trainer.global_step, self.record, checkpoint, trainer.should_stop)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         with contextlib.suppress(OSError):  # the disk may be what went wrong

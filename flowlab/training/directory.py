@@ -125,8 +125,14 @@ def begin(config: Config, target: Target, directory: Path, group: str | None) ->
         record["data_sha256"] = target.sha256
     write_json(directory / "provenance.json", record)
     # Last, since it is what makes a directory a run: one that was killed before this line holds nothing yet.
-    write_text(directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(to_dict(config))))
-    return Run(directory, config)
+    run = Run(directory, config)
+    write_config(run)
+    return run
+
+
+def write_config(run: Run) -> None:
+    """Write config.yaml."""
+    write_text(run.directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(to_dict(run.config))))
 
 
 def located(config: Config) -> Config:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flowlab.flow import Flow
 from flowlab.targets.base import ExactTarget, Target
+from flowlab.training.world import ALONE, World
 
 
 @dataclass(kw_only=True)
@@ -35,20 +36,23 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(flow: Flow, points: Tensor, target: Target | None = None, chunk: int = 20_000) -> Evaluation:
+def evaluate(
+    flow: Flow, points: Tensor, target: Target | None = None, chunk: int = 20_000, world: World = ALONE
+) -> Evaluation:
     """Score a flow on points of shape (n, dim), `chunk` at a time, n at least 2.
 
     Of each point its two log densities are kept, and averaged in float64: about 32 bytes a point beside the points.
+    Several ranks score a share each, and all of them then have the scores of all points: nothing is counted twice.
     """
     log_q, log_p, errors = [], [], []
-    for part in points.split(chunk):
+    for part in world.share(points).split(chunk):
         x, log_prob = flow.inverse_and_log_prob(part)
         log_q.append(log_prob)
-        errors.append((flow.bijector.forward(x) - part).abs().max())
+        errors.append((flow.bijector.forward(x) - part).abs().amax(-1))
         if isinstance(target, ExactTarget):
             log_p.append(target.log_prob(part))
-    scores = torch.cat(log_q).double()
-    log_ratio = torch.cat(log_p).double().sub_(scores) if log_p else None
+    scores = world.whole(torch.cat(log_q).double(), len(points))
+    log_ratio = world.whole(torch.cat(log_p).double(), len(points)).sub_(scores) if log_p else None
     nll, nll_se = _mean_and_error(scores.neg_())
     kl, kl_se = (None, None) if log_ratio is None else _mean_and_error(log_ratio)
     return Evaluation(
@@ -57,7 +61,7 @@ def evaluate(flow: Flow, points: Tensor, target: Target | None = None, chunk: in
         kl=kl,
         kl_se=kl_se,
         bits_per_dim=nll / (points.shape[1] * math.log(2)),
-        inverse_error=float(torch.stack(errors).max()),
+        inverse_error=float(world.whole(torch.cat(errors), len(points)).max()),
     )
 
 

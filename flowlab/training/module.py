@@ -22,8 +22,8 @@ from flowlab.training.optimizer import build_optimizer, set_learning_rate
 from flowlab.training.record import Record
 from flowlab.training.state import in_a_row, read_state, write_state
 from flowlab.training.step import Step, adam_rates
+from flowlab.training.stopping import Stopping
 from flowlab.training.stream import Stream
-from flowlab.training.surroundings import stop_if_asked
 
 
 class FlowModule(pl.LightningModule):
@@ -39,6 +39,7 @@ class FlowModule(pl.LightningModule):
         objective: the loss of a minibatch in nats.
         config: the optimizer's numbers, and how often what happens, in steps.
         record: what is logged.
+        stopping: whether training was asked to stop, and the ranks that train together.
 
     Raises:
         DivergedError: the loss is not finite; the parameters are those before the step that failed.
@@ -46,16 +47,18 @@ class FlowModule(pl.LightningModule):
 
     automatic_optimization = False
 
-    def __init__(self, flow: Flow, stream: Stream, objective: Objective, config: Config, record: Record) -> None:
+    def __init__(
+        self, flow: Flow, stream: Stream, objective: Objective, config: Config, record: Record, stopping: Stopping
+    ) -> None:
         super().__init__()
         self.flow, self.stream, self.objective = flow, stream, objective
-        self.config, self.record = config, record
+        self.config, self.record, self.stopping, self.world = config, record, stopping, stopping.world
         self.compiled: TakeStep | None = None
 
     def setup(self, stage: str) -> None:
         if choose(self.config).compiled:
             step = Step([self.flow], self.objective, self.config.optimizer, self.stream.place)
-            mean = self._mean_over_ranks if self.trainer.world_size > 1 else None
+            mean = self.world.mean if self.world.size > 1 else None
             self.compiled = compiled_step(step, next(self.flow.parameters()).device, mean)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -67,30 +70,36 @@ class FlowModule(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> None:
         begun = time.perf_counter()
         start = self.trainer.global_step
-        stop = end_of_call(self.config, start)
+        steps = range(start, end_of_call(self.config, start))
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
-        losses, grad_norm = (self._compiled_steps if self.compiled else self._eager_steps)(optimizer, start, stop)
-        count_steps(self.trainer, stop - start)
+        losses, grad_norm = (self._compiled_steps if self.compiled else self._eager_steps)(optimizer, steps)
+        count_steps(self.trainer, len(losses))
         self.record.add(losses, time.perf_counter() - begun)
-        if self.record.due(stop):
-            self.record.write(stop, self.flow, float(grad_norm), self.trainer.loggers)
+        step = start + len(losses)
+        if self.record.due(step):
+            self.record.write(step, self.flow, float(grad_norm), self.trainer.loggers)
+        if self.stopping.agreed():
+            self.trainer.should_stop = True
 
-    def _eager_steps(self, optimizer: torch.optim.Optimizer, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """The losses of some steps, each as torch's own loop would take it, and the norm of the last gradient."""
+    def _eager_steps(self, optimizer: torch.optim.Optimizer, steps: range) -> tuple[Tensor, Tensor]:
+        """The losses of some steps, each as torch's own loop would take it, and the norm of the last gradient.
+
+        They are fewer where training is asked to stop.
+        """
         before = copy.deepcopy((self.flow.state_dict(), optimizer.state_dict()))
-        losses = self._mean_over_ranks(torch.stack([self._step(optimizer, step) for step in range(start, stop)]))
+        taken = [self._step(optimizer, step) for step in self.stopping.until_asked(steps)]
+        losses = self.world.mean(torch.stack(taken))
         failed = losses.isfinite().logical_not().nonzero()
         if len(failed) or not in_a_row(self.flow.parameters()).isfinite().all():
             # A loss can be finite and its gradient not: then the last update of this call did the damage.
-            step = start + int(failed[0]) if len(failed) else stop
-            self._go_back(optimizer, before, start, step)
+            step = steps.start + (int(failed[0]) if len(failed) else len(losses))
+            self._go_back(optimizer, before, steps.start, step)
             self._raise_diverged(step)
         gradients = [p.grad for p in self.flow.parameters() if p.grad is not None]
         return losses, torch.nn.utils.get_total_norm(gradients)
 
     def _step(self, optimizer: torch.optim.Optimizer, step: int) -> Tensor:
-        stop_if_asked()
         set_learning_rate(optimizer, self.config, step)
         loss = self.objective(self.flow, self.stream.place(self._draw(step)))
         optimizer.zero_grad()
@@ -100,31 +109,24 @@ class FlowModule(pl.LightningModule):
         optimizer.step()
         return loss.detach()
 
-    def _compiled_steps(self, optimizer: torch.optim.Optimizer, start: int, stop: int) -> tuple[Tensor, Tensor]:
+    def _compiled_steps(self, optimizer: torch.optim.Optimizer, steps: range) -> tuple[Tensor, Tensor]:
         """The same as _eager_steps up to rounding, on the numbers of the flow and of Adam in a row."""
         assert self.compiled is not None
-        state = read_state([self.flow], [optimizer], start)
+        state = read_state([self.flow], [optimizer], steps.start)
         losses = []
-        for step, rates in zip(range(start, stop), adam_rates([self.config], start, stop, state.numbers), strict=True):
-            stop_if_asked()
+        rates_of_steps = zip(steps, adam_rates([self.config], steps, state.numbers), strict=True)
+        for step, rates in self.stopping.until_asked(rates_of_steps):
             state, loss = self.compiled(state, self._draw(step)[None], *rates)
             losses.append(loss)
         write_state(state, 0, self.flow, optimizer)
-        set_learning_rate(optimizer, self.config, stop - 1)
+        set_learning_rate(optimizer, self.config, steps.start + len(losses) - 1)
         if not state.alive.all():
             self._raise_diverged(int(state.steps))
         return torch.cat(losses), state.grad_norms
 
     def _draw(self, step: int) -> Tensor:
         """Of the minibatch, which is the same however many ranks there are, each takes its share."""
-        return self.stream.draw(step)[self.trainer.global_rank :: self.trainer.world_size]
-
-    def _mean_over_ranks(self, values: Tensor) -> Tensor:
-        """Of fresh values; what follows of it is then the same in each rank."""
-        ranks = self.trainer.world_size
-        if ranks > 1:
-            torch.distributed.all_reduce(values)
-        return values / ranks
+        return self.world.share(self.stream.draw(step))
 
     def _go_back(
         self, optimizer: torch.optim.Optimizer, before: tuple[dict[str, Any], dict[str, Any]], start: int, failed: int

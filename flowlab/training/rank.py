@@ -12,10 +12,11 @@ import traceback
 from pathlib import Path
 
 from flowlab.files import write_json
+from flowlab.signals import terminable
 from flowlab.training.directory import load_run
 from flowlab.training.progress import progress_callback
 from flowlab.training.run import fit
-from flowlab.training.surroundings import quiet_lightning, threads
+from flowlab.training.world import World
 
 
 def main(directory: str, errors: str) -> int:
@@ -23,9 +24,10 @@ def main(directory: str, errors: str) -> int:
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     run, rank = load_run(directory), int(os.environ["LOCAL_RANK"])
     settings = run.config.trainer
+    world = World(rank, settings.devices, rank)
     try:
-        with quiet_lightning(), threads(settings.threads):
-            fit(run, run.target, progress_callback(settings.progress) if rank == 0 else None, rank)
+        with terminable(), world.connected(settings.accelerator):
+            fit(run, run.target, progress_callback(settings.progress) if world.first else None, world)
     except (KeyboardInterrupt, SystemExit):
         return 130
     except Exception as error:

@@ -17,11 +17,14 @@ from pathlib import Path
 from flowlab.files import read_json
 from flowlab.training.directory import Run
 from flowlab.training.divergence import DivergedError
+from flowlab.training.world import LostRankError
 
 # What another launcher, or an earlier job of this process, says of ranks of its own.
 OF_A_LAUNCHER = re.compile(r"^((LOCAL|GROUP|ROLE|NODE)_)?(RANK|WORLD_SIZE)$|^MASTER_(ADDR|PORT)$|^TORCHELASTIC_|^PL_")
 
+INTERRUPTED = 130  # exit status
 PATIENCE = 10.0  # seconds for a rank to end when it is asked to
+LAST_WORDS = 3.0  # seconds for the others to say what they failed of, when one has
 POLL = 0.05  # seconds
 
 
@@ -33,7 +36,7 @@ def train_on_ranks(run: Run) -> None:
     Raises:
         DivergedError: as in a run of one process.
         RuntimeError: a rank failed; the message is that of its error.
-        KeyboardInterrupt: passed on to all of them.
+        KeyboardInterrupt: passed on to all of them; or one of them was asked to stop.
     """
     trainer = run.config.trainer
     environment = {name: value for name, value in os.environ.items() if not OF_A_LAUNCHER.match(name)}
@@ -46,22 +49,33 @@ def train_on_ranks(run: Run) -> None:
                 processes.enter_context(_rank(command, environment | {"LOCAL_RANK": str(rank)}))
                 for rank in range(trainer.devices)
             ]
-            while all(rank.poll() in (None, 0) for rank in ranks) and any(rank.poll() is None for rank in ranks):
+            while all(rank.poll() in (None, 0) for rank in ranks) and _some_run(ranks):
+                time.sleep(POLL)
+            deadline = time.monotonic() + LAST_WORDS
+            while _some_run(ranks) and time.monotonic() < deadline:
                 time.sleep(POLL)
             failed = {place: rank.returncode for place, rank in enumerate(ranks) if rank.poll()}
+        if INTERRUPTED in failed.values():
+            raise KeyboardInterrupt
         if failed:
             raise _cause(Path(errors), failed, trainer.devices)
 
 
+def _some_run(ranks: list[subprocess.Popen[bytes]]) -> bool:
+    return any(rank.poll() is None for rank in ranks)
+
+
 def _cause(errors: Path, failed: dict[int, int], ranks: int) -> Exception:
-    """The first error: one in a rank soon makes others in those that wait for it."""
-    said = sorted(errors.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-    if not said:
-        place, code = next(iter(failed.items()))
-        return RuntimeError(f"rank {place} of {ranks} was ended from outside: exit status {code}")
-    content = read_json(said[0])
+    """The error of the rank that failed first: the others have soon lost it."""
+    said = {int(path.stem): read_json(path) for path in errors.glob("*.json")}
+    for rank, code in failed.items():
+        if rank not in said:
+            how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"
+            return RuntimeError(f"rank {rank} of {ranks} was ended from outside, {how}")
+    rank = min(said, key=lambda rank: (said[rank]["type"] == LostRankError.__name__, rank))
+    content = said[rank]
     error = (DivergedError if content["type"] == DivergedError.__name__ else RuntimeError)(content["message"])
-    error.add_note(f"In rank {said[0].stem}:\n{content['traceback']}")
+    error.add_note(f"In rank {rank}:\n{content['traceback']}")
     return error
 
 

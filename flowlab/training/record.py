@@ -14,6 +14,7 @@ from flowlab.targets.base import Target
 from flowlab.training.evaluate import Evaluation, evaluate
 from flowlab.training.metrics import CSVMetrics
 from flowlab.training.optimizer import learning_rate
+from flowlab.training.world import ALONE, World
 
 
 class Record:
@@ -23,6 +24,7 @@ class Record:
         config: of the job.
         target: for the KL.
         validation: held-out points, of shape (n, dim).
+        world: the ranks that score them together.
 
     Attributes:
         row, row_step: what was logged last, and at which step.
@@ -30,8 +32,8 @@ class Record:
         seconds: of training, over all sessions of a run.
     """
 
-    def __init__(self, config: Config, target: Target, validation: Tensor) -> None:
-        self.config, self.target, self.validation = config, target, validation
+    def __init__(self, config: Config, target: Target, validation: Tensor, world: World = ALONE) -> None:
+        self.config, self.target, self.validation, self.world = config, target, validation, world
         self.row: dict[str, float] = {}
         self.row_step = 0
         self.held_out: Evaluation | None = None
@@ -61,7 +63,7 @@ class Record:
             "steps_per_second": (step - last_step) / max(self.seconds - last_seconds, 1e-9),
         }
         if self.validates(step):
-            self.held_out = held_out = evaluate(flow, self.validation, self.target)
+            self.held_out = held_out = evaluate(flow, self.validation, self.target, world=self.world)
             row |= {"nll": held_out.nll, "nll_se": held_out.nll_se, "bits_per_dim": held_out.bits_per_dim}
             row |= {"inverse_error": held_out.inverse_error}
             row |= {} if held_out.kl is None else {"kl": held_out.kl}

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
-from flowlab.config import to_config, to_dict
+from flowlab.config import moved, to_config, to_dict
 from flowlab.files import beside, write_json
 from flowlab.flow import Flow
 from flowlab.schemas import Config, ConfigError
+from flowlab.signals import terminable
 from flowlab.targets.base import ExactTarget, Target
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Checkpoints, Saving
 from flowlab.training.compiled import choose
-from flowlab.training.directory import Run, begin, default_directory, load_run, located
+from flowlab.training.directory import Run, begin, check_directory, default_directory, load_run, located, write_config
 from flowlab.training.figures import Figures
 from flowlab.training.loggers import open_loggers
 from flowlab.training.module import FlowModule
@@ -29,13 +29,17 @@ from flowlab.training.provenance import provenance
 from flowlab.training.ranks import train_on_ranks
 from flowlab.training.record import Record
 from flowlab.training.start import initial_flow
-from flowlab.training.status import fail, locked, told
+from flowlab.training.status import fail, locked, told, told_of_failure
+from flowlab.training.stopping import Preempted, Stopping, requeue
 from flowlab.training.stream import Stream, base_stream, data_stream
-from flowlab.training.surroundings import interruptible, quiet_lightning, threads
+from flowlab.training.surroundings import quiet_lightning, threads
+from flowlab.training.world import ALONE, World, cluster_environment, joined
 
 
 def train(config: Config, directory: str | Path | None = None, group: str | None = None) -> Run:
     """Train a flow: fit, evaluate, draw, save.
+
+    Where Slurm or torchrun has started several processes for it, each of them calls this.
 
     Arguments:
         config: from `flowlab.compose`.
@@ -56,54 +60,70 @@ def train(config: Config, directory: str | Path | None = None, group: str | None
     """
     config = to_config(to_dict(config))  # values set from Python are checked as those from the shell are
     target = check_run(config)
-    directory = Path(directory) if directory is not None else default_directory(config)
-    return carry_out(begin(config, target, directory, group), target)
+    chosen = Path(directory) if directory is not None else default_directory(config)
+    with joined(config.trainer) as world:
+        return carry_out(world.of_the_first(lambda: begin(config, target, chosen, group)), target, world=world)
 
 
-def resume(directory: str | Path) -> Run:
+def resume(directory: str | Path, *overrides: str) -> Run:
     """Go on with a run that was killed, interrupted or failed, from its last checkpoint.
 
     The end is the same, bit for bit, as if nothing had happened: the minibatch of a step is a function of the seed and
     the step, and everything else is in the checkpoint. A run that was killed before its first checkpoint starts again.
 
+    Arguments:
+        directory: of the run.
+        overrides: where it goes on, as "trainer.devices=4" or "trainer=gpu"; by other processes or on another device
+            the end is the same up to rounding.
+
     Raises:
         ConfigError: no run directory, a run that is done already, or a data file that has changed since.
     """
-    run = load_run(directory)
-    if run.done:
-        raise ConfigError(f"{directory}: this run is done already: {run!r}")
-    return carry_out(run, reopen(run))
+    begun = load_run(directory)
+    if begun.done:
+        raise ConfigError(f"{directory}: this run is done already: {begun!r}")
+    run = Run(begun.directory, moved(begun.config, overrides))
+    target = check_run(run.config)
+    with joined(run.config.trainer) as world:
+        world.of_the_first(lambda: reopen(run, target))
+        return carry_out(run, target, world=world)
 
 
 def complete(config: Config, directory: Path, group: str | None = None) -> Run:
-    """See that a job of a sweep gets done: trained, gone on with, or left as it is when it is done already.
+    """See that a run gets done: trained, gone on with, or left as it is when it is done already.
+
+    This is for what may be started more than once: a job of a sweep, or of a cluster that takes it off its machine.
 
     Arguments:
-        config: of the job; a run that has begun in the directory must have the same.
-        directory: the run directory: new, empty, or of this job's run.
+        config: of the run; one that has begun in the directory must have the same.
+        directory: the run directory: new, empty, or of this run.
         group: the sweep that the run belongs to.
 
     Raises:
         ConfigError: as `train` and `resume` do.
         DivergedError: as `train` does.
     """
-    run = begun(directory, config)
-    try:
-        if run is None:
-            return train(config, directory, group)
-        return run if run.done else carry_out(run, reopen(run))
-    except ConfigError as error:
-        # It may be this machine that cannot run it; whoever reads the sweep elsewhere finds out why from its directory.
-        with contextlib.suppress(ConfigError, OSError):
-            fail(Run(directory, located(config)), error)
-        raise
+    with joined(config.trainer) as world:
+        before = world.of_the_first(lambda: begun(directory, config))
+        if before and before.done:
+            return before
+        try:
+            target = check_run(config)
+            run = world.of_the_first(lambda: opened(before, config, target, directory, group))
+        except ConfigError as error:
+            # It may be this machine that cannot run it; who reads the sweep elsewhere finds out why from its directory.
+            if world.first:
+                with contextlib.suppress(ConfigError, OSError):
+                    fail(Run(directory, located(config)), error)
+            raise
+        return carry_out(run, target, world=world)
 
 
 def begun(directory: Path, config: Config) -> Run | None:
     """The run of a job's directory, if it has one; what a kill left before there was a configuration is cleared away.
 
     Raises:
-        ConfigError: the run there is another, or is damaged, or another process works on the directory.
+        ConfigError: it holds something else, another run or a damaged one, or another process works on it.
     """
     if (directory / "config.yaml").is_file():
         run = load_run(directory)
@@ -115,18 +135,26 @@ def begun(directory: Path, config: Config) -> Run | None:
             for name in ("status.json", "provenance.json"):
                 for path in (directory / name, beside(directory / name), beside(directory / "config.yaml")):
                     path.unlink(missing_ok=True)
+    check_directory(directory)
     return None
 
 
-def reopen(run: Run) -> Target:
-    """See that a run can go on, and write down in its provenance that it does; gives its target.
+def opened(before: Run | None, config: Config, target: Target, directory: Path, group: str | None) -> Run:
+    """The run of a directory, ready to be carried out: begun, or reopened where it had begun before."""
+    if before is None:
+        return begin(config, target, directory, group)
+    reopen(before, target)
+    return before
+
+
+def reopen(run: Run, target: Target) -> None:
+    """See that a run can go on, and write down that it does, and where.
 
     Raises:
         ConfigError: a damaged checkpoint, a data file that has changed since, or another process on the directory.
     """
     if run.has_checkpoint("last"):
         run.load_flow("last")  # a damaged checkpoint is named before anything changes
-    target = check_run(run.config)
     record = run.provenance
     if record.get("data_sha256", None) != getattr(target, "sha256", None):
         raise ConfigError(f"{run.config.target.path}: the file has changed since the run began; start a new run")
@@ -134,57 +162,67 @@ def reopen(run: Run) -> Target:
     try:
         with locked(run.directory):
             write_json(run.directory / "provenance.json", record)
+            write_config(run)
     except OSError as error:
         raise ConfigError(f"{run.directory}: cannot be written: {error.strerror}") from None
-    return target
 
 
-def carry_out(run: Run, target: Target, progress: pl.Callback | None = None) -> Run:
+def carry_out(run: Run, target: Target, progress: pl.Callback | None = None, world: World = ALONE) -> Run:
     """Fit, evaluate, draw and save, from the last checkpoint if there is one.
 
     Arguments:
         run: begun.
         target: what it models.
         progress: shows how far it is; None is what the configuration asks for.
+        world: the ranks that do so together, where something else has started them.
     """
-    if progress is None:
-        announce(choose(run.config), run.config.trainer.progress)
-    with told(run):
-        if run.config.trainer.devices > 1:
-            train_on_ranks(run)
-        else:
-            with quiet_lightning(), threads(run.config.trainer.threads):
-                fit(run, target, progress or progress_callback(run.config.trainer.progress))
+    settings = run.config.trainer
+    if progress is None and world.first:
+        announce(choose(run.config), settings.progress)
+        progress = progress_callback(settings.progress)
+    try:
+        with terminable(), told(run) if world.first else told_of_failure(run):
+            if settings.started_by == "flowlab" and settings.devices > 1:
+                train_on_ranks(run)
+            else:
+                fit(run, target, progress, world)
+    except Preempted:
+        if world.first:
+            requeue()
+        raise
     return run
 
 
-def fit(run: Run, target: Target, progress: pl.Callback | None, rank: int = 0) -> None:
-    """Train a run in this process, alone or as one of its ranks; the first of these evaluates, draws and saves."""
-    config, directory = run.config, run.directory
-    device = device_of(config, rank)
-    flow = initial_flow(config, target).to(device)
-    stream, objective = what_to_minimise(config, flow, target, device)
-    record = new_record(config, target, device)
-    module = FlowModule(flow, stream, objective, config, record)
-    saving = Saving(config, directory / "checkpoints")
-    callbacks = [Checkpoints(saving, record), Figures(run, target), *([progress] if progress else [])]
+def fit(run: Run, target: Target, progress: pl.Callback | None, world: World) -> None:
+    """Train a run in this process, alone or as one of several ranks; the first of them evaluates, draws and saves."""
+    config, directory, settings = run.config, run.directory, run.config.trainer
+    device = device_of(config, world)
     with contextlib.ExitStack() as surroundings:
-        loggers = surroundings.enter_context(open_loggers(run)) if rank == 0 else []
+        surroundings.enter_context(quiet_lightning())
+        surroundings.enter_context(threads(settings.threads))
+        flow = initial_flow(config, target).to(device)
+        stream, objective = what_to_minimise(config, flow, target, device)
+        record = new_record(config, target, device, world)
+        stopping = Stopping(world, preemption=settings.started_by == "slurm")
+        module = FlowModule(flow, stream, objective, config, record, stopping)
+        saving = Saving(config, directory / "checkpoints")
+        loggers = surroundings.enter_context(open_loggers(run)) if world.first else []
         trainer = pl.Trainer(
             max_steps=config.max_steps,
-            accelerator=config.trainer.accelerator,
-            devices=config.trainer.devices,
-            strategy=DDPStrategy() if config.trainer.devices > 1 else "auto",
-            plugins=[LightningEnvironment()],  # the ranks are ours, whatever else started this process
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            num_nodes=settings.nodes,
+            strategy=DDPStrategy() if world.size > 1 else "auto",
+            plugins=[cluster_environment(settings)],  # whatever else started this process
             logger=loggers,
-            callbacks=callbacks,
+            callbacks=[Checkpoints(saving, record), Figures(run, target), stopping, *([progress] if progress else [])],
             default_root_dir=directory,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
         last = directory / "checkpoints" / "last.ckpt"
-        with interruptible():
+        with world.together(), stopping.heard():
             trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
         training = {
             "steps": trainer.global_step,
@@ -193,19 +231,19 @@ def fit(run: Run, target: Target, progress: pl.Callback | None, rank: int = 0) -
             "seconds": record.seconds,
             "steps_per_second": trainer.global_step / record.seconds,
         }
-        if rank == 0:
+        if world.first:
             write_outcome(run, flow.to(device), target, training, loggers)
 
 
-def device_of(config: Config, rank: int = 0) -> str:
+def device_of(config: Config, world: World = ALONE) -> str:
     """Where a rank computes."""
-    return f"cuda:{rank}" if config.trainer.accelerator == "gpu" else "cpu"
+    return f"cuda:{world.local_rank}" if config.trainer.accelerator == "gpu" else "cpu"
 
 
-def new_record(config: Config, target: Target, device: str) -> Record:
+def new_record(config: Config, target: Target, device: str, world: World = ALONE) -> Record:
     """The record of a run, with its held-out points."""
     points = target.rows("validation", config.validation_size, config.seed, getattr(torch, config.dtype))
-    return Record(config, target, points.to(device))
+    return Record(config, target, points.to(device), world)
 
 
 def what_to_minimise(config: Config, flow: Flow, target: Target, device: str) -> tuple[Stream, Objective]:

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flowlab.files import write_json
@@ -74,7 +74,23 @@ def fail(run: Run, error: Exception) -> None:
     """
     run.directory.mkdir(parents=True, exist_ok=True)
     with locked(run.directory):
-        _write([run], status="failed", error=_message(error), traceback="".join(traceback.format_exception(error)))
+        _fail([run], error)
+
+
+@contextlib.contextmanager
+def told_of_failure(run: Run) -> Iterator[None]:
+    """In a rank beside the first one, which says the rest: say of a run that it failed, and why.
+
+    Raises:
+        SystemExit: the run was interrupted.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except Exception as error:
+        _fail([run] if run.status.get("status") == "running" else [], error)
+        raise
 
 
 @contextlib.contextmanager
@@ -82,21 +98,24 @@ def _told(runs: tuple[Run, ...], to_the_end: bool) -> Iterator[None]:
     _write(runs, status="running")
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit) as stop:
         for run in runs:
             interrupt(run)
-        raise KeyboardInterrupt(", ".join(f"resume={run.directory}" for run in runs)) from None
+        kind = type(stop) if isinstance(stop, KeyboardInterrupt) else KeyboardInterrupt
+        raise kind(", ".join(f"resume={run.directory}" for run in runs)) from None
     except Exception as error:
-        _write(runs, status="failed", error=_message(error), traceback=traceback.format_exc())
+        # Where another rank has failed first, its error is the cause, and is written down already.
+        _fail([run for run in runs if run.status.get("status") == "running"], error)
         raise
     if to_the_end:
         _write(runs, status="done")
 
 
-def _message(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def _fail(runs: Sequence[Run], error: Exception) -> None:
+    message, trace = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
+    _write(runs, status="failed", error=message, traceback=trace)
 
 
-def _write(runs: list[Run] | tuple[Run, ...], **content: str) -> None:
+def _write(runs: Sequence[Run], **content: str) -> None:
     for run in runs:
         write_json(run.directory / "status.json", content)

@@ -88,8 +88,8 @@ class Step:
         return {name: part.view(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
 
 
-def adam_rates(configs: Sequence[Config], start: int, stop: int, like: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """For each step from `start` to before `stop` what Adam's update takes of the step's number t, counted from 1.
+def adam_rates(configs: Sequence[Config], steps: range, like: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each of some steps what Adam's update takes of the step's number t, counted from 1.
 
     The learning rate of each job over 1 - beta1^t, of shape (jobs,), and the root of 1 - beta2^t, of shape (), in the
     dtype and on the device of `like`: two small copies for all steps together.
@@ -97,9 +97,9 @@ def adam_rates(configs: Sequence[Config], start: int, stop: int, like: Tensor) -
     first, second = configs[0].optimizer.betas
     rates = [
         [learning_rate(config.optimizer, step, config.max_steps) / (1 - first ** (step + 1)) for config in configs]
-        for step in range(start, stop)
+        for step in steps
     ]
-    roots = [(1 - second ** (step + 1)) ** 0.5 for step in range(start, stop)]
+    roots = [(1 - second ** (step + 1)) ** 0.5 for step in steps]
     return zip(like.new_tensor(rates).unbind(), like.new_tensor(roots).unbind(), strict=True)
 
 

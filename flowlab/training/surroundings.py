@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
-import threading
 import warnings
 from collections.abc import Iterator
 
@@ -38,35 +36,3 @@ def quiet_lightning() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-_asked_to_stop = threading.Event()
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Let Ctrl-C take effect between two steps, where `stop_if_asked` stands; a second one takes effect at once.
-
-    Python raises KeyboardInterrupt wherever it happens to be, and now and then that is inside a callback that drops it.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread alone
-        return
-
-    def ask(*_: object) -> None:
-        if _asked_to_stop.is_set():
-            raise KeyboardInterrupt
-        _asked_to_stop.set()
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        _asked_to_stop.clear()
-
-
-def stop_if_asked() -> None:
-    """Raise the KeyboardInterrupt that was asked for, if one was."""
-    if _asked_to_stop.is_set():
-        raise KeyboardInterrupt

@@ -21,6 +21,7 @@ from requests.utils import get_netrc_auth
 from flowlab.config import to_dict
 from flowlab.schemas import WandbConfig
 from flowlab.training.metrics import rows_after
+from flowlab.training.stopping import Preempted
 from flowlab.training.wandb_file import last_step, mend
 
 if TYPE_CHECKING:
@@ -117,8 +118,10 @@ def wandb_run(ours: Run) -> Iterator[WandbRun | None]:
     try:
         yield WandbRun(theirs, ours)
         exit_code = 0
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit) as stop:
         exit_code = 255  # as Weights & Biases has it for what was stopped
+        if isinstance(stop, Preempted):
+            theirs.mark_preempting()
         raise
     finally:
         with _quiet(), costs_no_run("its run is not finished"):
@@ -129,22 +132,22 @@ def wandb_run(ours: Run) -> Iterator[WandbRun | None]:
 
 
 def _init(ours: Run, settings: WandbConfig, mode: Any) -> wandb.Run:
-    import wandb
-
     origin = ours.provenance
-    # Nothing of the machine: no output, host, program, git remote or link into the home directory.
-    quiet = wandb.Settings(
-        console="off",
-        disable_git=True,
-        host="",
-        program="flowlab-train",
-        silent=True,
-        symlink=False,
-        x_disable_machine_info=True,
-        x_disable_stats=True,
-        x_transaction_log_flush_interval=1.0,  # seconds, for those who look on with `wandb leet`
-    )
     with _quiet():
+        import wandb
+
+        # Nothing of the machine: no output, host, program, git remote or link into the home directory.
+        quiet = wandb.Settings(
+            console="off",
+            disable_git=True,
+            host="",
+            program="flowlab-train",
+            silent=True,
+            symlink=False,
+            x_disable_machine_info=True,
+            x_disable_stats=True,
+            x_transaction_log_flush_interval=1.0,  # seconds, for those who look on with `wandb leet`
+        )
         try:
             theirs = wandb.init(
                 project=settings.project,

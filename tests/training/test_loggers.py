@@ -23,6 +23,8 @@ from flowlab import ConfigError, compose, load_run, train
 from flowlab.config import to_dict
 from flowlab.sweeps.train import train_many
 from flowlab.training.divergence import DivergedError
+from flowlab.training.loggers import open_loggers
+from flowlab.training.stopping import Preempted
 from flowlab.training.wandb_file import history, last_step, mend, records
 
 ROOT = Path(__file__).parents[2]
@@ -191,6 +193,16 @@ def test_an_interrupted_run_ends_as_stopped(tmp_path):
     (path,) = wandb_records.sessions(directory)
     assert wandb_records.exit_code(path) == 255
     assert_same_table(logged(load_run(directory)), load_run(directory))
+
+
+def test_a_preempted_run_says_so(tmp_path, run):
+    """What `train` does when a scheduler asks for the machine, from the moment when training has stopped."""
+    directory = shutil.copytree(run.directory, tmp_path / "run", ignore=shutil.ignore_patterns("wandb"))
+    with pytest.raises(Preempted), open_loggers(load_run(directory)):
+        raise Preempted
+    (path,) = wandb_records.sessions(directory)
+    assert len(wandb_records.of_kind(path, "preempting")) == 1
+    assert wandb_records.exit_code(path) == 255
 
 
 def test_what_is_drawn_meanwhile_changes_no_number(run, tmp_path):

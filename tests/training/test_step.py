@@ -38,7 +38,7 @@ def test_adam_is_torchs(dtype, clip, schedule):
     optimizers = [torch.optim.Adam([parameter], betas=(0.8, 0.99), eps=1e-6) for parameter in parameters]
     zeros, alive = torch.zeros_like(start), torch.ones(2, dtype=torch.bool)
     state = State(start, zeros, zeros, alive * 0, alive, zeros[:, 0])
-    for number, rates in enumerate(adam_rates(configs, 0, 200, start)):
+    for number, rates in enumerate(adam_rates(configs, range(200), start)):
         gradients = torch.randn(2, 7, dtype=dtype, generator=draws) * 10.0 ** (number % 7 - 3)
         state = step.update(state, gradients, gradients[:, 0], *rates)
         for config, parameter, optimizer, gradient in zip(configs, parameters, optimizers, gradients, strict=True):
@@ -80,7 +80,7 @@ def test_what_is_traced_is_the_step(words, jobs):
     ]
     state = read_state(flows, optimizers, 0)
     drawn = torch.stack([stream.draw(0) for stream in streams])
-    arguments = (state, drawn, *next(adam_rates(configs, 0, 1, state.numbers)))
+    arguments = (state, drawn, *next(adam_rates(configs, range(1), state.numbers)))
     traced = trace(step, *arguments)
     expected, losses = step(*arguments)
     found, found_losses = traced(*arguments)
@@ -100,7 +100,7 @@ def test_a_job_that_fails_keeps_its_numbers():
     state = read_state([flow, flow], [optimizer, optimizer], 7)
     drawn = stream.draw(0).repeat(2, 1, 1)
     drawn[1, 5] = torch.nan
-    rates = next(adam_rates([config, config], 0, 1, state.numbers))
+    rates = next(adam_rates([config, config], range(1), state.numbers))
     after, losses = step(state, drawn, *rates)
     assert losses.isfinite().tolist() == after.alive.tolist() == [True, False]
     assert after.steps.tolist() == [8, 7]
