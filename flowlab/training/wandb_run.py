@@ -190,6 +190,8 @@ def _quiet() -> Iterator[None]:
     """Let Weights & Biases log errors alone, and no later process of this one use its service: a rank has its own."""
     logger, service = logging.getLogger("wandb"), os.environ.get("WANDB_SERVICE")
     level = logger.level
+    import wandb  # noqa: F401  sets the level when it is imported
+
     logger.setLevel(logging.ERROR)
     try:
         yield
