@@ -212,11 +212,18 @@ def mode_of(settings: WandbConfig) -> Any:
 
 def has_key() -> bool:
     """Whether a key is known, from the environment or from `wandb login`."""
-    return bool(os.environ.get("WANDB_API_KEY") or get_netrc_auth(_url()))
+    from wandb.sdk.lib.urls import forge_upstream_url
+
+    places = {_url(), forge_upstream_url(_url())}  # an older `wandb login` has written the second
+    return bool(os.environ.get("WANDB_API_KEY") or any(get_netrc_auth(place) for place in places))
 
 
 def _url() -> str:
-    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    """The server, by the environment or by `wandb login --host`."""
+    with _quiet():
+        from wandb.sdk import wandb_setup
+
+        return os.environ.get("WANDB_BASE_URL") or wandb_setup.singleton().settings.base_url
 
 
 def _reachable() -> bool:

@@ -287,6 +287,17 @@ def test_offline_by_itself_and_not_at_all(tmp_path, capfd, monkeypatch):
         compose("logger=wandb", "logger.mode=never")
 
 
+@pytest.mark.parametrize("machine", ["api.forge.coreweave.com", "api.wandb.ai", "other.example"])
+def test_a_key_of_wandb_login_is_found(tmp_path, machine):
+    """As this and the older versions write it; a fresh process, since W&B reads its settings once."""
+    (tmp_path / "netrc").write_text(f"machine {machine}\n  login user\n  password {KEY_OF_NETRC}\n")
+    environment = without_wandb(tmp_path, NETRC=str(tmp_path / "netrc"))
+    del environment["WANDB_BASE_URL"]
+    code = "from flowlab.training.wandb_run import has_key; print(has_key())"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"{machine != 'other.example'}\n", done.stderr
+
+
 def test_a_killed_run_adds_up(tmp_path):
     """Killed, resumed and uploaded: the rows of metrics.csv, each once, in the files and then on the server."""
     directory = tmp_path / "run"
