@@ -142,8 +142,8 @@ def test_a_step_may_write_where_its_state_was(tmp_path, monkeypatch):
 
     made = StackModule.__init__
 
-    def in_place(module, jobs):
-        made(module, jobs)
+    def in_place(module, *given):
+        made(module, *given)
         step, held = module.take, module.state
 
         def take(state, *inputs):
