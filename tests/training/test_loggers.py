@@ -1,23 +1,17 @@
-"""Weights & Biases, without its network: the files that it writes offline, and a stand-in for its server."""
+"""Weights & Biases without its network: the files that it writes offline hold what a run has."""
 
-import json
 import logging
 import os
-import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import matplotlib.pyplot
-import pandas
 import pytest
 import wandb_records
-import wandb_server
-from google.protobuf.text_format import MessageToString
+from wandb_shell import KEY_OF_NETRC, SMALL, assert_same_table, logged, shell, stopped, without_wandb
 
 from flowlab import ConfigError, compose, load_run, train
 from flowlab.config import to_dict
@@ -25,20 +19,10 @@ from flowlab.sweeps.train import train_many
 from flowlab.training.divergence import DivergedError
 from flowlab.training.loggers import open_loggers
 from flowlab.training.stopping import Preempted
-from flowlab.training.wandb_file import history, last_step, mend, records
+from flowlab.training.wandb_file import last_step, mend, records
 
-ROOT = Path(__file__).parents[2]
-SMALL = ("test_size=500", "validation_size=500", "batch_size=64", "flow.depth=2", "trainer.progress=off")
 DIVERGING = ("optimizer.lr=1e60", "optimizer.schedule=constant", "dtype=float64")
 FIGURES = {"samples", "density", "layers", "loss"}
-KEY, KEY_OF_NETRC = "0123456789abcdef" * 2 + "01234567", "fedcba9876543210" * 2 + "fedcba98"
-
-
-def without_wandb(home, **more):
-    """The environment as it is where nobody has used Weights & Biases, and where it cannot be reached."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
-    clean |= {"OMP_NUM_THREADS": "1", "NETRC": "/nonexistent", "HOME": str(home)}
-    return clean | {"WANDB_BASE_URL": "http://127.0.0.1:9"} | more
 
 
 @pytest.fixture(autouse=True)
@@ -48,43 +32,6 @@ def _alone(monkeypatch, tmp_path_factory):
         monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-
-
-def command(*words):
-    alone = [sys.executable, str(ROOT / "experiments/train.py"), *words]
-    return alone if words[0].startswith("resume=") else [*alone, "logger=wandb", *SMALL]
-
-
-def shell(*words, cwd, **environment):
-    """`train.py logger=wandb` as a process of its own."""
-    clean = without_wandb(cwd, **environment)
-    return subprocess.run(command(*words), cwd=cwd, env=clean, capture_output=True, text=True, timeout=300)
-
-
-def stopped(signal_number, *words, cwd, until, **environment):
-    """The same, stopped by a signal once `until` holds; gives its exit status."""
-    clean = without_wandb(cwd, **environment)
-    with subprocess.Popen(command(*words), cwd=cwd, env=clean, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 120
-        while not until():
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        process.send_signal(signal_number)
-        process.communicate(timeout=60)
-        return process.returncode
-
-
-def logged(run):
-    """The rows of all sessions of a run, in order."""
-    return wandb_records.table([row for path in wandb_records.sessions(run.directory) for row in history(path)])
-
-
-def assert_same_table(rows, run):
-    metrics = run.metrics
-    assert set(rows) <= set(metrics), "nothing that metrics.csv does not have"
-    rows = rows.reindex(columns=metrics.columns)
-    pandas.testing.assert_frame_equal(rows, metrics, check_exact=True, check_dtype=False)
 
 
 def surroundings():
@@ -296,118 +243,6 @@ def test_a_key_of_wandb_login_is_found(tmp_path, machine):
     code = "from flowlab.training.wandb_run import has_key; print(has_key())"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert done.stdout == f"{machine != 'other.example'}\n", done.stderr
-
-
-def test_a_killed_run_adds_up(tmp_path):
-    """Killed, resumed and uploaded: the rows of metrics.csv, each once, in the files and then on the server."""
-    directory = tmp_path / "run"
-
-    def some_is_written():
-        return any(len(history(path)) > 3 for path in wandb_records.sessions(directory))
-
-    words = ("max_steps=4000", "flow.depth=1", "trainer.checkpoint_every=200", f"hydra.run.dir={directory}")
-    assert stopped(signal.SIGKILL, *words, cwd=tmp_path, until=some_is_written) == -signal.SIGKILL
-    (first,) = wandb_records.sessions(directory)
-    whole = first.stat().st_size
-    with open(first, "ab") as file:
-        file.write(bytes.fromhex("00000000") + (500).to_bytes(2, "little") + b"\x01half a record")
-    empty = directory / "wandb/offline-run-20000101_000000-empty"
-    empty.mkdir()
-    (empty / "run-empty.wandb").write_bytes(first.read_bytes()[:7])  # killed before the first second was over
-    done = shell(f"resume={directory}", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    run = load_run(directory)
-    assert not empty.exists()
-    assert first.stat().st_size == whole
-    assert len(wandb_records.sessions(directory)) == 2
-    identifiers = {wandb_records.run_record(path).run_id for path in wandb_records.sessions(directory)}
-    assert identifiers == {run.provenance["run_id"]}
-    assert_same_table(logged(run), run)
-    told = re.search(r"to upload the run: wandb (sync \S+)", done.stderr)[1]
-    with wandb_server.serving() as server:
-        key = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
-        words = [sys.executable, "-m", "wandb", *told.split()]
-        synced = subprocess.run(
-            words, cwd=tmp_path, env=without_wandb(tmp_path, **key), capture_output=True, text=True, timeout=120
-        )
-        assert synced.returncode == 0, synced.stderr
-        (uploaded,) = server.runs.values()
-        assert_same_table(wandb_records.table(uploaded["history"]), run)
-        assert uploaded["exit_code"] == 0
-        assert server.file_of("model", "checkpoints/best.ckpt") == (directory / "checkpoints/best.ckpt").read_bytes()
-
-
-def test_online(tmp_path):
-    """The real client against the stand-in: killed, resumed, and all that a run has is on the server."""
-    directory = tmp_path / "run"
-    words = ("max_steps=3000", "flow.depth=1", "trainer.checkpoint_every=200", "logger.figures_every=1000")
-    words = (*words, f"hydra.run.dir={directory}")
-    with wandb_server.serving() as server:
-        key = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
-        reached = directory / "checkpoints/last.ckpt"
-        assert stopped(signal.SIGKILL, *words, cwd=tmp_path, until=reached.exists, **key) == -signal.SIGKILL
-        done = shell(f"resume={directory}", cwd=tmp_path, **key)
-        assert done.returncode == 0, done.stderr
-        run = load_run(directory)
-        ((identifier, uploaded),) = server.runs.items()
-        assert identifier == run.provenance["run_id"]
-        assert f"W&B: {server.url}/someone/flowlab/runs/{identifier}" in done.stderr
-        assert "wandb sync" not in done.stderr
-        assert_same_table(wandb_records.table(uploaded["history"]), run)
-        assert uploaded["exit_code"] == 0
-        assert uploaded["program"] == "flowlab-train"
-        assert json.loads(server.files[f"{identifier}/wandb-summary.json"]).items() >= run.result.items()
-        for kind, file in (("model", "checkpoints/best.ckpt"), ("report", "metrics.csv"), ("report", "result.json")):
-            assert server.file_of(kind, file) == (directory / file).read_bytes()
-        sent = b"".join(server.files.values()) + json.dumps([server.runs, server.artifacts]).encode()
-        for secret in (KEY, str(tmp_path)):
-            assert secret.encode() not in sent
-
-
-def test_a_server_that_refuses_is_named(tmp_path):
-    with wandb_server.serving(refuses=True) as server:
-        done = shell("hydra.run.dir=run", cwd=tmp_path, WANDB_BASE_URL=server.url, WANDB_API_KEY=KEY)
-    assert done.returncode == 1
-    assert "401" in done.stderr
-    assert "logger.mode=offline" in done.stderr
-
-
-@pytest.mark.parametrize("online", [False, True], ids=["offline", "online"])
-def test_no_secret_and_no_name_of_the_machine_is_written(tmp_path, online):
-    home = tmp_path / "home_of_planted"
-    home.mkdir()
-    (tmp_path / "sitecustomize.py").write_text(
-        "import platform, socket\nsocket.gethostname = platform.node = lambda: 'planted-host'\n"
-    )
-    planted = {"HOME": str(home), "USER": "planted-user", "LOGNAME": "planted-user", "WANDB_API_KEY": KEY}
-    planted |= {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
-    with wandb_server.serving() as server:
-        address = server.url if online else "http://127.0.0.1:9"
-        netrc = f"machine 127.0.0.1\n  login user\n  password {KEY_OF_NETRC}\n"
-        (home / ".netrc").write_text(netrc)
-        words = ("max_steps=100", "logger.figures_every=50", "hydra.run.dir=run")
-        planted |= {"WANDB_BASE_URL": address, "NETRC": str(home / ".netrc")}
-        done = shell(*words, cwd=tmp_path, **planted)
-    assert done.returncode == 0, done.stderr
-    assert ("wandb sync" in done.stderr) is not online
-    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
-    assert len(files) > 20
-    for path in files:
-        for secret in (KEY, KEY_OF_NETRC, "planted", str(home)):
-            assert secret.encode() not in path.read_bytes(), (path, secret)
-    theirs = list((tmp_path / "run/wandb").rglob("*"))
-    assert not [path for path in theirs if path.is_symlink()]
-    host = re.compile(rf"(?<!\w){re.escape(socket.gethostname())}(?!\w)")
-    for path in theirs:
-        if path.is_file() and path.suffix != ".png":
-            assert str(tmp_path).encode() not in path.read_bytes(), path
-            assert not host.search(text_of(path)), path
-
-
-def text_of(path):
-    if path.suffix == ".wandb":
-        return "\n".join(MessageToString(record) for record, _ in records(path))
-    return path.read_text()
 
 
 def test_the_reader_stops_where_a_file_is_damaged(session, tmp_path):
