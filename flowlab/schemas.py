@@ -171,9 +171,16 @@ class LoggerConfig:
 
 
 @dataclass(kw_only=True)
-class WandbConfig(LoggerConfig):
+class PicturesConfig(LoggerConfig):
+    """A logger that shows figures; without the key it is a run from before they were drawn while it trains."""
+
+    figures_every: int | None = field(default=None, metadata={"minimum": 1})
+
+
+@dataclass(kw_only=True)
+class WandbConfig(PicturesConfig):
     project: str
-    mode: str = _one_of("auto", "online", "offline")
+    mode: str = _one_of("auto", "online", "offline", "disabled")
     run_name: str | None
     group: str | None
     tags: list[str]
@@ -233,5 +240,5 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "objective": {"maximum_likelihood": ObjectiveConfig, "reverse_kl": ObjectiveConfig},
     "optimizer": {"adam": AdamConfig},
     "trainer": {"": TrainerConfig},
-    "logger": {"csv": LoggerConfig, "tensorboard": LoggerConfig, "wandb": WandbConfig},
+    "logger": {"csv": LoggerConfig, "tensorboard": PicturesConfig, "wandb": WandbConfig},
 }

@@ -130,6 +130,7 @@ def test_mistakes_are_named(case):
         (["target=funnel", "target.dim=200000"], "200000 columns.*GB.*flow.scale=diag"),
         (["batch_size=100000000000"], "batch_size=100000000000: would take about .* GB"),
         (["test_size=100000000000"], "test_size=100000000000: would take about .* GB"),
+        (["logger=wandb", "logger.figures_every=0"], "logger.figures_every=0: must be at least 1"),
         (["logger=wandb", "logger.mode=online"], "logger.mode=online: no Weights & Biases key"),
         (["trainer=gpu"], "no GPU"),
     ],

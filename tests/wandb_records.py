@@ -1,57 +1,55 @@
-"""Reads the .wandb file that Weights & Biases writes offline; the package ships no reader of its own.
-
-The file is LevelDB's log format after a header of 7 bytes: blocks of 32 KiB, in each a run of fragments with a header
-of checksum, length and kind (1 whole, 2 first, 3 middle, 4 last); a record is a protobuf message of the package.
-"""
+"""What the .wandb file of a session says of its run."""
 
 import json
-import struct
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from wandb.proto import wandb_internal_pb2
+import pandas
 
-BLOCK, HEADER = 32 * 1024, struct.Struct("<IHB")
-
-
-def records(path: Path) -> Iterator[wandb_internal_pb2.Record]:
-    content = path.read_bytes()
-    assert content.startswith(b":W&B"), f"{path} is no W&B file"
-    position, whole = 7, b""
-    while position + HEADER.size <= len(content):
-        left = BLOCK - position % BLOCK
-        if left < HEADER.size:
-            position += left
-            continue
-        _, length, kind = HEADER.unpack_from(content, position)
-        position += HEADER.size
-        whole += content[position : position + length]
-        position += length
-        if kind in (1, 4):
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(whole)
-            yield record
-            whole = b""
+from flowlab.training.wandb_file import history, records
 
 
-def history(path: Path) -> list[dict[str, Any]]:
-    """The logged rows in their order."""
-    return [
-        {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
-        for record in records(path)
-        if record.WhichOneof("record_type") == "history"
-    ]
+def sessions(directory: Path) -> list[Path]:
+    """The files of a run directory, the oldest first."""
+    return sorted(directory.glob("wandb/*run-*/run-*.wandb"))
 
 
-def run_record(path: Path) -> Any:
-    """What is known of the run: id, group, configuration ..."""
-    return next(record.run for record in records(path) if record.WhichOneof("record_type") == "run")
+def of_kind(path: Path, kind: str) -> list:
+    return [getattr(record, kind) for record, _ in records(path) if record.WhichOneof("record_type") == kind]
 
 
-def config(path: Path) -> dict[str, Any]:
-    return {item.key: json.loads(item.value_json) for item in run_record(path).config.update}
+def run_record(path: Path):
+    """What is known of the run: id, group, name ..."""
+    return of_kind(path, "run")[0]
+
+
+def config(path: Path) -> dict:
+    items = {item.key: json.loads(item.value_json) for item in run_record(path).config.update}
+    return {name: value for name, value in items.items() if name != "_wandb"}
 
 
 def exit_code(path: Path) -> int:
-    return next(record.exit.exit_code for record in records(path) if record.WhichOneof("record_type") == "exit")
+    return of_kind(path, "exit")[0].exit_code
+
+
+def table(rows: list[dict]) -> pandas.DataFrame:
+    """Rows of numbers as metrics.csv has them; what Weights & Biases adds, and pictures, left out."""
+    numbers = [{name: value for name, value in row.items() if not isinstance(value, dict)} for row in rows]
+    frame = pandas.DataFrame(numbers).rename(columns={"_step": "step"})
+    frame = frame.drop(columns=[name for name in frame if name.startswith("_")])
+    return frame.dropna(subset="loss").reset_index(drop=True)
+
+
+def pictures(path: Path) -> dict[tuple[str, int], Path]:
+    """The pictures of a session by name and step."""
+    return {
+        (name, row["_step"]): path.parent / "files" / value["path"]
+        for row in history(path)
+        for name, value in row.items()
+        if isinstance(value, dict) and value.get("_type") == "image-file"
+    }
+
+
+def summary(path: Path) -> dict:
+    """The last word on every name."""
+    updates = [item for record in of_kind(path, "summary") for item in record.update]
+    return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in updates}

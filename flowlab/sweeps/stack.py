@@ -24,6 +24,7 @@ from flowlab.training.checkpoints import Checkpoints, Saving
 from flowlab.training.compiled import choose, compiled_step
 from flowlab.training.directory import Run
 from flowlab.training.divergence import DivergedError, describe_divergence
+from flowlab.training.figures import figures_every, show
 from flowlab.training.module import Endless, count_steps, end_of_call, shape_of
 from flowlab.training.objective import Objective
 from flowlab.training.optimizer import set_learning_rate
@@ -85,7 +86,7 @@ class StackModule(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> None:
         begun = time.perf_counter()
         start = self.trainer.global_step
-        steps = range(start, end_of_call(self.config, start))
+        steps = range(start, min(end_of_call(job.run.config, start) for job in self.jobs))
         before = self.state.alive.clone()  # a CUDA graph writes its state where it was
         rates = adam_rates([job.run.config for job in self.jobs], steps, self.state.numbers)
         rates_of_steps = self.stopping.until_asked(zip(steps, rates, strict=True))
@@ -150,6 +151,17 @@ class StackModule(pl.LightningModule):
             job.record.load_state_dict(checkpoint["flowlab"])
         flows, optimizers = [job.flow for job in self.jobs], [job.optimizer for job in self.jobs]
         self.state = read_state(flows, optimizers, checkpoints[0]["global_step"])
+
+
+class StackFigures(pl.Callback):
+    """Shows the figures of every job of a stack while it trains."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        assert isinstance(pl_module, StackModule)
+        for place, job in pl_module.living():
+            if figures_every(job.run.config):
+                pl_module.load_flow(place)
+                show(job.run, job.flow, job.target, job.loggers, trainer.global_step)
 
 
 class StackCheckpoints(pl.Callback):

@@ -21,7 +21,7 @@ from flowlab.signals import terminable
 from flowlab.sweeps.groups import bytes_of_job, describe, parts, stack_key
 from flowlab.sweeps.processes import share_out
 from flowlab.sweeps.progress import Reporter, sweep_progress
-from flowlab.sweeps.stack import Job, StackCheckpoints, StackModule
+from flowlab.sweeps.stack import Job, StackCheckpoints, StackFigures, StackModule
 from flowlab.targets.base import Target
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Saving
@@ -204,8 +204,9 @@ def train_stack(stack: Sequence[Member], progress: pl.Callback | None = None) ->
         surroundings.enter_context(quiet_lightning())
         surroundings.enter_context(threads(config.trainer.threads))
         jobs = [_job(run, target) for run, target in stack]
-        for job in jobs:
-            job.loggers = surroundings.enter_context(open_loggers(job.run))
+        closing = [surroundings.enter_context(contextlib.ExitStack()) for _ in jobs]
+        for job, closes in zip(jobs, closing, strict=True):
+            job.loggers = closes.enter_context(open_loggers(job.run))
         stopping = Stopping()
         module = StackModule(jobs, stopping)
         trainer = pl.Trainer(
@@ -213,7 +214,7 @@ def train_stack(stack: Sequence[Member], progress: pl.Callback | None = None) ->
             accelerator=config.trainer.accelerator,
             devices=1,
             logger=False,
-            callbacks=[StackCheckpoints(), stopping, *([progress] if progress else [])],
+            callbacks=[StackCheckpoints(), StackFigures(), stopping, *([progress] if progress else [])],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -222,7 +223,8 @@ def train_stack(stack: Sequence[Member], progress: pl.Callback | None = None) ->
         with terminable(), together, _resumable(module) as checkpoint, stopping.heard():
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
         for place, job in enumerate(jobs):
-            with contextlib.suppress(Exception), told(job.run):  # what went wrong is then in its directory
+            # What went wrong is then in its directory, and its loggers have seen it.
+            with contextlib.suppress(Exception), told(job.run), closing[place]:
                 _finish(module, place, trainer.global_step)
 
 

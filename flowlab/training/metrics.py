@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,11 @@ class CSVMetrics(Logger):
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """The configuration is in config.yaml."""
+
+
+def rows_after(path: Path, step: int) -> Iterator[tuple[int, dict[str, float]]]:
+    """The rows of a metrics.csv after a step: the step of each and its numbers."""
+    with open(path, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if int(row["step"]) > step:
+                yield int(row.pop("step")), {name: float(number) for name, number in row.items() if number}

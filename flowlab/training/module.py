@@ -16,6 +16,7 @@ from flowlab.flow import Flow
 from flowlab.schemas import Config
 from flowlab.training.compiled import TakeStep, choose, compiled_step
 from flowlab.training.divergence import DivergedError, describe_divergence
+from flowlab.training.figures import figures_every
 from flowlab.training.objective import Objective
 from flowlab.training.optimizer import build_optimizer, set_learning_rate
 from flowlab.training.record import Record
@@ -163,7 +164,8 @@ class Endless:
 def end_of_call(config: Config, start: int) -> int:
     """The next step at which a call must end, from a step before it."""
     trainer = config.trainer
-    every = (trainer.steps_per_call, trainer.log_every, trainer.validate_every, trainer.checkpoint_every)
+    every = [trainer.steps_per_call, trainer.log_every, trainer.validate_every, trainer.checkpoint_every]
+    every.append(figures_every(config) or config.max_steps)
     return min(config.max_steps, *(start - start % interval + interval for interval in every))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +15,7 @@ from flowlab.targets.base import Target
 from flowlab.training.directory import Run
 from flowlab.training.divergence import DivergedError
 from flowlab.training.evaluate import Evaluation, evaluate, gaussian_nll
+from flowlab.training.figures import costs_a_picture, draw
 from flowlab.training.loggers import log_outcome
 
 if TYPE_CHECKING:
@@ -44,23 +44,19 @@ def write_outcome(run: Run, flow: Flow, target: Target, training: dict[str, Any]
         flow.load_state_dict(run.load_flow("best").state_dict())
     result = _measure(run.config, flow, target) | {"weights": weights} | training
     write_json(run.directory / "result.json", result)
-    log_outcome(loggers, result, _draw(run, flow, target), result["steps"])
+    log_outcome(loggers, result, _save_figures(run, flow, target))
 
 
-def _draw(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
-    """Save the figures of a run; what cannot be drawn costs a picture, not the run."""
-    from flowlab.plotting import run_figures, save_figure  # they need pandas and matplotlib: not before there is a flow
+def _save_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
+    figures = draw(run, flow, target)
+    with costs_a_picture(run):
+        from flowlab.plotting import save_figure  # needs matplotlib: not before there is a flow
 
-    loss = {"maximum_likelihood": "training loss", "reverse_kl": "reverse KL (training)"}[run.config.objective.name]
-    try:
-        figures = run_figures(flow, target, run.metrics, run.config.seed, loss)
         (run.directory / "figures").mkdir(exist_ok=True)
         for name, figure in figures.items():
             save_figure(figure, run.directory / "figures" / f"{name}.png")
-    except Exception as error:
-        print(f"flowlab: {run.directory}/figures: not all could be drawn: {error}", file=sys.stderr)
-        return {}
-    return figures
+        return figures
+    return {}
 
 
 def _measure(config: Config, flow: Flow, target: Target) -> dict[str, Any]:

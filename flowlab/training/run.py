@@ -19,6 +19,7 @@ from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Checkpoints, Saving
 from flowlab.training.compiled import choose
 from flowlab.training.directory import Run, begin, check_directory, default_directory, load_run, located, write_config
+from flowlab.training.figures import Figures
 from flowlab.training.loggers import open_loggers
 from flowlab.training.module import FlowModule
 from flowlab.training.objective import MaximumLikelihood, Mixed, Objective, ReverseKL
@@ -214,7 +215,7 @@ def fit(run: Run, target: Target, progress: pl.Callback | None, world: World) ->
             strategy=DDPStrategy() if world.size > 1 else "auto",
             plugins=[cluster_environment(settings)],  # whatever else started this process
             logger=loggers,
-            callbacks=[Checkpoints(saving, record), stopping, *([progress] if progress else [])],
+            callbacks=[Checkpoints(saving, record), Figures(run, target), stopping, *([progress] if progress else [])],
             default_root_dir=directory,
             enable_checkpointing=False,
             enable_progress_bar=False,

@@ -1,0 +1,60 @@
+"""`train.py logger=wandb` as a process of its own, and what it logged."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas
+import wandb_records
+
+from flowlab.training.wandb_file import history
+
+ROOT = Path(__file__).parents[1]
+SMALL = ("test_size=500", "validation_size=500", "batch_size=64", "flow.depth=2", "trainer.progress=off")
+KEY, KEY_OF_NETRC = "0123456789abcdef" * 2 + "01234567", "fedcba9876543210" * 2 + "fedcba98"
+
+
+def without_wandb(home, **more):
+    """The environment as it is where nobody has used Weights & Biases, and where it cannot be reached."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    clean |= {"OMP_NUM_THREADS": "1", "NETRC": "/nonexistent", "HOME": str(home)}
+    return clean | {"WANDB_BASE_URL": "http://127.0.0.1:9"} | more
+
+
+def command(*words):
+    alone = [sys.executable, str(ROOT / "experiments/train.py"), *words]
+    return alone if words[0].startswith("resume=") else [*alone, "logger=wandb", *SMALL]
+
+
+def shell(*words, cwd, **environment):
+    """`train.py logger=wandb` as a process of its own."""
+    clean = without_wandb(cwd, **environment)
+    return subprocess.run(command(*words), cwd=cwd, env=clean, capture_output=True, text=True, timeout=300)
+
+
+def stopped(signal_number, *words, cwd, until, **environment):
+    """The same, stopped by a signal once `until` holds; gives its exit status."""
+    clean = without_wandb(cwd, **environment)
+    with subprocess.Popen(command(*words), cwd=cwd, env=clean, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not until():
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal_number)
+        process.communicate(timeout=60)
+        return process.returncode
+
+
+def logged(run):
+    """The rows of all sessions of a run, in order."""
+    return wandb_records.table([row for path in wandb_records.sessions(run.directory) for row in history(path)])
+
+
+def assert_same_table(rows, run):
+    metrics = run.metrics
+    assert set(rows) <= set(metrics), "nothing that metrics.csv does not have"
+    rows = rows.reindex(columns=metrics.columns)
+    pandas.testing.assert_frame_equal(rows, metrics, check_exact=True, check_dtype=False)
