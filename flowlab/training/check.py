@@ -31,9 +31,9 @@ def check_run(config: Config, here: bool = True) -> Target:
     dtype = getattr(torch, config.dtype)
     check_flow(config.flow, target.dim, dtype)
     if here:
+        check_started(config.trainer)
         _check_memory(config, target.dim, dtype)
         _check_gpus(config)
-        check_started(config.trainer)
         choose(config)
     if isinstance(target, FileTarget):
         target.check_precision(dtype)
@@ -71,7 +71,7 @@ def _check_gpus(config: Config) -> None:
         return
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not there:
-        raise ConfigError("trainer.accelerator=gpu: no GPU can be used here; use trainer=cpu")
+        raise ConfigError("trainer.accelerator=gpu: no GPU can be used here; use trainer.accelerator=cpu")
     if config.trainer.devices > there:
         raise ConfigError(f"trainer.devices={config.trainer.devices}: there are {there} GPUs")
 
