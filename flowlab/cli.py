@@ -19,7 +19,7 @@ from flowlab.engines import elsewhere, searches
 from flowlab.files import read_json
 from flowlab.jobs import check_distinct, check_jobs, check_new, expand, hydra_settings
 from flowlab.schemas import Config, ConfigError
-from flowlab.signals import terminable
+from flowlab.signals import INTERRUPTED, TERMINABLE, handled
 from flowlab.sweeps.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # What means nothing to a single run.
 SWEEPING = ("sweep", "hydra/launcher", "hydra/sweeper")
 
-OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, MISTAKE = 0, 1, 2
 
 USAGE = """\
 flowlab-train: train a normalizing flow into a run directory
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(USAGE + _options_of_groups())
         return OK
     try:
-        with terminable():
+        with handled(TERMINABLE):
             return _carry_out(arguments)
     except ConfigError as error:
         print(f"flowlab: {error}", file=sys.stderr)
@@ -192,7 +192,7 @@ def _run_job(config: Config, directory: Path, sweep: str | None) -> int:
     if sweep is None:
         # What starts processes from outside may start them again.
         start = train if config.trainer.started_by == "flowlab" else complete
-        return _report(lambda: start(config, directory), directory)
+        return _report(lambda: start(config, directory), directory, _is_first(config))
     if read_json(directory / "status.json").get("status") == "done":
         return OK
     return _report(lambda: complete(config, directory, group=Path(sweep).name), directory)
@@ -210,23 +210,34 @@ def _resume(resumed: list[str], arguments: list[str]) -> int:
     if len(resumed) > 1:
         raise ConfigError(f"{resumed[-1]}: resume=RUN_DIR is of one run")
     directory = resumed[0].removeprefix("resume=")
+    flags = [word for word in others if word.startswith("-")]
+    if flags:
+        raise ConfigError(f"{flags[0]}: resume=RUN_DIR goes with trainer=... and trainer.KEY=... alone")
+    from flowlab.training.directory import load_run
+    from flowlab.training.moving import moved
     from flowlab.training.run import resume
 
-    return _report(lambda: resume(directory, *others), directory)
+    first = _is_first(moved(load_run(directory).config, others))
+    return _report(lambda: resume(directory, *others), directory, first)
 
 
-def _report(start: Callable[[], Run], directory: str | Path) -> int:
-    """Start a run, print how it ended, and give the exit status that this means."""
+def _report(start: Callable[[], Run], directory: str | Path, first: bool = True) -> int:
+    """Start a run, print how it ended, and give the exit status that this means; the first of its ranks speaks."""
     try:
         run = start()
     except ConfigError as error:
-        print(f"flowlab: {error}", file=sys.stderr)
+        if first:
+            print(f"flowlab: {error}", file=sys.stderr)
         return MISTAKE
+    except KeyboardInterrupt:
+        if first:
+            raise
+        return INTERRUPTED
     except Exception as error:
-        print(f"flowlab: failed: {type(error).__name__}: {error}", file=sys.stderr)
-        print(f"flowlab: the traceback is in {directory}/status.json", file=sys.stderr)
+        where = f"the traceback is in {directory}/status.json" if first else "in a rank that is not the first"
+        print(f"flowlab: failed: {type(error).__name__}: {error}\nflowlab: {where}", file=sys.stderr)
         return FAILED
-    if _is_first(run.config):
+    if first:
         print(last_line(run))
     return OK
 

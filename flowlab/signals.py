@@ -1,21 +1,40 @@
-"""SIGTERM, as schedulers send it."""
+"""Signals, for as long as something is going on."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+INTERRUPTED = 130  # exit status
+
+Handler = Callable[[int, Any], Any] | int
+
+
+class Preempted(KeyboardInterrupt):
+    """A scheduler has said that it will take the machine away; the run goes on when it is started again."""
+
+
+def preempt(number: int, frame: Any) -> None:
+    """The handler that raises it."""
+    raise Preempted
+
+
+# SIGTERM ends as Ctrl-C does, so that a directory says what became of its run.
+TERMINABLE: dict[int, Handler] = {signal.SIGTERM: signal.default_int_handler}
 
 
 @contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """Let SIGTERM end what is going on as Ctrl-C does, so that a directory says what became of its run."""
+def handled(handlers: Mapping[int, Handler]) -> Iterator[None]:
+    """Signals handled so inside the block, and after it as before; only the main thread has any."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

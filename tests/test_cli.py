@@ -117,13 +117,15 @@ def test_resume_goes_on_to_the_end(tmp_path, monkeypatch, capsys):
 
 def test_a_resumed_run_changes_nothing_but_where_it_computes(tmp_path, capsys):
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(to_dict(compose())))
-    for word in ("max_steps=5", "trainer.log_every=7", "target=funnel"):
+    for word in ("max_steps=5", "trainer.log_every=7", "target=funnel", "~trainer"):
         assert main([f"resume={tmp_path}", word]) == 2
         assert f"flowlab: {word}: a run goes on with the configuration it began with" in capsys.readouterr().err
     assert main([f"resume={tmp_path}", "trainer.device=5"]) == 2
     assert "trainer.device=5: a run goes on" in capsys.readouterr().err
     assert main([f"resume={tmp_path}", "trainer=nowhere"]) == 2
     assert "trainer=nowhere: no such option" in capsys.readouterr().err
+    assert main([f"resume={tmp_path}", "-m"]) == 2
+    assert "-m: resume=RUN_DIR goes with" in capsys.readouterr().err
     assert main(["resume=run", "resume=other"]) == 2
     assert "resume=other: resume=RUN_DIR is of one run" in capsys.readouterr().err
     (tmp_path / "config.yaml").unlink()

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from flowlab.signals import INTERRUPTED
+
 # A piece of work; it may send how far it is.
 Piece = Callable[[Callable[[Any], None]], None]
 
@@ -92,4 +94,4 @@ def _carry_out(piece: Piece, connection: Connection, of_the_parent: list[Connect
     try:
         piece(connection.send)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

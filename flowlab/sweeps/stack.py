@@ -100,7 +100,7 @@ class StackModule(pl.LightningModule):
             if job.record.due(stop):
                 self.load_flow(place)
                 job.record.write(stop, job.flow, float(self.state.grad_norms[place]), job.loggers)
-        if self.stopping.agreed() or not self.state.alive.any():
+        if self.stopping.asked or not self.state.alive.any():
             self.trainer.should_stop = True
 
     def _step(self, step: int, rates: Tensor, root: Tensor) -> Tensor:

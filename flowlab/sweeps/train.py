@@ -17,7 +17,7 @@ import torch
 
 from flowlab.config import to_config, to_dict
 from flowlab.schemas import Config, ConfigError
-from flowlab.signals import terminable
+from flowlab.signals import TERMINABLE, handled
 from flowlab.sweeps.groups import bytes_of_job, describe, parts, stack_key
 from flowlab.sweeps.processes import share_out
 from flowlab.sweeps.progress import Reporter, sweep_progress
@@ -220,7 +220,7 @@ def train_stack(stack: Sequence[Member], progress: pl.Callback | None = None) ->
             enable_model_summary=False,
         )
         together = told(*(job.run for job in jobs), to_the_end=False)
-        with terminable(), together, _resumable(module) as checkpoint, stopping.heard():
+        with handled(TERMINABLE), together, _resumable(module) as checkpoint, stopping.heard():
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
         for place, job in enumerate(jobs):
             # What went wrong is then in its directory, and its loggers have seen it.

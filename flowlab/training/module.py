@@ -70,7 +70,9 @@ class FlowModule(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> None:
         begun = time.perf_counter()
         start = self.trainer.global_step
-        steps = range(start, end_of_call(self.config, start))
+        steps = range(
+            start, min(end_of_call(self.config, start), start + (self.stopping.steps or self.config.max_steps))
+        )
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
         losses, grad_norm = (self._compiled_steps if self.compiled else self._eager_steps)(optimizer, steps)
@@ -79,7 +81,7 @@ class FlowModule(pl.LightningModule):
         step = start + len(losses)
         if self.record.due(step):
             self.record.write(step, self.flow, float(grad_norm), self.trainer.loggers)
-        if self.stopping.agreed():
+        if self.stopping.agreed((time.perf_counter() - begun) / len(losses)):
             self.trainer.should_stop = True
 
     def _eager_steps(self, optimizer: torch.optim.Optimizer, steps: range) -> tuple[Tensor, Tensor]:

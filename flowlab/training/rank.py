@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 
 from flowlab.files import write_json
-from flowlab.signals import terminable
+from flowlab.signals import INTERRUPTED, TERMINABLE, handled
 from flowlab.training.directory import load_run
 from flowlab.training.progress import progress_callback
 from flowlab.training.run import fit
@@ -22,14 +22,14 @@ from flowlab.training.world import World
 def main(directory: str, errors: str) -> int:
     """Train a run, as the rank that LOCAL_RANK says; an error goes into a file in the directory `errors`."""
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    run, rank = load_run(directory), int(os.environ["LOCAL_RANK"])
-    settings = run.config.trainer
-    world = World(rank, settings.devices, rank)
+    rank = int(os.environ["LOCAL_RANK"])
     try:
-        with terminable(), world.connected(settings.accelerator):
+        run = load_run(directory)
+        settings = run.config.trainer
+        with World(rank, settings.devices, rank).connected(settings.accelerator) as world, handled(TERMINABLE):
             fit(run, run.target, progress_callback(settings.progress) if world.first else None, world)
-    except (KeyboardInterrupt, SystemExit):
-        return 130
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except Exception as error:
         content = {"type": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
         write_json(Path(errors) / f"{rank}.json", content)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flowlab.files import read_json
+from flowlab.signals import INTERRUPTED
 from flowlab.training.directory import Run
 from flowlab.training.divergence import DivergedError
 from flowlab.training.world import LostRankError
@@ -22,8 +23,7 @@ from flowlab.training.world import LostRankError
 # What another launcher, or an earlier job of this process, says of ranks of its own.
 OF_A_LAUNCHER = re.compile(r"^((LOCAL|GROUP|ROLE|NODE)_)?(RANK|WORLD_SIZE)$|^MASTER_(ADDR|PORT)$|^TORCHELASTIC_|^PL_")
 
-INTERRUPTED = 130  # exit status
-PATIENCE = 10.0  # seconds for a rank to end when it is asked to
+PATIENCE = 60.0  # seconds for the ranks to end when they are asked to
 LAST_WORDS = 3.0  # seconds for the others to say what they failed of, when one has
 POLL = 0.05  # seconds
 
@@ -44,16 +44,10 @@ def train_on_ranks(run: Run) -> None:
     environment |= {"OMP_NUM_THREADS": str(trainer.threads)} if trainer.threads else {}
     with tempfile.TemporaryDirectory() as errors:
         command = [sys.executable, "-m", "flowlab.training.rank", str(run.directory.resolve()), errors]
-        with contextlib.ExitStack() as processes:
-            ranks = [
-                processes.enter_context(_rank(command, environment | {"LOCAL_RANK": str(rank)}))
-                for rank in range(trainer.devices)
-            ]
+        with _started(command, [environment | {"LOCAL_RANK": str(rank)} for rank in range(trainer.devices)]) as ranks:
             while all(rank.poll() in (None, 0) for rank in ranks) and _some_run(ranks):
                 time.sleep(POLL)
-            deadline = time.monotonic() + LAST_WORDS
-            while _some_run(ranks) and time.monotonic() < deadline:
-                time.sleep(POLL)
+            _wait(ranks, LAST_WORDS)
             failed = {place: rank.returncode for place, rank in enumerate(ranks) if rank.poll()}
         if INTERRUPTED in failed.values():
             raise KeyboardInterrupt
@@ -80,22 +74,33 @@ def _cause(errors: Path, failed: dict[int, int], ranks: int) -> Exception:
 
 
 @contextlib.contextmanager
-def _rank(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A rank, which has ended when the block has.
+def _started(command: list[str], environments: list[dict[str, str]]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Ranks, which have ended when the block has.
 
-    It reads from a pipe, which is closed when this process is gone. Ctrl-C in a terminal reaches this process alone.
+    They read from pipes, which are closed when this process is gone. Ctrl-C in a terminal reaches this process alone,
+    which asks them to stop; a second one ends them at once.
     """
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
+    ranks: list[subprocess.Popen[bytes]] = []
     try:
-        yield process
+        for environment in environments:
+            ranks.append(subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True))
+        yield ranks
     except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE)
+        for rank in ranks:
+            rank.terminate()
+        _wait(ranks, PATIENCE)
         raise
     finally:
-        process.kill()  # to no effect where it has ended
-        process.communicate()
+        for rank in ranks:
+            rank.kill()  # to no effect where it has ended
+        for rank in ranks:
+            rank.communicate()
+
+
+def _wait(ranks: list[subprocess.Popen[bytes]], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while _some_run(ranks) and time.monotonic() < deadline:
+        time.sleep(POLL)
 
 
 def _free_port() -> int:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 
-from flowlab.config import moved, to_config, to_dict
+from flowlab.config import to_config, to_dict
 from flowlab.files import beside, write_json
 from flowlab.flow import Flow
 from flowlab.schemas import Config, ConfigError
-from flowlab.signals import terminable
+from flowlab.signals import TERMINABLE, Preempted, handled, preempt
 from flowlab.targets.base import ExactTarget, Target
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Checkpoints, Saving
@@ -22,6 +23,7 @@ from flowlab.training.directory import Run, begin, check_directory, default_dire
 from flowlab.training.figures import Figures
 from flowlab.training.loggers import open_loggers
 from flowlab.training.module import FlowModule
+from flowlab.training.moving import moved, same_run
 from flowlab.training.objective import MaximumLikelihood, Mixed, Objective, ReverseKL
 from flowlab.training.outcome import write_outcome
 from flowlab.training.progress import announce, progress_callback
@@ -29,8 +31,8 @@ from flowlab.training.provenance import provenance
 from flowlab.training.ranks import train_on_ranks
 from flowlab.training.record import Record
 from flowlab.training.start import initial_flow
-from flowlab.training.status import fail, locked, told, told_of_failure
-from flowlab.training.stopping import Preempted, Stopping, requeue
+from flowlab.training.status import fail, locked, told
+from flowlab.training.stopping import Stopping, requeue
 from flowlab.training.stream import Stream, base_stream, data_stream
 from flowlab.training.surroundings import quiet_lightning, threads
 from flowlab.training.world import ALONE, World, cluster_environment, joined
@@ -73,16 +75,16 @@ def resume(directory: str | Path, *overrides: str) -> Run:
 
     Arguments:
         directory: of the run.
-        overrides: where it goes on, as "trainer.devices=4" or "trainer=gpu"; by other processes or on another device
-            the end is the same up to rounding.
+        overrides: where it goes on, as "trainer.devices=4" or "trainer=gpu"; with more processes or fewer the end is
+            the same up to rounding. A GPU draws other points than a CPU.
 
     Raises:
         ConfigError: no run directory, a run that is done already, or a data file that has changed since.
     """
-    begun = load_run(directory)
-    if begun.done:
-        raise ConfigError(f"{directory}: this run is done already: {begun!r}")
-    run = Run(begun.directory, moved(begun.config, overrides))
+    run = load_run(directory)
+    if run.done:
+        raise ConfigError(f"{directory}: this run is done already: {run!r}")
+    run = Run(run.directory, moved(run.config, overrides))
     target = check_run(run.config)
     with joined(run.config.trainer) as world:
         world.of_the_first(lambda: reopen(run, target))
@@ -127,7 +129,7 @@ def begun(directory: Path, config: Config) -> Run | None:
     """
     if (directory / "config.yaml").is_file():
         run = load_run(directory)
-        if run.config != located(config):
+        if not same_run(run.config, located(config)):
             raise ConfigError(f"{directory}: holds a run of another configuration; choose another directory")
         return run
     if directory.is_dir():
@@ -180,8 +182,11 @@ def carry_out(run: Run, target: Target, progress: pl.Callback | None = None, wor
     if progress is None and world.first:
         announce(choose(run.config), settings.progress)
         progress = progress_callback(settings.progress)
+    handlers = TERMINABLE
+    if settings.started_by == "slurm":  # outside of training too; the others leave it to the first
+        handlers = handlers | {signal.SIGUSR1: preempt if world.first else signal.SIG_IGN}
     try:
-        with terminable(), told(run) if world.first else told_of_failure(run):
+        with handled(handlers), told(run) if world.first else contextlib.nullcontext():
             if settings.started_by == "flowlab" and settings.devices > 1:
                 train_on_ranks(run)
             else:

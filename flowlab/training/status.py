@@ -78,22 +78,6 @@ def fail(run: Run, error: Exception) -> None:
 
 
 @contextlib.contextmanager
-def told_of_failure(run: Run) -> Iterator[None]:
-    """In a rank beside the first one, which says the rest: say of a run that it failed, and why.
-
-    Raises:
-        SystemExit: the run was interrupted.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except Exception as error:
-        _fail([run] if run.status.get("status") == "running" else [], error)
-        raise
-
-
-@contextlib.contextmanager
 def _told(runs: tuple[Run, ...], to_the_end: bool) -> Iterator[None]:
     _write(runs, status="running")
     try:
@@ -104,8 +88,7 @@ def _told(runs: tuple[Run, ...], to_the_end: bool) -> Iterator[None]:
         kind = type(stop) if isinstance(stop, KeyboardInterrupt) else KeyboardInterrupt
         raise kind(", ".join(f"resume={run.directory}" for run in runs)) from None
     except Exception as error:
-        # Where another rank has failed first, its error is the cause, and is written down already.
-        _fail([run for run in runs if run.status.get("status") == "running"], error)
+        _fail(runs, error)
         raise
     if to_the_end:
         _write(runs, status="done")

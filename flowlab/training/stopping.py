@@ -7,19 +7,19 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 
+from flowlab.signals import Preempted, handled
 from flowlab.training.world import ALONE, World
 
 T = TypeVar("T")
 
-
-class Preempted(KeyboardInterrupt):
-    """A scheduler has said that it will take the machine away; the run goes on when it is started again."""
+LONGEST_CALL = 1.0  # seconds, after which several ranks look again whether one of them was asked to stop
+AT_ONCE = 1.0  # seconds after a signal in which another is not yet a second one: a launcher may pass it on twice
 
 
 class Stopping(pl.Callback):
@@ -31,18 +31,22 @@ class Stopping(pl.Callback):
     Arguments:
         world: the ranks.
         preemption: SIGUSR1 says that the machine will be taken away, as `sbatch --signal=USR1@60` has it.
+
+    Attributes:
+        steps: so many may a call of several ranks take; None where one is alone, which looks after each.
     """
 
     def __init__(self, world: World = ALONE, preemption: bool = False) -> None:
         self.world = world
         self.signals = [signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if preemption else [])]
         self.asked = 0  # the number of the signal
+        self.steps = None if world.size == 1 else 1
+        self._heard_at: float | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # After Lightning's own handler, which would talk to the other ranks from wherever this one happens to be.
-        if threading.current_thread() is threading.main_thread():  # signals reach no other
-            for number in self.signals:
-                signal.signal(number, self._ask)
+        self._handlers = contextlib.ExitStack()
+        self._handlers.enter_context(handled(dict.fromkeys(self.signals, self._ask)))
 
     def until_asked(self, steps: Iterable[T]) -> Iterator[T]:
         """One step at least, and the others as long as nobody has asked for an end, or until all ranks have agreed."""
@@ -51,40 +55,45 @@ class Stopping(pl.Callback):
             if self.asked and self.world.size == 1:
                 return
 
-    def agreed(self) -> bool:
-        """Whether training is to stop, for all ranks."""
-        self.asked = self.world.largest(self.asked)
-        return bool(self.asked)
+    def agreed(self, seconds: float) -> bool:
+        """Whether training is to stop, for all ranks; the last step took so many seconds."""
+        asked, seconds = self.world.largest(self.asked, seconds)
+        self.steps = self.steps and max(1, int(LONGEST_CALL / seconds))
+        self.asked = int(asked) or self.asked  # a signal may have come since, for the next time
+        return bool(asked)
 
     @contextlib.contextmanager
     def heard(self) -> Iterator[None]:
-        """Training, which raises what was asked of it at its end.
+        """Training, which raises what was asked of it at its end; the first rank is then the first to go on.
 
         Raises:
             KeyboardInterrupt: it was asked to stop.
             Preempted: and it should be started again.
         """
-        before = {number: signal.getsignal(number) for number in self.signals}
+        self._handlers = contextlib.ExitStack()
         try:
             yield
         finally:
-            if threading.current_thread() is threading.main_thread():
-                for number, handler in before.items():
-                    signal.signal(number, handler)
+            self._handlers.close()
+        self.world.wait_for_the_first()
         if self.asked:
             raise Preempted if self.asked == signal.SIGUSR1 else KeyboardInterrupt
 
     def _ask(self, number: int, frame: Any) -> None:
-        if self.asked:
+        now = time.monotonic()
+        self._heard_at = self._heard_at or now
+        if now - self._heard_at > AT_ONCE:
             raise KeyboardInterrupt
-        self.asked = number
+        self.asked = max(self.asked, number)
 
 
 def requeue() -> None:
     """Ask Slurm to put this job back into its queue, from where it starts once more with the same command."""
     job = os.environ["SLURM_JOB_ID"]
-    done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
-    if done.returncode:
-        print(f"flowlab: job {job} cannot be requeued: {done.stderr.strip()}; submit it again", file=sys.stderr)
+    try:
+        subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        why = getattr(error, "stderr", "").strip() or error
+        print(f"flowlab: job {job} cannot be requeued: {why}; submit it again", file=sys.stderr)
     else:
         print(f"flowlab: job {job} goes back into the queue", file=sys.stderr)

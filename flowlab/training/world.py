@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -27,6 +29,12 @@ class LostRankError(RuntimeError):
     """Another rank has ended before its time."""
 
 
+OVER, FAILED = "over", "failed"  # what ranks say in the store: the first one is through; one has failed, and why
+GRACE = 10.0  # seconds for the first rank to write down that another has failed
+LAST_WORDS = 2.0  # seconds for a rank that has failed to say why
+POLL = 0.05  # seconds
+
+
 @dataclass(frozen=True)
 class World:
     """This process among those that train a run together.
@@ -37,11 +45,13 @@ class World:
         rank: its number, from 0 to below `size`; the first one also writes.
         size: how many they are.
         local_rank: its number among those on the same machine, which is that of its device.
+        store: where the ranks leave each other word, while they are connected.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    store: dist.Store | None = None
 
     @property
     def first(self) -> bool:
@@ -67,31 +77,43 @@ class World:
         dist.all_reduce(values)
         return values / self.size
 
-    def largest(self, value: int) -> int:
-        """The largest of a number that each rank has."""
+    def largest(self, *values: float) -> list[float]:
+        """The largest of each of some numbers that every rank has."""
         if self.size == 1:
-            return value
-        values = torch.tensor(value)
-        dist.all_reduce(values, dist.ReduceOp.MAX)
-        return int(values)
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return tensor.tolist()
 
     def of_the_first(self, make: Callable[[], T]) -> T:
         """What the first rank makes, for all of them.
 
         Raises:
             ConfigError: in each rank, where the first could not make it.
+            LostRankError: in the others, where something else went wrong in the first.
         """
-        made: list[Any] = [None, None]
+        made: Any = None
+        failure: Exception | None = None
         if self.first:
             try:
-                made[0] = make()
-            except ConfigError as error:
-                made[1] = str(error)
+                made = make()
+            except Exception as error:
+                failure = error
         if self.size > 1:
-            dist.broadcast_object_list(made)
-        if made[1] is not None:
-            raise ConfigError(made[1])
-        return made[0]
+            word = [made, failure and str(failure), isinstance(failure, ConfigError)]
+            dist.broadcast_object_list(word)
+            made, why, mistake = word
+            if why is not None and not self.first:
+                failure = ConfigError(why) if mistake else LostRankError(f"rank 0: {why}")
+        if failure is not None:
+            raise failure
+        return made
+
+    def wait_for_the_first(self, seconds: float = math.inf) -> None:
+        """In the other ranks, stay until the first one is through: who starts them may end all when one has ended."""
+        deadline = time.monotonic() + seconds
+        while not self.first and not _has(self.store, OVER) and time.monotonic() < deadline:
+            time.sleep(POLL)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -104,35 +126,62 @@ class World:
             yield
         except RuntimeError as error:
             if self.size > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error)):
-                raise LostRankError(
-                    f"rank {self.rank} of {self.size} waited for another, which has ended; why is in what that one said"
-                ) from error
+                raise LostRankError(self._what_failed()) from error
             raise
 
+    def _what_failed(self) -> str:
+        deadline = time.monotonic() + LAST_WORDS
+        while not _has(self.store, FAILED):
+            if time.monotonic() > deadline:
+                return "another rank was ended from outside"
+            time.sleep(POLL)
+        return "another rank failed" if self.store is None else self.store.get(FAILED).decode()
+
     @contextlib.contextmanager
-    def connected(self, accelerator: str) -> Iterator[None]:
+    def connected(self, accelerator: str) -> Iterator[World]:
         """Connect the ranks to each other; the environment says where the first one is to be found.
 
         Arguments:
             accelerator: cpu or gpu: what they send to each other lies there.
         """
         if self.size == 1:
-            yield
+            yield self
             return
         if accelerator == "gpu":
             torch.cuda.set_device(self.local_rank)
+        store, _, _ = next(dist.rendezvous("env://", self.rank, self.size))
         backend = "cpu:gloo,cuda:nccl" if accelerator == "gpu" else "gloo"
-        dist.init_process_group(backend, rank=self.rank, world_size=self.size)
+        dist.init_process_group(backend, store=dist.PrefixStore("group", store), rank=self.rank, world_size=self.size)
+        world, failed = replace(self, store=store), False
         try:
-            yield
+            yield world
+        except Exception as error:
+            failed = True
+            with contextlib.suppress(RuntimeError):  # the first rank may be gone, and the store with it
+                if not isinstance(error, LostRankError):
+                    store.set(FAILED, f"rank {self.rank}: {type(error).__name__}: {error}")
+            raise
         finally:
-            dist.destroy_process_group()
+            if self.first:
+                store.set(OVER, "")
+            if not failed or accelerator == "cpu":  # on GPUs it would wait for the others, which wait for this one
+                dist.destroy_process_group()
+            if failed:
+                world.wait_for_the_first(GRACE)
+
+
+def _has(store: dist.Store | None, key: str) -> bool:
+    """Whether the ranks have said so; also where the store is gone with the first rank."""
+    try:
+        return store is None or store.check([key])
+    except RuntimeError:
+        return True
 
 
 ALONE = World()
 
 # For each of those that can start ranks: its command, and the variable in which it says how many it has started.
-STARTERS = {"slurm": ("srun", "SLURM_STEP_NUM_TASKS"), "torchrun": ("torchrun", "WORLD_SIZE")}
+STARTERS = {"slurm": ("srun", "SLURM_STEP_NUM_TASKS"), "torchrun": ("torchrun", "LOCAL_WORLD_SIZE")}
 
 
 @contextlib.contextmanager
@@ -144,8 +193,8 @@ def joined(trainer: TrainerConfig) -> Iterator[World]:
     environment = cluster_environment(trainer)
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = environment.main_address, str(environment.main_port)
     world = World(environment.global_rank(), environment.world_size(), environment.local_rank())
-    with world.connected(trainer.accelerator):
-        yield world
+    with world.connected(trainer.accelerator) as connected:
+        yield connected
 
 
 def cluster_environment(trainer: TrainerConfig) -> ClusterEnvironment:
@@ -167,9 +216,9 @@ def check_started(trainer: TrainerConfig) -> None:
     if variable not in os.environ:
         raise ConfigError(
             f"trainer.started_by={trainer.started_by}: this process was not started by {command}, which goes before "
-            f"the command: {command} ... python experiments/train.py ..."
+            f"the command: {command} ... python experiments/train.py ...; trainer=cpu and trainer=ddp do without"
         )
-    started = int(os.environ[variable])
+    started = int(os.environ["SLURM_STEP_NUM_TASKS" if command == "srun" else "WORLD_SIZE"])
     here = os.environ.get("SLURM_NTASKS_PER_NODE", "1") if command == "srun" else os.environ["LOCAL_WORLD_SIZE"]
     if (started, here) != (trainer.processes, str(trainer.devices)):
         asked = "with --ntasks-per-node and --nodes of sbatch" if command == "srun" else "with --nproc-per-node"

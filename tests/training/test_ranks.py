@@ -62,9 +62,14 @@ def test_two_processes_train_what_one_does(alone, tmp_path, monkeypatch):
     assert {path.name for path in both.directory.iterdir()} == {path.name for path in alone.directory.iterdir()}
 
 
-def test_two_processes_compiled_train_what_one_does_eagerly(alone, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def inductor(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("inductor"))
+
+
+def test_two_processes_compiled_train_what_one_does_eagerly(alone, tmp_path, monkeypatch, inductor):
     """Between the graph of the gradients and that of the update stands the mean over the processes."""
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", inductor)
     both = train(compose(*SMALL, "max_steps=200", "trainer=ddp_cpu", "trainer.compile=true"), tmp_path / "run")
     assert both.result["compiled"]
     for name, tensor in weights(alone).items():
@@ -103,10 +108,21 @@ def test_ranks_end_at_the_same_bits(changed_ranks, tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_without_averaging_they_train_something_else(alone, changed_ranks, tmp_path):
+@pytest.mark.parametrize(
+    ("compiled", "without"),
+    [
+        ("false", "FlowModule.manual_backward = lambda self, loss: loss.backward()"),
+        ("true", "from flowlab.training.world import World\nWorld.mean = lambda self, values: values"),
+    ],
+)
+def test_without_averaging_they_train_something_else(
+    alone, changed_ranks, tmp_path, monkeypatch, inductor, compiled, without
+):
     """That they train what one does can fail: here ranks keep their own gradients."""
-    changed_ranks("FlowModule.manual_backward = lambda self, loss: loss.backward()")
-    apart = train(compose(*SMALL, "max_steps=200", "trainer=ddp_cpu"), tmp_path / "run")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", inductor)
+    changed_ranks(without)
+    words = (*SMALL, "max_steps=200", "trainer=ddp_cpu", f"trainer.compile={compiled}")
+    apart = train(compose(*words), tmp_path / "run")
     difference = max(float((weights(apart)[name] - tensor).abs().max()) for name, tensor in weights(alone).items())
     assert difference > 1e-3
 
@@ -179,12 +195,19 @@ def test_whoever_is_ended_ends_all_and_the_run_goes_on(tmp_path, how, victim, st
     assert "Traceback" not in error
     run = load_run(directory)
     assert run.status["status"] == status
+    last = run.checkpoint("last")["global_step"]
     if status == "failed":
         assert "rank 1 of 2 was ended from outside, by SIGKILL" in run.status["error"]
+    if status == "interrupted":
+        assert last >= max(run.metrics["step"]), "it has saved where it was"
     config = (directory / "config.yaml").read_text()
-    last = run.checkpoint("last")["global_step"]
     (directory / "config.yaml").write_text(config.replace("max_steps: 200000", f"max_steps: {last + 10}"))
-    assert resume(directory).status == {"status": "done"}
+    run = resume(directory)
+    assert run.status == {"status": "done"}
+    if how == "SIGINT":
+        words = (*SMALL, "trainer=ddp_cpu", "optimizer.schedule=constant", f"max_steps={last + 10}")
+        whole = train(compose(*words), tmp_path / "whole")
+        assert all(torch.equal(weights(run)[name], tensor) for name, tensor in weights(whole).items())
 
 
 def test_a_minibatch_that_cannot_be_shared_is_refused(tmp_path):

@@ -17,9 +17,9 @@ SMALL = ("test_size=500", "validation_size=501", "batch_size=64", "flow.depth=3"
 SMALL = (*SMALL, "trainer.progress=off")
 
 
-def torchrun(*words, cwd, ranks=2):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    command += [str(ROOT / "experiments/train.py"), *SMALL, "trainer=torchrun", "trainer.accelerator=cpu", *words]
+def torchrun(*words, cwd, program=ROOT / "experiments/train.py"):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(program)]
+    command += [*SMALL, "trainer=torchrun", "trainer.accelerator=cpu", *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
@@ -28,8 +28,7 @@ def test_shares_are_all_rows_once():
     rows = torch.arange(7)
     shares = [World(rank, 3).share(rows) for rank in range(3)]
     assert sorted(torch.cat(shares).tolist()) == rows.tolist()
-    assert ALONE.share(rows) is not None
-    assert torch.equal(ALONE.whole(rows, 7), rows)
+    assert torch.equal(ALONE.whole(ALONE.share(rows), 7), rows)
 
 
 def test_under_torchrun_they_train_what_one_does_into_one_directory(tmp_path):
@@ -59,6 +58,33 @@ def test_a_directory_of_another_run_is_refused_by_all(tmp_path):
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_error_in_one_rank_is_told_whichever_it_is(rank, tmp_path):
+    (tmp_path / "planted.py").write_text(
+        "import os, sys\n"
+        "from flowlab.cli import main\n"
+        "from flowlab.training.module import FlowModule\n"
+        "def fail(*_): raise ValueError('planted')\n"
+        f"if os.environ['RANK'] == '{rank}': FlowModule.training_step = fail\n"
+        "sys.exit(main())"
+    )
+    done = torchrun("hydra.run.dir=run", cwd=tmp_path, program=tmp_path / "planted.py")
+    assert done.returncode != 0
+    status = load_run(tmp_path / "run").status
+    assert status["status"] == "failed"
+    assert "ValueError: planted" in status["error"]
+    assert "flowlab: failed: ValueError: planted" in done.stderr
+
+
+def test_all_ranks_may_fail_together(tmp_path):
+    done = torchrun("optimizer.lr=1e60", "optimizer.schedule=constant", "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode != 0
+    assert load_run(tmp_path / "run").status["error"].startswith("DivergedError: the loss is not finite at step")
+    assert {path.name for path in (tmp_path / "run").iterdir()} <= {
+        *("config.yaml", "metrics.csv", "provenance.json", "status.json", "checkpoints")
+    }
+
+
 @pytest.mark.parametrize(
     ("words", "variables", "message"),
     [
@@ -78,7 +104,7 @@ def test_a_directory_of_another_run_is_refused_by_all(tmp_path):
 )
 def test_ranks_that_are_not_there_are_missed(words, variables, message, monkeypatch):
     for name in list(os.environ):
-        if name.startswith("SLURM") or name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        if name.startswith("SLURM") or name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
             monkeypatch.delenv(name)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
