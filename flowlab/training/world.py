@@ -30,7 +30,7 @@ class LostRankError(RuntimeError):
 
 
 OVER, FAILED = "over", "failed"  # what ranks say in the store: the first one is through; one has failed, and why
-GRACE = 10.0  # seconds for the first rank to write down that another has failed
+GRACE = 3.0  # seconds for the first rank to write down what all fail of, before one that fails ends
 LAST_WORDS = 2.0  # seconds for a rank that has failed to say why
 POLL = 0.05  # seconds
 
