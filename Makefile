@@ -26,7 +26,7 @@ train: $(VENV)/installed  ## train the banana of Jang's tutorial
 	$(BIN)/python experiments/train.py experiment=banana
 
 test: $(VENV)/installed  ## every test, then every notebook against its committed output
-	$(BIN)/pytest -n $(PROCESSES) --dist loadfile
+	$(BIN)/pytest -n $(PROCESSES) --dist worksteal
 	$(BIN)/pytest -n $(PROCESSES) --dist loadfile --nbval --nbval-current-env notebooks
 
 reproduce: $(VENV)/installed  ## both documents: every notebook from scratch, every claim, report/index.html
