@@ -70,9 +70,7 @@ class FlowModule(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> None:
         begun = time.perf_counter()
         start = self.trainer.global_step
-        steps = range(
-            start, min(end_of_call(self.config, start), start + (self.stopping.steps or self.config.max_steps))
-        )
+        steps = range(start, end_of_call(self.config, start))[: self.stopping.steps]
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
         losses, grad_norm = (self._compiled_steps if self.compiled else self._eager_steps)(optimizer, steps)

@@ -124,14 +124,15 @@ def complete(config: Config, directory: Path, group: str | None = None) -> Run:
 def begun(directory: Path, config: Config) -> Run | None:
     """The run of a job's directory, if it has one; what a kill left before there was a configuration is cleared away.
 
+    It goes on where the configuration says now, wherever it was before.
+
     Raises:
         ConfigError: it holds something else, another run or a damaged one, or another process works on it.
     """
     if (directory / "config.yaml").is_file():
-        run = load_run(directory)
-        if not same_run(run.config, located(config)):
+        if not same_run(load_run(directory).config, located(config)):
             raise ConfigError(f"{directory}: holds a run of another configuration; choose another directory")
-        return run
+        return Run(directory, located(config))
     if directory.is_dir():
         with locked(directory):
             for name in ("status.json", "provenance.json"):

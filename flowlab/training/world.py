@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -157,17 +157,22 @@ class World:
             yield world
         except Exception as error:
             failed = True
-            with contextlib.suppress(RuntimeError):  # the first rank may be gone, and the store with it
-                if not isinstance(error, LostRankError):
-                    store.set(FAILED, f"rank {self.rank}: {type(error).__name__}: {error}")
+            if not isinstance(error, LostRankError):
+                world._say(FAILED, f"rank {self.rank}: {type(error).__name__}: {error}")
             raise
         finally:
             if self.first:
-                store.set(OVER, "")
+                world._say(OVER)
             if not failed or accelerator == "cpu":  # on GPUs it would wait for the others, which wait for this one
                 dist.destroy_process_group()
             if failed:
                 world.wait_for_the_first(GRACE)
+
+    def _say(self, key: str, value: str = "") -> None:
+        """Leave the others word, if the process that keeps the store is still there."""
+        assert self.store is not None
+        with contextlib.suppress(RuntimeError):
+            self.store.set(key, value)
 
 
 def _has(store: dist.Store | None, key: str) -> bool:
@@ -180,8 +185,33 @@ def _has(store: dist.Store | None, key: str) -> bool:
 
 ALONE = World()
 
-# For each of those that can start ranks: its command, and the variable in which it says how many it has started.
-STARTERS = {"slurm": ("srun", "SLURM_STEP_NUM_TASKS"), "torchrun": ("torchrun", "LOCAL_WORLD_SIZE")}
+
+class Starter(NamedTuple):
+    """A command that starts ranks, the variables in which it says so, and its options for their number."""
+
+    command: str
+    mark: str
+    all_ranks: str
+    ranks_of_a_node: str
+    options: str
+
+
+STARTERS = {
+    "slurm": Starter(
+        "srun",
+        mark="SLURM_STEP_NUM_TASKS",
+        all_ranks="SLURM_STEP_NUM_TASKS",
+        ranks_of_a_node="SLURM_NTASKS_PER_NODE",
+        options="--ntasks-per-node and --nodes of sbatch",
+    ),
+    "torchrun": Starter(
+        "torchrun",
+        mark="TORCHELASTIC_RUN_ID",
+        all_ranks="WORLD_SIZE",
+        ranks_of_a_node="LOCAL_WORLD_SIZE",
+        options="--nproc-per-node and --nnodes",
+    ),
+}
 
 
 @contextlib.contextmanager
@@ -190,6 +220,7 @@ def joined(trainer: TrainerConfig) -> Iterator[World]:
     if trainer.started_by == "flowlab":
         yield ALONE
         return
+    check_started(trainer)
     environment = cluster_environment(trainer)
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = environment.main_address, str(environment.main_port)
     world = World(environment.global_rank(), environment.world_size(), environment.local_rank())
@@ -212,17 +243,15 @@ def check_started(trainer: TrainerConfig) -> None:
     """
     if trainer.started_by == "flowlab":
         return
-    command, variable = STARTERS[trainer.started_by]
-    if variable not in os.environ:
+    command, mark, all_ranks, ranks_of_a_node, options = STARTERS[trainer.started_by]
+    if mark not in os.environ:
         raise ConfigError(
             f"trainer.started_by={trainer.started_by}: this process was not started by {command}, which goes before "
             f"the command: {command} ... python experiments/train.py ...; trainer=cpu and trainer=ddp do without"
         )
-    started = int(os.environ["SLURM_STEP_NUM_TASKS" if command == "srun" else "WORLD_SIZE"])
-    here = os.environ.get("SLURM_NTASKS_PER_NODE", "1") if command == "srun" else os.environ["LOCAL_WORLD_SIZE"]
-    if (started, here) != (trainer.processes, str(trainer.devices)):
-        asked = "with --ntasks-per-node and --nodes of sbatch" if command == "srun" else "with --nproc-per-node"
+    started, here = int(os.environ[all_ranks]), int(os.environ.get(ranks_of_a_node, "1"))
+    if (started, here) != (trainer.processes, trainer.devices):
         raise ConfigError(
             f"trainer.devices={trainer.devices}, trainer.nodes={trainer.nodes}: {command} has started {started} "
-            f"processes, {here} on each node; how many there are is said {asked}"
+            f"processes, {here} on each node; how many there are is said with {options}"
         )

@@ -21,4 +21,4 @@ def test_a_run_is_the_same_wherever_it_computes():
 def test_a_job_of_a_sweep_that_went_on_elsewhere_is_still_that_job(tmp_path):
     config = compose("seed=3")
     write_config(Run(tmp_path, moved(config, ["trainer.devices=4"])))
-    assert begun(tmp_path, config).config.trainer.devices == 4
+    assert begun(tmp_path, config).config == config, "and goes on as the sweep says"

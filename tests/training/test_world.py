@@ -104,7 +104,7 @@ def test_all_ranks_may_fail_together(tmp_path):
 )
 def test_ranks_that_are_not_there_are_missed(words, variables, message, monkeypatch):
     for name in list(os.environ):
-        if name.startswith("SLURM") or name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        if name.startswith("SLURM") or name in ("TORCHELASTIC_RUN_ID", "WORLD_SIZE"):
             monkeypatch.delenv(name)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
