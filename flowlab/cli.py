@@ -200,8 +200,9 @@ def _run_job(config: Config, directory: Path, sweep: str | None) -> int:
 
 def _is_first(config: Config) -> bool:
     """Whether this process is the first of its run, or the only one."""
-    from flowlab.training.world import cluster_environment
+    from flowlab.training.world import check_started, cluster_environment
 
+    check_started(config.trainer)
     return cluster_environment(config.trainer).global_rank() == 0
 
 

@@ -126,6 +126,9 @@ def test_a_resumed_run_changes_nothing_but_where_it_computes(tmp_path, capsys):
     assert "trainer=nowhere: no such option" in capsys.readouterr().err
     assert main([f"resume={tmp_path}", "-m"]) == 2
     assert "-m: resume=RUN_DIR goes with" in capsys.readouterr().err
+    for starter, command in (("slurm", "srun"), ("torchrun", "torchrun")):
+        assert main([f"resume={tmp_path}", f"trainer={starter}"]) == 2
+        assert f"this process was not started by {command}" in capsys.readouterr().err
     assert main(["resume=run", "resume=other"]) == 2
     assert "resume=other: resume=RUN_DIR is of one run" in capsys.readouterr().err
     (tmp_path / "config.yaml").unlink()
