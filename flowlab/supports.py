@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints, transform_to
+from torch.distributions import biject_to, constraints, transform_to
 from torch.distributions.constraints import Constraint
 
 
@@ -26,8 +26,9 @@ class open_simplex(type(constraints.simplex)):  # type: ignore[misc]
         return super().check(value) & (value > 0).all(-1)
 
 
-transform_to.register(open_interval)(lambda constraint: transform_to(constraints.interval(*constraint.bounds)))
-transform_to.register(open_simplex)(lambda constraint: transform_to(constraints.simplex))
+for registry in (transform_to, biject_to):
+    registry.register(open_interval)(lambda constraint, onto=registry: onto(constraints.interval(*constraint.bounds)))
+    registry.register(open_simplex)(lambda constraint, onto=registry: onto(constraints.simplex))
 
 # What holds more numbers than free coordinates: the sum is known, or one half of a matrix from the other.
 THIN = tuple(

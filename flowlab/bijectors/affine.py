@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
@@ -36,7 +38,7 @@ class LowRankAffine(Bijector):
         generator: where the start is drawn from; None is torch's global stream.
 
     Raises:
-        ValueError: dim, rank or scale out of range.
+        ValueError: dim, rank, scale or a standard deviation out of range.
 
     Inside `torch.autocast` the products of `forward` are in its dtype. Solutions are not, nor is what Woodbury's
     identity takes from them: where V is long the two nearly cancel.
@@ -82,6 +84,9 @@ class LowRankAffine(Bijector):
             raise ValueError(f"LowRankAffine: rank={rank!r} must be from 0 to dim={dim}")
         if scale not in SCALES:
             raise ValueError(f"LowRankAffine: scale={scale!r} is unknown; allowed: {', '.join(SCALES)}")
+        for name, deviation in (("factor_scale", factor_scale), ("shift_scale", shift_scale)):
+            if not 0 <= deviation < math.inf:
+                raise ValueError(f"LowRankAffine: {name}={deviation!r} must be finite and at least 0")
         self.dim, self.rank, self.scale_kind = dim, rank, scale
         self.factor_scale, self.shift_scale = factor_scale, shift_scale
         self.scale = nn.Parameter(torch.empty(dim * (dim + 1) // 2 if scale == "tril" else dim))

@@ -117,6 +117,15 @@ class Bijector(nn.Module):
         """log |det dx/dy| at y in nats, summed over the last `event_ndims` dimensions of y (default: its event)."""
         return self._reduce(self.inverse_and_log_det(y, context)[1], event_ndims, self.image_event_dim)
 
+    def invertible(self, dtype: torch.dtype) -> tuple[float, float] | None:
+        """The interval in which each coordinate of x comes back from its image, where the others are 0.
+
+        Beyond it the image has overflowed, or has been rounded to the end of the codomain, and x is lost. An affine map
+        that states none loses x where a number on the way overflows; of any other map that states none, such as a
+        chain, nothing is known here.
+        """
+        return None
+
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the documented start of the parameters again; a bijector with a fixed start does nothing."""
 

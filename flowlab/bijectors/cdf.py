@@ -13,6 +13,8 @@ from flowlab.supports import open_interval
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 HALF_SQRT_TWO = math.sqrt(0.5)
+HALF_SQRT_TWO_REST = -4.833646656726457e-17  # what a double lacks of it
+SQRT_PI_INVERSE = 1 / math.sqrt(math.pi)
 
 
 class NormalCDF(Bijector):
@@ -21,8 +23,9 @@ class NormalCDF(Bijector):
     forward  y = Phi(x)       log det  -x^2 / 2 - log(2 pi) / 2
     inverse  x = Phi^-1(y)    log det  x^2 / 2 + log(2 pi) / 2
 
-    Phi is taken from the complementary error function, which keeps its digits in the left tail: invertible down to -13
-    in float32 and -37 in float64. On the right y nears 1, where digits are lost: invertible up to 5 and 8.
+    Phi is taken from the complementary error function, which keeps its digits in the left tail, and what the rounding
+    of its argument loses is put back: it is within 2 units in the last place everywhere. Invertible down to -13.9 in
+    float32 and -38.2 in float64, where y underflows; on the right y rounds to 1: invertible up to 5.3 and 8.2.
 
     Example:
         >>> import torch
@@ -33,12 +36,31 @@ class NormalCDF(Bijector):
 
     codomain, sign = open_interval(0.0, 1.0), +1
 
+    def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
+        return (-13.9, 5.3) if dtype == torch.float32 else (-38.2, 8.2)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        z = -HALF_SQRT_TWO * x
+        # To first order, what the rounding of z is worth: far to the left, up to x^2 units in the last place.
+        return 0.5 * torch.special.erfc(z) - _lost_of(z, x) * (-z.square()).exp() * SQRT_PI_INVERSE
+
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return 0.5 * torch.special.erfc(-x * HALF_SQRT_TWO), -0.5 * x.square() - HALF_LOG_TWO_PI
+        return self.forward(x), -0.5 * x.square() - HALF_LOG_TWO_PI
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = torch.special.ndtri(y)
         return x, 0.5 * x.square() + HALF_LOG_TWO_PI
+
+
+def _lost_of(z: Tensor, x: Tensor) -> Tensor:
+    """-sqrt(1/2) x - z, where z is that product rounded: x and the root are taken in halves whose product is exact."""
+    bits = 26 if x.dtype == torch.float64 else 12
+    root = round(HALF_SQRT_TWO * 2**bits) / 2**bits
+    rest = (HALF_SQRT_TWO - root) + HALF_SQRT_TWO_REST
+    grid = 2.0 ** (bits - 6)  # |x| < 64; farther out all is 0 or 1
+    first = (grid * x).round() / grid
+    lost = -((root * first + z) + root * (x - first) + rest * x)
+    return lost.nan_to_num(0.0, 0.0, 0.0)  # at infinity
 
 
 class ExponentialCDF(Bijector):
@@ -53,7 +75,7 @@ class ExponentialCDF(Bijector):
     Raises:
         ValueError: the rate is not positive and finite.
 
-    Largest invertible rate x: 16.6 in float32, 36.7 in float64 (beyond, y rounds to 1).
+    Invertible for rate x up to 16.6 in float32 and 36.7 in float64: beyond, y rounds to 1.
 
     Example:
         >>> import torch
@@ -70,6 +92,9 @@ class ExponentialCDF(Bijector):
         self._hold("rate", rate)
         if not self.rate.is_meta and not bool((self.rate.isfinite() & (self.rate > 0)).all()):
             raise ValueError(f"ExponentialCDF: rate={rate!r} must be positive and finite")
+
+    def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
+        return 0.0, (16.6 if dtype == torch.float32 else 36.7) / float(self.rate.detach().max())
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z = self.rate * x

@@ -41,6 +41,8 @@ class DiscreteCosineTransform(Bijector):
     affine = True
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if x.numel() == 0:  # not every library of Fourier transforms has one of nothing
+            return x, x.new_zeros(x.shape[:-1])
         folded = torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], -1)
         cosine, sine, scale = self._weights(x)
         spectrum = torch.fft.fft(folded)
@@ -48,6 +50,8 @@ class DiscreteCosineTransform(Bijector):
         return y, x.new_zeros(x.shape[:-1])
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if y.numel() == 0:
+            return y, y.new_zeros(y.shape[:-1])
         cosine, sine, scale = self._weights(y)
         real = y / scale
         # exp(i pi k / 2d) (real_k - i real_(d-k)), with 0 for the missing real_d, is the spectrum.

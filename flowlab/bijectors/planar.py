@@ -112,6 +112,10 @@ class Planar(Bijector):
             )
         return effective + (_softplus.inverse(product + 1) - product) * weight / weight.square().sum()
 
+    def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
+        end = torch.finfo(dtype).max / max(1.0, float(self.weight.detach().abs().max()))
+        return -end, end
+
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         effective, slope = self._effective()
         tanh = (x @ self.weight + self.bias).tanh()
@@ -143,11 +147,11 @@ def _solve(target: Tensor, slope: Tensor) -> Tensor:
     fixed, factor = target.detach(), slope.detach() - 1
     low, high = fixed - factor.abs(), fixed + factor.abs()
     for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
+        middle = 0.5 * low + 0.5 * high  # their sum may overflow
         below = middle + factor * middle.tanh() < fixed
         low, high = torch.where(below, middle, low), torch.where(below, high, middle)
     # The root so far is a constant. Each Newton step doubles the number of derivatives that hold, and more.
-    root = 0.5 * (low + high)
+    root = 0.5 * low + 0.5 * high
     for _ in range(2):
         tanh = root.tanh()
         root = root - (root + (slope - 1) * tanh - target) / _slope_at(tanh, slope)

@@ -80,6 +80,10 @@ class PReLU(_LeakyRectifier):
         | https://blog.evjang.com/2018/01/nf1.html
     """
 
+    def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
+        largest = torch.finfo(dtype).max
+        return -largest / max(1.0, float(self.slope.detach().max())), largest
+
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         slope, right = self.slope, x >= 0
         return torch.where(right, x, slope * x), torch.where(right, 0.0, slope.log())
@@ -129,6 +133,11 @@ class SmoothPReLU(_LeakyRectifier):
         self._hold("smoothness", smoothness)
         if not self.smoothness.is_meta and not bool((self.smoothness.isfinite() & (self.smoothness > 0)).all()):
             raise ValueError(f"SmoothPReLU: smoothness={smoothness!r} must be positive and finite; for 0 use PReLU")
+
+    def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
+        slope, largest = float(self.slope.detach().max()), torch.finfo(dtype).max
+        steepest = max(1.0, slope)  # what overflows are the terms of y on the left, and their sum on the right
+        return -largest / ((1 + slope) * steepest), largest / (2 * steepest)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return self._image(x, self.slope)[0]

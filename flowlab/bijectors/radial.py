@@ -100,6 +100,10 @@ class Radial(Bijector):
         """beta > -alpha, of shape (): positive pushes outwards, negative pulls inwards."""
         return _softplus(self.raw_gamma) - self.alpha
 
+    def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
+        end = torch.finfo(dtype).max ** 0.5  # distances are squared
+        return -end, end
+
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         alpha, gamma = _softplus(self.raw_alpha), _softplus(self.raw_gamma)
         offset = x - self.centre

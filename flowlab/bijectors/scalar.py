@@ -24,7 +24,7 @@ class AffineScalar(Bijector):
             `nn.Parameter` is learned. The scale must not be 0.
 
     Raises:
-        ValueError: the scale holds a zero, an infinity or NaN.
+        ValueError: the scale holds a zero, or it or the shift an infinity or NaN.
 
     Example:
         >>> import torch
@@ -45,10 +45,16 @@ class AffineScalar(Bijector):
         self._hold("scale", scale)
         if not self.scale.is_meta and not bool((self.scale.isfinite() & (self.scale != 0)).all()):
             raise ValueError(f"AffineScalar: scale={scale!r} must be finite and not 0")
+        if not self.shift.is_meta and not bool(self.shift.isfinite().all()):
+            raise ValueError(f"AffineScalar: shift={shift!r} must be finite")
 
     @property
     def sign(self) -> Tensor:  # type: ignore[override]
         return self.scale.detach().sign()
+
+    def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
+        end = torch.finfo(dtype).max / max(1.0, float(self.scale.detach().abs().max()))
+        return -end, end
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return self.scale * x + self.shift
@@ -71,10 +77,14 @@ class Exp(Bijector):
     forward  y = exp(x)    log det  x
     inverse  x = log(y)    log det  -log(y)
 
-    Largest invertible x: 88.7 in float32, 709.7 in float64 (beyond, y overflows).
+    Invertible from -103 to 88.7 in float32 and from -744 to 709.7 in float64: below y underflows to 0, above it
+    overflows.
     """
 
     codomain, sign = constraints.positive, +1
+
+    def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
+        return (-103.0, 88.7) if dtype == torch.float32 else (-744.0, 709.7)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return x.exp(), x
@@ -90,11 +100,14 @@ class Sigmoid(Bijector):
     forward  y = sigmoid(x)             log det  -softplus(x) - softplus(-x)
     inverse  x = log(y) - log(1 - y)    log det  softplus(x) + softplus(-x)
 
-    The log det is taken at the pre-image, where log y (1 - y) does not cancel. Largest invertible x: 16.6 in
-    float32, 36.7 in float64 (beyond, y rounds to 1).
+    The log det is taken at the pre-image, where log y (1 - y) does not cancel. Invertible from -88.7 to 16.6 in
+    float32 and from -709 to 36.7 in float64: below y underflows to 0, above it rounds to 1.
     """
 
     codomain, sign = open_interval(0.0, 1.0), +1
+
+    def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
+        return (-88.7, 16.6) if dtype == torch.float32 else (-709.0, 36.7)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return x.sigmoid()
@@ -122,11 +135,15 @@ class Tanh(Bijector):
     forward  y = tanh(x)     log det  2 log 2 - softplus(2x) - softplus(-2x)
     inverse  x = atanh(y)    log det  the same at x, with its sign turned
 
-    log(1 - y^2) would cancel where |y| nears 1; written in x it does not. Largest invertible |x|: 8.66 in float32,
-    18.7 in float64 (beyond, y rounds to 1).
+    log(1 - y^2) would cancel where |y| nears 1; written in x it does not. Invertible for |x| up to 8.66 in float32
+    and 18.7 in float64: beyond, y rounds to 1.
     """
 
     codomain, sign = open_interval(-1.0, 1.0), +1
+
+    def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
+        end = 8.66 if dtype == torch.float32 else 18.7
+        return -end, end
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return x.tanh()
@@ -153,11 +170,14 @@ class Softplus(Bijector):
     forward  y = softplus(x)               log det  -softplus(-x)
     inverse  x = y + log(1 - exp(-y))      log det  -log(1 - exp(-y))
 
-    `logaddexp(x, 0)` is exact everywhere, where torch's own softplus becomes linear past 20. Smallest invertible x:
-    -103 in float32, -745 in float64 (below, y underflows to 0).
+    `logaddexp(x, 0)` is exact everywhere, where torch's own softplus becomes linear past 20. Invertible from
+    -103 in float32 and -744 in float64: below, y underflows to 0.
     """
 
     codomain, sign = constraints.positive, +1
+
+    def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
+        return -103.0 if dtype == torch.float32 else -744.0, torch.finfo(dtype).max
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return torch.logaddexp(x, x.new_zeros(()))

@@ -23,7 +23,7 @@ class SoftmaxCentered(Bijector):
     respect to the first d coordinates, as those of torch's Dirichlet. The events of x have d numbers, those of y d + 1.
 
     A coordinate that underflows to 0 cannot be inverted: the coordinates of [x, 0] may lie apart by 103 in float32 and
-    745 in float64.
+    744 in float64, less the log of how many are largest.
 
     Raises:
         ValueError: an image with fewer than 2 coordinates.
@@ -50,6 +50,10 @@ class SoftmaxCentered(Bijector):
         if shape[-1] < 2:
             raise ValueError(f"SoftmaxCentered: an image has at least 2 coordinates, got shape {tuple(shape)}")
         return torch.Size((*shape[:-1], shape[-1] - 1))
+
+    def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
+        end = 101.0 if dtype == torch.float32 else 742.0
+        return -end, end
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         log_y = pad(x, (0, 1)).log_softmax(-1)

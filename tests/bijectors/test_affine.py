@@ -96,17 +96,3 @@ def test_a_packed_triangle_is_never_unpacked(dim):
         assert max(sizes) <= packed + (count + rank) * dim, task
         triangles = 12 if "back" in task else 1  # read in views that autograd fills up, it takes about 20 to come back
         assert sum(sizes) <= triangles * packed, task
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"dim": 0}, "dim=0"),
-        ({"dim": 2, "rank": 3}, "rank=3"),
-        ({"dim": 2, "rank": -1}, "rank=-1"),
-        ({"dim": 2, "scale": "dense"}, "'dense'.*tril, diag"),
-    ],
-)
-def test_bad_arguments_are_named(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        LowRankAffine(**arguments)

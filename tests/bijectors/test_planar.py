@@ -116,21 +116,3 @@ def test_what_is_given_is_kept_and_what_is_not_is_drawn():
     assert held.weight is learned
     assert torch.equal(learned, torch.ones(2))
     assert held.bias.item() == 0.0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"dim": 0}, "dim=0"),
-        ({"dim": 2, "weight": torch.ones(3)}, r"weight has shape \(3,\)"),
-        ({"dim": 2, "direction": torch.ones(())}, r"direction has shape \(\)"),
-        ({"dim": 2, "bias": torch.ones(2)}, r"bias has shape \(2,\)"),
-        ({"dim": 2, "weight": torch.zeros(2)}, "weight=.* must not be all 0"),
-        ({"dim": 2, "weight": torch.tensor([1.0, torch.inf])}, "weight=.* must be finite"),
-        ({"dim": 2, "direction": torch.tensor([torch.nan, 0.0])}, "direction=.* must be finite"),
-        ({"dim": 2, "bias": torch.tensor(torch.inf)}, "bias=.* must be finite"),
-    ],
-)
-def test_bad_arguments_are_named(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Planar(**arguments)

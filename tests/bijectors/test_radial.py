@@ -97,18 +97,3 @@ def test_the_centre_is_drawn_or_kept():
     constant.reset_parameters()
     assert {name for name, _ in constant.named_parameters()} == {"raw_alpha", "raw_gamma"}
     assert torch.equal(constant.centre, torch.ones(2))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"dim": 0}, "dim=0"),
-        ({"dim": 2, "alpha": 0.0}, "alpha=0.0"),
-        ({"dim": 2, "alpha": 2.0, "beta": -2.0}, "beta=-2.0.*-alpha=-2.0"),
-        ({"dim": 2, "centre": torch.zeros(3)}, r"centre has shape \(3,\)"),
-        ({"dim": 2, "centre": torch.tensor([torch.nan, 0.0])}, "centre=.* must be finite"),
-    ],
-)
-def test_bad_arguments_are_named(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Radial(**arguments)

@@ -1,0 +1,145 @@
+"""The check of one bijector, and the report of what holds."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from flowlab.bijectors.base import Bijector
+from flowlab.testing.properties import PROPERTIES
+from flowlab.testing.property import NotApplicable, Property
+from flowlab.testing.subject import Subject
+
+DTYPES = (torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether one property holds in one dtype.
+
+    Attributes:
+        name, claim: of the property.
+        dtype: in which.
+        holds: True or False, or None where the property says nothing of the bijector.
+        detail: what is wrong, with the smallest example that was found, or why the property says nothing.
+    """
+
+    name: str
+    claim: str
+    dtype: torch.dtype
+    holds: bool | None
+    detail: str = ""
+
+    @property
+    def word(self) -> str:
+        return {True: "holds", False: "FAILS", None: "-"}[self.holds]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What holds of a bijector; true where all of it does.
+
+    Attributes:
+        bijector: its name.
+        findings: one for each property and dtype.
+    """
+
+    bijector: str
+    findings: tuple[Finding, ...]
+
+    def __bool__(self) -> bool:
+        return all(finding.holds is not False for finding in self.findings)
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.holds is False)
+
+    def require(self) -> None:
+        """For a test: nothing where all holds.
+
+        Raises:
+            AssertionError: a property does not hold; the message is the report.
+        """
+        if not self:
+            raise AssertionError(f"\n{self}")
+
+    def __str__(self) -> str:
+        dtypes = list(dict.fromkeys(finding.dtype for finding in self.findings))
+        lines = [f"{self.bijector}", f"{'':13}" + "".join(f"{_name(dtype):>9}" for dtype in dtypes)]
+        for name in dict.fromkeys(finding.name for finding in self.findings):
+            found = [finding for finding in self.findings if finding.name == name]
+            words = "".join(f"{finding.word:>9}" for finding in found)
+            lines.append(f"{name:13}{words}  {found[0].detail if found[0].holds is None else found[0].claim}")
+        for finding in self.failures:
+            lines.append(f"{finding.name}, {_name(finding.dtype)}: {finding.detail}")
+        tried = [finding for finding in self.findings if finding.holds is not None]
+        return "\n".join([*lines, f"holds: {len(tried) - len(self.failures)} of {len(tried)}"])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def check_bijector(
+    bijector: Bijector,
+    *,
+    dim: int = 3,
+    context_dim: int | None = None,
+    start: Callable[[Tensor], Tensor] | None = None,
+    invalid: Mapping[str, Callable[[], object]] | None = None,
+    dtypes: Sequence[torch.dtype] = DTYPES,
+) -> Report:
+    """Check a bijector by every property that those of the library are checked by.
+
+    The points and the parameters are drawn by Hypothesis, the same ones every time. It takes a few seconds.
+
+    Arguments:
+        bijector: it is copied, and stays as it is.
+        dim: the length of the vectors that it takes; of an elementwise map any will do.
+        context_dim: the length of the contexts that it takes, if it needs one.
+        start: what it does, as it is given, to points: `lambda x: x` if it starts as the identity.
+        invalid: calls that must be refused, by what the refusal must say, as {"scale=0.0": lambda: Mine(scale=0.0)}.
+        dtypes: in which it is checked.
+
+    Example:
+        >>> import torch
+        >>> from flowlab.bijectors import Bijector
+        >>> from flowlab.testing import check_bijector
+        >>> class Triple(Bijector):
+        ...     sign = +1
+        ...     def forward_and_log_det(self, x, context=None):
+        ...         return 3 * x, torch.full_like(x, 3.0)  # where it should be log(3)
+        ...     def inverse_and_log_det(self, y, context=None):
+        ...         return y / 3, torch.full_like(y, -3.0)
+        >>> report = check_bijector(Triple(), dtypes=[torch.float64])
+        >>> bool(report), [finding.name for finding in report.failures]
+        (False, ['log det', 'mass'])
+        >>> print(report.failures[0].detail.splitlines()[0])
+        log det of f: 9 where 3.29583687 is expected, to within 4.3e-09
+    """
+    findings = []
+    for dtype in dtypes:
+        subject = Subject(bijector, dtype, dim, context_dim, start, invalid or {})
+        findings += [find(each, subject) for each in PROPERTIES]
+    return Report(repr(bijector), tuple(findings))
+
+
+def find(each: Property, subject: Subject) -> Finding:
+    """Whether a property holds."""
+    try:
+        each.check(subject)
+    except NotApplicable as why_not:
+        return Finding(each.name, each.claim, subject.dtype, None, str(why_not))
+    except Exception as error:  # whatever a foreign bijector raises
+        kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+        return Finding(
+            each.name, each.claim, subject.dtype, False, "\n".join([f"{kind}{error}", *getattr(error, "__notes__", ())])
+        )
+    return Finding(each.name, each.claim, subject.dtype, True)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,263 @@
+"""Properties of a bijector as a map: what it and its log det are, at ordinary points and at the edges."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from hypothesis import strategies as st
+from scipy.stats import qmc
+from torch import Tensor
+
+from flowlab.supports import is_thin, is_unbounded
+from flowlab.testing.charts import chart, jacobian
+from flowlab.testing.property import TOLERANCE, close, finite, for_all, need, need_inverse, of_rows, same
+from flowlab.testing.subject import Sample, Subject, forward, inverse
+
+CUBE = 1.5  # half the side of the cube whose image is measured
+POINTS = 2**14  # that measure it
+SIZES = (0.0, 10.0, 100.0)  # where values and gradients must be finite, and one step of the dtype beside 0
+
+
+def round_trip(subject: Subject) -> None:
+    need_inverse(subject)
+    need_charts(subject)
+    tolerance = TOLERANCE[subject.dtype]
+
+    def claim(sample: Sample) -> None:
+        y = forward(sample)[0]
+        turned = sample._replace(context=None if sample.context is None else sample.context.flip(0))
+        x = inverse(turned, y.flip(0))[0].flip(0)  # in another order, so that nothing can be remembered
+        again = sample.bijector.forward(x.clone(), sample.context)
+        # What one rounding of y does to x, and one of x to y, is not the bijector's fault.
+        least, most = stretches(sample)
+        size_x, size_y = sample.x.abs().flatten(1).amax(1), y.abs().flatten(1).amax(1)
+        close("f^-1(f(x))", x, sample.x, by_row(tolerance * (1 + size_x + size_y / least), x))
+        close("f(f^-1(y))", again, y, by_row(tolerance * (1 + size_y + size_x * most + size_y * most / least), y))
+
+    for_all(subject.samples(), claim)
+
+
+def log_det(subject: Subject) -> None:
+    need_charts(subject)
+    tolerance = TOLERANCE[subject.dtype]
+
+    def claim(sample: Sample) -> None:
+        exact = doubled(sample)
+        y, value = forward(sample)
+        expected = torch.linalg.slogdet(jacobian(exact.bijector, exact.x, exact.context))[1]
+        close("log det of f", subject.of_event(value), expected, tolerance * (1 + expected.abs()))
+        if subject.bijector.has_inverse and bool(subject.bijector.codomain.check(y).all()):
+            value = subject.of_event(inverse(sample, y)[1])
+            expected = torch.linalg.slogdet(jacobian(exact.bijector.inv, y.double(), exact.context))[1]
+            size = y.abs().flatten(1).amax(1) / stretches(sample)[0]
+            close("log det of f^-1", value, expected, tolerance * (1 + expected.abs() + size))
+
+    for_all(subject.samples(), claim)
+
+
+def independence(subject: Subject) -> None:
+    def claim(pair: tuple[Sample, Sample]) -> None:
+        sample, other = pair
+        count = min(len(sample.x), len(other.x))
+        x = sample.x[:count].clone()
+        changed = other.x[:count].clone()
+        changed[0] = x[0]
+        kept: tuple[int | slice, ...] = (0,)
+        if subject.bijector.event_dim == subject.bijector.image_event_dim == 0:
+            changed[0] = torch.where(torch.arange(x[0].numel()).view_as(x[0]) == 0, x[0], other.x[0])
+            kept = (0, *(0 for _ in x.shape[1:]))
+        context = None if sample.context is None else sample.context[:count]
+        results = [sample.bijector.forward_and_log_det(points, context) for points in (x, changed)]
+        for value, expected in zip(*results, strict=True):
+            same("an event of f, when other events change", value[kept], expected[kept])
+        if subject.bijector.has_inverse:
+            pulled = [sample.bijector.inverse_and_log_det(image, context) for image, _ in results]
+            for value, expected in zip(*pulled, strict=True):
+                same("an event of f^-1, when other events change", value[kept], expected[kept])
+
+    for_all(st.tuples(subject.samples(), subject.samples()), claim)
+
+
+def log_dets_cancel(subject: Subject) -> None:
+    need_inverse(subject)
+    need_charts(subject)
+    tolerance = TOLERANCE[subject.dtype]
+
+    def claim(sample: Sample) -> None:
+        y, forwards = forward(sample)
+        backwards = inverse(sample, y)[1]
+        size = y.abs().flatten(1).amax(1) / stretches(sample)[0]
+        allowed = by_row(tolerance * (1 + size), forwards) + tolerance * forwards.double().abs()
+        close("minus the log det of f^-1", -backwards, forwards, allowed)
+
+    for_all(subject.samples(), claim)
+
+
+def mass(subject: Subject) -> None:
+    """The density of the images of a uniform cube, summed over quasi-random points of a box around them."""
+    need_inverse(subject)
+    need_charts(subject)
+    inside, outside = chart(subject.bijector.domain), chart(subject.bijector.codomain)
+    assert inside is not None
+    assert outside is not None
+    bijector, context = subject.moved(1), subject.context(1)
+    center = inside.free(subject.points(torch.zeros(1, subject.dim)))[0]
+    beside = 0.3 * (-1.0) ** torch.arange(subject.dim)[None]
+    near = (inside.free(subject.points(beside))[0] - center).abs().max()  # so that no corner leaves a bounded domain
+    half = torch.full_like(near, CUBE) if is_unbounded(bijector.domain) and not is_thin(bijector.domain) else near
+    corners = torch.as_tensor(qmc.Sobol(len(center), seed=0).random(POINTS), dtype=subject.dtype)
+
+    def each(points: Tensor) -> Tensor | None:
+        return None if context is None else context.expand(len(points), -1)
+
+    with torch.no_grad():
+        cube = inside.event(center + half * (2 * corners - 1))
+        images = outside.free(bijector.forward(cube, each(cube)))
+        low, high = images.amin(0), images.amax(0)
+        low, high = low - 0.02 * (high - low), high + 0.02 * (high - low)
+        y = outside.event(low + (high - low) * corners)
+        y = y[within(bijector.codomain, y)]
+        x, backwards = bijector.inverse_and_log_det(y, each(y))
+        of_cube = ((inside.free(x) - center).abs() <= half).all(-1)
+        density = subject.of_event(backwards).double().exp()[of_cube] / float(2 * half) ** len(center)
+        total = float(density.sum() / POINTS * (high - low).double().prod())
+    close("the mass", torch.tensor(total), torch.tensor(1.0), 0.03)
+
+
+def finite_values(subject: Subject) -> None:
+    bijector = subject.fresh()
+    numbers = torch.tensor([[sign * size] * subject.dim for size in sizes(subject.dtype) for sign in (1, -1)])
+    mixed = numbers * torch.tensor([(-1.0) ** place for place in range(subject.dim)])
+    numbers = torch.cat([numbers, mixed, 0.1 * mixed]).to(subject.dtype)
+    inside = chart(subject.bijector.domain)
+    plain = inside.event(numbers) if inside is not None and inside.free(numbers).shape == numbers.shape else numbers
+    for x in (plain, subject.points(numbers)):
+        if x.shape[1:] != subject.points(numbers).shape[1:]:
+            continue
+        x = x[within(bijector.domain, x)]
+        if not len(x):
+            continue
+        context = subject.context(len(x))
+        y = finite_at("f", Sample(bijector, x, context), backwards=False)
+        if bijector.has_inverse:
+            kept = within(bijector.codomain, y) & y.isfinite().flatten(1).all(-1)
+            kept &= is_told_apart(Sample(bijector, x, context), y)
+            finite_at("f^-1", Sample(bijector, y[kept], None if context is None else context[kept]), backwards=True)
+    nothing = Sample(bijector, subject.points(torch.zeros(0, subject.dim)), subject.context(0))
+    y, log_dets = forward(nothing)
+    assert len(y) == len(log_dets) == 0, "no points have no images"
+    if bijector.has_inverse:
+        same("the pre-images of no images", inverse(nothing, y)[0], nothing.x)
+
+
+def is_told_apart(sample: Sample, y: Tensor) -> Tensor:
+    """Where one rounding of the image moves the pre-image by less than a tenth; elsewhere x is lost, of shape (n,)."""
+    if not len(y) or chart(sample.bijector.domain) is None or chart(sample.bijector.codomain) is None:
+        return torch.ones(len(y), dtype=torch.bool)
+    return torch.finfo(y.dtype).eps * y.abs().flatten(1).amax(1) < 0.1 * stretches(sample)[0]
+
+
+def finite_at(what: str, sample: Sample, backwards: bool) -> Tensor:
+    """See that image, log det and gradients are finite at points, where they fit into the dtype; gives the images."""
+    if not len(sample.x):
+        return sample.x
+
+    def pull(sample: Sample) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        x = sample.x.clone().requires_grad_()
+        y, log_det = inverse(sample, x) if backwards else forward(sample._replace(x=x))
+        total = y.sum() + log_det.sum()
+        (gradient,) = torch.autograd.grad(total, x) if total.requires_grad else (torch.zeros_like(x),)
+        return x.detach(), y.detach(), log_det.detach(), gradient
+
+    x, y, log_det, gradient = pull(sample)
+    _, *exact = pull(doubled(sample))
+    fits = torch.stack([of_rows(value.abs() < torch.finfo(x.dtype).max / 16) for value in exact])
+    for name, value in ((what, y), (f"the log det of {what}", log_det), (f"the gradient of {what}", gradient)):
+        finite(name, value[fits.all(0)], x[fits.all(0)])
+    return y
+
+
+def edges(subject: Subject) -> None:
+    need_inverse(subject)
+    bijector = subject.fresh()
+    interval = bijector.invertible(subject.dtype)
+    if interval is not None:
+        ends = [(0.999 * end, 1.05 * end) for end in interval if end]  # at 0 it is the domain that ends
+    else:
+        need(bijector.affine, "it states no interval in which it is invertible")
+        far = 1.0
+        while bijector.forward(one_at_a_time(far, subject)).isfinite().all():
+            far *= 2
+        largest = min(far, torch.finfo(subject.dtype).max)
+        ends = [(sign * largest / 1000, sign * far) for sign in (1, -1)]  # the way back needs some room
+    for inner, outer in ends:
+        x = one_at_a_time(inner, subject)
+        again = bijector.inverse(bijector.forward(x).clone())
+        finite(f"f^-1(f(x)), where f is invertible up to {inner},", again, x)
+        close(f"f^-1(f(x)), where f is invertible up to {inner},", again, x, 0.1 * abs(inner) + 1)
+        x = one_at_a_time(outer, subject)
+        again = bijector.inverse(bijector.forward(x).clone())
+        lost = ~again.isfinite() | ((again - x).abs() > 0.01 * x.abs())
+        assert lost.any(), f"f^-1(f(x)) is still x at {outer}, beyond the end that is stated"
+
+
+def one_at_a_time(value: float, subject: Subject) -> Tensor:
+    """Points with one coordinate at a value and the others at 0; of an elementwise map one with all at the value."""
+    row = torch.full((subject.dim,), value, dtype=torch.float64).to(subject.dtype)
+    return row.diag() if subject.bijector.event_dim else row[None]
+
+
+def declarations(subject: Subject) -> None:
+    sample = subject.many()
+    bijector = sample.bijector
+    y, log_dets = forward(sample)
+    assert bijector.codomain.check(y).all(), f"an image is not in the declared codomain {bijector.codomain}"
+    assert y.shape == bijector.forward_shape(sample.x.shape), "forward_shape is not the shape of the image"
+    assert sample.x.shape == bijector.inverse_shape(y.shape), "inverse_shape is not the shape of the pre-image"
+    sign = torch.as_tensor(bijector.sign, dtype=subject.dtype)
+    if not bijector.event_dim and sign.any():
+        slope = torch.func.jvp(
+            lambda x: bijector.forward(x, sample.context), (sample.x,), (torch.ones_like(sample.x),)
+        )[1]
+        same("the sign of the slope", slope.sign(), sign.expand_as(slope))
+    of_event = subject.of_event(log_dets)
+    if bijector.constant_log_det:
+        close("a constant log det", of_event, of_event[0].expand_as(of_event), TOLERANCE[subject.dtype])
+    if bijector.affine:
+        middle = bijector.forward(sample.x.mean(0, keepdim=True))
+        close("the image of the mean", y.mean(0, keepdim=True), middle, TOLERANCE[subject.dtype] * 10)
+
+
+def sizes(dtype: torch.dtype) -> tuple[float, ...]:
+    return (*SIZES, torch.finfo(dtype).smallest_normal, torch.finfo(dtype).eps)
+
+
+def within(constraint: torch.distributions.constraints.Constraint, points: Tensor) -> Tensor:
+    """Which of points of shape (n, *event) satisfy a constraint, of shape (n,)."""
+    return of_rows(constraint.check(points))
+
+
+def need_charts(subject: Subject) -> None:
+    for side in (subject.bijector.domain, subject.bijector.codomain):
+        need(chart(side) is not None, f"the free coordinates of {side} are not known here")
+
+
+def doubled(sample: Sample) -> Sample:
+    """The same sample in float64."""
+    context = None if sample.context is None else sample.context.double()
+    return Sample(copy.deepcopy(sample.bijector).double(), sample.x.double(), context)
+
+
+def stretches(sample: Sample) -> tuple[Tensor, Tensor]:
+    """The least and the greatest factor by which lengths change at each point, both of shape (n,)."""
+    exact = doubled(sample)
+    matrices = jacobian(exact.bijector, exact.x, exact.context)
+    known = matrices.isfinite().flatten(1).all(1)
+    values = torch.linalg.svdvals(torch.where(known[:, None, None], matrices, 0.0))
+    return values[:, -1], torch.where(known, values[:, 0], torch.inf)
+
+
+def by_row(allowed: Tensor, like: Tensor) -> Tensor:
+    """One number a point, for all numbers of the point."""
+    return allowed.view(-1, *(1 for _ in like.shape[1:])).expand_as(like)

@@ -1,0 +1,147 @@
+"""What the registry does not say of its bijectors: their starts, what they refuse, what they need not do."""
+
+import math
+
+import torch
+from torch.distributions import transforms
+from torch.nn.functional import leaky_relu, softplus
+
+from flowlab.bijectors import (
+    AffineScalar,
+    Chain,
+    ExponentialCDF,
+    FillTriangular,
+    Inline,
+    LowRankAffine,
+    Planar,
+    PReLU,
+    Radial,
+    SmoothPReLU,
+    from_transform,
+)
+from flowlab.bijectors.registry import DIM, EXAMPLES
+
+
+def identity(x):
+    return x
+
+
+def stream():
+    """Where the starts below are drawn from."""
+    return torch.Generator().manual_seed(0)
+
+
+def low_rank(x):
+    factor = torch.randn(DIM, 1, generator=stream()).to(x.dtype)
+    return x + x @ factor @ factor.mT
+
+
+def planar(x):
+    numbers = stream()
+    weight, direction = ((torch.randn(DIM, generator=numbers) / DIM**0.5).to(x.dtype) for _ in range(2))
+    product = weight @ direction
+    direction = direction + (softplus(product) - 1 - product) * weight / weight.square().sum()
+    return x + direction * (x @ weight).tanh()[..., None]
+
+
+# name -> (the bijector before its first step, what its documentation says that it does)
+STARTS = {
+    "AffineScalar": (AffineScalar, identity),
+    "LowRankAffine rank 0": (lambda: LowRankAffine(DIM), identity),
+    "LowRankAffine rank 1": (lambda: LowRankAffine(DIM, 1, generator=stream()), low_rank),
+    "LowRankAffine diag rank 0": (lambda: LowRankAffine(DIM, scale="diag"), identity),
+    "PReLU": (PReLU, lambda x: leaky_relu(x, 0.25)),
+    "PReLU vector abs": (lambda: PReLU(0.5, DIM, "abs"), lambda x: leaky_relu(x, 0.5)),
+    "SmoothPReLU": (SmoothPReLU, lambda x: 0.625 * x + 0.375 * (x.square() + 1).sqrt()),
+    "Planar random": (lambda: Planar(DIM, generator=stream()), planar),
+    "Radial inwards": (lambda: Radial(DIM, generator=stream()), identity),
+    "Chain": (lambda: Chain([]), identity),
+}
+
+WRONG_SHAPE, ZEROS = torch.ones(DIM + 1), torch.zeros(DIM)
+NOT_FINITE = torch.tensor([1.0, torch.nan, 0.0])
+
+# name -> what a refusal must say -> the call that is refused
+INVALID = {
+    "AffineScalar": {
+        "scale=0.0": lambda: AffineScalar(scale=0.0),
+        "scale=nan": lambda: AffineScalar(scale=math.nan),
+        "scale=inf": lambda: AffineScalar(scale=math.inf),
+        "scale=tensor([1., 0.])": lambda: AffineScalar(scale=torch.tensor([1.0, 0.0])),
+        "shift=nan": lambda: AffineScalar(shift=math.nan),
+    },
+    "ExponentialCDF": {
+        "rate=-1.0": lambda: ExponentialCDF(rate=-1.0),
+        "rate=0.0": lambda: ExponentialCDF(rate=0.0),
+        "rate=inf": lambda: ExponentialCDF(rate=math.inf),
+    },
+    "PReLU": {
+        "slope=0.0": lambda: PReLU(slope=0.0),
+        "slope=inf": lambda: PReLU(slope=math.inf),
+        "size=0": lambda: PReLU(size=0),
+        "positive='exp' is unknown; allowed: abs, softplus": lambda: PReLU(positive="exp"),
+    },
+    "SmoothPReLU": {
+        "slope=-1.0": lambda: SmoothPReLU(slope=-1.0),
+        "smoothness=0.0": lambda: SmoothPReLU(smoothness=0.0),
+        "smoothness=nan": lambda: SmoothPReLU(smoothness=math.nan),
+    },
+    "LowRankAffine rank 1": {
+        "dim=0": lambda: LowRankAffine(0),
+        "rank=4 must be from 0 to dim=3": lambda: LowRankAffine(DIM, 4),
+        "rank=-1": lambda: LowRankAffine(DIM, -1),
+        "scale='dense' is unknown; allowed: tril, diag": lambda: LowRankAffine(DIM, scale="dense"),
+        "factor_scale=-1.0": lambda: LowRankAffine(DIM, 1, factor_scale=-1.0),
+        "shift_scale=nan": lambda: LowRankAffine(DIM, 1, shift_scale=math.nan),
+    },
+    "Inline elementwise": {
+        "event_dim=2": lambda: Inline(identity, event_dim=2),
+        "'training'": lambda: Inline(lambda x, training: x, training=1.0),
+    },
+    "Planar": {
+        "dim=0": lambda: Planar(0),
+        "weight has shape (4,)": lambda: Planar(DIM, WRONG_SHAPE),
+        "direction has shape ()": lambda: Planar(DIM, direction=torch.ones(())),
+        "bias has shape (2,)": lambda: Planar(DIM, bias=torch.ones(2)),
+        "weight=tensor([0., 0., 0.]) must not be all 0": lambda: Planar(DIM, ZEROS),
+        "weight=tensor([1., nan, 0.]) must be finite": lambda: Planar(DIM, NOT_FINITE),
+        "direction=tensor([1., nan, 0.]) must be finite": lambda: Planar(DIM, direction=NOT_FINITE),
+        "bias=tensor(inf) must be finite": lambda: Planar(DIM, bias=torch.tensor(torch.inf)),
+    },
+    "Radial inwards": {
+        "dim=0": lambda: Radial(0),
+        "alpha=0.0": lambda: Radial(DIM, alpha=0.0),
+        "beta=-2.0 must be finite and greater than -alpha=-2.0": lambda: Radial(DIM, alpha=2.0, beta=-2.0),
+        "centre has shape (4,)": lambda: Radial(DIM, WRONG_SHAPE),
+        "centre=tensor([1., nan, 0.]) must be finite": lambda: Radial(DIM, NOT_FINITE),
+    },
+    "Invert": {"Inline has no exact inverse": lambda: Inline(identity).inv},
+    "Chain": {
+        "got Linear": lambda: Chain([torch.nn.Linear(2, 2)]),
+        "AffineScalar cannot follow FillTriangular": lambda: Chain([FillTriangular(), AffineScalar()]),
+    },
+    "from_transform": {
+        "AbsTransform is not bijective": lambda: from_transform(transforms.AbsTransform()),
+        "got Linear": lambda: from_transform(torch.nn.Linear(2, 2)),
+    },
+}
+
+# name -> (a bijector that needs a context, the length of that)
+CONDITIONAL = {
+    "Inline conditional": (
+        lambda: Inline(
+            lambda x, context, scale: scale * x * context.exp(),
+            lambda y, context, scale: y / scale * (-context).exp(),
+            lambda x, context, scale: scale.log() + context + 0 * x,
+            scale=torch.nn.Parameter(torch.tensor(1.5)),
+        ),
+        1,
+    ),
+}
+
+NAMES = [*EXAMPLES, *CONDITIONAL]
+
+# (name, property) -> why it need not hold
+EXEMPT = {
+    ("from_transform composed", "finite"): "torch's own transforms lose their gradients where a softplus underflows",
+}

@@ -1,0 +1,46 @@
+"""Every property of `flowlab.testing`, of every bijector of the registry, in both precisions."""
+
+import pytest
+import torch
+from conformance.tables import CONDITIONAL, EXEMPT, INVALID, NAMES, STARTS
+
+from flowlab import bijectors
+from flowlab.bijectors import Bijector, stages
+from flowlab.bijectors.registry import DIM, EXAMPLES
+from flowlab.testing import PROPERTIES
+from flowlab.testing.check import find
+from flowlab.testing.subject import Subject
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def subject(name, each, dtype):
+    """An example, as a property wants it: at its start, or as the registry has it."""
+    make, context_dim = CONDITIONAL[name] if name in CONDITIONAL else (EXAMPLES[name], None)
+    start = None
+    if each.name == "start" and name in STARTS:
+        make, start = STARTS[name]
+    return Subject(make(), dtype, DIM, context_dim, start, INVALID.get(name, {}))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("each", PROPERTIES, ids=lambda each: each.name.replace(" ", "-"))
+@pytest.mark.parametrize("name", NAMES)
+def test_property(name, each, dtype, record_property):
+    if (name, each.name) in EXEMPT:
+        return
+    finding = find(each, subject(name, each, DTYPES[dtype]))
+    if finding.holds is not None:
+        record_property("cell", (name, each.number, dtype))
+    assert finding.holds is not False, finding.detail
+
+
+def test_every_bijector_has_an_example():
+    public = {getattr(bijectors, name) for name in bijectors.__all__}
+    classes = {c for c in public if isinstance(c, type) and issubclass(c, Bijector) and c is not Bijector}
+    shown = {type(stage) for make in EXAMPLES.values() for stage in [make(), *stages(make())]}
+    assert classes <= shown
+
+
+def test_the_tables_are_of_examples():
+    assert {*STARTS, *INVALID, *(name for name, _ in EXEMPT)} <= {*NAMES}

@@ -1,0 +1,147 @@
+"""The check of a user's own bijector: it holds for a good one, and names what is wrong of a bad one."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import constraints
+
+from flowlab.bijectors import Bijector, Exp
+from flowlab.testing import PROPERTIES, check_bijector
+from flowlab.testing.property import NotApplicable, need
+
+
+class Scale(Bijector):
+    """y = exp(log_scale) x: one that a user may write, with places for mistakes."""
+
+    event_dim = 1
+    domain = codomain = constraints.real_vector
+    constant_log_det = affine = True
+
+    def __init__(self, dim=3, start=0.0):
+        super().__init__()
+        if not math.isfinite(start):
+            raise ValueError(f"Scale: start={start!r} must be finite")
+        self.log_scale = nn.Parameter(torch.full((dim,), start))
+
+    def forward_and_log_det(self, x, context=None):
+        return x * self.log_scale.exp(), self.log_scale.sum().expand(x.shape[:-1])
+
+    def inverse_and_log_det(self, y, context=None):
+        return y * (-self.log_scale).exp(), (-self.log_scale.sum()).expand(y.shape[:-1])
+
+
+def failing(bijector, **known):
+    report = check_bijector(bijector, dtypes=[torch.float64], **known)
+    return {finding.name for finding in report.failures}
+
+
+def test_a_good_one_holds():
+    invalid = {"start=nan": lambda: Scale(start=math.nan)}
+    report = check_bijector(Scale(), start=lambda x: x, invalid=invalid)
+    assert report
+    assert all(finding.holds for finding in report.findings), "each property applies, and holds"
+    assert len(report.findings) == 2 * len(PROPERTIES)
+    report.require()
+    assert f"holds: {2 * len(PROPERTIES)} of {2 * len(PROPERTIES)}" in str(report)
+    assert report._repr_html_().startswith("<pre>Scale(")
+
+
+def test_the_bijector_stays_as_it_is():
+    bijector = Scale(start=0.5)
+    check_bijector(bijector, dtypes=[torch.float64])
+    assert bijector.log_scale.dtype == torch.float32
+    assert bijector.log_scale.tolist() == [0.5, 0.5, 0.5]
+    assert bijector.log_scale.grad is None
+
+
+class ForgottenLogDet(Scale):
+    def inverse_and_log_det(self, y, context=None):
+        return super().inverse_and_log_det(y)[0], y.new_zeros(y.shape[:-1])
+
+
+class WrongSign(Scale):
+    def inverse_and_log_det(self, y, context=None):
+        x, log_det = super().inverse_and_log_det(y)
+        return x, -log_det
+
+
+class MeanOfTheBatch(Scale):
+    def forward_and_log_det(self, x, context=None):
+        y, log_det = super().forward_and_log_det(x)
+        return y + x.mean(0, keepdim=True) * 0.1 if x.ndim > 1 else y, log_det
+
+
+class FixedType(Scale):
+    def forward_and_log_det(self, x, context=None):
+        y, log_det = super().forward_and_log_det(x)
+        return y.float(), log_det
+
+
+class HiddenState(Scale):
+    """An inverse that gives back what was last put in, whatever it is asked."""
+
+    def forward_and_log_det(self, x, context=None):
+        self.last = x
+        return super().forward_and_log_det(x)
+
+    def inverse_and_log_det(self, y, context=None):
+        return self.last, super().inverse_and_log_det(y)[1]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "properties"),
+    [
+        (ForgottenLogDet, {"log det", "cancel"}),
+        (WrongSign, {"log det", "cancel"}),
+        (MeanOfTheBatch, {"round trip", "independent"}),
+        (FixedType, {"types"}),
+        (HiddenState, {"round trip"}),
+    ],
+)
+def test_a_wrong_one_is_named(wrong, properties):
+    assert properties <= failing(wrong(start=0.3))
+
+
+def test_what_fails_is_told_with_an_example():
+    report = check_bijector(WrongSign(start=0.3), dtypes=[torch.float64])
+    assert not report
+    with pytest.raises(
+        AssertionError, match=r"log det +FAILS(.|\n)*log det of f\^-1: 0.9\d* where -0.9\d* is expected"
+    ):
+        report.require()
+    assert "x=tensor([[0., 0., 0.]]" in str(report)
+
+
+def test_a_start_and_a_refusal_that_are_not_as_said():
+    assert failing(Scale(start=0.3), start=lambda x: x) == {"start"}
+    assert failing(Scale(), invalid={"dim=0": lambda: Scale(dim=0)}) == {"refused"}
+    assert failing(Scale(), invalid={"beginning=inf": lambda: Scale(start=math.inf)}) == {"refused"}
+
+
+def test_a_statement_that_is_too_wide_or_too_narrow():
+    class TooWide(Exp):
+        def invertible(self, dtype):
+            return -800.0, 709.0
+
+    class TooNarrow(Exp):
+        def invertible(self, dtype):
+            return -10.0, 10.0
+
+    assert failing(TooWide()) == failing(TooNarrow()) == {"edges"}
+
+
+def test_without_an_inverse_the_rest_is_checked():
+    class OneWay(Scale):
+        has_inverse = False
+
+    report = check_bijector(OneWay(), dtypes=[torch.float64])
+    assert report
+    left = {finding.name for finding in report.findings if finding.holds is None}
+    assert left == {"round trip", "cancel", "mass", "edges", "start", "refused", "support"}
+
+
+def test_a_property_that_says_nothing_says_why():
+    with pytest.raises(NotApplicable, match="no inverse"):
+        need(False, "it has no inverse")
