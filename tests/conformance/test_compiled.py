@@ -1,0 +1,35 @@
+"""Many bijectors in one graph that is really compiled, to C++: the property `compiled` stops at tracing, which is quick."""
+
+import pytest
+import torch
+from torch import nn
+
+from flowlab.bijectors.registry import DIM, EXAMPLES
+from flowlab.testing.behaviour import BothWays
+from flowlab.testing.subject import Subject, forward
+
+SLOW = ("Planar", "from_transform", "Chain", "Inline", "DiscreteCosineTransform", "Invert F")  # to compile, each alone
+NAMES = [name for name in EXAMPLES if not name.startswith(SLOW)]
+
+
+@pytest.fixture
+def fresh_compiler(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def test_compiled_to_cpp_they_are_the_same_maps(fresh_compiler):
+    samples = [Subject(EXAMPLES[name](), torch.float64, DIM).many(16) for name in NAMES]
+    maps = nn.ModuleList(BothWays(sample.bijector) for sample in samples)
+    points = [(sample.x, forward(sample)[0].detach()) for sample in samples]
+
+    def all_of_them(points):
+        return [both(x, y) for both, (x, y) in zip(maps, points, strict=True)]
+
+    with torch.no_grad():
+        results = torch.compile(all_of_them, fullgraph=True)(points)
+        for compiled, eager in zip(results, all_of_them(points), strict=True):
+            for value, expected in zip(compiled, eager, strict=True):
+                torch.testing.assert_close(value, expected, rtol=1e-13, atol=1e-13)
