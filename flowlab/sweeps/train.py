@@ -188,7 +188,7 @@ def _step(member: Member) -> int:
 def _see_that_it_ended(run: Run, error: Exception) -> None:
     """Write down the error of a run that could not do so itself."""
     if run.status.get("status") == "running":
-        with contextlib.suppress(ConfigError):
+        with contextlib.suppress(ConfigError, OSError):
             fail(run, error)
 
 

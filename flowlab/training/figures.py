@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
+from flowlab.files import WriteError
 from flowlab.flow import Flow
 from flowlab.schemas import Config, PicturesConfig
 from flowlab.targets.base import Target
@@ -38,9 +39,15 @@ def draw(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
 
 @contextlib.contextmanager
 def costs_a_picture(run: Run) -> Iterator[None]:
-    """Say what could not be drawn or saved, and go on: it costs a picture, not the run."""
+    """Say what could not be drawn, and go on: it costs a picture, not the run.
+
+    Raises:
+        WriteError: it could not be saved; the run is not done, and saves them when it goes on.
+    """
     try:
         yield
+    except WriteError:
+        raise
     except Exception as error:
         print(f"flowlab: {run.directory}/figures: not all could be drawn: {error}", file=sys.stderr)
 

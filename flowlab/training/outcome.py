@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pytorch_lightning.loggers import Logger
 
-from flowlab.files import write_json
+from flowlab.files import write_json, writing
 from flowlab.flow import Flow
 from flowlab.schemas import Config
 from flowlab.targets.base import Target
@@ -52,7 +52,8 @@ def _save_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
     with costs_a_picture(run):
         from flowlab.plotting import save_figure  # needs matplotlib: not before there is a flow
 
-        (run.directory / "figures").mkdir(exist_ok=True)
+        with writing(run.directory / "figures"):
+            (run.directory / "figures").mkdir(exist_ok=True)
         for name, figure in figures.items():
             save_figure(figure, run.directory / "figures" / f"{name}.png")
         return figures

@@ -18,7 +18,7 @@ from flowlab.sweeps import summary
 from flowlab.sweeps import train as train_module
 from flowlab.sweeps.groups import bytes_of_job
 from flowlab.sweeps.train import train_many
-from flowlab.training.status import locked
+from flowlab.training.lock import locked
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ("test_size=500", "validation_size=500", "batch_size=64", "trainer.progress=off")

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from flowlab import ConfigError, compose, load_run, resume, train
-from flowlab.training.directory import claim
+from flowlab.training.directory import begin
+from flowlab.training.lock import locked
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=2", "batch_size=64")
 
@@ -153,11 +154,23 @@ def test_values_set_from_python_are_checked(tmp_path):
         train(config, tmp_path / "run")
 
 
-def test_two_runs_do_not_share_a_directory(tmp_path):
+def test_two_runs_do_not_share_a_directory(finished, tmp_path):
     directory = tmp_path / "run"
-    claim(directory)
-    with pytest.raises(ConfigError, match="another run has just begun"):
-        claim(directory)
+    directory.mkdir()
+    with locked(directory), pytest.raises(ConfigError, match="another process is training this run"):
+        begin(finished.config, finished.target, directory, None)
+    begin(finished.config, finished.target, directory, None)
+    with pytest.raises(ConfigError, match="not empty.*resume="):
+        begin(finished.config, finished.target, directory, None)
+
+
+def test_a_run_that_was_killed_before_it_had_begun_is_started_again(finished, tmp_path):
+    (tmp_path / "status.json").write_text('{"status": "running"}')
+    (tmp_path / ".provenance.json.part").write_text('{"time":')
+    with pytest.raises(ConfigError, match="ended before it had begun: start it again"):
+        load_run(tmp_path)
+    begin(finished.config, finished.target, tmp_path, None)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "provenance.json", "status.json"}
 
 
 def test_a_run_that_another_process_trains_is_left_alone(finished, tmp_path):
