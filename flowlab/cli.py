@@ -21,6 +21,7 @@ from flowlab.jobs import check_distinct, check_jobs, check_new, expand, hydra_se
 from flowlab.schemas import Config, ConfigError
 from flowlab.signals import INTERRUPTED, TERMINABLE, handled
 from flowlab.sweeps.manifest import Manifest
+from flowlab.terminal import say
 
 if TYPE_CHECKING:
     from flowlab.training.directory import Run
@@ -245,7 +246,7 @@ def _report(start: Callable[[], Run], directory: str | Path, first: bool = True)
         print(f"flowlab: failed: {type(error).__name__}: {error}\nflowlab: {where}", file=sys.stderr)
         return FAILED
     if first:
-        print(last_line(run))
+        say(last_line(run), sys.stdout)
     return OK
 
 

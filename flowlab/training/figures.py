@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from flowlab.files import WriteError
 from flowlab.flow import Flow
 from flowlab.schemas import Config, PicturesConfig
 from flowlab.targets.base import Target
+from flowlab.terminal import say
 from flowlab.training.directory import Run
 from flowlab.training.loggers import log_figures
 from flowlab.training.metrics import CSVMetrics
@@ -49,7 +49,7 @@ def costs_a_picture(run: Run) -> Iterator[None]:
     except WriteError:
         raise
     except Exception as error:
-        print(f"flowlab: {run.directory}/figures: not all could be drawn: {error}", file=sys.stderr)
+        say(f"flowlab: {run.directory}/figures: not all could be drawn: {error}")
 
 
 def show(run: Run, flow: Flow, target: Target, loggers: list[Logger], step: int) -> None:

@@ -26,6 +26,6 @@ def check_files(run: Run, target: Target) -> None:
         run.load_flow("best")
     elif target.train_size is not None and last["callbacks"][Checkpoints.__qualname__]["best_step"]:
         raise ConfigError(
-            f"{run.directory}/checkpoints: best.ckpt is gone, whose weights would be the result; put it back, or remove "
-            "last.ckpt, and the run begins again"
+            f"{run.directory}/checkpoints: best.ckpt is gone, whose weights would be the result; put it back, or "
+            "remove last.ckpt, and the run begins again"
         )
