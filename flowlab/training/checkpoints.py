@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 from flowlab.files import flush, writing
 from flowlab.schemas import Config
 from flowlab.training.checkpoint_file import write_checkpoint
+from flowlab.training.lock import check_held
 from flowlab.training.record import Record
 
 
@@ -40,6 +41,7 @@ class Saving:
             self.best_nll, self.best_step = held_out.nll, step
             self.best = copy.deepcopy(checkpoint())
         if stopping or step % self.config.trainer.checkpoint_every == 0 or step == self.config.max_steps:
+            check_held(self.directory.parent)
             rows = self.directory.parent / "metrics.csv"
             with writing(rows):
                 flush(rows)  # a run that goes on from this checkpoint does not make them again

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from flowlab.files import WriteError, writing
 from flowlab.schemas import ConfigError
+
+_held: dict[Path, int] = {}  # the directories that this process has locked, and their descriptors
 
 
 @contextlib.contextmanager
@@ -21,7 +25,11 @@ def locked(directory: Path, what: str = "training this run") -> Iterator[None]:
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        _held[directory.absolute()] = descriptor
+        try:
+            yield
+        finally:
+            del _held[directory.absolute()]
     except BlockingIOError:
         raise ConfigError(f"{directory}: another process is {what}") from None
     finally:
@@ -37,3 +45,20 @@ def check_unlocked(directory: Path) -> None:
     if directory.is_dir():
         with locked(directory):
             pass
+
+
+def check_held(directory: Path) -> None:
+    """See that a directory is still the one that this process has locked, if it has.
+
+    Somebody may have removed it, taking the run for dead, and have begun another there: what this process writes would
+    get into that.
+
+    Raises:
+        WriteError: it is not.
+    """
+    descriptor = _held.get(directory.absolute())
+    if descriptor is None:
+        return  # another process of this run has, as for a rank
+    with writing(directory):
+        if not os.path.samestat(os.fstat(descriptor), os.stat(directory)):
+            raise WriteError(errno.ESTALE, "another directory has taken its place", str(directory))

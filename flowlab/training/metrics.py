@@ -12,6 +12,7 @@ from pytorch_lightning.loggers.logger import Logger
 
 from flowlab.files import write_bytes, writing
 from flowlab.schemas import ConfigError
+from flowlab.training.lock import check_held
 
 COLUMNS = (
     "step",
@@ -65,6 +66,7 @@ class CSVMetrics(Logger):
         assert step is not None
         if step <= self.last_step:
             return
+        check_held(self.path.parent)
         with writing(self.path), open(self.path, "a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow({"step": step, **metrics})
         self.last_step = step

@@ -206,6 +206,7 @@ def carry_out(run: Run, target: Target, progress: pl.Callback | None = None, wor
 
 def fit(run: Run, target: Target, progress: pl.Callback | None, world: World) -> None:
     """Train a run in this process, alone or as one of several ranks; the first of them evaluates, draws and saves."""
+    check_data(run, target)  # each rank has read the file for itself
     config, directory, settings = run.config, run.directory, run.config.trainer
     device = device_of(config, world)
     with contextlib.ExitStack() as surroundings:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from flowlab.files import NO_ROOM, WriteError, write_json, write_over
 from flowlab.training.directory import Run
-from flowlab.training.lock import locked
+from flowlab.training.lock import check_held, locked
 
 
 @contextlib.contextmanager
@@ -89,6 +89,7 @@ def _write_if_possible(run: Run, **content: str) -> bool:
 
 def _write(runs: Sequence[Run], **content: str) -> None:
     for run in runs:
+        check_held(run.directory)
         path = run.directory / "status.json"
         try:
             write_json(path, content)
