@@ -9,7 +9,7 @@ PROCESSES ?= 2
 export OMP_NUM_THREADS ?= 1
 export WANDB_SILENT := true
 
-.PHONY: help train test reproduce bench test-engines slurm notebooks lint lab clean
+.PHONY: help train test faults reproduce bench test-engines slurm notebooks lint lab clean
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
@@ -28,6 +28,10 @@ train: $(VENV)/installed  ## train the banana of Jang's tutorial
 test: $(VENV)/installed  ## every test, then every notebook against its committed output
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal
 	$(BIN)/pytest -n $(PROCESSES) --dist loadfile --nbval --nbval-current-env notebooks
+
+# In a mount namespace of its own, for disks that can be full: nothing of them is left, however it ends.
+faults: $(VENV)/installed  ## kills, full disks, damaged files, wrong clocks: what a run survives; Linux
+	unshare --map-root-user --mount $(BIN)/pytest tests/faults -n $(PROCESSES) --dist worksteal -q
 
 reproduce: $(VENV)/installed  ## both documents: every notebook from scratch, every claim, report/index.html
 	$(BIN)/python experiments/reproduce.py

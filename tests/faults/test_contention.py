@@ -1,18 +1,20 @@
 """Two processes on one directory: the second is refused, and the first goes on unharmed."""
 
+import signal
+
+import psutil
 import pytest
 from faults.processes import RUN, SWEEP, ended, refused, run, same_end, start, trains
 
 
-@pytest.mark.parametrize("words", [("hydra.run.dir=run", *RUN), ("resume=run",)])
-def test_two_processes_on_one_run(whole, tmp_path, words):
-    """{words[0]} is refused while another process trains there"""
+@pytest.mark.parametrize("word", ["hydra.run.dir=run", "resume=run"])
+def test_two_processes_on_one_run(whole, tmp_path, word):
+    """{word} is refused while another process trains there"""
     process = start(*RUN, "hydra.run.dir=run", cwd=tmp_path)
     trains(process, tmp_path / "run")
-    second = start(*words, cwd=tmp_path)
-    process.send_signal(19)
-    refused(ended(second), 2, "run: ")
-    process.send_signal(18)
+    process.send_signal(signal.SIGSTOP)
+    refused(run(*(RUN if "hydra" in word else []), word, cwd=tmp_path), 2, "run: ")
+    process.send_signal(signal.SIGCONT)
     code, error = ended(process)
     assert code == 0, error
     same_end(tmp_path / "run", whole("run"))
@@ -27,12 +29,17 @@ def test_two_processes_begin_one_run_at_once(whole, tmp_path):
     same_end(tmp_path / "run", whole("run"))
 
 
-@pytest.mark.parametrize("words", [("-m", "sweep_resume=sweep"), ("resume=sweep/1",)])
-def test_two_processes_on_one_sweep(whole, tmp_path, words):
-    """{words[0]} {words[1]} is refused while another process works on the sweep"""
+@pytest.mark.parametrize("word", ["sweep_resume=sweep", "resume=sweep/1"])
+def test_two_processes_on_one_sweep(whole, tmp_path, word):
+    """{word} is refused while another process works on the sweep"""
     process = start(*SWEEP, "hydra.sweep.dir=sweep", cwd=tmp_path)
     trains(process, tmp_path / "sweep/1")
-    refused(run(*words, cwd=tmp_path), 2, "another process is")
+    of_the_sweep = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
+    for one in of_the_sweep:
+        one.suspend()
+    refused(run(*(["-m"] if "sweep_" in word else []), word, cwd=tmp_path), 2, "another process is ")
+    for one in of_the_sweep:
+        one.resume()
     code, error = ended(process)
     assert code == 0, error
     for job in "0123":

@@ -5,7 +5,7 @@ import shutil
 import signal
 
 import pytest
-from faults.processes import RUN, checkpoint, completed, contents, refused, run, same, same_end, start, trains
+from faults.processes import RUN, completed, contents, refused, run, same, same_end, start, trains
 
 from flowlab import ConfigError, load_run
 from flowlab.training.metrics import check_metrics
@@ -30,16 +30,12 @@ def refused_unchanged(directory, *parts):
     assert contents(directory) == before
 
 
-def refuses(directory):
-    """Whether a checkpoint is refused; whatever else it gives is what was saved."""
+def loaded(directory):
+    """The flow of the last checkpoint, or what is said of it."""
     try:
-        flow = load_run(directory).load_flow("last")
+        return load_run(directory).load_flow("last"), ""
     except ConfigError as error:
-        assert "last.ckpt: cannot be read: it is damaged; copy best.ckpt over it" in str(error)
-        return True
-    saved = {f"flow.{name}": tensor for name, tensor in flow.state_dict().items()}
-    assert same(saved, checkpoint(directory.parent / "whole", "last")["state_dict"]), "other weights, silently"
-    return False
+        return None, str(error)
 
 
 def test_a_checkpoint_is_cut_short(stopped, whole):
@@ -48,7 +44,7 @@ def test_a_checkpoint_is_cut_short(stopped, whole):
     content, draw = last.read_bytes(), random.Random(0)
     for length in [0, len(content) - 1, *(draw.randrange(len(content)) for _ in range(98))]:
         last.write_bytes(content[:length])
-        assert refuses(stopped), f"cut at {length}"
+        assert "last.ckpt: cannot be read: it is damaged; copy best.ckpt" in loaded(stopped)[1], f"cut at {length}"
     refused_unchanged(stopped, "last.ckpt: cannot be read: it is damaged; copy best.ckpt over it to go on from there")
     shutil.copy(stopped / "checkpoints/best.ckpt", last)
     completed("resume=run", cwd=stopped.parent)
@@ -58,14 +54,17 @@ def test_a_checkpoint_is_cut_short(stopped, whole):
 def test_bits_of_a_checkpoint_are_flipped(stopped, whole):
     """a bit of last.ckpt is flipped, at 500 places: each is refused; without the file the run begins again"""
     last = stopped / "checkpoints/last.ckpt"
-    shutil.copytree(stopped, stopped.parent / "whole")
-    content, draw = last.read_bytes(), random.Random(0)
+    unharmed, _ = loaded(stopped)
+    content, draw, refusals = last.read_bytes(), random.Random(0), 0
     for place in [0, 8 * len(content) - 1, *(draw.randrange(8 * len(content)) for _ in range(FLIPS - 2))]:
         flipped = bytearray(content)
         flipped[place // 8] ^= 1 << place % 8
         last.write_bytes(flipped)
-        # A flip in the word that says what the sum is leaves the sums of the parts, and those are sound.
-        assert refuses(stopped) or place // 8 >= len(content) - 71, f"bit {place}"
+        flow, said = loaded(stopped)
+        assert flow is None or same(flow.state_dict(), unharmed.state_dict()), f"other weights from bit {place}"
+        assert flow or "last.ckpt: cannot be read: it is damaged; copy best.ckpt over it to go on" in said
+        refusals += flow is None
+    assert refusals > FLIPS - 5  # only a flip in the word "sha256" is harmless
     last.write_bytes(content[:4096] + bytes(512) + content[4608:])
     refused_unchanged(stopped, "last.ckpt: cannot be read: it is damaged", "remove both to begin again")
     shutil.rmtree(stopped / "checkpoints")
