@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -49,26 +50,36 @@ class Lines:
         print(f"survived: {count} of {len(outcomes)}")
 
 
+class Whole:
+    """Runs that no fault has befallen, each made when it is first asked for."""
+
+    words = {
+        "run": [*RUN, "hydra.run.dir=run"],
+        "sweep": [*SWEEP, "hydra.sweep.dir=sweep"],
+        "file": [*RUN, *FILE, "hydra.run.dir=file"],
+    }
+
+    def __init__(self, directory):
+        self.directory, self._seconds = directory, {}
+        shutil.copy(HERE / "points.csv", directory)
+
+    def __call__(self, name):
+        """The directory of one."""
+        if name not in self._seconds:
+            begun = time.monotonic()
+            completed(*self.words[name], cwd=self.directory)
+            self._seconds[name] = time.monotonic() - begun
+        return self.directory / name
+
+    def seconds(self, name):
+        """How long it has taken."""
+        self(name)
+        return self._seconds[name]
+
+
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory):
-    """Runs that no fault has befallen: by name, their directories."""
-    directory = tmp_path_factory.mktemp("whole")
-    made = {}
-
-    def make(name):
-        if name not in made:
-            words = {
-                "run": [*RUN, "hydra.run.dir=run"],
-                "sweep": [*SWEEP, "hydra.sweep.dir=sweep"],
-                "file": [*RUN, *FILE, "hydra.run.dir=file"],
-            }
-            if name == "file":
-                shutil.copy(HERE / "points.csv", directory)
-            completed(*words[name], cwd=directory)
-            made[name] = directory / name
-        return made[name]
-
-    return make
+    return Whole(tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture(scope="session")

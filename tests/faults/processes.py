@@ -14,7 +14,7 @@ TRAIN = Path(__file__).parent.parent.parent / "experiments/train.py"
 SMALL = ("flow.depth=1", "batch_size=32", "test_size=200", "validation_size=200", "trainer.progress=off")
 # Two seconds of training, with a checkpoint in every twentieth of them.
 RUN = (*SMALL, "max_steps=1000", "trainer.checkpoint_every=50", "trainer.validate_every=100", "trainer.log_every=10")
-SWEEP = ("-m", "hydra/launcher=stacked", "seed=0,1", *RUN, "flow.depth=1,2", "max_steps=500")
+SWEEP = ("-m", "hydra/launcher=stacked", "seed=0,1", *RUN, "flow.depth=1,2", "max_steps=300")
 FILE = ("target=file", "target.path=points.csv")
 TIMES = ["seconds", "steps_per_second"]
 

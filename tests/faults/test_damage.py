@@ -5,7 +5,7 @@ import shutil
 import signal
 
 import pytest
-from faults.processes import RUN, completed, contents, refused, run, same, same_end, start, trains
+from faults.processes import RUN, completed, contents, refused, run, same, same_end, start, wait_until
 
 from flowlab import ConfigError, load_run
 from flowlab.training.metrics import check_metrics
@@ -13,14 +13,20 @@ from flowlab.training.metrics import check_metrics
 FLIPS = 500
 
 
-@pytest.fixture
-def stopped(tmp_path):
+@pytest.fixture(scope="module")
+def once_stopped(tmp_path_factory):
     """A run that was stopped in its midst."""
-    process = start(*RUN, "hydra.run.dir=run", cwd=tmp_path)
-    trains(process, tmp_path / "run")
+    directory = tmp_path_factory.mktemp("stopped")
+    process = start(*RUN, "hydra.run.dir=run", cwd=directory)
+    wait_until((directory / "run/checkpoints/best.ckpt").exists, process)
     process.send_signal(signal.SIGTERM)
     process.communicate()
-    return tmp_path / "run"
+    return directory / "run"
+
+
+@pytest.fixture
+def stopped(once_stopped, tmp_path):
+    return shutil.copytree(once_stopped, tmp_path / "run")
 
 
 def refused_unchanged(directory, *parts):
@@ -120,12 +126,12 @@ def test_a_row_of_metrics_is_damaged(stopped, whole):
     same_end(stopped, whole("run"))
 
 
-@pytest.mark.parametrize("name", ["status.json", "provenance.json", "config.yaml"])
-def test_what_a_run_says_of_itself_is_damaged(stopped, whole, name):
-    """{name} of a run is damaged, as zeros after a power failure: it is named, and can be put back"""
-    content = (stopped / name).read_bytes()
-    (stopped / name).write_bytes(bytes(len(content)))
-    refused_unchanged(stopped, f"{name}: cannot be read")
-    (stopped / name).write_bytes(content)
+def test_what_a_run_says_of_itself_is_damaged(stopped, whole):
+    """status.json, provenance.json or config.yaml holds zeros, as after a power failure: it can be put back"""
+    for name in ("status.json", "provenance.json", "config.yaml"):
+        content = (stopped / name).read_bytes()
+        (stopped / name).write_bytes(bytes(len(content)))
+        refused_unchanged(stopped, f"{name}: cannot be read")
+        (stopped / name).write_bytes(content)
     completed("resume=run", cwd=stopped.parent)
     same_end(stopped, whole("run"))
