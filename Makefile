@@ -9,7 +9,7 @@ PROCESSES ?= 2
 export OMP_NUM_THREADS ?= 1
 export WANDB_SILENT := true
 
-.PHONY: help train test conformance reproduce bench test-engines slurm notebooks lint lab clean
+.PHONY: help train test conformance faults reproduce bench test-engines slurm notebooks lint lab clean
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
@@ -31,6 +31,10 @@ test: $(VENV)/installed  ## every test, then every notebook against its committe
 
 conformance: $(VENV)/installed  ## every bijector by every property, and the tails of the maps against 50 digits
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal tests/conformance
+
+# In a mount namespace of its own, for disks that can be full: nothing of them is left, however it ends.
+faults: $(VENV)/installed  ## kills, full disks, damaged files, wrong clocks: what a run survives; Linux
+	unshare --map-root-user --mount $(BIN)/pytest tests/faults -n $(PROCESSES) --dist worksteal -q
 
 reproduce: $(VENV)/installed  ## both documents: every notebook from scratch, every claim, report/index.html
 	$(BIN)/python experiments/reproduce.py

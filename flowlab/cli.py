@@ -16,11 +16,12 @@ from hydra._internal.utils import get_args_parser
 
 from flowlab.config import compose_yaml, conf_directory, parse_overrides, to_config
 from flowlab.engines import elsewhere, searches
-from flowlab.files import read_json
+from flowlab.files import WriteError, read_json
 from flowlab.jobs import check_distinct, check_jobs, check_new, expand, hydra_settings
 from flowlab.schemas import Config, ConfigError
 from flowlab.signals import INTERRUPTED, TERMINABLE, handled
 from flowlab.sweeps.manifest import Manifest
+from flowlab.terminal import say
 
 if TYPE_CHECKING:
     from flowlab.training.directory import Run
@@ -57,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"flowlab: {error}", file=sys.stderr)
         return MISTAKE
+    except WriteError as error:
+        print(f"flowlab: {error}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt as stopped:
         print(f"flowlab: interrupted; go on with {str(stopped) or 'resume=RUN_DIR'}", file=sys.stderr)
         return INTERRUPTED
@@ -127,7 +131,7 @@ def _sweep(flags: list[str], words: list[str]) -> int:
         root.mkdir(parents=True, exist_ok=True)
     # What was checked need not be checked again by Hydra.
     checked = [] if searches(settings) else ["hydra/sweeper=checked"]
-    from flowlab.training.status import check_unlocked, locked
+    from flowlab.training.lock import check_unlocked, locked
 
     with locked(root, "working on this sweep"):
         for job in jobs:
@@ -234,12 +238,15 @@ def _report(start: Callable[[], Run], directory: str | Path, first: bool = True)
         if first:
             raise
         return INTERRUPTED
+    except WriteError as error:
+        print(f"flowlab: {error}", file=sys.stderr)
+        return FAILED
     except Exception as error:
         where = f"the traceback is in {directory}/status.json" if first else "in a rank that is not the first"
         print(f"flowlab: failed: {type(error).__name__}: {error}\nflowlab: {where}", file=sys.stderr)
         return FAILED
     if first:
-        print(last_line(run))
+        say(last_line(run), sys.stdout)
     return OK
 
 

@@ -22,8 +22,8 @@ def preempt(number: int, frame: Any) -> None:
     raise Preempted
 
 
-# SIGTERM ends as Ctrl-C does, so that a directory says what became of its run.
-TERMINABLE: dict[int, Handler] = {signal.SIGTERM: signal.default_int_handler}
+# SIGTERM, and a terminal that is gone, end as Ctrl-C does, so that a directory says what became of its run.
+TERMINABLE: dict[int, Handler] = dict.fromkeys((signal.SIGTERM, signal.SIGHUP), signal.default_int_handler)
 
 
 @contextlib.contextmanager
@@ -32,9 +32,15 @@ def handled(handlers: Mapping[int, Handler]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    heard = {number: handler for number, handler in handlers.items() if not (number == signal.SIGHUP and _nohup())}
+    before = {number: signal.signal(number, handler) for number, handler in heard.items()}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _nohup() -> bool:
+    """Whether this process was started to outlive its terminal."""
+    return signal.getsignal(signal.SIGHUP) == signal.SIG_IGN

@@ -31,6 +31,7 @@ class StackedLauncher(Launcher):
         from flowlab.cli import last_line, score
         from flowlab.jobs import job
         from flowlab.sweeps.train import train_many, usable_processes
+        from flowlab.terminal import say
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
@@ -46,8 +47,8 @@ class StackedLauncher(Launcher):
             sweep.name,
             self.processes or usable_processes(),
             self.memory_gb,
-            ended=lambda run: print(last_line(run), flush=True) if run.result else None,
-            say=lambda line: print(line, file=sys.stderr, flush=True),
+            ended=lambda run: say(last_line(run), sys.stdout) if run.result else None,
+            say=say,
         )
         # Whether a job failed is written in its directory; a search takes None for a failed trial.
         return [

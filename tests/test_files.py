@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from flowlab.files import write_atomically, write_json, write_text
+from flowlab.files import WriteError, beside, sweep_up, write_atomically, write_json, write_over, write_text
 
 
 def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(tmp_path):
@@ -23,3 +23,31 @@ def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(tmp_path):
 def test_numbers_that_json_does_not_know_become_null(tmp_path):
     write_json(tmp_path / "a.json", {"a": math.inf, "b": math.nan, "c": 1.5, "d": "x"})
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": None, "b": None, "c": 1.5, "d": "x"}
+
+
+def test_what_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(WriteError, match=r"none/a\.txt: cannot be written: No such file or directory$"):
+        write_text(tmp_path / "none/a.txt", "x")
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(WriteError, match=r"a\.txt: cannot be written: Is a directory$"):
+        write_text(tmp_path / "a.txt", "x")
+    assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("before", ["{}", "x" * 100])
+def test_a_little_is_written_over(tmp_path, before):
+    path = tmp_path / "a.json"
+    path.write_text(before)
+    write_over(path, {"status": "failed"})
+    assert json.loads(path.read_text()) == {"status": "failed"}
+    with pytest.raises(WriteError):
+        write_over(tmp_path / "none.json", {})
+
+
+def test_what_a_kill_left_is_swept_up(tmp_path):
+    (tmp_path / "below").mkdir()
+    for path in (tmp_path / "a.txt", tmp_path / "below/b.txt"):
+        path.write_text("whole")
+        beside(path).write_text("par")
+    sweep_up(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*")} == {"a.txt", "below", "b.txt"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, ParamSpec
 import matplotlib.style
 from matplotlib.figure import Figure
 
-from flowlab.files import write_atomically
+from flowlab.files import write_bytes
 
 STYLE = Path(__file__).with_name("flowlab.mplstyle")
 
@@ -36,4 +37,6 @@ def save_figure(figure: Figure, path: Path) -> None:
     with matplotlib.style.context(STYLE):
         # Level 3 compresses nearly as well as the default, 6, in half the time.
         as_png: dict[str, Any] = {"format": "png", "metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}}
-        write_atomically(path, lambda part: figure.savefig(part, **as_png))
+        png = io.BytesIO()
+        figure.savefig(png, **as_png)
+    write_bytes(path, png.getvalue())

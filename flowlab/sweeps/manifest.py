@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flowlab.config import flat, to_dict
-from flowlab.files import read_json, write_json
+from flowlab.files import WriteError, read_json, write_json
 from flowlab.jobs import Job
 from flowlab.schemas import ConfigError
 
@@ -80,7 +80,8 @@ class Manifest:
         try:
             yield
         finally:
-            self.write(time.perf_counter() - begun)
+            with contextlib.suppress(WriteError):  # the time alone is lost
+                self.write(time.perf_counter() - begun)
 
     @property
     def exists(self) -> bool:

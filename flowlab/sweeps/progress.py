@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flowlab.notebook import NotebookBar
+from flowlab.terminal import say
 from flowlab.training.progress import LINES, shown_as
 
 # Takes the number of a piece of work and the steps that it has taken, or None when it has ended.
@@ -65,7 +65,7 @@ def sweep_progress(kind: str, jobs: Sequence[int], steps: Sequence[int]) -> Iter
             below_cell.update(done, total, words)
         if kind == "lines" and done * LINES // total > printed:
             printed = done * LINES // total
-            print(f"{100 * done // total:>3}% of the steps, {words}", file=sys.stderr, flush=True)
+            say(f"{100 * done // total:>3}% of the steps, {words}")
 
     with bar, closing(NotebookBar()) if kind == "notebook" else nullcontext() as below_cell:
         task = bar.add_task("", total=total, runs="")

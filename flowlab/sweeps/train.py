@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from flowlab.sweeps.processes import share_out
 from flowlab.sweeps.progress import Reporter, sweep_progress
 from flowlab.sweeps.stack import Job, StackCheckpoints, StackFigures, StackModule
 from flowlab.targets.base import Target
+from flowlab.terminal import say
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Saving
 from flowlab.training.directory import Run, located
@@ -163,7 +163,7 @@ def _open(run: Run, target: Target, group: str | None) -> bool:
     try:
         opened(begun(run.directory, run.config), run.config, target, run.directory, group)
     except (ConfigError, OSError) as error:
-        print(f"flowlab: {run.directory}: cannot go on: {error}", file=sys.stderr)
+        say(f"flowlab: {run.directory}: cannot go on: {error}")
         with contextlib.suppress(ConfigError, OSError):  # another process works on it, or it cannot be written
             fail(run, error)
         return False
@@ -188,7 +188,7 @@ def _step(member: Member) -> int:
 def _see_that_it_ended(run: Run, error: Exception) -> None:
     """Write down the error of a run that could not do so itself."""
     if run.status.get("status") == "running":
-        with contextlib.suppress(ConfigError):
+        with contextlib.suppress(ConfigError, OSError):
             fail(run, error)
 
 

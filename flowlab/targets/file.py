@@ -47,10 +47,12 @@ class FileTarget(Target):
         self.path = Path(path)
         from flowlab.targets.points import read_points  # it needs pandas, and other targets do not
 
+        before = _sha256(self.path)
         self._columns, values = read_points(self.path, columns)
         self.dim = values.shape[1]
-        with open(self.path, "rb") as file:
-            self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        self.sha256 = _sha256(self.path)
+        if before != self.sha256:
+            raise DataError(f"{self.path}: has changed while it was read; start again when it is complete")
 
         rows = len(values)
         held_out = {"validation": max(2, round(validation * rows)), "test": max(2, round(test * rows))}
@@ -99,6 +101,15 @@ class FileTarget(Target):
     def rows(self, split: str, count: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """All the rows of a split, whatever `count`: data that the user gave are never thinned out."""
         return self._splits[split].to(dtype)
+
+
+def _sha256(path: Path) -> str | None:
+    """The hash of what a file holds; None where it cannot be read, of which `read_points` tells more."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _some(names: list[str]) -> str:

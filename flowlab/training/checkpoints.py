@@ -6,15 +6,15 @@ import contextlib
 import copy
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 
-from flowlab.files import write_atomically
+from flowlab.files import flush, writing
 from flowlab.schemas import Config
+from flowlab.training.checkpoint_file import write_checkpoint
+from flowlab.training.lock import check_held
 from flowlab.training.record import Record
 
 
@@ -41,6 +41,10 @@ class Saving:
             self.best_nll, self.best_step = held_out.nll, step
             self.best = copy.deepcopy(checkpoint())
         if stopping or step % self.config.trainer.checkpoint_every == 0 or step == self.config.max_steps:
+            check_held(self.directory.parent)
+            rows = self.directory.parent / "metrics.csv"
+            with writing(rows):
+                flush(rows)  # a run that goes on from this checkpoint does not make them again
             self.write_best()
             self._write("last.ckpt", checkpoint())
 
@@ -51,8 +55,9 @@ class Saving:
         self.best = None
 
     def _write(self, name: str, checkpoint: dict[str, Any]) -> None:
-        self.directory.mkdir(exist_ok=True)
-        write_atomically(self.directory / name, partial(torch.save, checkpoint))
+        with writing(self.directory):
+            self.directory.mkdir(exist_ok=True)
+        write_checkpoint(self.directory / name, checkpoint)
 
     def _given_up(self, step: int, record: Record) -> bool:
         """Whether finite data are being learned by heart: then a later best on few held-out points is chance.

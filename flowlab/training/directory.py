@@ -15,16 +15,21 @@ from torch import Tensor
 
 from flowlab.architectures import build_flow
 from flowlab.config import to_config, to_dict
-from flowlab.files import read_json, write_json, write_text
+from flowlab.files import beside, read_json, write_json, write_text
 from flowlab.flow import Flow
 from flowlab.schemas import Config, ConfigError, FileConfig
 from flowlab.targets.base import Target
 from flowlab.targets.build import build_target
 from flowlab.targets.file import FileTarget
+from flowlab.training.checkpoint_file import read_checkpoint
+from flowlab.training.lock import locked
 from flowlab.training.provenance import provenance
 
 if TYPE_CHECKING:
     import pandas
+
+# What a run has before it has begun, which it has with the last of the files that `begin` writes.
+BEFORE_THE_BEGINNING = ("status.json", "provenance.json")
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,10 @@ class Run:
 
     @cached_property
     def target(self) -> Target:
-        """What was modelled; for points of a file, the file must still be there."""
-        return build_target(self.config.target)
+        """What was modelled; for points of a file, the file must still be there, as it was."""
+        target = build_target(self.config.target)
+        check_data(self, target)
+        return target
 
     @property
     def metrics(self) -> pandas.DataFrame:
@@ -98,9 +105,15 @@ class Run:
         if not path.is_file():
             raise ConfigError(f"{path}: no such checkpoint; the run has not saved one yet")
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception:  # whatever torch raises on a damaged or a foreign file
-            raise ConfigError(f"{path}: cannot be read: it is damaged; without it the run begins again") from None
+            return read_checkpoint(path)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        except ValueError:
+            if weights == "last" and self.has_checkpoint("best"):
+                remedy = "copy best.ckpt over it to go on from there, or remove both to begin again"
+            else:
+                remedy = "remove the checkpoints, and the run begins again"
+            raise ConfigError(f"{path}: cannot be read: it is damaged; {remedy}") from None
 
     def _checkpoint(self, weights: str) -> Path:
         return self.directory / "checkpoints" / f"{weights}.ckpt"
@@ -115,19 +128,50 @@ def begin(config: Config, target: Target, directory: Path, group: str | None) ->
     """Make a run directory with what is known before the first step.
 
     Raises:
-        ConfigError: the directory holds something, or cannot be made.
+        ConfigError: the directory holds something, another run has just begun in it, or it cannot be written.
     """
     check_directory(directory)
-    claim(directory)
     config = located(config)
     record = provenance(config) | {"run_id": uuid.uuid4().hex[:8], "group": group}
     if isinstance(target, FileTarget):
         record["data_sha256"] = target.sha256
-    write_json(directory / "provenance.json", record)
-    # Last, since it is what makes a directory a run: one that was killed before this line holds nothing yet.
     run = Run(directory, config)
-    write_config(run)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with locked(directory):
+            check_directory(directory)  # of two that start at once, the second finds what the first has written
+            _clear(directory)
+            try:
+                write_json(directory / "status.json", {"status": "running"})
+                write_json(directory / "provenance.json", record)
+                write_config(run)  # last, since it is what makes a directory a run
+            except OSError:
+                _clear(directory)
+                raise
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written: {error.strerror}") from None
     return run
+
+
+def _clear(directory: Path) -> None:
+    """Remove what a run had that was killed, or failed, before it had begun."""
+    for path in _before_the_beginning(directory):
+        path.unlink(missing_ok=True)
+
+
+def _before_the_beginning(directory: Path) -> set[Path]:
+    whole = {directory / name for name in BEFORE_THE_BEGINNING}
+    return whole | {beside(path) for path in (*whole, directory / "config.yaml")}
+
+
+def check_data(run: Run, target: Target) -> None:
+    """Refuse points that are not those that a run began with.
+
+    Raises:
+        ConfigError: the file has changed.
+    """
+    if isinstance(target, FileTarget) and run.provenance.get("data_sha256") != target.sha256:
+        raise ConfigError(f"{target.path}: the file has changed since the run began; put it back, or start a new run")
 
 
 def write_config(run: Run) -> None:
@@ -151,7 +195,9 @@ def load_run(directory: str | Path) -> Run:
     directory = Path(directory)
     path = directory / "config.yaml"
     if not path.is_file():
-        raise ConfigError(f"{directory}: not a run directory: there is no config.yaml in it")
+        begun = (directory / "status.json").is_file()
+        remedy = "; the run ended before it had begun: start it again" if begun else ""
+        raise ConfigError(f"{directory}: not a run directory: there is no config.yaml in it{remedy}")
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except Exception as error:  # whatever the YAML parser raises on a damaged file
@@ -167,31 +213,17 @@ def load_run(directory: str | Path) -> Run:
 def check_directory(directory: Path) -> None:
     """Refuse a run directory that holds something, so that no run overwrites another.
 
+    What is there of a run that was killed before it had begun is nothing.
+
     Raises:
         ConfigError: it is not empty, or not a directory.
     """
     if directory.exists() and not directory.is_dir():
         raise ConfigError(f"{directory}: is not a directory")
-    if directory.exists() and any(directory.iterdir()):
+    if directory.exists() and set(directory.iterdir()) - _before_the_beginning(directory):
         raise ConfigError(
             f"{directory}: exists and is not empty; choose another directory, or go on with the run: resume={directory}"
         )
-
-
-def claim(directory: Path) -> None:
-    """Make the run directory this run's own: of two that start at once, the second is refused.
-
-    Raises:
-        ConfigError: the directory cannot be made, or another run has just begun in it.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with open(directory / "status.json", "x", encoding="utf-8") as file:
-            file.write('{"status": "running"}\n')
-    except FileExistsError:
-        raise ConfigError(f"{directory}: another run has just begun here; choose another directory") from None
-    except OSError as error:
-        raise ConfigError(f"{directory}: cannot be written: {error.strerror}") from None
 
 
 def default_directory(config: Config) -> Path:

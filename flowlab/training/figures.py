@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
+from flowlab.files import WriteError
 from flowlab.flow import Flow
 from flowlab.schemas import Config, PicturesConfig
 from flowlab.targets.base import Target
+from flowlab.terminal import say
 from flowlab.training.directory import Run
 from flowlab.training.loggers import log_figures
 from flowlab.training.metrics import CSVMetrics
@@ -38,11 +39,17 @@ def draw(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
 
 @contextlib.contextmanager
 def costs_a_picture(run: Run) -> Iterator[None]:
-    """Say what could not be drawn or saved, and go on: it costs a picture, not the run."""
+    """Say what could not be drawn, and go on: it costs a picture, not the run.
+
+    Raises:
+        WriteError: it could not be saved; the run is not done, and saves them when it goes on.
+    """
     try:
         yield
+    except WriteError:
+        raise
     except Exception as error:
-        print(f"flowlab: {run.directory}/figures: not all could be drawn: {error}", file=sys.stderr)
+        say(f"flowlab: {run.directory}/figures: not all could be drawn: {error}")
 
 
 def show(run: Run, flow: Flow, target: Target, loggers: list[Logger], step: int) -> None:

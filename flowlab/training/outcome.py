@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pytorch_lightning.loggers import Logger
 
-from flowlab.files import write_json
+from flowlab.files import write_json, writing
 from flowlab.flow import Flow
 from flowlab.schemas import Config
 from flowlab.targets.base import Target
@@ -16,6 +16,7 @@ from flowlab.training.directory import Run
 from flowlab.training.divergence import DivergedError
 from flowlab.training.evaluate import Evaluation, evaluate, gaussian_nll
 from flowlab.training.figures import costs_a_picture, draw
+from flowlab.training.lock import check_held
 from flowlab.training.loggers import log_outcome
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def write_outcome(run: Run, flow: Flow, target: Target, training: dict[str, Any]
             raise DivergedError("training came to its end, but no validation gave a finite NLL")
         flow.load_state_dict(run.load_flow("best").state_dict())
     result = _measure(run.config, flow, target) | {"weights": weights} | training
+    check_held(run.directory)
     write_json(run.directory / "result.json", result)
     log_outcome(loggers, result, _save_figures(run, flow, target))
 
@@ -52,7 +54,8 @@ def _save_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
     with costs_a_picture(run):
         from flowlab.plotting import save_figure  # needs matplotlib: not before there is a flow
 
-        (run.directory / "figures").mkdir(exist_ok=True)
+        with writing(run.directory / "figures"):
+            (run.directory / "figures").mkdir(exist_ok=True)
         for name, figure in figures.items():
             save_figure(figure, run.directory / "figures" / f"{name}.png")
         return figures

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from flowlab.notebook import NotebookBar, in_notebook
 from flowlab.schemas import Config
+from flowlab.terminal import say
 from flowlab.training.compiled import Choice
 from flowlab.training.record import Record
 
@@ -43,7 +44,7 @@ def shown_as(kind: str) -> str:
 def announce(choice: Choice, kind: str) -> None:
     """Say before a run, where its progress is shown outside a notebook, what was chosen for the step."""
     if shown_as(kind) in ("bar", "lines"):
-        print(f"the step is {'' if choice.compiled else 'not '}compiled: {choice.why}", file=sys.stderr, flush=True)
+        say(f"the step is {'' if choice.compiled else 'not '}compiled: {choice.why}")
 
 
 class Lines(pl.Callback):
@@ -56,7 +57,7 @@ class Lines(pl.Callback):
         step, last = trainer.global_step, pl_module.config.max_steps
         if pl_module.record.row_step == step and step * LINES // last > self.printed:
             self.printed = step * LINES // last
-            print(f"step {step:>{len(str(last))}}/{last}  {_numbers(pl_module.record)}", file=sys.stderr, flush=True)
+            say(f"step {step:>{len(str(last))}}/{last}  {_numbers(pl_module.record)}")
 
 
 class Bar(pl.Callback):

@@ -11,7 +11,7 @@ import torch
 from pytorch_lightning.strategies import DDPStrategy
 
 from flowlab.config import to_config, to_dict
-from flowlab.files import beside, write_json
+from flowlab.files import sweep_up, write_json
 from flowlab.flow import Flow
 from flowlab.schemas import Config, ConfigError
 from flowlab.signals import TERMINABLE, Preempted, handled, preempt
@@ -19,8 +19,19 @@ from flowlab.targets.base import ExactTarget, Target
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Checkpoints, Saving
 from flowlab.training.compiled import choose
-from flowlab.training.directory import Run, begin, check_directory, default_directory, load_run, located, write_config
+from flowlab.training.directory import (
+    Run,
+    begin,
+    check_data,
+    check_directory,
+    default_directory,
+    load_run,
+    located,
+    write_config,
+)
 from flowlab.training.figures import Figures
+from flowlab.training.going_on import check_files
+from flowlab.training.lock import locked
 from flowlab.training.loggers import open_loggers
 from flowlab.training.module import FlowModule
 from flowlab.training.moving import moved, same_run
@@ -31,7 +42,7 @@ from flowlab.training.provenance import provenance
 from flowlab.training.ranks import train_on_ranks
 from flowlab.training.record import Record
 from flowlab.training.start import initial_flow
-from flowlab.training.status import fail, locked, told
+from flowlab.training.status import fail, told
 from flowlab.training.stopping import Stopping, requeue
 from flowlab.training.stream import Stream, base_stream, data_stream
 from flowlab.training.surroundings import quiet_lightning, threads
@@ -122,7 +133,7 @@ def complete(config: Config, directory: Path, group: str | None = None) -> Run:
 
 
 def begun(directory: Path, config: Config) -> Run | None:
-    """The run of a job's directory, if it has one; what a kill left before there was a configuration is cleared away.
+    """The run of a job's directory, if it has begun in it.
 
     It goes on where the configuration says now, wherever it was before.
 
@@ -133,11 +144,6 @@ def begun(directory: Path, config: Config) -> Run | None:
         if not same_run(load_run(directory).config, located(config)):
             raise ConfigError(f"{directory}: holds a run of another configuration; choose another directory")
         return Run(directory, located(config))
-    if directory.is_dir():
-        with locked(directory):
-            for name in ("status.json", "provenance.json"):
-                for path in (directory / name, beside(directory / name), beside(directory / "config.yaml")):
-                    path.unlink(missing_ok=True)
     check_directory(directory)
     return None
 
@@ -154,16 +160,15 @@ def reopen(run: Run, target: Target) -> None:
     """See that a run can go on, and write down that it does, and where.
 
     Raises:
-        ConfigError: a damaged checkpoint, a data file that has changed since, or another process on the directory.
+        ConfigError: a damaged file, a data file that has changed since, or another process on the directory.
     """
-    if run.has_checkpoint("last"):
-        run.load_flow("last")  # a damaged checkpoint is named before anything changes
+    check_data(run, target)
+    check_files(run, target)  # a damaged file is named before anything changes
     record = run.provenance
-    if record.get("data_sha256", None) != getattr(target, "sha256", None):
-        raise ConfigError(f"{run.config.target.path}: the file has changed since the run began; start a new run")
     record.setdefault("resumed", []).append(provenance(run.config))
     try:
         with locked(run.directory):
+            sweep_up(run.directory)
             write_json(run.directory / "provenance.json", record)
             write_config(run)
     except OSError as error:
@@ -201,6 +206,7 @@ def carry_out(run: Run, target: Target, progress: pl.Callback | None = None, wor
 
 def fit(run: Run, target: Target, progress: pl.Callback | None, world: World) -> None:
     """Train a run in this process, alone or as one of several ranks; the first of them evaluates, draws and saves."""
+    check_data(run, target)  # each rank has read the file for itself
     config, directory, settings = run.config, run.directory, run.config.trainer
     device = device_of(config, world)
     with contextlib.ExitStack() as surroundings:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import traceback
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from flowlab.files import write_json
-from flowlab.schemas import ConfigError
+from flowlab.files import NO_ROOM, WriteError, write_json, write_over
 from flowlab.training.directory import Run
+from flowlab.training.lock import check_held, locked
 
 
 @contextlib.contextmanager
@@ -25,6 +22,7 @@ def told(*runs: Run, to_the_end: bool = True) -> Iterator[None]:
     Raises:
         ConfigError: another process works on one of the directories.
         KeyboardInterrupt: the run was interrupted; also where Lightning has made an exit of it.
+        WriteError: something of a run could not be written; it now says how to go on.
     """
     with contextlib.ExitStack() as locks:
         for run in runs:
@@ -33,37 +31,9 @@ def told(*runs: Run, to_the_end: bool = True) -> Iterator[None]:
             yield
 
 
-@contextlib.contextmanager
-def locked(directory: Path, what: str = "training this run") -> Iterator[None]:
-    """Keep a directory to this process; the lock goes with the process, however that ends.
-
-    Raises:
-        ConfigError: another process holds it.
-    """
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise ConfigError(f"{directory}: another process is {what}") from None
-    finally:
-        os.close(descriptor)
-
-
 def interrupt(run: Run) -> None:
-    """Write down that a run was interrupted."""
-    _write([run], status="interrupted", error=f"interrupted; go on with resume={run.directory}")
-
-
-def check_unlocked(directory: Path) -> None:
-    """Refuse a run directory that another process works on.
-
-    Raises:
-        ConfigError: one does.
-    """
-    if directory.is_dir():
-        with locked(directory):
-            pass
+    """Write down that a run was interrupted, if it can be."""
+    _write_if_possible(run, status="interrupted", error=f"interrupted; go on with resume={run.directory}")
 
 
 def fail(run: Run, error: Exception) -> None:
@@ -74,7 +44,7 @@ def fail(run: Run, error: Exception) -> None:
     """
     run.directory.mkdir(parents=True, exist_ok=True)
     with locked(run.directory):
-        _fail([run], error)
+        _fail(run, error)
 
 
 @contextlib.contextmanager
@@ -87,18 +57,43 @@ def _told(runs: tuple[Run, ...], to_the_end: bool) -> Iterator[None]:
             interrupt(run)
         kind = type(stop) if isinstance(stop, KeyboardInterrupt) else KeyboardInterrupt
         raise kind(", ".join(f"resume={run.directory}" for run in runs)) from None
+    except WriteError as error:
+        for run in runs:
+            error.advice = f"; when it can be, go on with resume={run.directory}"
+            if not _write_if_possible(run, status="failed", error=str(error)):
+                error.advice += " (status.json cannot be written either, and still says that it runs)"
+        raise
     except Exception as error:
-        _fail(runs, error)
+        for run in runs:
+            _fail(run, error)
         raise
     if to_the_end:
         _write(runs, status="done")
 
 
-def _fail(runs: Sequence[Run], error: Exception) -> None:
+def _fail(run: Run, error: Exception) -> None:
     message, trace = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
-    _write(runs, status="failed", error=message, traceback=trace)
+    content = {"status": "failed", "error": message}
+    if not _write_if_possible(run, **content, traceback=trace):
+        _write_if_possible(run, **content)  # where there is little room
+
+
+def _write_if_possible(run: Run, **content: str) -> bool:
+    """Write down how a run has ended; what it ended of may keep it from that as well."""
+    try:
+        _write([run], **content)
+    except WriteError:
+        return False
+    return True
 
 
 def _write(runs: Sequence[Run], **content: str) -> None:
     for run in runs:
-        write_json(run.directory / "status.json", content)
+        check_held(run.directory)
+        path = run.directory / "status.json"
+        try:
+            write_json(path, content)
+        except WriteError as error:
+            if error.errno not in NO_ROOM or not path.exists():
+                raise
+            write_over(path, content)

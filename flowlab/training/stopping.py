@@ -38,7 +38,7 @@ class Stopping(pl.Callback):
 
     def __init__(self, world: World = ALONE, preemption: bool = False) -> None:
         self.world = world
-        self.signals = [signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if preemption else [])]
+        self.signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *([signal.SIGUSR1] if preemption else [])]
         self.asked = 0  # the number of the signal
         self.steps = None if world.size == 1 else 1
         self._heard_at: float | None = None

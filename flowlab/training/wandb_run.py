@@ -7,7 +7,6 @@ import logging
 import os
 import shlex
 import socket
-import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from requests.utils import get_netrc_auth
 
 from flowlab.config import to_dict
 from flowlab.schemas import WandbConfig
+from flowlab.terminal import say
 from flowlab.training.metrics import rows_after
 from flowlab.training.stopping import Preempted
 from flowlab.training.wandb_file import last_step, mend
@@ -110,7 +110,7 @@ def wandb_run(ours: Run) -> Iterator[WandbRun | None]:
     known = last_step(directory, identifier)
     theirs = _init(ours, settings, mode)
     if not theirs.offline:
-        print(f"W&B: {theirs.url}", file=sys.stderr)
+        say(f"W&B: {theirs.url}")
         known = theirs.starting_step - 1 if theirs.resumed else 0
     for step, row in rows_after(ours.directory / "metrics.csv", known):
         theirs.log(row, step=step)  # an earlier session was killed before these were sent or written
@@ -128,7 +128,7 @@ def wandb_run(ours: Run) -> Iterator[WandbRun | None]:
             theirs.finish(exit_code=exit_code)
         if theirs.offline:
             shown = directory.relative_to(Path.cwd()) if directory.is_relative_to(Path.cwd()) else directory
-            print(f"W&B ran offline; to upload the run: wandb sync {shlex.quote(str(shown))}", file=sys.stderr)
+            say(f"W&B ran offline; to upload the run: wandb sync {shlex.quote(str(shown))}")
 
 
 def _init(ours: Run, settings: WandbConfig, mode: Any) -> wandb.Run:
@@ -182,7 +182,7 @@ def costs_no_run(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        print(f"flowlab: W&B: {what}: {type(error).__name__} {error}".rstrip(), file=sys.stderr)
+        say(f"flowlab: W&B: {what}: {type(error).__name__} {error}".rstrip())
 
 
 @contextlib.contextmanager

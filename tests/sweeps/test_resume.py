@@ -1,7 +1,6 @@
 """A sweep that is stopped goes on, and one that asks for something else is refused."""
 
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -9,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import pandas
 import pytest
 
 from flowlab import ConfigError, compose, load_run, load_sweep
@@ -18,7 +16,7 @@ from flowlab.sweeps import summary
 from flowlab.sweeps import train as train_module
 from flowlab.sweeps.groups import bytes_of_job
 from flowlab.sweeps.train import train_many
-from flowlab.training.status import locked
+from flowlab.training.lock import locked
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ("test_size=500", "validation_size=500", "batch_size=64", "trainer.progress=off")
@@ -41,41 +39,6 @@ def table(directory):
 
 def stamps(directory):
     return {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.is_file()}
-
-
-def test_killed_at_any_moment_and_gone_on_with_it_ends_at_the_same_bits(tmp_path):
-    begun = time.monotonic()
-    whole = start(*SWEEP, "hydra.sweep.dir=whole", cwd=tmp_path)
-    assert whole.wait(120) == 0, whole.stderr.read()
-    seconds = time.monotonic() - begun
-    pause = random.Random(0)
-    command = [*SWEEP, "hydra.sweep.dir=killed"]
-    kills, untouched = 0, {}
-    while kills < 3:
-        process = start(*command, cwd=tmp_path)
-        try:
-            while not kills and not list(tmp_path.glob("killed/*/checkpoints/last.ckpt")):
-                time.sleep(0.02)  # for the first kill finds it in the midst of training, however busy the machine is
-            process.wait(pause.uniform(0.5, 0.9) * seconds if kills else 0.1)
-            break
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-        for path in (tmp_path / "killed").glob("*/status.json"):
-            run = load_run(path.parent) if (path.parent / "config.yaml").exists() else None
-            if run and run.done:
-                untouched |= stamps(run.directory)
-        command = ["-m", "sweep_resume=killed"]
-    if kills == 3:
-        process = start(*command, cwd=tmp_path)
-        assert process.wait(120) == 0, process.stderr.read()
-    assert kills >= 1
-    pandas.testing.assert_frame_equal(table(tmp_path / "killed"), table(tmp_path / "whole"), check_exact=True)
-    for run in (tmp_path / "killed").glob("?"):
-        assert list(load_run(run).metrics["step"]) == list(range(100, 1001, 100)), "each row is written once"
-    now = stamps(tmp_path / "killed")
-    assert all(now[path] == stamp for path, stamp in untouched.items()), "a finished run was touched"
 
 
 def test_interrupted_it_says_how_to_go_on(tmp_path):

@@ -5,7 +5,7 @@ import pandas
 import pytest
 import torch
 
-from flowlab.targets import DataError, FileTarget
+from flowlab.targets import DataError, FileTarget, points
 
 
 def test_formats_give_the_same_points(iris, tmp_path):
@@ -122,3 +122,17 @@ def test_bad_arrays_are_named(array, tmp_path):
     np.save(tmp_path / "points.npy", array, allow_pickle=True)
     with pytest.raises(DataError, match="points.npy"):
         FileTarget(tmp_path / "points.npy")
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(iris, monkeypatch):
+    read = points.read_points
+
+    def read_and_append(path, columns):
+        found = read(path, columns)
+        with open(path, "a") as file:
+            file.write("1,2,3,4\n")
+        return found
+
+    monkeypatch.setattr(points, "read_points", read_and_append)
+    with pytest.raises(DataError, match=r"iris\.csv: has changed while it was read"):
+        FileTarget(iris)

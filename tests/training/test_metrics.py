@@ -1,6 +1,8 @@
 import pandas
+import pytest
 
-from flowlab.training.metrics import COLUMNS, CSVMetrics
+from flowlab import ConfigError
+from flowlab.training.metrics import COLUMNS, CSVMetrics, check_metrics
 
 
 def test_rows_are_appended_and_steps_stand_once(tmp_path):
@@ -38,3 +40,26 @@ def test_an_empty_file_is_begun_again(tmp_path):
 def test_numbers_keep_every_digit(tmp_path):
     CSVMetrics(tmp_path / "metrics.csv").log_metrics({"loss": 1 / 3}, 1)
     assert float((tmp_path / "metrics.csv").read_text().splitlines()[1].split(",")[1]) == 1 / 3
+
+
+@pytest.mark.parametrize("damaged", ["1x0,1.5", "100,1.5" + ",x" * 9, "100,1.5", "200" + "," * 10, "", "\0" * 20])
+def test_a_damaged_line_is_named(tmp_path, damaged):
+    path = tmp_path / "metrics.csv"
+    metrics = CSVMetrics(path)
+    for step in (100, 200, 300):
+        metrics.log_metrics({"loss": 1.0}, step)
+    check_metrics(path, 300)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], damaged, *lines[2:]]) + "\n")
+    for look in (lambda: CSVMetrics(path), lambda: check_metrics(path, 300)):
+        with pytest.raises(ConfigError, match=f"line {3 if damaged.startswith('200') else 2} is damaged: .*remove it"):
+            look()
+
+
+def test_missing_rows_are_noticed(tmp_path):
+    metrics = CSVMetrics(tmp_path / "metrics.csv")
+    metrics.log_metrics({"loss": 1.0}, 100)
+    check_metrics(tmp_path / "metrics.csv", 100)
+    with pytest.raises(ConfigError, match="ends at step 100, and the checkpoint comes after step 200"):
+        check_metrics(tmp_path / "metrics.csv", 200)
+    check_metrics(tmp_path / "none.csv", 0)

@@ -1,12 +1,12 @@
 """A run directory: what is in it, how a run is resumed to the same bits, what is refused."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas
@@ -14,15 +14,18 @@ import pytest
 import torch
 
 from flowlab import ConfigError, compose, load_run, resume, train
-from flowlab.training.directory import claim
+from flowlab.training.directory import begin
+from flowlab.training.lock import locked
+from flowlab.training.metrics import CSVMetrics
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=2", "batch_size=64")
+EVERY_50 = ("trainer.log_every=50", "trainer.validate_every=50", "trainer.checkpoint_every=50")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     directory = tmp_path_factory.mktemp("runs") / "finished"
-    return train(compose(*SMALL, "max_steps=150", "trainer.validate_every=50"), directory)
+    return train(compose(*SMALL, *EVERY_50, "max_steps=150"), directory)
 
 
 def state(run, name="last"):
@@ -86,43 +89,39 @@ def test_validation_does_not_disturb_training(finished, tmp_path):
     assert same(state(train(config, tmp_path / "run"))["state_dict"], state(finished)["state_dict"])
 
 
-def run_command(*words):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return [sys.executable, "-m", "flowlab.cli", *words], environment
-
-
-@pytest.mark.parametrize("kill_after", ["checkpoints/last.ckpt", "metrics.csv"])
-def test_killed_and_resumed_equals_uninterrupted(tmp_path, kill_after):
-    words = [*SMALL, "max_steps=3000", "trainer.checkpoint_every=500", "trainer.validate_every=500"]
-    whole = train(compose(*words), tmp_path / "whole")
+def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
+    """`make faults` kills at any moment; this is one, in a process that needs no time to start."""
     directory = tmp_path / "killed"
-    command, environment = run_command(*words, f"hydra.run.dir={directory}")
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    # The second case kills before there is a checkpoint: the run then begins again, with rows already in the file.
-    while not (directory / kill_after).exists() or (directory / "metrics.csv").read_text().count("\n") < 2:
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
+    process = multiprocessing.get_context("fork").Process(target=trained_and_killed, args=(finished.config, directory))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     killed = load_run(directory)
     assert killed.status["status"] == "running"
-    assert not killed.result
+    assert state(killed)["global_step"] == 50
     with open(directory / "metrics.csv", "a") as file:
-        file.write("2900,1.2")  # and a line cut short
+        file.write("100,1.2")  # and a line cut short
     resumed = resume(directory)
-    for name in ("state_dict", "optimizer_states", "global_step", "flowlab"):
-        first, second = state(whole)[name], state(resumed)[name]
-        if name == "flowlab":
-            first, second = ({k: v for k, v in s.items() if k not in ("seconds", "rate_mark")} for s in (first, second))
-        assert same(first, second), f"{name} differs"
-    assert list(resumed.metrics["step"]) == list(range(100, 3001, 100))
-    timeless = [column for column in whole.metrics if column not in ("seconds", "steps_per_second")]
-    pandas.testing.assert_frame_equal(resumed.metrics[timeless], whole.metrics[timeless], check_exact=True)
-    assert resumed.result["nll"] == whole.result["nll"]
+    assert same(state(resumed)["state_dict"], state(finished)["state_dict"])
+    assert same(state(resumed)["optimizer_states"], state(finished)["optimizer_states"])
+    assert list(resumed.metrics["step"]) == [50, 100, 150]
+    timeless = [column for column in finished.metrics if column not in ("seconds", "steps_per_second")]
+    pandas.testing.assert_frame_equal(resumed.metrics[timeless], finished.metrics[timeless], check_exact=True)
+    assert resumed.result["nll"] == finished.result["nll"]
     assert len(json.loads((directory / "provenance.json").read_text())["resumed"]) == 1
+
+
+def trained_and_killed(config, directory):
+    torch.set_num_threads(1)
+    log = CSVMetrics.log_metrics
+
+    def kill_at_the_second_row(self, row, step):
+        if step == 100:
+            os.kill(os.getpid(), signal.SIGKILL)
+        log(self, row, step)
+
+    CSVMetrics.log_metrics = kill_at_the_second_row
+    train(config, directory)
 
 
 def test_a_done_run_is_not_resumed(finished):
@@ -153,11 +152,23 @@ def test_values_set_from_python_are_checked(tmp_path):
         train(config, tmp_path / "run")
 
 
-def test_two_runs_do_not_share_a_directory(tmp_path):
+def test_two_runs_do_not_share_a_directory(finished, tmp_path):
     directory = tmp_path / "run"
-    claim(directory)
-    with pytest.raises(ConfigError, match="another run has just begun"):
-        claim(directory)
+    directory.mkdir()
+    with locked(directory), pytest.raises(ConfigError, match="another process is training this run"):
+        begin(finished.config, finished.target, directory, None)
+    begin(finished.config, finished.target, directory, None)
+    with pytest.raises(ConfigError, match="not empty.*resume="):
+        begin(finished.config, finished.target, directory, None)
+
+
+def test_a_run_that_was_killed_before_it_had_begun_is_started_again(finished, tmp_path):
+    (tmp_path / "status.json").write_text('{"status": "running"}')
+    (tmp_path / ".provenance.json.part").write_text('{"time":')
+    with pytest.raises(ConfigError, match="ended before it had begun: start it again"):
+        load_run(tmp_path)
+    begin(finished.config, finished.target, tmp_path, None)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "provenance.json", "status.json"}
 
 
 def test_a_run_that_another_process_trains_is_left_alone(finished, tmp_path):

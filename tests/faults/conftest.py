@@ -1,0 +1,132 @@
+"""Each fault is a test, and its docstring is the line that is printed of it; the last line counts those survived."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from faults.processes import FILE, RUN, SWEEP, completed
+
+HERE = Path(__file__).parent
+outcomes = {}
+
+
+def pytest_runtest_setup(item):
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    item.user_properties.append(("fault", item.function.__doc__.format(**parameters)))
+
+
+def pytest_report_teststatus(report):
+    return report.outcome if report.when == "call" or not report.passed else "", "", ""  # the lines below say it
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # of several processes the first hears of all
+        config.pluginmanager.register(Lines(config.pluginmanager.get_plugin("terminalreporter")))
+
+
+class Lines:
+    """Prints a line for each fault when it is over, and at the very end how many were survived."""
+
+    def __init__(self, terminal):
+        self.terminal = terminal
+
+    def pytest_runtest_logreport(self, report):
+        fault = dict(report.user_properties).get("fault", report.nodeid)
+        outcomes.setdefault(fault, []).append(report)
+        if report.when == "teardown":
+            seconds = sum(part.duration for part in outcomes[fault])
+            self.terminal.write_line(f"{self.survived(fault):<12} {fault}  ({seconds:.0f} s)")
+
+    def survived(self, fault):
+        return "survived" if all(part.passed for part in outcomes[fault]) else "NOT SURVIVED"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self):
+        count = sum(self.survived(fault) == "survived" for fault in outcomes)
+        print(f"survived: {count} of {len(outcomes)}")
+
+
+class Whole:
+    """Runs that no fault has befallen, each made when it is first asked for."""
+
+    words = {
+        "run": [*RUN, "hydra.run.dir=run"],
+        "sweep": [*SWEEP, "hydra.sweep.dir=sweep"],
+        "file": [*RUN, *FILE, "hydra.run.dir=file"],
+    }
+
+    def __init__(self, directory):
+        self.directory, self._seconds = directory, {}
+        shutil.copy(HERE / "points.csv", directory)
+
+    def __call__(self, name):
+        """The directory of one."""
+        if name not in self._seconds:
+            begun = time.monotonic()
+            completed(*self.words[name], cwd=self.directory)
+            self._seconds[name] = time.monotonic() - begun
+        return self.directory / name
+
+    def seconds(self, name):
+        """How long it has taken."""
+        self(name)
+        return self._seconds[name]
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    return Whole(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory):
+    """The environment of a process whose clock can be put wrong and whose renames can be stopped."""
+    library = tmp_path_factory.mktemp("shim") / "shim.so"
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, HERE / "shim.c", "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library)}
+
+
+class Disk:
+    """A small file system of its own, in memory."""
+
+    def __init__(self, path):
+        self.path, self.ballast = path, path / "ballast"
+        path.mkdir()
+        self._run("mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", path)
+
+    def fill(self):
+        """Write until there is no room left."""
+        with open(self.ballast, "ab", buffering=0) as file:
+            for size in (65536, 4096, 1):
+                try:
+                    while file.write(b"0" * size):
+                        pass
+                except OSError:
+                    continue
+        assert os.statvfs(self.path).f_bavail == 0
+
+    def make_room(self):
+        self.ballast.unlink()
+
+    def make_read_only(self):
+        self._run("mount", "-o", "remount,ro", self.path)
+
+    def make_writable(self):
+        self._run("mount", "-o", "remount,rw", self.path)
+
+    def remove(self):
+        self._run("umount", "--lazy", self.path)
+
+    def _run(self, *words):
+        subprocess.run(words, check=True)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    made = Disk(tmp_path / "disk")
+    yield made
+    made.remove()

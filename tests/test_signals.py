@@ -1,0 +1,23 @@
+import os
+import signal
+
+import pytest
+
+from flowlab.signals import TERMINABLE, handled
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_a_process_ends_as_ctrl_c_does(number):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), handled(TERMINABLE):
+        os.kill(os.getpid(), number)
+    assert signal.getsignal(number) == before
+
+
+def test_what_nohup_has_said_holds():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with handled(TERMINABLE):
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
