@@ -19,8 +19,10 @@ from flowlab.engines import elsewhere, searches
 from flowlab.files import read_json
 from flowlab.jobs import check_distinct, check_jobs, check_new, expand, hydra_settings
 from flowlab.schemas import Config, ConfigError
+from flowlab.secrets import redact
 from flowlab.signals import INTERRUPTED, TERMINABLE, handled
-from flowlab.sweeps.manifest import Manifest
+from flowlab.sweeps.manifest import NAME, Manifest
+from flowlab.untrusted import check_links, check_replayed
 
 if TYPE_CHECKING:
     from flowlab.training.directory import Run
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with handled(TERMINABLE):
             return _carry_out(arguments)
     except ConfigError as error:
-        print(f"flowlab: {error}", file=sys.stderr)
+        print(f"flowlab: {redact(str(error))}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt as stopped:
         print(f"flowlab: interrupted; go on with {str(stopped) or 'resume=RUN_DIR'}", file=sys.stderr)
@@ -107,6 +109,7 @@ def _sweep(flags: list[str], words: list[str]) -> int:
     words = [word for word in words if not word.startswith("sweep_resume=")]
     if resumed and not words:
         words = Manifest.read(Path(resumed[-1])).words
+        check_replayed(Path(resumed[-1], NAME), words)
     settings = hydra_settings(words)
     root = Path(resumed[-1] if resumed else settings.sweep.dir)
     words = _in_directory("hydra.sweep.dir", root, words)
@@ -121,6 +124,7 @@ def _sweep(flags: list[str], words: list[str]) -> int:
     check_distinct(jobs, root)
     manifest = Manifest.of(root, words, jobs)
     if resumed or manifest.exists:
+        check_links(root)
         manifest = Manifest.read(root).going_on_with(manifest)
     else:
         check_new(jobs, root)
@@ -176,7 +180,7 @@ def _through_hydra(arguments: list[str]) -> int:
     except Exception as error:
         if full:
             raise
-        print(f"flowlab: failed: {type(error).__name__}: {str(error).strip()}", file=sys.stderr)
+        print(f"flowlab: failed: {type(error).__name__}: {redact(str(error).strip())}", file=sys.stderr)
         print("flowlab: for the traceback set HYDRA_FULL_ERROR=1", file=sys.stderr)
         return FAILED
     finally:
@@ -228,7 +232,7 @@ def _report(start: Callable[[], Run], directory: str | Path, first: bool = True)
         run = start()
     except ConfigError as error:
         if first:
-            print(f"flowlab: {error}", file=sys.stderr)
+            print(f"flowlab: {redact(str(error))}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         if first:
@@ -236,7 +240,7 @@ def _report(start: Callable[[], Run], directory: str | Path, first: bool = True)
         return INTERRUPTED
     except Exception as error:
         where = f"the traceback is in {directory}/status.json" if first else "in a rank that is not the first"
-        print(f"flowlab: failed: {type(error).__name__}: {error}\nflowlab: {where}", file=sys.stderr)
+        print(f"flowlab: failed: {type(error).__name__}: {redact(str(error))}\nflowlab: {where}", file=sys.stderr)
         return FAILED
     if first:
         print(last_line(run))

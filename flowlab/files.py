@@ -15,6 +15,7 @@ from flowlab.schemas import ConfigError
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, flush it to the disk, then put it in the place of `path`."""
     part = beside(path)
+    part.unlink(missing_ok=True)  # it may be a link to somewhere else
     try:
         write(part)
         with open(part, "rb+") as file:

@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from flowlab.config import SECRET_NAME, as_typed, compose_yaml, conf_directory, parse_overrides, to_config
+from flowlab.config import as_typed, compose_yaml, conf_directory, parse_overrides, to_config
 from flowlab.engines import bounds_of_search, check_engine, searches
 from flowlab.schemas import Config, ConfigError, StackedLauncherConfig
 
@@ -96,9 +96,6 @@ def job(words: Sequence[str], number: int, sweep: Path | None, compose: Callable
     """
     own = tuple(word for word in words if not word.startswith(("hydra.", "hydra/")))  # Hydra's are not the job's
     if (own, number, sweep) not in _known:
-        secrets = [word.partition("=")[0] for word in words if SECRET_NAME.search(word.partition("=")[0])]
-        if secrets:
-            raise ConfigError(f"{secrets[0]}: a secret does not belong on a command line; use the environment")
         composed = compose(words)
         with open_dict(composed):
             composed.hydra.job.id = composed.hydra.job.num = number

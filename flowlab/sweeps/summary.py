@@ -23,6 +23,7 @@ from flowlab.sweeps.figures import measure, sweep_figures
 from flowlab.sweeps.record import write_record
 from flowlab.sweeps.table import load_sweep, varied_settings
 from flowlab.training.metrics import COLUMNS
+from flowlab.untrusted import check_links
 
 DONE, NOT_DONE, MISTAKE = 0, 1, 2
 
@@ -65,6 +66,7 @@ def summarize(directory: Path, record: Path | None = None, curves: Sequence[str]
         raise ConfigError(f"{directory}: there is no such directory")
     if (directory / "config.yaml").is_file():
         raise ConfigError(f"{directory}: is a run; a sweep is the directory above its runs")
+    check_links(directory)
     table = load_sweep(directory)
     names = [Path(run).name for run in table["directory"]]
     console = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else 160)

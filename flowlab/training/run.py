@@ -36,6 +36,7 @@ from flowlab.training.stopping import Stopping, requeue
 from flowlab.training.stream import Stream, base_stream, data_stream
 from flowlab.training.surroundings import quiet_lightning, threads
 from flowlab.training.world import ALONE, World, cluster_environment, joined
+from flowlab.untrusted import check_links
 
 
 def train(config: Config, directory: str | Path | None = None, group: str | None = None) -> Run:
@@ -129,6 +130,7 @@ def begun(directory: Path, config: Config) -> Run | None:
     Raises:
         ConfigError: it holds something else, another run or a damaged one, or another process works on it.
     """
+    check_links(directory)
     if (directory / "config.yaml").is_file():
         if not same_run(load_run(directory).config, located(config)):
             raise ConfigError(f"{directory}: holds a run of another configuration; choose another directory")
@@ -156,6 +158,7 @@ def reopen(run: Run, target: Target) -> None:
     Raises:
         ConfigError: a damaged checkpoint, a data file that has changed since, or another process on the directory.
     """
+    check_links(run.directory)
     if run.has_checkpoint("last"):
         run.load_flow("last")  # a damaged checkpoint is named before anything changes
     record = run.provenance

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flowlab.files import write_json
 from flowlab.schemas import ConfigError
+from flowlab.secrets import redact
 from flowlab.training.directory import Run
 
 
@@ -96,7 +97,7 @@ def _told(runs: tuple[Run, ...], to_the_end: bool) -> Iterator[None]:
 
 def _fail(runs: Sequence[Run], error: Exception) -> None:
     message, trace = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
-    _write(runs, status="failed", error=message, traceback=trace)
+    _write(runs, status="failed", error=redact(message), traceback=redact(trace))
 
 
 def _write(runs: Sequence[Run], **content: str) -> None:
