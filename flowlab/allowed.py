@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from importlib import import_module
 from typing import Any
 
@@ -16,7 +17,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from flowlab.schemas import ConfigError
+from flowlab.schemas import SCHEMAS, Config, ConfigError
 from flowlab.secrets import is_secret_setting, secret_in
 
 VARIABLE = "FLOWLAB_ALLOW"
@@ -31,6 +32,9 @@ BUILT_BY_HYDRA = {
 NAMES_OF_CODE = ("_target_", "custom_search_space")  # the second is a function of Optuna's sweeper
 # Hydra's own settings that can be given. Others run code (callbacks, logging), read files (searchpath) or write them.
 HYDRA = re.compile(r"hydra\.(run\.dir|sweep\.(dir|subdir)|(launcher|sweeper)(\..+)?|verbose|output_subdir|job\.chdir)")
+
+
+NUMBERS = {item.name for item in fields(Config)} - set(SCHEMAS)  # keys that stand in no group
 
 
 def allow(*packages: str) -> None:
@@ -130,6 +134,8 @@ def check_overrides(overrides: Sequence[Override]) -> None:
         name, _, value = word.partition("=")
         if is_secret_setting(name, value) or secret_in(value):
             raise ConfigError(f"{name}: a secret does not belong on a command line; use the environment")
+        if ("/" in key or ("." not in key and key not in NUMBERS)) and re.search(r"[/\\]|\.\.|\$\{", value):
+            raise ConfigError(f"{name}={value}: an option is named by a word, not by a path")
         of_hydra = [part for part in (key, override.package or "") if re.match(r"hydra\b", part)]
         if of_hydra and (override.package or not ("/" in key or HYDRA.fullmatch(key))):
             raise ConfigError(

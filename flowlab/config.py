@@ -30,7 +30,7 @@ from omegaconf.errors import (
 from flowlab.allowed import check_overrides, check_targets
 from flowlab.custom import schema_of
 from flowlab.schemas import SCHEMAS, Config, ConfigError, CustomConfig
-from flowlab.secrets import secret_in
+from flowlab.secrets import check_written
 
 # What Lightning calls a setting that is not one here, and why there is none.
 ELSEWHERE = {
@@ -77,7 +77,7 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
         try:
             composed = hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
+        except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
             groups = [
                 o.input_line for o in parsed if o.input_line and o.key_or_group in _groups() and not o.is_delete()
             ]
@@ -124,7 +124,7 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     except InterpolationResolutionError as error:
         where = f"{error.full_key}: " if error.full_key else ""
         raise ConfigError(f"{where}{_first_lines(error).splitlines()[0]}") from None
-    _check_secrets(values)
+    check_written(OmegaConf.to_container(values))
     groups = {}
     for group, schemas in SCHEMAS.items():
         node = values.pop(group, None)
@@ -140,14 +140,6 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     top = [f for f in dataclasses.fields(Config) if f.name not in SCHEMAS]
     config = as_typed(dataclasses.make_dataclass("Top", [(f.name, f.type, f) for f in top], kw_only=True), values, "")
     return Config(**{f.name: getattr(config, f.name) for f in top}, **groups)
-
-
-def _check_secrets(values: DictConfig) -> None:
-    """Refuse a configuration with a secret in it, for it is written into the run directory."""
-    for name, value in flat(OmegaConf.to_container(values)).items():  # type: ignore[arg-type]
-        why = secret_in(str(value))
-        if why:
-            raise ConfigError(f"{name}: holds {why}; a configuration is written down, and must not hold a secret")
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
+
+from flowlab.schemas import ConfigError
 
 REDACTED = "<redacted>"
 
@@ -95,6 +98,19 @@ def secret_in(value: str) -> str | None:
     if LOOK.search(value) or HEX.fullmatch(value.strip(" '\"")):
         return "what looks like a key"
     return None
+
+
+def check_written(value: Any, where: str = "") -> None:
+    """Refuse a configuration, as plain values, that holds a secret, for it is written into the run directory.
+
+    Raises:
+        ConfigError: it does; the message names the key and not the value.
+    """
+    if isinstance(value, dict):
+        for name, part in value.items():
+            check_written(part, f"{where}.{name}" if where else str(name))
+    elif why := secret_in(str(value)):
+        raise ConfigError(f"{where}: holds {why}; a configuration is written down, and must not hold a secret")
 
 
 def _of_the_environment() -> Iterator[tuple[str, str]]:

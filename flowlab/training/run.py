@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 from pathlib import Path
 
@@ -162,6 +163,8 @@ def reopen(run: Run, target: Target) -> None:
     if run.has_checkpoint("last"):
         run.load_flow("last")  # a damaged checkpoint is named before anything changes
     record = run.provenance
+    if not re.fullmatch(r"[\w-]+", str(record.get("run_id"))):  # it becomes part of the name of a file
+        raise ConfigError(f"{run.directory}/provenance.json: run_id={record['run_id']!r}: is not one of a run")
     if record.get("data_sha256", None) != getattr(target, "sha256", None):
         raise ConfigError(f"{run.config.target.path}: the file has changed since the run began; start a new run")
     record.setdefault("resumed", []).append(provenance(run.config))
