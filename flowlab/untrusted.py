@@ -18,8 +18,8 @@ from flowlab.schemas import ConfigError
 # What a manifest may say to Hydra again: how a sweep is carried out, by values that are words or numbers alone. Others,
 # as the shell lines of hydra.launcher.setup, are code.
 REPLAYED = re.compile(
-    r"hydra[./](sweep\.(dir|subdir)|launcher|sweeper|verbose|launcher\.(processes|memory_gb|partition|account|qos|nodes"
-    r"|timeout_min|tasks_per_node|cpus_per_task|gpus_per_node|mem_gb|array_parallelism))"
+    r"hydra/(launcher|sweeper)|hydra\.(verbose|sweep\.(dir|subdir)|launcher\.(processes|memory_gb|partition|account|qos"
+    r"|nodes|timeout_min|tasks_per_node|cpus_per_task|gpus_per_node|mem_gb|array_parallelism))"
 )
 PLAIN = re.compile(r"[\w.,:+-]*")
 RESOLVER = re.compile(r"\$\{.*:", re.DOTALL)  # ${oc.env:NAME} and its like; ${flow.depth} is harmless

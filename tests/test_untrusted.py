@@ -1,0 +1,170 @@
+"""What is read from a directory is data, whoever has made it."""
+
+import json
+import os
+import pickle
+import zipfile
+
+import pytest
+import torch
+
+from flowlab import ConfigError, compose, load_run
+from flowlab.config import to_dict
+from flowlab.sweeps.manifest import Manifest
+from flowlab.untrusted import check_links, check_replayed, read_checkpoint, read_plain_yaml
+
+
+class Planted:
+    """What a pickle does with it: make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def good(path):
+    torch.save({"flowlab": {"dim": 2}, "state_dict": {"flow.w": torch.zeros(3)}}, path)
+
+
+def pickled(path, mark):
+    path.write_bytes(pickle.dumps(Planted(mark)))
+
+
+def archived(path, mark):
+    torch.save({"flowlab": {"dim": 2}, "state_dict": {}, "x": Planted(mark)}, path)
+
+
+def in_the_old_format(path, mark):
+    torch.save(
+        {"flowlab": {"dim": 2}, "state_dict": {}, "x": Planted(mark)}, path, _use_new_zipfile_serialization=False
+    )
+
+
+def compressed(path, mark):
+    good(path)
+    with zipfile.ZipFile(path) as archive:
+        content = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data + bytes(10**7) * name.endswith("data/0"))
+
+
+def without_a_dimension(path, mark):
+    torch.save({"flowlab": {"dim": 10.5}, "state_dict": {}}, path)
+
+
+PLANTS = [pickled, archived, in_the_old_format, compressed, without_a_dimension]
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
+def test_a_checkpoint_runs_nothing(plant, tmp_path):
+    path, mark = tmp_path / "last.ckpt", tmp_path / "mark"
+    plant(path, mark)
+    with pytest.raises(ConfigError, match=r"last.ckpt: cannot be read"):
+        read_checkpoint(path)
+    assert not mark.exists()
+    good(path)
+    assert read_checkpoint(path)["flowlab"] == {"dim": 2}
+
+
+def test_the_pickles_would_have_worked(tmp_path):
+    for plant in (pickled, archived, in_the_old_format):
+        mark = tmp_path / plant.__name__
+        plant(tmp_path / "evil", mark)
+        if plant is pickled:
+            pickle.loads((tmp_path / "evil").read_bytes())
+        else:
+            torch.load(tmp_path / "evil", weights_only=False)
+        assert mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    {
+        "seed: !!python/object/apply:os.system ['touch {mark}']": "could not determine a constructor",
+        "seed: !!python/name:os.system": "could not determine a constructor",
+        "a: &a [1, 2]\nb: [*a, *a]": "an alias",
+        "seed: ${oc.env:HOME}": "seed='${oc.env:HOME}': a run directory holds plain values",
+        "logger: {tags: [a, '${oc.env:HOME}']}": "logger.tags",
+        "seed: ${hydra:runtime.cwd}": "plain values",
+        "seed: \\${oc.env:HOME}": "plain values",
+        "- 1": "does not hold a configuration",
+        "a: [": "cannot be read",
+    }.items(),
+)
+def test_yaml_is_plain(text, complaint, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(text.replace("{mark}", str(tmp_path / "mark")))
+    with pytest.raises(ConfigError) as refused:
+        read_plain_yaml(path)
+    assert complaint in str(refused.value)
+    assert not (tmp_path / "mark").exists()
+
+
+def test_a_damaged_checkpoint_is_read_after_no_data(tmp_path, iris):
+    """Loading a run and its flow reads no file that its configuration names."""
+    config = to_dict(compose("target=file", f"target.path={iris}"))
+    config["target"]["path"] = str(tmp_path / "gone.csv")
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    run = load_run(tmp_path)
+    with pytest.raises(ConfigError, match="no such checkpoint"):
+        _ = run.flow
+
+
+def test_links_out_of_a_directory(tmp_path):
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    (run / "deep").mkdir(parents=True)
+    outside.mkdir()
+    (run / "inside").symlink_to(run / "deep")
+    check_links(run)
+    (tmp_path / "link").symlink_to(run)
+    check_links(tmp_path / "link")  # the directory that the user names may be reached by a link
+    for name, target in {"a": outside, "deep/b": outside / "new", "c": "../outside", "d": "/etc/passwd"}.items():
+        os.symlink(target, run / name)
+        with pytest.raises(ConfigError, match=f"{name}: is a link out of"):
+            check_links(run)
+        (run / name).unlink()
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "hydra.launcher._target_=os.system",
+        "hydra.launcher.setup=[evil]",
+        "hydra.launcher.submitit_folder=/tmp/evil",
+        "hydra.launcher.additional_parameters={wrap: evil}",
+        "hydra.launcher.ray.init.runtime_env={}",
+        "hydra.launcher.partition='a\nevil'",
+        "hydra.launcher={setup: [evil]}",
+        "+hydra.callbacks.x._target_=os.system",
+        "hydra.sweeper.storage=sqlite:////tmp/evil.db",
+        "hydra.searchpath=[file:///tmp]",
+        "hydra.run.dir=/tmp/evil",
+        "+hydra.job.env_set.LD_PRELOAD=evil",
+        "hydra={callbacks: {}}",
+        "+flow@hydra.callbacks=prelu",
+        "seed=${oc.env:HOME}",
+        "flow.depth='${oc.decode:${oc.env:HOME}}'",
+        "logger.tags=[a,'${oc.env:HOME}']",
+    ],
+)
+def test_words_of_a_manifest_that_are_not_replayed(word, tmp_path):
+    with pytest.raises(ConfigError) as refused:
+        check_replayed(tmp_path / "manifest.json", ["seed=0,1", word])
+    assert f"{word}: is not done because a file says so" in str(refused.value)
+
+
+def test_words_of_a_manifest_that_are(tmp_path):
+    words = ["+sweep=depth_rank", "seed=0,1", "hydra/launcher=slurm", "hydra.launcher.partition=gpu-a,b", "max_steps=9"]
+    words += ["hydra.launcher.memory_gb=1.5", "validation_size=${test_size}", "hydra.sweep.dir='/tmp/a b'"]
+    check_replayed(tmp_path / "manifest.json", words)
+
+
+@pytest.mark.parametrize("directory", ["../0", "/tmp/evil", "..", ".", "", "a/b", "0/"])
+def test_jobs_of_a_manifest_lie_in_the_sweep(directory, tmp_path):
+    job = {"overrides": [], "directory": directory, "config": {}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"words": [], "seconds": 0, "jobs": [job]}))
+    with pytest.raises(ConfigError, match="leads out of that of the sweep"):
+        Manifest.read(tmp_path)
