@@ -22,7 +22,7 @@ from flowlab.schemas import Config, ConfigError
 from flowlab.secrets import redact
 from flowlab.signals import INTERRUPTED, TERMINABLE, handled
 from flowlab.sweeps.manifest import NAME, Manifest
-from flowlab.untrusted import check_links, check_replayed
+from flowlab.untrusted import check_links, check_replayed, forget_pickles, printable
 
 if TYPE_CHECKING:
     from flowlab.training.directory import Run
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with handled(TERMINABLE):
             return _carry_out(arguments)
     except ConfigError as error:
-        print(f"flowlab: {redact(str(error))}", file=sys.stderr)
+        print(f"flowlab: {_told(error)}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt as stopped:
         print(f"flowlab: interrupted; go on with {str(stopped) or 'resume=RUN_DIR'}", file=sys.stderr)
@@ -125,6 +125,7 @@ def _sweep(flags: list[str], words: list[str]) -> int:
     manifest = Manifest.of(root, words, jobs)
     if resumed or manifest.exists:
         check_links(root)
+        forget_pickles(root)
         manifest = Manifest.read(root).going_on_with(manifest)
     else:
         check_new(jobs, root)
@@ -180,7 +181,7 @@ def _through_hydra(arguments: list[str]) -> int:
     except Exception as error:
         if full:
             raise
-        print(f"flowlab: failed: {type(error).__name__}: {redact(str(error).strip())}", file=sys.stderr)
+        print(f"flowlab: failed: {type(error).__name__}: {_told(error)}", file=sys.stderr)
         print("flowlab: for the traceback set HYDRA_FULL_ERROR=1", file=sys.stderr)
         return FAILED
     finally:
@@ -232,7 +233,7 @@ def _report(start: Callable[[], Run], directory: str | Path, first: bool = True)
         run = start()
     except ConfigError as error:
         if first:
-            print(f"flowlab: {redact(str(error))}", file=sys.stderr)
+            print(f"flowlab: {_told(error)}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         if first:
@@ -240,11 +241,16 @@ def _report(start: Callable[[], Run], directory: str | Path, first: bool = True)
         return INTERRUPTED
     except Exception as error:
         where = f"the traceback is in {directory}/status.json" if first else "in a rank that is not the first"
-        print(f"flowlab: failed: {type(error).__name__}: {redact(str(error))}\nflowlab: {where}", file=sys.stderr)
+        print(f"flowlab: failed: {type(error).__name__}: {_told(error)}\nflowlab: {where}", file=sys.stderr)
         return FAILED
     if first:
         print(last_line(run))
     return OK
+
+
+def _told(error: Exception) -> str:
+    """What an error says, fit for a terminal and a log."""
+    return printable(redact(str(error).strip()))
 
 
 def score(directory: Path) -> float | None:

@@ -71,6 +71,23 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+def printable(text: str) -> str:
+    """Text without what a terminal would obey: control characters become what Python calls them.
+
+    Example:
+        >>> from flowlab.untrusted import printable
+        >>> print(printable("a\\x1b]0;title\\x07 b"))
+        a\\x1b]0;title\\x07 b
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+def forget_pickles(sweep: Path) -> None:
+    """Remove the pickles by which submitit hands over jobs and results: it would load those that lie there already."""
+    for path in sweep.glob(".submitit/**/*.pkl"):
+        path.unlink()
+
+
 def check_links(directory: Path) -> None:
     """See that no link below a directory leads out of it, so that what is written there stays there.
 

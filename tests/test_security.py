@@ -101,7 +101,7 @@ WORDS = {
     "a sweeper": ["hydra.sweeper._target_=payload.call"],
     "a handler of logs": ["+hydra.job_logging.handlers={x: {class: payload.call}}"],
     "a formatter of logs": ["+hydra.hydra_logging.formatters={x: {(): payload.call}}"],
-    "options from elsewhere": ["hydra.searchpath=[file://{stranger}]", "experiment=evil"],
+    "options from elsewhere": ["experiment=evil", "hydra.searchpath=[file://{stranger}]"],
     "an option by its path": ["experiment={climb}{stranger}/experiment/evil"],
     "all of Hydra's settings": ["hydra={callbacks: {x: {_target_: payload.call}}}"],
     "a library before others": ["+hydra.job.env_set.LD_PRELOAD={stranger}/evil.so"],
@@ -126,7 +126,7 @@ def test_words_of_a_manifest(case, stranger, tmp_path, capsys):
     manifest.write_text(json.dumps(content))
     before = contents(stranger)
     assert main(["-m", f"sweep_resume={stranger}/sweep"]) == 2
-    assert capsys.readouterr().err.startswith("flowlab: ")
+    assert f"{word}: " in capsys.readouterr().err  # it is the last word that was refused
     assert contents(stranger) == before
 
 
@@ -290,6 +290,8 @@ def test_no_secret_is_written_or_printed(tmp_path):
         ["nonsense={planted}"],
         ["target=file", "target.path={planted}.csv"],
         ["hydra.run.dir=runs/{planted}"],
+        ["hydra.run.dir=runs/${oc.env:LAB_PASSWORD}"],
+        ["-m", "seed=0,1", "hydra.sweep.dir=${oc.env:LAB_PASSWORD}"],
         ["-m", "seed=0,1", "+hydra.sweeper.storage=postgresql://me:{planted}@host/db"],
         ["-m", "logger=wandb", "logger.project='{planted}',a"],
     ],

@@ -10,8 +10,9 @@ import torch
 
 from flowlab import ConfigError, compose, load_run
 from flowlab.config import to_dict
+from flowlab.sweeps import summary
 from flowlab.sweeps.manifest import Manifest
-from flowlab.untrusted import check_links, check_replayed, read_checkpoint, read_plain_yaml
+from flowlab.untrusted import check_links, check_replayed, forget_pickles, read_checkpoint, read_plain_yaml
 
 
 class Planted:
@@ -114,6 +115,35 @@ def test_a_damaged_checkpoint_is_read_after_no_data(tmp_path, iris):
     run = load_run(tmp_path)
     with pytest.raises(ConfigError, match="no such checkpoint"):
         _ = run.flow
+
+
+def test_what_a_terminal_would_obey_is_shown(tmp_path, capsys):
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0/config.yaml").write_text(json.dumps(to_dict(compose())))
+    (tmp_path / "0/status.json").write_text(json.dumps({"status": "failed", "error": "\x1b]52;c;ZXZpbA==\x07 \x9b31m"}))
+    assert summary.main([str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "\\x1b]52;c;ZXZpbA==\\x07 \\x9b31m" in said
+    assert not any(control in said for control in "\x1b\x07\x9b")
+
+
+def test_weights_are_no_path(tmp_path):
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_text(json.dumps(to_dict(compose())))
+    (run / "result.json").write_text('{"weights": "../../other"}')
+    good(tmp_path / "other.ckpt")
+    with pytest.raises(ConfigError, match=r"'../../other': no such checkpoint; there are last, best"):
+        _ = load_run(run).flow
+
+
+def test_pickles_that_lie_in_a_sweep_are_not_loaded(tmp_path):
+    jobs = tmp_path / ".submitit/17"
+    jobs.mkdir(parents=True)
+    for name in ("17_0_result.pkl", "17_0_log.out"):
+        (jobs / name).touch()
+    forget_pickles(tmp_path)
+    assert [path.name for path in jobs.iterdir()] == ["17_0_log.out"]
 
 
 def test_links_out_of_a_directory(tmp_path):

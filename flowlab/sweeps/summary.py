@@ -23,7 +23,7 @@ from flowlab.sweeps.figures import measure, sweep_figures
 from flowlab.sweeps.record import write_record
 from flowlab.sweeps.table import load_sweep, varied_settings
 from flowlab.training.metrics import COLUMNS
-from flowlab.untrusted import check_links
+from flowlab.untrusted import check_links, printable
 
 DONE, NOT_DONE, MISTAKE = 0, 1, 2
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return summarize(options.directory, options.record, options.curve)
     except ConfigError as error:
-        print(f"flowlab: {error}", file=sys.stderr)
+        print(f"flowlab: {printable(str(error))}", file=sys.stderr)
     except OSError as error:
         print(f"flowlab: {error.filename}: cannot be written: {error.strerror}", file=sys.stderr)
     return MISTAKE
@@ -150,5 +150,5 @@ def _rich(table: pandas.DataFrame, title: str) -> Table:
     for name in table:
         rich.add_column(setting_name(name), overflow="fold")
     for row in table.itertuples(index=False):
-        rich.add_row(*map(str, row))
+        rich.add_row(*(printable(str(cell)) for cell in row))
     return rich

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     import pandas
 
 
+WEIGHTS = ("last", "best")
+
+
 @dataclass(frozen=True)
 class Run:
     """A run directory, read.
@@ -97,6 +100,8 @@ class Run:
     def checkpoint(self, weights: str) -> dict[str, Any]:
         """What a checkpoint holds, read without running anything in it."""
         path = self._checkpoint(weights)
+        if weights not in WEIGHTS:  # result.json may say anything
+            raise ConfigError(f"{weights!r}: no such checkpoint; there are {', '.join(WEIGHTS)}")
         if not path.is_file():
             raise ConfigError(f"{path}: no such checkpoint; the run has not saved one yet")
         return read_checkpoint(path)
