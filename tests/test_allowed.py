@@ -123,7 +123,7 @@ SEARCH = "+sweep=search"
         (["+flow@hydra.callbacks=prelu"], "+flow@hydra.callbacks"),
         (["hydra/launcher@hydra.callbacks=basic"], "hydra/launcher@hydra.callbacks"),
         (["+hydra.job_logging.handlers={x: {class: planted.call}}"], "hydra.job_logging.handlers"),
-        (["+hydra.hydra_logging.formatters={x: {(): planted.call}}"], "hydra.hydra_logging.formatters"),
+        (["+hydra.hydra_logging.handlers.x={class: planted.call}"], "hydra.hydra_logging.handlers"),
         (["hydra.searchpath=[file:///tmp]"], "hydra.searchpath"),
         (["+hydra.job.env_set.LD_PRELOAD=x.so"], "+hydra.job.env_set.LD_PRELOAD"),
         (["hydra.mode=MULTIRUN"], "hydra.mode"),

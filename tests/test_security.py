@@ -100,13 +100,13 @@ WORDS = {
     "a launcher": ["hydra.launcher._target_=payload.call"],
     "a sweeper": ["hydra.sweeper._target_=payload.call"],
     "a handler of logs": ["+hydra.job_logging.handlers={x: {class: payload.call}}"],
-    "a formatter of logs": ["+hydra.hydra_logging.formatters={x: {(): payload.call}}"],
+    "a handler of Hydra's own logs": ["+hydra.hydra_logging.handlers.x={class: payload.call}"],
     "options from elsewhere": ["experiment=evil", "hydra.searchpath=[file://{stranger}]"],
     "an option by its path": ["experiment={climb}{stranger}/experiment/evil"],
     "all of Hydra's settings": ["hydra={callbacks: {x: {_target_: payload.call}}}"],
     "a library before others": ["+hydra.job.env_set.LD_PRELOAD={stranger}/evil.so"],
     "shell lines of a job": ["hydra/launcher=slurm", "hydra.launcher.setup=[touch {mark}]"],
-    "a class of one's own": ["flow=custom", "flow._target_=payload.call"],
+    "a class of one's own": ["target=custom", "target._target_=payload.call"],
 }
 
 
