@@ -41,6 +41,9 @@ TOLD = re.compile(
 )
 OPTION = re.compile(rf"(--?{IN_PROSE}\s+)[^\s\"']+", re.IGNORECASE)
 
+# A word of numbers, of their ranges, or of a switch.
+NUMBER = re.compile(r"\d{1,7}|true|false|null|range|interval|choice|int|float", re.IGNORECASE)
+
 SHORTEST = 8  # characters of a variable's value that is looked for in text
 
 
@@ -84,8 +87,8 @@ def redact_command(words: Sequence[str]) -> list[str]:
 
 
 def is_secret_setting(name: str, value: str) -> bool:
-    """Whether a setting is a secret by its name; a number is not: `flow.n_tokens=16`."""
-    return NAME.search(name) is not None and not re.fullmatch(r"-?[\d.]{1,7}|true|false|null", value.strip().lower())
+    """Whether a setting is a secret by its name; numbers are not: `flow.n_tokens=8,16`."""
+    return NAME.search(name) is not None and not all(map(NUMBER.fullmatch, re.findall(r"\w+", value)))
 
 
 def secret_in(value: str) -> str | None:
@@ -109,6 +112,9 @@ def check_written(value: Any, where: str = "") -> None:
     if isinstance(value, dict):
         for name, part in value.items():
             check_written(part, f"{where}.{name}" if where else str(name))
+    elif isinstance(value, list):
+        for part in value:
+            check_written(part, where)
     elif why := secret_in(str(value)):
         raise ConfigError(f"{where}: holds {why}; a configuration is written down, and must not hold a secret")
 

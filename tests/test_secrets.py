@@ -66,7 +66,7 @@ def test_what_is_none_is_left(text):
 def test_words_of_a_command_line():
     words = ["train.py", "seed=1", "wandb.api_key=abc", "PASSWORD=x", f"note={HEX}", "token=", HEX, "--key", "v", "-m"]
     clean = ["train.py", "seed=1", f"wandb.api_key={REDACTED}", f"PASSWORD={REDACTED}", f"note={REDACTED}"]
-    assert redact_command(words) == [*clean, f"token={REDACTED}", REDACTED, "--key", REDACTED, "-m"]
+    assert redact_command(words) == [*clean, "token=", REDACTED, "--key", REDACTED, "-m"]
     assert redact_command(["--api-key=abc", "url=https://a:b@c"]) == [
         f"--api-key={REDACTED}",
         f"url=https://{REDACTED}@c",
@@ -76,6 +76,8 @@ def test_words_of_a_command_line():
 def test_a_number_is_no_secret():
     assert not is_secret_setting("flow.n_tokens", "16")
     assert not is_secret_setting("flow.with_key", "true")
+    assert not is_secret_setting("flow.n_keys", "range(1,4)")
+    assert not is_secret_setting("flow.n_tokens", "[8,16]")
     assert is_secret_setting("flow.token", "abc")
 
 
@@ -91,5 +93,7 @@ def test_the_values_of_variables_whose_names_say_so(monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match="logger.tags: holds the value"):
         compose("logger=wandb", "logger.tags=[a,'x ${oc.env:OUR_SERVICE_TOKEN}']")
     monkeypatch.setenv("PLAIN", HEX)
+    with pytest.raises(ConfigError, match="logger.tags: holds what looks like a key"):
+        compose("logger=wandb", "logger.tags=[a,'${oc.env:PLAIN}']")
     with pytest.raises(ConfigError, match="logger.project: holds what looks like a key"):
         compose("logger=wandb", "logger.project=${oc.env:PLAIN}")
