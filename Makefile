@@ -9,7 +9,7 @@ PROCESSES ?= 2
 export OMP_NUM_THREADS ?= 1
 export WANDB_SILENT := true
 
-.PHONY: help train test conformance faults reproduce bench test-engines slurm notebooks lint lab clean
+.PHONY: help train test conformance faults reproduce bench audit test-engines slurm notebooks lint lab clean
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
@@ -65,6 +65,21 @@ $(BENCH)/installed: pyproject.toml constraints.txt constraints-bench.txt
 bench: $(BENCH)/installed  ## every benchmark, one after another: BENCHMARKS.md; on a machine with nothing else to do
 	$(BENCH)/bin/python experiments/bench.py
 
+# Of its own too: what audits is no part of what is audited.
+AUDIT := .venv-audit
+$(AUDIT)/installed: Makefile
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3'
+	touch $@
+
+# Strict, since an index that knows no packages would otherwise pass for one that knows no vulnerabilities of them.
+audit: $(AUDIT)/installed  ## known vulnerabilities of what constraints.txt pins; needs a network
+	@$(AUDIT)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off \
+		2> $(AUDIT)/said || { tail -n 1 $(AUDIT)/said >&2; \
+		grep -q '^Found' $(AUDIT)/said || \
+		echo "make audit: nothing was audited: the database of vulnerabilities on PyPI cannot be reached from here" >&2; \
+		exit 1; }
+
 slurm:
 	@if ! command -v slurmctld > /dev/null || ! command -v munged > /dev/null; then \
 		if [ "$$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then \
@@ -88,5 +103,5 @@ lab: $(VENV)/installed  ## open the notebooks
 	$(BIN)/jupyter lab notebooks
 
 clean:           ## remove the environments and all caches; runs/ stays
-	rm -rf $(VENV) $(ENGINES) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(ENGINES) $(BENCH) $(AUDIT) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

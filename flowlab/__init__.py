@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flowlab import claims as claims
     from flowlab import distributions as distributions
     from flowlab import targets as targets
+    from flowlab.allowed import allow as allow
     from flowlab.bases import StandardNormal as StandardNormal
     from flowlab.config import compose as compose
     from flowlab.flow import Flow as Flow
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "allow": "flowlab.allowed",
     "StandardNormal": "flowlab.bases",
     "ConfigError": "flowlab.schemas",
     "compose": "flowlab.config",

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from flowlab.bases import StandardNormal
 from flowlab.bijectors import AffineScalar, Bijector, Chain, LowRankAffine, PReLU, Sigmoid, SmoothPReLU, Tanh, stages
 from flowlab.bijectors.triangular import pack_triangular
+from flowlab.custom import construct
 from flowlab.flow import Flow
-from flowlab.schemas import ConfigError, FlowConfig
+from flowlab.schemas import ConfigError, CustomConfig, FlowConfig
+from flowlab.seeding import torch_seeded
 
 COVERING = 10_000  # samples of the base, by which a start is placed over the data
 NUMBERS_PER_PARAMETER = 4  # the parameter, its gradient and Adam's two moments
@@ -22,7 +24,7 @@ SATURATING: dict[str, type[Bijector]] = {"tanh": Tanh, "sigmoid": Sigmoid}  # wh
 
 
 def build_flow(
-    config: FlowConfig,
+    config: FlowConfig | CustomConfig,
     dim: int,
     generator: torch.Generator | None = None,
     standardize: tuple[Tensor, Tensor] | None = None,
@@ -44,13 +46,11 @@ def build_flow(
     """
     check_flow(config, dim, dtype)
     with _drawn_in_single_precision():
-        chain = mlp(config, dim, generator)
-        if config.start == "glorot":
-            glorot_uniform_(chain, generator)
+        flow = custom_flow(config, dim, generator) if isinstance(config, CustomConfig) else mlp(config, dim, generator)
         if standardize is not None:
             mean, deviation = standardize
-            chain = chain | AffineScalar(shift=mean, scale=deviation)
-        return Flow(StandardNormal(dim), chain).to(dtype)
+            flow = Flow(flow.base, flow.bijector | AffineScalar(shift=mean, scale=deviation))
+        return flow.to(dtype)
 
 
 @contextmanager
@@ -64,12 +64,14 @@ def _drawn_in_single_precision() -> Iterator[None]:
         torch.set_default_dtype(default)
 
 
-def check_flow(config: FlowConfig, dim: int, dtype: torch.dtype = torch.float32) -> None:
+def check_flow(config: FlowConfig | CustomConfig, dim: int, dtype: torch.dtype = torch.float32) -> None:
     """Refuse what cannot be built, before anything is.
 
     Raises:
         ConfigError: as in build_flow.
     """
+    if isinstance(config, CustomConfig):
+        return  # it is known when it is built
     if config.rank > dim:
         raise ConfigError(
             f"flow.rank={config.rank}: must be at most the dimension of the target, {dim}; use flow.rank={dim}"
@@ -97,7 +99,7 @@ def count_parameters(config: FlowConfig, dim: int) -> int:
     return config.depth * (scale + dim * (config.rank + 2))
 
 
-def mlp(config: FlowConfig, dim: int, generator: torch.Generator | None = None) -> Chain:
+def mlp(config: FlowConfig, dim: int, generator: torch.Generator | None = None) -> Flow:
     """Affine maps with an activation between: the documents' flow, shaped like a fully connected network.
 
     Reference:
@@ -117,7 +119,36 @@ def mlp(config: FlowConfig, dim: int, generator: torch.Generator | None = None) 
         )
         parts.append(affine)
         parts.append(_activation(config, dim))
-    return Chain(parts if config.final_activation else parts[:-1])
+    chain = Chain(parts if config.final_activation else parts[:-1])
+    if config.start == "glorot":
+        glorot_uniform_(chain, generator)
+    return Flow(StandardNormal(dim), chain)
+
+
+def custom_flow(config: CustomConfig, dim: int, generator: torch.Generator | None = None) -> Flow:
+    """The flow of a class of the user's own, a Bijector or a Flow.
+
+    Its start is drawn from the generator, whether its constructor asks for one or draws from torch's own.
+
+    Raises:
+        ConfigError: it cannot be built, cannot be trained or scored, or is of points of other dimensions.
+    """
+    with torch_seeded(generator):
+        made = construct(config, dim=dim, generator=generator)
+    flow = made if isinstance(made, Flow) else Flow(StandardNormal(dim), made)
+    where = f"flow._target_={config._target_}"
+    if (shape := tuple(flow.distribution().event_shape)) != (dim,):
+        raise ConfigError(f"{where}: is of points of shape {shape}; those of the target have shape {(dim,)}")
+    if not any(parameter.requires_grad for parameter in flow.parameters()):
+        raise ConfigError(f"{where}: has no parameters to train")
+    if not flow.bijector.has_inverse:
+        raise ConfigError(f"{where}: has no inverse, so that it cannot score points")
+    return flow
+
+
+def layers(config: FlowConfig | CustomConfig) -> int:
+    """How many affine maps a flow has, by which its time and memory are judged; of one of the user's own, as one."""
+    return 1 if isinstance(config, CustomConfig) else config.depth
 
 
 def _activation(config: FlowConfig, dim: int) -> Bijector:

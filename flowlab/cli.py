@@ -19,9 +19,11 @@ from flowlab.engines import elsewhere, searches
 from flowlab.files import WriteError, read_json
 from flowlab.jobs import check_distinct, check_jobs, check_new, expand, hydra_settings
 from flowlab.schemas import Config, ConfigError
+from flowlab.secrets import redact
 from flowlab.signals import INTERRUPTED, TERMINABLE, handled
-from flowlab.sweeps.manifest import Manifest
+from flowlab.sweeps.manifest import NAME, Manifest
 from flowlab.terminal import say
+from flowlab.untrusted import check_links, check_replayed, forget_pickles, printable
 
 if TYPE_CHECKING:
     from flowlab.training.directory import Run
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with handled(TERMINABLE):
             return _carry_out(arguments)
     except ConfigError as error:
-        print(f"flowlab: {error}", file=sys.stderr)
+        print(f"flowlab: {_told(error)}", file=sys.stderr)
         return MISTAKE
     except WriteError as error:
         print(f"flowlab: {error}", file=sys.stderr)
@@ -111,6 +113,7 @@ def _sweep(flags: list[str], words: list[str]) -> int:
     words = [word for word in words if not word.startswith("sweep_resume=")]
     if resumed and not words:
         words = Manifest.read(Path(resumed[-1])).words
+        check_replayed(Path(resumed[-1], NAME), words)
     settings = hydra_settings(words)
     root = Path(resumed[-1] if resumed else settings.sweep.dir)
     words = _in_directory("hydra.sweep.dir", root, words)
@@ -125,6 +128,8 @@ def _sweep(flags: list[str], words: list[str]) -> int:
     check_distinct(jobs, root)
     manifest = Manifest.of(root, words, jobs)
     if resumed or manifest.exists:
+        check_links(root)
+        forget_pickles(root)
         manifest = Manifest.read(root).going_on_with(manifest)
     else:
         check_new(jobs, root)
@@ -180,7 +185,7 @@ def _through_hydra(arguments: list[str]) -> int:
     except Exception as error:
         if full:
             raise
-        print(f"flowlab: failed: {type(error).__name__}: {str(error).strip()}", file=sys.stderr)
+        print(f"flowlab: failed: {type(error).__name__}: {_told(error)}", file=sys.stderr)
         print("flowlab: for the traceback set HYDRA_FULL_ERROR=1", file=sys.stderr)
         return FAILED
     finally:
@@ -232,7 +237,7 @@ def _report(start: Callable[[], Run], directory: str | Path, first: bool = True)
         run = start()
     except ConfigError as error:
         if first:
-            print(f"flowlab: {error}", file=sys.stderr)
+            print(f"flowlab: {_told(error)}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         if first:
@@ -243,11 +248,16 @@ def _report(start: Callable[[], Run], directory: str | Path, first: bool = True)
         return FAILED
     except Exception as error:
         where = f"the traceback is in {directory}/status.json" if first else "in a rank that is not the first"
-        print(f"flowlab: failed: {type(error).__name__}: {error}\nflowlab: {where}", file=sys.stderr)
+        print(f"flowlab: failed: {type(error).__name__}: {_told(error)}\nflowlab: {where}", file=sys.stderr)
         return FAILED
     if first:
         say(last_line(run), sys.stdout)
     return OK
+
+
+def _told(error: Exception) -> str:
+    """What an error says, fit for a terminal and a log."""
+    return printable(redact(str(error).strip()))
 
 
 def score(directory: Path) -> float | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import (
     ConfigKeyError,
     InterpolationResolutionError,
@@ -28,10 +27,10 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from flowlab.schemas import SCHEMAS, Config, ConfigError
-
-# Names of settings whose values must not be written anywhere.
-SECRET_NAME = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
+from flowlab.allowed import check_overrides, check_targets
+from flowlab.custom import schema_of
+from flowlab.schemas import SCHEMAS, Config, ConfigError, CustomConfig
+from flowlab.secrets import check_written
 
 # What Lightning calls a setting that is not one here, and why there is none.
 ELSEWHERE = {
@@ -68,16 +67,17 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
     """What Hydra composes from the overrides, not yet checked against the types.
 
     Raises:
-        ConfigError: an override that cannot be parsed, or an unknown key or option.
+        ConfigError: an override that cannot be parsed, an unknown key or option, or code that is not allowed.
     """
     parsed = parse_overrides(overrides)
+    check_overrides(parsed)
     swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
     if swept:
         raise ConfigError(f"{swept[0]}: several values make a sweep, which needs -m (--multirun) on the command line")
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
         try:
-            return hydra_compose("config", overrides=list(overrides), return_hydra_config=hydra_settings)
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            composed = hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
             groups = [
                 o.input_line for o in parsed if o.input_line and o.key_or_group in _groups() and not o.is_delete()
             ]
@@ -86,6 +86,11 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
                 for override in parsed:
                     _check_key(with_groups, override)
             raise ConfigError(_first_lines(error)) from None
+    check_targets(composed)
+    if not hydra_settings:
+        with open_dict(composed):
+            del composed["hydra"]
+    return composed
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
@@ -119,6 +124,7 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     except InterpolationResolutionError as error:
         where = f"{error.full_key}: " if error.full_key else ""
         raise ConfigError(f"{where}{_first_lines(error).splitlines()[0]}") from None
+    check_written(OmegaConf.to_container(values))
     groups = {}
     for group, schemas in SCHEMAS.items():
         node = values.pop(group, None)
@@ -127,7 +133,10 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
         name = "" if "" in schemas else node.get("name")
         if name not in schemas:
             raise ConfigError(f"{group}.name={name!r} is unknown; allowed: {', '.join(schemas)}")
-        groups[group] = as_typed(schemas[name], node, f"{group}.")
+        schema = schemas[name]
+        if schema is CustomConfig:
+            schema = schema_of(group, OmegaConf.to_container(node).get("_target_"))  # type: ignore[union-attr]
+        groups[group] = as_typed(schema, node, f"{group}.")
     top = [f for f in dataclasses.fields(Config) if f.name not in SCHEMAS]
     config = as_typed(dataclasses.make_dataclass("Top", [(f.name, f.type, f) for f in top], kw_only=True), values, "")
     return Config(**{f.name: getattr(config, f.name) for f in top}, **groups)
@@ -170,7 +179,8 @@ def as_typed(schema: type, node: DictConfig, prefix: str) -> Any:
         value = None if OmegaConf.is_missing(node, item.name) else node.get(item.name)
         if isinstance(value, bool) and str(value).lower() in item.metadata.get("choices", ()):
             value = node[item.name] = str(value).lower()  # a word of a choice, which YAML takes for more
-        if value is not None and (item.type == "bool") != isinstance(value, bool):
+        wants_bool = str(item.type).startswith("bool")
+        if value is not None and item.type is not Any and wants_bool != isinstance(value, bool):
             raise ConfigError(f"{prefix}{item.name}={value!r}: must be {_describe(item.type)}")
         if item.type == "list[list[float]]" and isinstance(value, ListConfig):
             # OmegaConf takes 2 for 2.0 in a list, but not in a list of lists.
@@ -180,7 +190,10 @@ def as_typed(schema: type, node: DictConfig, prefix: str) -> Any:
     try:
         typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node))
     except MissingMandatoryValue as error:
-        raise ConfigError(f"{prefix}{error.key or error.full_key}: must be given: {prefix}{error.key}=...") from None
+        plus = "+" if issubclass(schema, CustomConfig) else ""
+        raise ConfigError(
+            f"{prefix}{error.key or error.full_key}: must be given: {plus}{prefix}{error.key}=..."
+        ) from None
     except (ValidationError, ConfigKeyError) as error:
         key = error.full_key or error.key
         kind = next((f.type for f in dataclasses.fields(schema) if f.name == str(key).split("[")[0]), None)
@@ -196,7 +209,7 @@ def _out_of_range(typed: Any) -> Iterator[tuple[str, str]]:
         value, limits = getattr(typed, item.name), item.metadata
         if any(isinstance(number, float) and not math.isfinite(number) for number in _numbers(value)):
             yield item.name, "must be a finite number"
-        if isinstance(value, list) and not value and item.name != "tags":
+        if isinstance(value, list) and not value and item.name != "tags" and not isinstance(typed, CustomConfig):
             yield item.name, "must not be empty"
         if value is None or not limits:
             continue
@@ -267,6 +280,8 @@ def _check_key(composed: DictConfig, override: Override) -> None:
     for depth, part in enumerate(key.split(".")):
         if not isinstance(node, DictConfig) or part not in list(node.keys()):
             where = ".".join(key.split(".")[:depth])
+            if isinstance(node, DictConfig) and depth == 1 and node.get("name") == "custom":
+                raise ConfigError(f"{key}: a key for a class of your own has a plus: +{key}=...")
             allowed = [str(name) for name in node] if isinstance(node, DictConfig) else []
             allowed += [] if where else [group for group in _groups() if group not in allowed]
             raise ConfigError(f"{key}: no such key{f' in {where}' if where else ''}; {did_you_mean(part, allowed)}")

@@ -48,6 +48,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     part = beside(path)
     with writing(path):
+        part.unlink(missing_ok=True)  # it may be a link to somewhere else
         try:
             write(part)
             flush(part)

@@ -17,9 +17,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from flowlab.config import SECRET_NAME, as_typed, compose_yaml, conf_directory, parse_overrides, to_config
+from flowlab.config import as_typed, compose_yaml, conf_directory, parse_overrides, to_config
 from flowlab.engines import bounds_of_search, check_engine, searches
 from flowlab.schemas import Config, ConfigError, StackedLauncherConfig
+from flowlab.secrets import check_written
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def hydra_settings(overrides: Sequence[str]) -> DictConfig:
     fixed = [word for word, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
     settings = compose_yaml(fixed, hydra_settings=True).hydra
     with _resolving("hydra.sweep.dir"):
-        settings.sweep.dir = str(settings.sweep.dir)  # the time in its name is taken here
+        settings.sweep.dir = str(_named(settings.sweep.dir, "hydra.sweep.dir"))  # the time in its name is taken here
     return settings
 
 
@@ -96,9 +97,6 @@ def job(words: Sequence[str], number: int, sweep: Path | None, compose: Callable
     """
     own = tuple(word for word in words if not word.startswith(("hydra.", "hydra/")))  # Hydra's are not the job's
     if (own, number, sweep) not in _known:
-        secrets = [word.partition("=")[0] for word in words if SECRET_NAME.search(word.partition("=")[0])]
-        if secrets:
-            raise ConfigError(f"{secrets[0]}: a secret does not belong on a command line; use the environment")
         composed = compose(words)
         with open_dict(composed):
             composed.hydra.job.id = composed.hydra.job.num = number
@@ -227,14 +225,20 @@ def _directory(composed: DictConfig, sweep: Path | None) -> Path:
         raise ConfigError("hydra.job.chdir: a run does not change the working directory; leave it")
     if sweep is None:
         with _resolving("hydra.run.dir"):
-            return Path(str(settings.run.dir))
+            return _named(settings.run.dir, "hydra.run.dir")
     if "now:" in str(OmegaConf.to_container(settings.sweep, resolve=False)["subdir"]):  # type: ignore[call-overload,index]
         raise ConfigError("hydra.sweep.subdir: must not hold a time, for a sweep that goes on would look elsewhere")
     with _resolving("hydra.sweep.subdir"):
-        subdir = str(settings.sweep.subdir)
+        subdir = str(_named(settings.sweep.subdir, "hydra.sweep.subdir"))
     if Path(subdir).name != subdir or subdir == "..":
         raise ConfigError(f"hydra.sweep.subdir={subdir}: must be one name, for a directory in that of the sweep")
     return sweep / subdir
+
+
+def _named(directory: object, key: str) -> Path:
+    """A directory, whose name is not a secret either."""
+    check_written(str(directory), key)
+    return Path(str(directory))
 
 
 def _make(directory: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
 
 
 class ConfigError(ValueError):
@@ -25,6 +25,20 @@ def _above(bound: float, below: float = math.inf) -> Any:
 
 def _one_of(*choices: str) -> Any:
     return field(metadata={"choices": choices})
+
+
+@dataclass(kw_only=True)
+class CustomConfig:
+    """A class of the user's own; `flowlab.custom` derives from this one, with the parameters of its constructor."""
+
+    group: ClassVar[str]
+    name: str
+    _target_: str
+
+    def __reduce__(self) -> Any:
+        from flowlab.custom import restore
+
+        return restore, (self.group, asdict(self))
 
 
 # --- targets ---------------------------------------------------------------------------------------------------------
@@ -235,8 +249,9 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "two_moons": TwoMoonsConfig,
         "funnel": FunnelConfig,
         "file": FileConfig,
+        "custom": CustomConfig,
     },
-    "flow": {"mlp": FlowConfig},
+    "flow": {"mlp": FlowConfig, "custom": CustomConfig},
     "objective": {"maximum_likelihood": ObjectiveConfig, "reverse_kl": ObjectiveConfig},
     "optimizer": {"adam": AdamConfig},
     "trainer": {"": TrainerConfig},

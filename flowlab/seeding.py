@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -34,6 +36,21 @@ def generator(seed: int, purpose: str, step: int = 0, device: torch.device | str
     low = _mix(low_key + step & _MASK)
     high = _mix(high_key + (step >> 32) & _MASK)
     return torch.Generator(device).manual_seed(high << 32 | low)
+
+
+@contextmanager
+def torch_seeded(generator: torch.Generator | None) -> Iterator[None]:
+    """Let what draws from torch's global generator, on the CPU, draw from a given one; it is then as it was before.
+
+    Arguments:
+        generator: one number is drawn from it; None leaves torch's as it is.
+    """
+    if generator is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        yield
 
 
 @lru_cache(maxsize=1024)

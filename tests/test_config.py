@@ -15,7 +15,11 @@ OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_direc
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids="=".join)
 def test_every_option_composes(group, option):
-    extra = ["target.path=points.csv"] if option == "file" else []
+    extra = {
+        ("target", "file"): ["target.path=points.csv"],
+        ("target", "custom"): ["target._target_=flowlab.targets.Funnel"],
+        ("flow", "custom"): ["flow._target_=flowlab.bijectors.LowRankAffine"],
+    }.get((group, option), [])
     config = compose(f"{'+' if group == 'sweep' else ''}{group}={option}", *extra)
     assert to_config(to_dict(config)) == config
 

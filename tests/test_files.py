@@ -20,6 +20,15 @@ def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_a_link_in_the_place_of_the_part_is_not_followed(tmp_path):
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    beside(tmp_path / "a.txt").symlink_to(mine)
+    write_text(tmp_path / "a.txt", "new")
+    assert (mine.read_text(), (tmp_path / "a.txt").read_text()) == ("mine", "new")
+    assert not (tmp_path / "a.txt").is_symlink()
+
+
 def test_numbers_that_json_does_not_know_become_null(tmp_path):
     write_json(tmp_path / "a.json", {"a": math.inf, "b": math.nan, "c": 1.5, "d": "x"})
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": None, "b": None, "c": 1.5, "d": "x"}

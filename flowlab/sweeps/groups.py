@@ -12,7 +12,7 @@ import torch
 
 from flowlab.architectures import count_parameters
 from flowlab.config import to_dict
-from flowlab.schemas import Config, FileConfig
+from flowlab.schemas import Config, CustomConfig, FileConfig
 from flowlab.training.check import bytes_of_step
 
 T = TypeVar("T")
@@ -21,9 +21,16 @@ T = TypeVar("T")
 NUMBERS_PER_PARAMETER = 14
 
 
+def stackable(config: Config) -> bool:
+    """Whether a job may be trained with others: the code of a class of the user's own need not work for several."""
+    return not isinstance(config.flow, CustomConfig) and not isinstance(config.target, CustomConfig)
+
+
 def stack_key(config: Config, dim: int) -> str:
-    """Jobs with equal keys can be stacked: they differ in seed, start, rates or the numbers of the target alone."""
+    """Jobs with equal keys have one shape: they differ in seed, start, rates or the numbers of the target alone."""
     shared = to_dict(config)
+    if not stackable(config):
+        return json.dumps(shared, sort_keys=True)
     del shared["seed"], shared["logger"]
     for name in ("lr", "schedule"):
         del shared["optimizer"][name]

@@ -65,6 +65,10 @@ class Manifest:
             jobs = [{name: job[name] for name in ("overrides", "directory", "config")} for job in jobs]
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"{path}: is not the manifest of a sweep: {type(error).__name__}: {error}") from None
+        for job in jobs:
+            name = str(job["directory"])
+            if not name or Path(name).name != name or name == "..":
+                raise ConfigError(f"{path}: the directory {name!r} of a job leads out of that of the sweep")
         return cls(directory, words, jobs, seconds)
 
     def write(self, seconds: float = 0.0) -> None:

@@ -23,6 +23,7 @@ from flowlab.sweeps.figures import measure, sweep_figures
 from flowlab.sweeps.record import write_record
 from flowlab.sweeps.table import load_sweep, varied_settings
 from flowlab.training.metrics import COLUMNS
+from flowlab.untrusted import check_links, printable
 
 DONE, NOT_DONE, MISTAKE = 0, 1, 2
 
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return summarize(options.directory, options.record, options.curve)
     except ConfigError as error:
-        print(f"flowlab: {error}", file=sys.stderr)
+        print(f"flowlab: {printable(str(error))}", file=sys.stderr)
     except OSError as error:
         print(f"flowlab: {error.filename}: cannot be written: {error.strerror}", file=sys.stderr)
     return MISTAKE
@@ -65,6 +66,7 @@ def summarize(directory: Path, record: Path | None = None, curves: Sequence[str]
         raise ConfigError(f"{directory}: there is no such directory")
     if (directory / "config.yaml").is_file():
         raise ConfigError(f"{directory}: is a run; a sweep is the directory above its runs")
+    check_links(directory)
     table = load_sweep(directory)
     names = [Path(run).name for run in table["directory"]]
     console = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -148,5 +150,5 @@ def _rich(table: pandas.DataFrame, title: str) -> Table:
     for name in table:
         rich.add_column(setting_name(name), overflow="fold")
     for row in table.itertuples(index=False):
-        rich.add_row(*map(str, row))
+        rich.add_row(*(printable(str(cell)) for cell in row))
     return rich

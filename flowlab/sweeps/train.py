@@ -14,10 +14,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from flowlab.architectures import layers
 from flowlab.config import to_config, to_dict
 from flowlab.schemas import Config, ConfigError
 from flowlab.signals import TERMINABLE, handled
-from flowlab.sweeps.groups import bytes_of_job, describe, parts, stack_key
+from flowlab.sweeps.groups import bytes_of_job, describe, parts, stack_key, stackable
 from flowlab.sweeps.processes import share_out
 from flowlab.sweeps.progress import Reporter, sweep_progress
 from flowlab.sweeps.stack import Job, StackCheckpoints, StackFigures, StackModule
@@ -122,19 +123,20 @@ def train_many(
         beside_others = trainer.threads == 1 and trainer.accelerator == "cpu"
         if trainer.devices > 1:
             in_turn += [Piece([member], False, group) for member in ready]
-        elif len(members) == 1:
-            (shared_out if beside_others else in_turn).append(Piece(ready, False, group))
+        elif len(members) == 1 or not stackable(ready[0][0].config):
+            alone = [Piece([member], False, group) for member in ready]
+            (shared_out if beside_others else in_turn).extend(alone)
         else:
             # So many that no process is left without work, but none of a single job, which is faster alone.
             share = min(-(-processes * len(ready) // len(waiting)), max(1, len(ready) // 2))
             largest = max(1, int(memory_gb * 1e9) // bytes_of_job(ready[0][0].config, ready[0][1].dim))
             if len(ready) > largest:
-                depth = ready[0][0].config.flow.depth
+                depth = layers(ready[0][0].config.flow)
                 say(f"at most {largest} of the jobs of depth {depth} in a stack, to stay below {memory_gb:g} GB")
             pieces = [Piece(part, True, group) for part in _stacks(ready, largest, share)]
             (shared_out if beside_others else in_turn).extend(pieces)
     # The longest first, so that no process works on at the end while the others have nothing to do.
-    shared_out.sort(key=lambda piece: -piece.config.max_steps * piece.config.flow.depth * len(piece.members))
+    shared_out.sort(key=lambda piece: -piece.config.max_steps * layers(piece.config.flow) * len(piece.members))
     pieces = [*shared_out, *in_turn]
     sizes = [len(piece.members) for piece in pieces]
     say(describe(len(runs), sizes, len(runs) - len(waiting)))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from flowlab.schemas import ConfigError, FileConfig, TargetConfig
+from flowlab.custom import construct
+from flowlab.schemas import ConfigError, CustomConfig, FileConfig, TargetConfig
+from flowlab.seeding import generator, torch_seeded
 from flowlab.targets.base import Target
 from flowlab.targets.file import FileTarget
 from flowlab.targets.gaussian import Banana, Funnel, Gaussian
@@ -21,12 +23,14 @@ EXACT = {
 }
 
 
-def build_target(config: TargetConfig) -> Target:
+def build_target(config: TargetConfig | CustomConfig) -> Target:
     """The target that a configuration names.
 
     Raises:
         ConfigError: numbers that do not fit each other, or a file that cannot be used.
     """
+    if isinstance(config, CustomConfig):
+        return _custom(config)
     try:
         if isinstance(config, FileConfig):
             if not config.path:
@@ -36,3 +40,16 @@ def build_target(config: TargetConfig) -> Target:
         return EXACT[values.pop("name")](**values)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def _custom(config: CustomConfig) -> Target:
+    """A target of a class of the user's own; what it draws when it is made is the same in every run."""
+    with torch_seeded(generator(0, "target")):
+        target: Target = construct(config)
+    where = f"target._target_={config._target_}"
+    dim = getattr(target, "dim", None)
+    if type(dim) is not int or dim < 1:
+        raise ConfigError(f"{where}: dim={dim!r}: must be the number of coordinates of a point")
+    if len(getattr(target, "bounds", ())) != dim:
+        raise ConfigError(f"{where}: bounds: must be an interval for each of the {dim} coordinates, to draw figures in")
+    return target

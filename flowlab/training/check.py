@@ -5,7 +5,7 @@ from __future__ import annotations
 import psutil
 import torch
 
-from flowlab.architectures import check_flow
+from flowlab.architectures import check_flow, layers
 from flowlab.schemas import Config, ConfigError
 from flowlab.supports import is_unbounded
 from flowlab.targets.base import ExactTarget, Target
@@ -78,7 +78,7 @@ def _check_gpus(config: Config) -> None:
 
 def bytes_of_step(config: Config, dim: int) -> int:
     """Memory that a training step takes: measured were about 13 numbers a layer for each coordinate of a minibatch."""
-    return 16 * config.flow.depth * config.batch_size * dim * getattr(torch, config.dtype).itemsize
+    return 16 * layers(config.flow) * config.batch_size * dim * getattr(torch, config.dtype).itemsize
 
 
 def _check_memory(config: Config, dim: int, dtype: torch.dtype) -> None:

@@ -38,24 +38,29 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint; nothing in it is executed.
 
     Raises:
-        ValueError: the file is damaged, or not a checkpoint.
+        ValueError: the file is damaged, or holds something else than numbers and plain values of a flow.
         OSError: it cannot be read at all.
     """
     content = path.read_bytes()
     try:
-        if not _sound(content):
-            raise ValueError(f"{path}: is not what was written")
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        _check_sound(content)
+        checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        dim = checkpoint["flowlab"]["dim"]
+        if type(dim) is not int or dim < 1 or not isinstance(checkpoint["state_dict"], dict):
+            raise ValueError("it is not of a flow")
+        return checkpoint
     except Exception as error:  # whatever the readers raise on a damaged or a foreign file
         raise ValueError(str(error)) from error
 
 
-def _sound(content: bytes) -> bool:
+def _check_sound(content: bytes) -> None:
     before, comment = content[:-LENGTH], content[-LENGTH:]
-    if comment.startswith(MARK):
-        return _digest(before) == comment
     archive = zipfile.ZipFile(io.BytesIO(content))
-    return not archive.comment and archive.testzip() is None
+    if sum(entry.file_size for entry in archive.infolist()) > len(content):
+        raise ValueError("it is compressed")  # torch packs nothing: a small file must not become a large one
+    marked = comment.startswith(MARK)
+    if (_digest(before) != comment) if marked else (archive.comment or archive.testzip() is not None):
+        raise ValueError("it is not what was written")
 
 
 def _digest(content: bytes) -> bytes:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from flowlab.precision import HALF
-from flowlab.schemas import Config, ConfigError
+from flowlab.schemas import Config, ConfigError, CustomConfig
 from flowlab.training.cuda_graph import Replayed
 from flowlab.training.state import State
 from flowlab.training.step import Step
@@ -61,6 +61,8 @@ def choose(config: Config, stacked: bool = False) -> Choice:
         return Choice(False, "the numbers of a stack must not depend on its size")
     if config.trainer.accelerator != "cpu":
         return Choice(False, "what it saves was measured on a CPU alone; trainer.compile=true asks for it")
+    if isinstance(config.flow, CustomConfig):
+        return Choice(False, "what it saves for a flow of your own is not known; trainer.compile=true asks for it")
     saved = config.max_steps * config.flow.depth * SAVED_SECONDS_PER_LAYER
     taken = COMPILE_SECONDS + config.flow.depth * COMPILE_SECONDS_PER_LAYER
     why = f"over {config.max_steps} steps it would save about {saved:.0f} s and take about {taken:.0f} s"

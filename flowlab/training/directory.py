@@ -24,12 +24,17 @@ from flowlab.targets.file import FileTarget
 from flowlab.training.checkpoint_file import read_checkpoint
 from flowlab.training.lock import locked
 from flowlab.training.provenance import provenance
+from flowlab.training.start import is_standardized
+from flowlab.untrusted import read_plain_yaml
 
 if TYPE_CHECKING:
     import pandas
 
 # What a run has before it has begun, which it has with the last of the files that `begin` writes.
 BEFORE_THE_BEGINNING = ("status.json", "provenance.json")
+
+
+WEIGHTS = ("last", "best")
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,12 @@ class Run:
     def load_flow(self, weights: str = "last") -> Flow:
         """The flow with the weights of a checkpoint, "last" or "best"; nothing in the file is executed."""
         checkpoint = self.checkpoint(weights)
-        shape = checkpoint["flowlab"]
-        place = (torch.zeros(shape["dim"]), torch.ones(shape["dim"])) if shape["standardized"] else None
-        flow = build_flow(self.config.flow, shape["dim"], torch.Generator(), place, getattr(torch, self.config.dtype))
+        dim = checkpoint["flowlab"]["dim"]
+        place = (torch.zeros(dim), torch.ones(dim)) if is_standardized(self.config) else None
+        flow = build_flow(self.config.flow, dim, torch.Generator(), place, getattr(torch, self.config.dtype))
         try:
             flow.load_state_dict(flow_weights(checkpoint))
-        except RuntimeError as error:
+        except (RuntimeError, KeyError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise ConfigError(f"{self.directory}: {weights}.ckpt does not fit config.yaml: {reason}") from None
         return flow
@@ -102,6 +107,8 @@ class Run:
     def checkpoint(self, weights: str) -> dict[str, Any]:
         """What a checkpoint holds, read without running anything in it."""
         path = self._checkpoint(weights)
+        if weights not in WEIGHTS:  # result.json may say anything
+            raise ConfigError(f"{weights!r}: no such checkpoint; there are {', '.join(WEIGHTS)}")
         if not path.is_file():
             raise ConfigError(f"{path}: no such checkpoint; the run has not saved one yet")
         try:
@@ -199,15 +206,9 @@ def load_run(directory: str | Path) -> Run:
         remedy = "; the run ended before it had begun: start it again" if begun else ""
         raise ConfigError(f"{directory}: not a run directory: there is no config.yaml in it{remedy}")
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except Exception as error:  # whatever the YAML parser raises on a damaged file
-        raise ConfigError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: does not hold a configuration")
-    try:
-        return Run(directory, to_config({str(key): value for key, value in content.items()}))
+        return Run(directory, to_config(read_plain_yaml(path)))
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
 def check_directory(directory: Path) -> None:

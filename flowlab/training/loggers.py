@@ -12,6 +12,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from flowlab.schemas import Config, ConfigError, WandbConfig
 from flowlab.training.metrics import CSVMetrics
 from flowlab.training.wandb_run import WandbRun, has_key, wandb_run
+from flowlab.training.wandb_workspace import check_workspace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,13 +43,15 @@ def check_logger(config: Config) -> None:
     """Refuse a logger that cannot work, before anything is written.
 
     Raises:
-        ConfigError: the package that it needs is missing, or there is no key to go online with.
+        ConfigError: the package that it needs is missing, there is no key to go online with, or it might go elsewhere.
     """
     if config.logger.name == "tensorboard":
         try:
             import tensorboard  # noqa: F401
         except ImportError:
             raise ConfigError("logger=tensorboard: needs the package tensorboard: flowlab[tensorboard]") from None
+    if isinstance(config.logger, WandbConfig) and config.logger.mode in ("auto", "online"):
+        check_workspace()
     if isinstance(config.logger, WandbConfig) and config.logger.mode == "online" and not has_key():
         raise ConfigError(
             "logger.mode=online: no Weights & Biases key is known; run `wandb login`, or use mode=offline"

@@ -11,7 +11,6 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from flowlab.bijectors import AffineScalar, stages
 from flowlab.flow import Flow
 from flowlab.schemas import Config
 from flowlab.training.compiled import TakeStep, choose, compiled_step
@@ -181,8 +180,5 @@ def count_steps(trainer: pl.Trainer, steps: int) -> None:
 
 
 def shape_of(flow: Flow) -> dict[str, Any]:
-    """What is needed to build the flow of a checkpoint without its data."""
-    return {
-        "dim": flow.base.event_shape[-1],
-        "standardized": isinstance(stages(flow.bijector)[-1], AffineScalar),
-    }
+    """What is needed, beside the configuration, to build the flow of a checkpoint without its data."""
+    return {"dim": flow.base.event_shape[-1]}

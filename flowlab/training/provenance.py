@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -14,11 +13,10 @@ from typing import Any
 import torch
 
 import flowlab
-from flowlab.config import SECRET_NAME
 from flowlab.schemas import Config
+from flowlab.secrets import redact_command
 
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "scipy", "pandas", "matplotlib", "wandb")
-SECRET_VALUE = re.compile(r"\b[0-9a-fA-F]{40,}\b|\b(?:wandb_v\d_|hf_|ghp_|sk-)\w{16,}")
 
 
 def provenance(config: Config) -> dict[str, Any]:
@@ -44,24 +42,8 @@ def origin() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": f"{platform.system()} {platform.machine()}",
-        "command": redact(sys.argv),
+        "command": redact_command(sys.argv),
     }
-
-
-def redact(words: list[str]) -> list[str]:
-    """Words of a command line with the values of secrets taken out, told by their name or by their look.
-
-    Example:
-        >>> from flowlab.training.provenance import redact
-        >>> redact(["train.py", "logger.api_key=abc", "seed=1"])
-        ['train.py', 'logger.api_key=<redacted>', 'seed=1']
-    """
-    clean = []
-    for word in words:
-        name, separator, _ = word.partition("=")
-        hidden = f"{name}=<redacted>" if separator and SECRET_NAME.search(name) else word
-        clean.append(SECRET_VALUE.sub("<redacted>", hidden))
-    return clean
 
 
 def _git() -> tuple[str | None, bool | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 from pathlib import Path
 
@@ -47,6 +48,7 @@ from flowlab.training.stopping import Stopping, requeue
 from flowlab.training.stream import Stream, base_stream, data_stream
 from flowlab.training.surroundings import quiet_lightning, threads
 from flowlab.training.world import ALONE, World, cluster_environment, joined
+from flowlab.untrusted import check_links
 
 
 def train(config: Config, directory: str | Path | None = None, group: str | None = None) -> Run:
@@ -140,6 +142,7 @@ def begun(directory: Path, config: Config) -> Run | None:
     Raises:
         ConfigError: it holds something else, another run or a damaged one, or another process works on it.
     """
+    check_links(directory)
     if (directory / "config.yaml").is_file():
         if not same_run(load_run(directory).config, located(config)):
             raise ConfigError(f"{directory}: holds a run of another configuration; choose another directory")
@@ -162,9 +165,12 @@ def reopen(run: Run, target: Target) -> None:
     Raises:
         ConfigError: a damaged file, a data file that has changed since, or another process on the directory.
     """
+    check_links(run.directory)
     check_data(run, target)
     check_files(run, target)  # a damaged file is named before anything changes
     record = run.provenance
+    if not re.fullmatch(r"[\w-]+", str(record.get("run_id"))):  # it becomes part of the name of a file
+        raise ConfigError(f"{run.directory}/provenance.json: run_id={record['run_id']!r}: is not one of a run")
     record.setdefault("resumed", []).append(provenance(run.config))
     try:
         with locked(run.directory):

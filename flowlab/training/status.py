@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 
 from flowlab.files import NO_ROOM, WriteError, write_json, write_over
+from flowlab.secrets import redact
 from flowlab.training.directory import Run
 from flowlab.training.lock import check_held, locked
 
@@ -73,8 +74,8 @@ def _told(runs: tuple[Run, ...], to_the_end: bool) -> Iterator[None]:
 
 def _fail(run: Run, error: Exception) -> None:
     message, trace = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
-    content = {"status": "failed", "error": message}
-    if not _write_if_possible(run, **content, traceback=trace):
+    content = {"status": "failed", "error": redact(message)}
+    if not _write_if_possible(run, **content, traceback=redact(trace)):
         _write_if_possible(run, **content)  # where there is little room
 
 

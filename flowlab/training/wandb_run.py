@@ -19,6 +19,7 @@ from requests.utils import get_netrc_auth
 
 from flowlab.config import to_dict
 from flowlab.schemas import WandbConfig
+from flowlab.secrets import redact
 from flowlab.terminal import say
 from flowlab.training.metrics import rows_after
 from flowlab.training.stopping import Preempted
@@ -182,7 +183,7 @@ def costs_no_run(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        say(f"flowlab: W&B: {what}: {type(error).__name__} {error}".rstrip())
+        say(f"flowlab: W&B: {what}: {type(error).__name__} {redact(str(error))}".rstrip())
 
 
 @contextlib.contextmanager

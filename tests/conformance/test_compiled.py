@@ -1,4 +1,4 @@
-"""Many bijectors in one graph that is really compiled, to C++: the property `compiled` stops at tracing, which is quick."""
+"""Many bijectors in one graph, compiled down to C++: the property `compiled` stops at tracing, which is quick."""
 
 import pytest
 import torch

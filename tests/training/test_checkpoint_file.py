@@ -1,13 +1,15 @@
-"""A checkpoint that is damaged is refused, wherever the damage is."""
+"""A checkpoint that is damaged is refused, wherever the damage is; and one of a stranger runs nothing."""
 
+import pickle
 import random
+import zipfile
 
 import pytest
 import torch
 
 from flowlab.training.checkpoint_file import read_checkpoint, write_checkpoint
 
-CONTENT = {"state_dict": {"weight": torch.arange(12.0).view(3, 4)}, "global_step": 7}
+CONTENT = {"flowlab": {"dim": 2}, "state_dict": {"weight": torch.arange(12.0).view(3, 4)}, "global_step": 7}
 
 
 def same(checkpoint):
@@ -57,3 +59,66 @@ def test_no_part_is_a_checkpoint(path):
         path.write_bytes(content[:length])
         with pytest.raises(ValueError):  # noqa: PT011  each reader has its own words
             read_checkpoint(path)
+
+
+class Planted:
+    """What a pickle does with it: make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def pickled(path, mark):
+    path.write_bytes(pickle.dumps(Planted(mark)))
+
+
+def archived(path, mark):
+    torch.save({"flowlab": {"dim": 2}, "state_dict": {}, "x": Planted(mark)}, path)
+
+
+def in_the_old_format(path, mark):
+    torch.save(
+        {"flowlab": {"dim": 2}, "state_dict": {}, "x": Planted(mark)}, path, _use_new_zipfile_serialization=False
+    )
+
+
+def compressed(path, mark):
+    """Four megabytes in five kilobytes, which torch would unpack."""
+    torch.save({"flowlab": {"dim": 2}, "state_dict": {"flow.w": torch.zeros(10**6)}}, path)
+    with zipfile.ZipFile(path) as archive:
+        content = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+
+
+def without_a_dimension(path, mark):
+    torch.save({"flowlab": {"dim": 10.5}, "state_dict": {}}, path)
+
+
+PLANTS = [pickled, archived, in_the_old_format, compressed, without_a_dimension]
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
+def test_a_checkpoint_runs_nothing(plant, tmp_path):
+    path, mark = tmp_path / "last.ckpt", tmp_path / "mark"
+    plant(path, mark)
+    with pytest.raises(ValueError):  # noqa: PT011  each reader has its own words
+        read_checkpoint(path)
+    assert not mark.exists()
+
+
+def test_without_care_they_work(tmp_path):
+    compressed(tmp_path / "evil", None)
+    assert torch.load(tmp_path / "evil", weights_only=True)["state_dict"]["flow.w"].shape == (10**6,)
+    for plant in (pickled, archived, in_the_old_format):
+        mark = tmp_path / plant.__name__
+        plant(tmp_path / "evil", mark)
+        if plant is pickled:
+            pickle.loads((tmp_path / "evil").read_bytes())
+        else:
+            torch.load(tmp_path / "evil", weights_only=False)
+        assert mark.exists()

@@ -5,21 +5,11 @@ from pathlib import Path
 import flowlab
 from flowlab import compose
 from flowlab.training import provenance
-from flowlab.training.provenance import redact
 
 
 def git(directory, *words):
     command = ["git", "-C", str(directory), "-c", "user.name=a", "-c", "user.email=a@b.c", *words]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def test_secrets_are_taken_out_by_name_and_by_look():
-    key = "0123456789abcdef0123456789abcdef01234567"
-    words = ["train.py", "seed=1", "wandb.api_key=abc", "PASSWORD=x", f"note={key}", "token=", key]
-    clean = redact(words)
-    assert clean[:2] == words[:2]
-    assert clean[2:4] == ["wandb.api_key=<redacted>", "PASSWORD=<redacted>"]
-    assert not any(key in word for word in clean)
 
 
 def test_the_commit_is_flowlabs_own(tmp_path, monkeypatch):

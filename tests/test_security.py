@@ -1,0 +1,317 @@
+"""Attacks, each with a payload that works where nothing holds it: on a stranger's run or sweep, and on secrets."""
+
+import json
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+import yaml
+
+import flowlab
+from flowlab.cli import main
+from flowlab.secrets import secret_in
+from flowlab.sweeps import summary
+
+ROOT = Path(__file__).parent.parent
+QUICK = ("max_steps=40", "test_size=200", "validation_size=200", "batch_size=32", "flow.depth=1")
+QUICK = (*QUICK, "trainer.progress=off")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A run and a sweep of two runs, both of which can go on, as a stranger may have left them."""
+    root = tmp_path_factory.mktemp("stranger")
+    flowlab.train(flowlab.compose(*QUICK), root / "run")
+    assert main(["-m", *QUICK, "seed=0,1", f"hydra.sweep.dir={root}/sweep"]) == 0
+    for run in (root / "run", root / "sweep/0", root / "sweep/1"):
+        (run / "status.json").write_text('{"status": "interrupted"}')
+        (run / "result.json").unlink()
+    return root
+
+
+@pytest.fixture
+def stranger(made, tmp_path, monkeypatch):
+    """Copies of both, and a module on the path whose code leaves a mark."""
+    shutil.copytree(made, tmp_path / "stranger")
+    module = f"from pathlib import Path\ndef call(*args, **keywords): Path({str(tmp_path / 'mark')!r}).touch()\n"
+    (tmp_path / "payload.py").write_text(module + "call()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path / "stranger"
+    sys.modules.pop("payload", None)
+    assert not (tmp_path / "mark").exists()
+
+
+class Payload:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+def contents(directory):
+    return {path: path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("weights", ["last", "best"])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_pickle_in_the_place_of_a_checkpoint(weights, legacy, stranger, tmp_path, capsys):
+    content = torch.load(stranger / f"run/checkpoints/{weights}.ckpt", weights_only=True)
+    content["callbacks"] = Payload(tmp_path / "mark")
+    for run in (stranger / "run", stranger / "sweep/0"):
+        torch.save(content, run / f"checkpoints/{weights}.ckpt", _use_new_zipfile_serialization=not legacy)
+        with pytest.raises(flowlab.ConfigError, match=f"{weights}.ckpt: cannot be read"):
+            flowlab.load_run(run).load_flow(weights)
+        (run / "result.json").write_text(json.dumps({"weights": weights, "nll": 1.0, "nll_se": 0.1}))
+        with pytest.raises(flowlab.ConfigError, match="cannot be read"):
+            _ = flowlab.load_run(run).flow
+    flowlab.load_sweep(stranger / "sweep")
+    (stranger / "sweep/0/status.json").write_text('{"status": "done"}')
+    summary.main([str(stranger / "sweep")])
+    (stranger / "sweep/0/status.json").write_text('{"status": "interrupted"}')
+    if weights == "last":
+        assert main([f"resume={stranger}/run"]) == 2
+        assert "last.ckpt: cannot be read" in capsys.readouterr().err
+        assert main(["-m", f"sweep_resume={stranger}/sweep"]) == 2
+        assert flowlab.load_run(stranger / "sweep/1").done
+
+
+def test_a_pickle_among_the_data(stranger, tmp_path, capsys):
+    import numpy as np
+
+    np.save(tmp_path / "points.npy", np.array([[Payload(tmp_path / "mark")] * 2] * 9), allow_pickle=True)
+    (tmp_path / "raw.npy").write_bytes(pickle.dumps(Payload(tmp_path / "mark")))
+    (tmp_path / "points.parquet").write_bytes(pickle.dumps(Payload(tmp_path / "mark")))
+    for name in ("points.npy", "raw.npy", "points.parquet"):
+        assert main(["target=file", f"target.path={tmp_path / name}"]) == 2
+        assert f"{name}: cannot be read" in capsys.readouterr().err
+
+
+WORDS = {
+    "a callback": ["+hydra.callbacks.x._target_=payload.call"],
+    "a launcher": ["hydra.launcher._target_=payload.call"],
+    "a sweeper": ["hydra.sweeper._target_=payload.call"],
+    "a handler of logs": ["+hydra.job_logging.handlers={x: {class: payload.call}}"],
+    "a handler of Hydra's own logs": ["+hydra.hydra_logging.handlers.x={class: payload.call}"],
+    "options from elsewhere": ["experiment=evil", "hydra.searchpath=[file://{stranger}]"],
+    "an option by its path": ["experiment={climb}{stranger}/experiment/evil"],
+    "all of Hydra's settings": ["hydra={callbacks: {x: {_target_: payload.call}}}"],
+    "a library before others": ["+hydra.job.env_set.LD_PRELOAD={stranger}/evil.so"],
+    "shell lines of a job": ["hydra/launcher=slurm", "hydra.launcher.setup=[touch {mark}]"],
+    "a class of one's own": ["target=custom", "target._target_=payload.call"],
+}
+
+
+@pytest.mark.parametrize("case", WORDS)
+def test_words_of_a_manifest(case, stranger, tmp_path, capsys):
+    option = {"hydra": {"callbacks": {"x": {"_target_": "payload.call"}}}}
+    (stranger / "experiment").mkdir()
+    (stranger / "experiment/evil.yaml").write_text("# @package _global_\n" + yaml.safe_dump(option))
+    climb = "../" * len((ROOT / "conf/experiment").parts)
+    manifest = stranger / "sweep/manifest.json"
+    content = json.loads(manifest.read_text())
+    fill = {"{climb}": climb[:-1], "{stranger}": str(stranger), "{mark}": str(tmp_path / "mark")}
+    for word in WORDS[case]:
+        for blank, value in fill.items():
+            word = word.replace(blank, value)
+        content["words"].append(word)
+    manifest.write_text(json.dumps(content))
+    before = contents(stranger)
+    assert main(["-m", f"sweep_resume={stranger}/sweep"]) == 2
+    assert f"{word}: " in capsys.readouterr().err  # it is the last word that was refused
+    assert contents(stranger) == before
+
+
+def test_a_configuration_is_not_interpolated(stranger, monkeypatch, capsys):
+    monkeypatch.setenv("NOBODYS_BUSINESS", "planted and plain")
+    path = stranger / "run/config.yaml"
+    path.write_text(path.read_text().replace("name: csv", "name: ${oc.env:NOBODYS_BUSINESS}"))
+    assert main([f"resume={stranger}/run"]) == 2
+    (stranger / "sweep/0/config.yaml").write_text(path.read_text())
+    summary.main([str(stranger / "sweep")])
+    manifest = stranger / "sweep/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"words": [', '"words": ["dtype=${oc.env:NOBODYS_BUSINESS}",'))
+    assert main(["-m", f"sweep_resume={stranger}/sweep"]) == 2
+    said = capsys.readouterr()
+    assert "planted and plain" not in said.out + said.err
+    assert not [path for path, content in contents(stranger).items() if b"planted and plain" in content]
+
+
+LINKS = ["config.yaml", "status.json", "provenance.json", "metrics.csv", ".status.json.part", "checkpoints", "figures"]
+
+
+@pytest.mark.parametrize("name", [*LINKS, "wandb", "", "../figures", "../summary.csv", "../.manifest.json.part"])
+def test_nothing_is_written_through_a_link(name, stranger, tmp_path, capsys):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for run in (stranger / "run", stranger / "sweep/0"):
+        if name.startswith("..") and run.name == "run":
+            continue
+        path = (run / name) if name else run
+        if path.is_dir():
+            shutil.copytree(path, mine, dirs_exist_ok=True)
+            shutil.rmtree(path)
+            path.symlink_to(mine)
+        else:
+            target = mine / f"{run.name}.txt"
+            target.write_bytes(path.read_bytes() if path.exists() else b"mine")
+            path.unlink(missing_ok=True)
+            path.symlink_to(target)
+    before = contents(mine)
+    if name and not name.startswith(".."):
+        assert main([f"resume={stranger}/run"]) == 2
+        assert "is a link out of" in capsys.readouterr().err
+    assert main(["-m", f"sweep_resume={stranger}/sweep"]) == 2
+    assert summary.main([str(stranger / "sweep")]) == 2
+    assert contents(mine) == before
+
+
+def test_a_run_of_another_server(stranger, tmp_path):
+    """./wandb/settings of a directory would send the user's key to whom it names."""
+    (stranger / "wandb").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        (stranger / "wandb/settings").write_text(f"[default]\nbase_url = {address}\nmode = online\n")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+        environment |= {"WANDB_API_KEY": "0" * 40, "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true"}
+        command = [sys.executable, str(ROOT / "experiments/train.py"), *QUICK, "logger=wandb"]
+        done = subprocess.run(command, cwd=stranger, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 2, done.stderr
+        assert f"wandb/settings: base_url={address}: Weights & Biases would obey it" in done.stderr
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_no_address_is_read_as_a_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.1)
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        for path in (f"http://{address}/points.csv", f"ftp://{address}/points.npy", f"file://{tmp_path}/points.csv"):
+            assert main(["target=file", f"target.path='{path}'"]) == 2
+            assert "no such file" in capsys.readouterr().err
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_a_run_id_is_no_path(stranger, capsys):
+    path = stranger / "run/provenance.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"run_id": "../../evil"}))
+    assert main([f"resume={stranger}/run"]) == 2
+    assert "run_id='../../evil'" in capsys.readouterr().err
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------
+
+# Made up. None may be found in what a command writes or prints.
+SECRETS = {
+    "WANDB_API_KEY": "fedcba9876543210fedcba9876543210fedcba98",
+    "HF_TOKEN": "hf_" + "ZyXwVuTsRqPoNmLkJiHgFeDcBa987654",
+    "LAB_PASSWORD": "correct horse battery",
+    "ON_THE_COMMAND_LINE": "ghp_" + "QwErTyUiOpAsDfGhJkLzXcVbNm012345",
+}
+LEAKY = """
+    import os
+    from flowlab.targets import Funnel
+
+    class Leaky(Funnel):
+        def rows(self, split, *rest):
+            if split == "test":
+                key, password = os.environ["WANDB_API_KEY"], os.environ["LAB_PASSWORD"]
+                raise OSError(f"401 of https://me:{password}@host for api_key={key}")
+            return super().rows(split, *rest)
+"""
+
+
+def leaks(directory, *done):
+    """Where a secret is to be found: files below a directory, their names, and what processes have printed."""
+    found = [
+        f"{name} in {path}" for path in directory.rglob("*") for name, text in SECRETS.items() if text in str(path)
+    ]
+    places = {str(path): content for path, content in contents(directory).items()}
+    places |= {f"output of {each.args}": each.stdout + each.stderr for each in done}
+    return found + [f"{name} in {where}" for where, text in places.items() for name in SECRETS if has(text, name)]
+
+
+def has(content, name):
+    return SECRETS[name].encode() in content or SECRETS[name].encode("utf-16-le") in content
+
+
+def test_no_secret_is_written_or_printed(tmp_path):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/leaky.py").write_text(textwrap.dedent(LEAKY))
+    script = tmp_path / "code/script.py"
+    script.write_text(f"import flowlab\nflowlab.train(flowlab.compose(*{QUICK!r}), 'from_python')\n")
+    work = tmp_path / "work"
+    work.mkdir()
+    environment = os.environ | SECRETS | {"OMP_NUM_THREADS": "1", "NETRC": "/nonexistent", "WANDB_SILENT": "true"}
+    environment |= {"PYTHONPATH": f"{tmp_path / 'code'}:{ROOT}", "FLOWLAB_ALLOW": "leaky"}
+    environment |= {"WANDB_BASE_URL": "http://127.0.0.1:9"}
+
+    def run(*words, status, program=ROOT / "experiments/train.py"):
+        command = [sys.executable, str(program), *words]
+        done = subprocess.run(command, cwd=work, env=environment, capture_output=True, timeout=200)
+        done.args = " ".join(words[-2:]).replace(SECRETS["ON_THE_COMMAND_LINE"], "...")
+        assert done.returncode == status, done.stderr.decode()
+        return done
+
+    planted = SECRETS["ON_THE_COMMAND_LINE"]
+    leaky = ("target=custom", "target._target_=leaky.Leaky")
+    done = [
+        run(*QUICK, "logger=wandb", "hydra.run.dir=run", status=0),
+        run("-m", *QUICK, "logger=wandb", "seed=0,1", "hydra/launcher=stacked", "hydra.sweep.dir=sweep", status=0),
+        run("-m", *QUICK, *leaky, "seed=0,1", "hydra.sweep.dir=failed", status=1),
+        run("--api-key", planted, f"--token={planted}", status=0, program=script),
+    ]
+    assert leaks(work, *done) == []
+    status = json.loads((work / "failed/0/status.json").read_text())
+    assert status["error"] == "OSError: 401 of https://<redacted>@host for api_key=<redacted>"
+    assert "leaky.py" in status["traceback"]
+    command = json.loads((work / "from_python/provenance.json").read_text())["command"]
+    assert command[1:] == ["--api-key", "<redacted>", "--token=<redacted>"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["logger=wandb", "logger.run_name={planted}"],
+        ["logger=wandb", "logger.group=${oc.env:LAB_PASSWORD}"],
+        ["--cfg", "job", "logger=wandb", "logger.group={planted}"],
+        ["seed={planted}"],
+        ["nonsense={planted}"],
+        ["target=file", "target.path={planted}.csv"],
+        ["hydra.run.dir=runs/{planted}"],
+        ["hydra.run.dir=runs/${oc.env:LAB_PASSWORD}"],
+        ["-m", "seed=0,1", "hydra.sweep.dir=${oc.env:LAB_PASSWORD}"],
+        ["-m", "seed=0,1", "+hydra.sweeper.storage=postgresql://me:{planted}@host/db"],
+        ["-m", "logger=wandb", "logger.project='{planted}',a"],
+    ],
+    ids=lambda words: words[-1],
+)
+def test_a_secret_on_the_command_line_is_refused(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAB_PASSWORD", SECRETS["LAB_PASSWORD"])
+    assert main([word.replace("{planted}", SECRETS["ON_THE_COMMAND_LINE"]) for word in words]) == 2
+    said = capsys.readouterr()
+    assert "secret" in said.err
+    assert not [name for name, secret in SECRETS.items() if secret in said.out + said.err]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_secret_in_a_notebook_or_a_record():
+    for path in ROOT.glob("notebooks/*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            texts = [cell.source, *(output.get("text", "") for output in cell.get("outputs", []))]
+            texts += [output.get("data", {}).get("text/plain", "") for output in cell.get("outputs", [])]
+            assert [line for text in texts for line in text.splitlines() if secret_in(line)] == [], path
+    for path in ROOT.glob("experiments/results/*.json"):
+        assert secret_in(path.read_text()) is None, path
