@@ -36,10 +36,10 @@ def refused_unchanged(directory, *parts):
     assert contents(directory) == before
 
 
-def loaded(directory):
+def loaded(run):
     """The flow of the last checkpoint, or what is said of it."""
     try:
-        return load_run(directory).load_flow("last"), ""
+        return run.load_flow("last"), ""
     except ConfigError as error:
         return None, str(error)
 
@@ -47,10 +47,10 @@ def loaded(directory):
 def test_a_checkpoint_is_cut_short(stopped, whole):
     """last.ckpt is cut short, at 100 places: each is refused; with best.ckpt in its place the run goes on"""
     last = stopped / "checkpoints/last.ckpt"
-    content, draw = last.read_bytes(), random.Random(0)
+    content, draw, read = last.read_bytes(), random.Random(0), load_run(stopped)
     for length in [0, len(content) - 1, *(draw.randrange(len(content)) for _ in range(98))]:
         last.write_bytes(content[:length])
-        assert "last.ckpt: cannot be read: it is damaged; copy best.ckpt" in loaded(stopped)[1], f"cut at {length}"
+        assert "last.ckpt: cannot be read: it is damaged; copy best.ckpt" in loaded(read)[1], f"cut at {length}"
     refused_unchanged(stopped, "last.ckpt: cannot be read: it is damaged; copy best.ckpt over it to go on from there")
     shutil.copy(stopped / "checkpoints/best.ckpt", last)
     completed("resume=run", cwd=stopped.parent)
@@ -60,13 +60,14 @@ def test_a_checkpoint_is_cut_short(stopped, whole):
 def test_bits_of_a_checkpoint_are_flipped(stopped, whole):
     """a bit of last.ckpt is flipped, at 500 places: each is refused; without the file the run begins again"""
     last = stopped / "checkpoints/last.ckpt"
-    unharmed, _ = loaded(stopped)
+    read = load_run(stopped)
+    unharmed, _ = loaded(read)
     content, draw, refusals = last.read_bytes(), random.Random(0), 0
     for place in [0, 8 * len(content) - 1, *(draw.randrange(8 * len(content)) for _ in range(FLIPS - 2))]:
         flipped = bytearray(content)
         flipped[place // 8] ^= 1 << place % 8
         last.write_bytes(flipped)
-        flow, said = loaded(stopped)
+        flow, said = loaded(read)
         assert flow is None or same(flow.state_dict(), unharmed.state_dict()), f"other weights from bit {place}"
         assert flow or "last.ckpt: cannot be read: it is damaged; copy best.ckpt over it to go on" in said
         refusals += flow is None
