@@ -7,19 +7,14 @@ mistake is answered at once.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigKeyError,
     InterpolationResolutionError,
@@ -28,22 +23,22 @@ from omegaconf.errors import (
     ValidationError,
 )
 
+from flowlab.overrides import (
+    check_key,
+    check_option,
+    conf_directory,
+    did_you_mean,
+    explained,
+    first_lines,
+    is_choice,
+    option_names,
+    parse_overrides,
+    try_compose,
+)
 from flowlab.schemas import SCHEMAS, Config, ConfigError
 
 # Names of settings whose values must not be written anywhere.
 SECRET_NAME = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
-
-# What Lightning calls a setting that is not one here, and why there is none.
-ELSEWHERE = {
-    "accumulate_grad_batches": "batch_size is the batch of a whole step, and trainer.devices processes share it; "
-}
-
-
-def conf_directory() -> Path:
-    """Where the YAML lies: inside the installed package, or beside it in a clone."""
-    package = Path(__file__).parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def compose(*overrides: str) -> Config:
@@ -74,35 +69,18 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
     swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
     if swept:
         raise ConfigError(f"{swept[0]}: several values make a sweep, which needs -m (--multirun) on the command line")
+    for override in parsed:
+        check_option(override)
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
         try:
             return hydra_compose("config", overrides=list(overrides), return_hydra_config=hydra_settings)
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
-            groups = [
-                o.input_line for o in parsed if o.input_line and o.key_or_group in _groups() and not o.is_delete()
-            ]
-            with_groups = _try_compose(groups)
-            if with_groups is not None:
+        except Exception as error:  # Hydra and OmegaConf trip over some values instead of refusing them
+            choices = [o.input_line for o in parsed if o.input_line and is_choice(o) and not o.is_delete()]
+            with_groups = try_compose(choices)
+            if not isinstance(with_groups, Exception):
                 for override in parsed:
-                    _check_key(with_groups, override)
-            raise ConfigError(_first_lines(error)) from None
-
-
-def parse_overrides(overrides: Sequence[str]) -> list[Override]:
-    """The overrides, taken apart by Hydra's own grammar.
-
-    Raises:
-        ConfigError: one of them does not follow it.
-    """
-    parser = OverridesParser.create()
-    parsed = []
-    for word in overrides:
-        try:
-            parsed += parser.parse_overrides(overrides=[word])
-        except HydraException as error:
-            reason = _first_lines(error).splitlines()[0]
-            raise ConfigError(f"{word!r}: cannot be read as KEY=VALUE: {reason}") from None
-    return parsed
+                    check_key(with_groups, override)
+            raise ConfigError(explained(error, overrides)) from None
 
 
 def to_config(composed: DictConfig | dict[str, Any]) -> Config:
@@ -116,14 +94,15 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     values.pop("hydra", None)
     try:
         OmegaConf.resolve(values)
-    except InterpolationResolutionError as error:
-        where = f"{error.full_key}: " if error.full_key else ""
-        raise ConfigError(f"{where}{_first_lines(error).splitlines()[0]}") from None
+    except (InterpolationResolutionError, RecursionError) as error:
+        raise ConfigError(f"{_unresolvable(values)}: {first_lines(error).splitlines()[0]}") from None
     groups = {}
     for group, schemas in SCHEMAS.items():
         node = values.pop(group, None)
         if not isinstance(node, DictConfig):
-            raise ConfigError(f"{group}={node!r}: must be an option of the group {group}: {', '.join(_options(group))}")
+            raise ConfigError(
+                f"{group}={node!r}: must be an option of the group {group}: {', '.join(option_names(group))}"
+            )
         name = "" if "" in schemas else node.get("name")
         if name not in schemas:
             raise ConfigError(f"{group}.name={name!r} is unknown; allowed: {', '.join(schemas)}")
@@ -152,42 +131,35 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return named
 
 
-def did_you_mean(word: str, allowed: Sequence[str]) -> str:
-    """The end of a message about an unknown word: what it may have meant, and what is allowed."""
-    close = difflib.get_close_matches(word, allowed, n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ELSEWHERE.get(word, "")
-    return f"{meant}allowed: {', '.join(allowed)}"
-
-
 def as_typed(schema: type, node: DictConfig, prefix: str) -> Any:
     """A node as its dataclass, checked; `prefix` goes before the names in messages."""
     allowed = [f.name for f in dataclasses.fields(schema)]
     unknown = [str(key) for key in node if str(key) not in allowed]
     if unknown:
         raise ConfigError(f"{prefix}{unknown[0]}: no such key; {did_you_mean(unknown[0], allowed)}")
+    plain: Any = OmegaConf.to_container(node)
     for item in dataclasses.fields(schema):
-        # OmegaConf would take 7 for true and true for 1.
-        value = None if OmegaConf.is_missing(node, item.name) else node.get(item.name)
+        value = None if OmegaConf.is_missing(node, item.name) else plain.get(item.name)
         if isinstance(value, bool) and str(value).lower() in item.metadata.get("choices", ()):
             value = node[item.name] = str(value).lower()  # a word of a choice, which YAML takes for more
-        if value is not None and (item.type == "bool") != isinstance(value, bool):
-            raise ConfigError(f"{prefix}{item.name}={value!r}: must be {_describe(item.type)}")
-        if item.type == "list[list[float]]" and isinstance(value, ListConfig):
+        if value is not None and not _fits(item.type, value):
+            raise ConfigError(f"{prefix}{item.name}={value!r}: must be {_describe(item)}")
+        if "str" not in str(item.type) and any(isinstance(n, int) and abs(n) >= 2**63 for n in _numbers(value)):
+            raise ConfigError(f"{prefix}{item.name}={value!r}: must be below 2**63 where it is a whole number")
+        if item.type == "list[list[float]]" and value is not None:
             # OmegaConf takes 2 for 2.0 in a list, but not in a list of lists.
-            if not all(isinstance(row, ListConfig) for row in value):
-                raise ConfigError(f"{prefix}{item.name}={value}: must be {_describe(item.type)}")
             node[item.name] = [_floats(row) for row in value]
     try:
         typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node))
     except MissingMandatoryValue as error:
         raise ConfigError(f"{prefix}{error.key or error.full_key}: must be given: {prefix}{error.key}=...") from None
     except (ValidationError, ConfigKeyError) as error:
-        key = error.full_key or error.key
-        kind = next((f.type for f in dataclasses.fields(schema) if f.name == str(key).split("[")[0]), None)
-        value = OmegaConf.select(node, str(key), default=None)
-        raise ConfigError(f"{prefix}{key}={value!r}: must be {_describe(kind)}") from None
-    for culprit, complaint in _out_of_range(typed):
-        raise ConfigError(f"{prefix}{culprit}={getattr(typed, culprit)!r}: {complaint}")
+        key = str(error.full_key or error.key)
+        culprit = next((f for f in dataclasses.fields(schema) if f.name == key.split("[")[0]), None)
+        value = OmegaConf.select(node, key, default=None)
+        raise ConfigError(f"{prefix}{key}={value!r}: must be {_describe(culprit)}") from None
+    for name, complaint in _out_of_range(typed):
+        raise ConfigError(f"{prefix}{name}={getattr(typed, name)!r}: {complaint}")
     return typed
 
 
@@ -211,7 +183,15 @@ def _out_of_range(typed: Any) -> Iterator[tuple[str, str]]:
             yield item.name, f"must be greater than {limits['above']}{end}"
 
 
-def _floats(row: ListConfig) -> list[Any]:
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a value has the shape of its type: OmegaConf would take 7 for true, and trips over a list in a list."""
+    kind = str(kind).removesuffix(" | None")
+    if kind.startswith("list["):
+        return isinstance(value, list) and all(each is None or _fits(kind[5:-1], each) for each in value)
+    return not isinstance(value, list | dict) and (kind == "bool") == isinstance(value, bool)
+
+
+def _floats(row: list[Any]) -> list[Any]:
     """A list with its whole numbers as floats; what is no number is left for the types to refuse."""
     return [float(value) if isinstance(value, int) and not isinstance(value, bool) else value for value in row]
 
@@ -221,7 +201,9 @@ def _numbers(value: Any) -> list[Any]:
     return [number for part in value for number in _numbers(part)] if isinstance(value, list) else [value]
 
 
-def _describe(kind: Any) -> str:
+def _describe(item: dataclasses.Field[Any] | None) -> str:
+    if item and "choices" in item.metadata:
+        return f"one of {', '.join(item.metadata['choices'])}"
     words = {
         "int": "a whole number",
         "float": "a number",
@@ -231,47 +213,17 @@ def _describe(kind: Any) -> str:
         "list[str]": "a list of words, as [a, b]",
         "list[list[float]]": "a list of lists of numbers, as [[1.0, 0.0], [0.0, 1.0]]",
     }
-    text = str(kind)
+    text = str(item and item.type)
     main = text.removesuffix(" | None")
     return words.get(main, main) + (" or null" if text != main else "")
 
 
-def _groups() -> list[str]:
-    return sorted(path.name for path in conf_directory().iterdir() if path.is_dir() and path.name != "hydra")
-
-
-def _options(group: str) -> list[str]:
-    return sorted(path.stem for path in (conf_directory() / group).glob("*.yaml"))
-
-
-def _try_compose(overrides: list[str]) -> DictConfig | None:
-    """The configuration that the choices of groups alone give; names a wrong choice."""
-    for override in OverridesParser.create().parse_overrides(overrides):
-        group, option = override.key_or_group, override.value()
-        if option not in _options(group):
-            raise ConfigError(f"{group}={option}: no such option; {did_you_mean(str(option), _options(group))}")
-    try:
-        return hydra_compose("config", overrides=overrides)
-    except (HydraException, OmegaConfBaseException, ValueError):
-        return None
-
-
-def _check_key(composed: DictConfig, override: Override) -> None:
-    """Name an override whose key the configuration does not have."""
-    key = override.key_or_group
-    if override.is_add() or override.is_delete() or (key.split(".")[0] in ("hydra", *_groups()) and "." not in key):
-        return
-    if key.startswith("hydra"):
-        return
-    node: Any = composed
-    for depth, part in enumerate(key.split(".")):
-        if not isinstance(node, DictConfig) or part not in list(node.keys()):
-            where = ".".join(key.split(".")[:depth])
-            allowed = [str(name) for name in node] if isinstance(node, DictConfig) else []
-            allowed += [] if where else [group for group in _groups() if group not in allowed]
-            raise ConfigError(f"{key}: no such key{f' in {where}' if where else ''}; {did_you_mean(part, allowed)}")
-        node = node._get_node(part)
-
-
-def _first_lines(error: Exception) -> str:
-    return "\n".join(line for line in str(error).splitlines() if line.strip() and "HYDRA_FULL_ERROR" not in line)
+def _unresolvable(values: DictConfig) -> str:
+    """The first key whose interpolation leads nowhere."""
+    for key, value in flat(OmegaConf.to_container(values, resolve=False)).items():  # type: ignore[arg-type]
+        try:
+            found = OmegaConf.select(values, key)
+            OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else None
+        except (OmegaConfBaseException, RecursionError):
+            return f"{key}={value}"
+    return "an interpolation"
