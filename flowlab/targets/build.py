@@ -36,7 +36,7 @@ def build_target(config: TargetConfig) -> Target:
         return EXACT[values.pop("name")](**values)
     except OverflowError:
         raise ConfigError(
-            f"target={config.name}: its numbers are too large to be reckoned with; use smaller ones"
+            f"target={config.name}: its numbers are too large to be computed with; use smaller ones"
         ) from None
     except ValueError as error:
         raise ConfigError(str(error)) from None

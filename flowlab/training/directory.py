@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import warnings
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import yaml
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from flowlab.architectures import build_flow
+from flowlab.architectures import build_flow, check_flow
 from flowlab.config import to_config, to_dict
 from flowlab.files import read_json, write_json, write_text
 from flowlab.flow import Flow
@@ -21,10 +23,19 @@ from flowlab.schemas import Config, ConfigError, FileConfig
 from flowlab.targets.base import Target
 from flowlab.targets.build import build_target
 from flowlab.targets.file import FileTarget
+from flowlab.training.contents import check_flow_in
 from flowlab.training.provenance import provenance
 
 if TYPE_CHECKING:
     import pandas
+
+
+DEEPEST = 20  # levels of a config.yaml; flowlab writes 4
+
+FILES = (
+    *("config.yaml", "status.json", "provenance.json", "result.json", "metrics.csv"),
+    *("checkpoints/last.ckpt", "checkpoints/best.ckpt"),
+)
 
 
 @dataclass(frozen=True)
@@ -47,12 +58,13 @@ class Run:
     def load_flow(self, weights: str = "last") -> Flow:
         """The flow with the weights of a checkpoint, "last" or "best"; nothing in the file is executed."""
         checkpoint = self.checkpoint(weights)
-        shape = checkpoint["flowlab"]
-        place = (torch.zeros(shape["dim"]), torch.ones(shape["dim"])) if shape["standardized"] else None
-        flow = build_flow(self.config.flow, shape["dim"], torch.Generator(), place, getattr(torch, self.config.dtype))
+        shape, dtype = checkpoint["flowlab"], getattr(torch, self.config.dtype)
         try:
+            check_flow(self.config.flow, shape["dim"], dtype)
+            place = (torch.zeros(shape["dim"]), torch.ones(shape["dim"])) if shape["standardized"] else None
+            flow = build_flow(self.config.flow, shape["dim"], torch.Generator(), place, dtype)
             flow.load_state_dict(flow_weights(checkpoint))
-        except RuntimeError as error:
+        except (RuntimeError, ConfigError) as error:
             reason = " ".join(str(error).split())
             raise ConfigError(f"{self.directory}: {weights}.ckpt does not fit config.yaml: {reason}") from None
         return flow
@@ -67,12 +79,21 @@ class Run:
         """metrics.csv: one row a step that was logged."""
         import pandas
 
-        return pandas.read_csv(self.directory / "metrics.csv")
+        path = self.directory / "metrics.csv"
+        try:
+            return pandas.read_csv(path)
+        except ValueError as error:
+            raise ConfigError(f"{path}: cannot be read: {error}") from None
 
     @property
     def result(self) -> dict[str, Any]:
         """result.json: the final numbers; empty while there are none."""
-        return read_json(self.directory / "result.json")
+        path = self.directory / "result.json"
+        result = read_json(path)
+        for name in ("nll", "nll_se", "kl", "kl_se", "entropy"):
+            if not isinstance(result.get(name, None), float | int | None):
+                raise ConfigError(f"{path}: {name}={result[name]!r}: must be a number")
+        return result
 
     @property
     def status(self) -> dict[str, Any]:
@@ -98,9 +119,16 @@ class Run:
         if not path.is_file():
             raise ConfigError(f"{path}: no such checkpoint; the run has not saved one yet")
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about files that are no checkpoints
+                checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         except Exception:  # whatever torch raises on a damaged or a foreign file
             raise ConfigError(f"{path}: cannot be read: it is damaged; without it the run begins again") from None
+        try:
+            check_flow_in(checkpoint)
+        except ValueError as error:
+            raise ConfigError(f"{path}: is no checkpoint of a run: {error}; without it the run begins again") from None
+        return checkpoint
 
     def _checkpoint(self, weights: str) -> Path:
         return self.directory / "checkpoints" / f"{weights}.ckpt"
@@ -153,15 +181,26 @@ def load_run(directory: str | Path) -> Run:
     if not path.is_file():
         raise ConfigError(f"{directory}: not a run directory: there is no config.yaml in it")
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        text = path.read_text(encoding="utf-8")
+        _check_yaml(text)
+        content = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     except Exception as error:  # whatever the YAML parser raises on a damaged file
-        raise ConfigError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or not content:
         raise ConfigError(f"{path}: does not hold a configuration")
     try:
         return Run(directory, to_config({str(key): value for key, value in content.items()}))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _check_yaml(text: str) -> None:
+    """Refuse what a few lines of YAML can make endless: values of values of values; no run has written such."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"line {event.start_mark.line + 1} holds an alias, or values {DEEPEST} levels deep")
 
 
 def check_directory(directory: Path) -> None:
@@ -176,6 +215,18 @@ def check_directory(directory: Path) -> None:
         raise ConfigError(
             f"{directory}: exists and is not empty; choose another directory, or go on with the run: resume={directory}"
         )
+
+
+def check_files(run: Run) -> None:
+    """See that what a run directory holds can be read and written again.
+
+    Raises:
+        ConfigError: something else lies where a file of the run belongs, such as a directory or a pipe.
+    """
+    for name in FILES:
+        path = run.directory / name
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path}: is not a file; move it away")
 
 
 def claim(directory: Path) -> None:

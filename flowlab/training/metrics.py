@@ -28,6 +28,25 @@ COLUMNS = (
 )
 
 
+HEADER = ",".join(COLUMNS).encode() + b"\n"
+
+
+def check_metrics(path: Path) -> int:
+    """The last step of a metrics.csv, 0 where there is none; the file is left as it is.
+
+    Raises:
+        ConfigError: another file, or a line at its end that is damaged.
+    """
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    whole = [line for line in lines if line.endswith(b"\n")] or [HEADER]
+    if whole[0] != HEADER:
+        raise ConfigError(f"{path}: is damaged: its first line is not {HEADER.decode().strip()}; move it away")
+    try:
+        return int(whole[-1].split(b",")[0]) if len(whole) > 1 else 0
+    except ValueError:
+        raise ConfigError(f"{path}: line {len(whole)} is damaged: it does not begin with a step; remove it") from None
+
+
 class CSVMetrics(Logger):
     """Appends to metrics.csv; Lightning's own CSV logger deletes the file when a run is resumed.
 
@@ -38,16 +57,11 @@ class CSVMetrics(Logger):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
+        self.last_step = check_metrics(path)
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        whole = [line for line in lines if line.endswith(b"\n")] or [",".join(COLUMNS).encode() + b"\n"]
+        whole = [line for line in lines if line.endswith(b"\n")] or [HEADER]
         if whole != lines:
             write_text(path, b"".join(whole).decode())
-        try:
-            self.last_step = int(whole[-1].split(b",")[0]) if len(whole) > 1 else 0
-        except ValueError:
-            raise ConfigError(
-                f"{path}: line {len(whole)} is damaged: it does not begin with a step; remove it"
-            ) from None
 
     @property
     def name(self) -> str:

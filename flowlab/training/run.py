@@ -19,9 +19,20 @@ from flowlab.targets.base import ExactTarget, Target
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Checkpoints, Saving
 from flowlab.training.compiled import choose
-from flowlab.training.directory import Run, begin, check_directory, default_directory, load_run, located, write_config
+from flowlab.training.contents import check_can_go_on
+from flowlab.training.directory import (
+    Run,
+    begin,
+    check_directory,
+    check_files,
+    default_directory,
+    load_run,
+    located,
+    write_config,
+)
 from flowlab.training.figures import Figures
 from flowlab.training.loggers import open_loggers
+from flowlab.training.metrics import check_metrics
 from flowlab.training.module import FlowModule
 from flowlab.training.moving import moved, same_run
 from flowlab.training.objective import MaximumLikelihood, Mixed, Objective, ReverseKL
@@ -156,15 +167,27 @@ def reopen(run: Run, target: Target) -> None:
     Raises:
         ConfigError: a damaged checkpoint, a data file that has changed since, or another process on the directory.
     """
+    # What is damaged is named before anything changes.
+    check_files(run)
     if run.has_checkpoint("last"):
-        run.load_flow("last")  # a damaged checkpoint is named before anything changes
-    record = run.provenance
+        flow = run.load_flow("last")
+        try:
+            check_can_go_on(run.checkpoint("last"), flow)
+        except ValueError as error:
+            raise ConfigError(
+                f"{run.directory}/checkpoints/last.ckpt: {error}; without it the run begins again"
+            ) from None
+    check_metrics(run.directory / "metrics.csv")
+    record, path = run.provenance, run.directory / "provenance.json"
     if record.get("data_sha256", None) != getattr(target, "sha256", None):
-        raise ConfigError(f"{run.config.target.path}: the file has changed since the run began; start a new run")
-    record.setdefault("resumed", []).append(provenance(run.config))
+        changed = getattr(run.config.target, "path", f"{path}: data_sha256")
+        raise ConfigError(f"{changed}: the file has changed since the run began; start a new run")
+    if not isinstance(record.setdefault("resumed", []), list):
+        raise ConfigError(f"{path}: resumed={record['resumed']!r}: must be a list; remove it")
+    record["resumed"].append(provenance(run.config))
     try:
         with locked(run.directory):
-            write_json(run.directory / "provenance.json", record)
+            write_json(path, record)
             write_config(run)
     except OSError as error:
         raise ConfigError(f"{run.directory}: cannot be written: {error.strerror}") from None
