@@ -14,7 +14,7 @@ from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, RangeSweep
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -115,6 +115,8 @@ def _check_count(overrides: list[Override]) -> None:
 def _count(override: Override) -> float:
     """How many values a key is given; a range is not listed for that, since it may be without end."""
     value = override.value()
+    if isinstance(value, IntervalSweep):
+        raise ConfigError(f"{override.input_line}: an INTERVAL is for a search, as +sweep=search; a sweep takes a list")
     if not isinstance(value, RangeSweep):
         return sum(1 for _ in override.sweep_iterator())
     if not value.step or not math.isfinite(value.step):

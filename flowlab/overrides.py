@@ -17,6 +17,9 @@ from flowlab.schemas import ConfigError
 
 QUOTES = "other signs than letters, digits and those of paths stand in quotes within the word: KEY='a b'"
 
+# In lines of Hydra's and OmegaConf's messages that mean nothing to a user.
+FOR_DEVELOPERS = ("HYDRA_FULL_ERROR", "    full_key:", "    reference_type=", "    object_type=")
+
 # What OmegaConf says of a value, in words of a user.
 SAID_BETTER = {
     "Cannot merge DictConfig with ListConfig": "must be a list, as [a, b]",
@@ -123,9 +126,11 @@ def explained(error: Exception, overrides: Sequence[str]) -> str:
     if said.startswith("Error merging override") and error.__cause__:
         said = str(error.__cause__).splitlines()[0]
         said = next((better for part, better in SAID_BETTER.items() if part in said), said)
+    if not isinstance(error, HydraException):
+        return f"{culprit}: cannot be taken: {said}"
     return said if culprit.partition("=")[0].lstrip("+~") in said else f"{culprit}: {said}"
 
 
 def first_lines(error: Exception) -> str:
     lines = str(error).split("Config search path:")[0].splitlines()
-    return "\n".join(line for line in lines if line.strip() and "HYDRA_FULL_ERROR" not in line)
+    return "\n".join(line for line in lines if line.strip() and not any(word in line for word in FOR_DEVELOPERS))

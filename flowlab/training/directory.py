@@ -185,7 +185,7 @@ def load_run(directory: str | Path) -> Run:
         _check_yaml(text)
         content = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     except Exception as error:  # whatever the YAML parser raises on a damaged file
-        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split()) or 'no mapping'}") from None
     if not isinstance(content, dict) or not content:
         raise ConfigError(f"{path}: does not hold a configuration")
     try:
