@@ -18,6 +18,7 @@ from flowlab.schemas import ConfigError, CustomConfig, FlowConfig
 from flowlab.seeding import torch_seeded
 
 COVERING = 10_000  # samples of the base, by which a start is placed over the data
+BYTES_PER_LAYER = 10_000  # of the modules themselves, as measured
 NUMBERS_PER_PARAMETER = 4  # the parameter, its gradient and Adam's two moments
 
 SATURATING: dict[str, type[Bijector]] = {"tanh": Tanh, "sigmoid": Sigmoid}  # which have nothing to learn
@@ -82,14 +83,14 @@ def check_flow(config: FlowConfig | CustomConfig, dim: int, dtype: torch.dtype =
             "use flow.final_activation=false"
         )
     parameters = count_parameters(config, dim)
-    needed = parameters * NUMBERS_PER_PARAMETER * dtype.itemsize
+    needed = parameters * NUMBERS_PER_PARAMETER * dtype.itemsize + config.depth * BYTES_PER_LAYER
     available = psutil.virtual_memory().available
     if needed > available:
         remedy = "use flow.scale=diag, " if config.scale == "tril" else ""
         raise ConfigError(
-            f"the target has {dim} columns, for which the flow would have {parameters:,} parameters and training would "
-            f"take {needed / 1e9:,.1f} GB where {available / 1e9:,.1f} GB are free: {remedy}pick columns with "
-            "target.columns or lower flow.depth"
+            f"flow.depth={config.depth}: for the {dim} columns of the target the flow would have {parameters:,} "
+            f"parameters and training would take {needed / 1e9:,.1f} GB where {available / 1e9:,.1f} GB are free: "
+            f"{remedy}pick columns with target.columns or lower flow.depth"
         )
 
 

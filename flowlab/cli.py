@@ -6,6 +6,7 @@ Every job is checked before anything is written. Exit status: 0 all done, 1 a ru
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from hydra._internal.utils import get_args_parser
 from flowlab.config import compose_yaml, conf_directory, parse_overrides, to_config
 from flowlab.engines import elsewhere, searches
 from flowlab.files import WriteError, read_json
-from flowlab.jobs import check_distinct, check_jobs, check_new, expand, hydra_settings
+from flowlab.jobs import check_distinct, check_jobs, check_new, expand, given, hydra_settings
 from flowlab.schemas import Config, ConfigError
 from flowlab.secrets import redact
 from flowlab.signals import INTERRUPTED, TERMINABLE, handled
@@ -63,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WriteError as error:
         print(f"flowlab: {error}", file=sys.stderr)
         return FAILED
+    except OSError as error:  # before a run begins: once it has, what fails is written into its directory
+        print(f"flowlab: {error.filename}: cannot be used: {error.strerror}", file=sys.stderr)
+        return MISTAKE
     except KeyboardInterrupt as stopped:
         print(f"flowlab: interrupted; go on with {str(stopped) or 'resume=RUN_DIR'}", file=sys.stderr)
         return INTERRUPTED
@@ -74,10 +78,14 @@ def _carry_out(arguments: list[str]) -> int:
         return _resume(resumed, arguments)
     parser = get_args_parser()
     parser.allow_abbrev = False
-    parsed = parser.parse_args(arguments)
+    parsed = parser.parse_intermixed_args(arguments)
     for flag in ("config_name", "config_path", "config_dir", "experimental_rerun"):
         if getattr(parsed, flag):
             raise ConfigError(f"--{flag.replace('_', '-')}: the configuration is flowlab's own; override its keys")
+    if parsed.run and parsed.multirun:
+        raise ConfigError("--run, --multirun: one run or a sweep; give one of them")
+    if parsed.shell_completion:
+        raise ConfigError("--shell-completion: is not there; --help names every group and its options")
     if (parsed.cfg and parsed.multirun) or (parsed.resolve and not parsed.cfg):
         raise ConfigError("--cfg shows one configuration: it goes with --resolve, but not with -m")
     words = [word for word in parsed.overrides if not word.startswith("sweep_resume=")]  # any path may stand there
@@ -86,9 +94,15 @@ def _carry_out(arguments: list[str]) -> int:
         raise ConfigError("sweep_resume=SWEEP_DIR: a sweep needs -m")
     if sweeping and not parsed.multirun:
         raise ConfigError(f"{sweeping[0].key_or_group}={sweeping[0].value()}: a sweep needs -m")
-    if any((parsed.cfg, parsed.info, parsed.hydra_help, parsed.shell_completion)):
+    moded = [o for o in parse_overrides(words) if o.key_or_group == "hydra.mode"]
+    if moded:
+        raise ConfigError(f"{moded[0].input_line}: -m makes a sweep, and no -m a run; leave it out")
+    if any((parsed.cfg, parsed.info, parsed.hydra_help)):
         compose_yaml(expand(parsed.overrides)[0])
-        return _through_hydra(arguments)
+        try:
+            return _through_hydra(arguments)
+        except SystemExit as ended:  # Hydra has said why
+            return MISTAKE if ended.code else OK
     flags = [word for word in arguments if word not in parsed.overrides]
     if parsed.multirun:
         return _sweep(flags, parsed.overrides)
@@ -112,10 +126,11 @@ def _sweep(flags: list[str], words: list[str]) -> int:
     resumed = [word.removeprefix("sweep_resume=") for word in words if word.startswith("sweep_resume=")]
     words = [word for word in words if not word.startswith("sweep_resume=")]
     if resumed and not words:
-        words = Manifest.read(Path(resumed[-1])).words
-        check_replayed(Path(resumed[-1], NAME), words)
+        root = Path(given("sweep_resume", resumed[-1]))
+        words = Manifest.read(root).words
+        check_replayed(root / NAME, words)
     settings = hydra_settings(words)
-    root = Path(resumed[-1] if resumed else settings.sweep.dir)
+    root = Path(settings.sweep.dir if not resumed else given("sweep_resume", resumed[-1]))
     words = _in_directory("hydra.sweep.dir", root, words)
     jobs = check_jobs(expand(words), root, here=not elsewhere(settings))
     if searches(settings):
@@ -202,8 +217,9 @@ def _run_job(config: Config, directory: Path, sweep: str | None) -> int:
         # What starts processes from outside may start them again.
         start = train if config.trainer.started_by == "flowlab" else complete
         return _report(lambda: start(config, directory), directory, _is_first(config))
-    if read_json(directory / "status.json").get("status") == "done":
-        return OK
+    with contextlib.suppress(ConfigError):  # of a damaged file; `complete` tells of it, and the other jobs go on
+        if read_json(directory / "status.json").get("status") == "done":
+            return OK
     return _report(lambda: complete(config, directory, group=Path(sweep).name), directory)
 
 
@@ -219,7 +235,7 @@ def _resume(resumed: list[str], arguments: list[str]) -> int:
     others = [word for word in arguments if word not in resumed]
     if len(resumed) > 1:
         raise ConfigError(f"{resumed[-1]}: resume=RUN_DIR is of one run")
-    directory = resumed[0].removeprefix("resume=")
+    directory = given("resume", resumed[0].removeprefix("resume="))
     flags = [word for word in others if word.startswith("-")]
     if flags:
         raise ConfigError(f"{flags[0]}: resume=RUN_DIR goes with trainer=... and trainer.KEY=... alone")
@@ -262,7 +278,10 @@ def _told(error: Exception) -> str:
 
 def score(directory: Path) -> float | None:
     """What a search minimises: the KL of a run, or its NLL where that is not known, in nats; None if it is not done."""
-    result = read_json(directory / "result.json")
+    try:
+        result = read_json(directory / "result.json")
+    except ConfigError:  # it is damaged
+        return None
     return result.get("kl", result.get("nll"))
 
 

@@ -7,18 +7,13 @@ mistake is answered at once.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import (
     ConfigKeyError,
     InterpolationResolutionError,
@@ -29,20 +24,20 @@ from omegaconf.errors import (
 
 from flowlab.allowed import check_overrides, check_targets
 from flowlab.custom import schema_of
+from flowlab.overrides import (
+    check_key,
+    check_option,
+    conf_directory,
+    did_you_mean,
+    explained,
+    first_lines,
+    is_choice,
+    option_names,
+    parse_overrides,
+    try_compose,
+)
 from flowlab.schemas import SCHEMAS, Config, ConfigError, CustomConfig
 from flowlab.secrets import check_written
-
-# What Lightning calls a setting that is not one here, and why there is none.
-ELSEWHERE = {
-    "accumulate_grad_batches": "batch_size is the batch of a whole step, and trainer.devices processes share it; "
-}
-
-
-def conf_directory() -> Path:
-    """Where the YAML lies: inside the installed package, or beside it in a clone."""
-    package = Path(__file__).parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def compose(*overrides: str) -> Config:
@@ -74,40 +69,23 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
     swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
     if swept:
         raise ConfigError(f"{swept[0]}: several values make a sweep, which needs -m (--multirun) on the command line")
+    for override in parsed:
+        check_option(override)
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
         try:
             composed = hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
-            groups = [
-                o.input_line for o in parsed if o.input_line and o.key_or_group in _groups() and not o.is_delete()
-            ]
-            with_groups = _try_compose(groups)
-            if with_groups is not None:
+        except Exception as error:  # Hydra and OmegaConf trip over some values instead of refusing them
+            choices = [o.input_line for o in parsed if o.input_line and is_choice(o) and not o.is_delete()]
+            with_groups = try_compose(choices)
+            if not isinstance(with_groups, Exception):
                 for override in parsed:
-                    _check_key(with_groups, override)
-            raise ConfigError(_first_lines(error)) from None
+                    check_key(with_groups, override)
+            raise ConfigError(explained(error, overrides)) from None
     check_targets(composed)
     if not hydra_settings:
         with open_dict(composed):
             del composed["hydra"]
     return composed
-
-
-def parse_overrides(overrides: Sequence[str]) -> list[Override]:
-    """The overrides, taken apart by Hydra's own grammar.
-
-    Raises:
-        ConfigError: one of them does not follow it.
-    """
-    parser = OverridesParser.create()
-    parsed = []
-    for word in overrides:
-        try:
-            parsed += parser.parse_overrides(overrides=[word])
-        except HydraException as error:
-            reason = _first_lines(error).splitlines()[0]
-            raise ConfigError(f"{word!r}: cannot be read as KEY=VALUE: {reason}") from None
-    return parsed
 
 
 def to_config(composed: DictConfig | dict[str, Any]) -> Config:
@@ -121,15 +99,16 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     values.pop("hydra", None)
     try:
         OmegaConf.resolve(values)
-    except InterpolationResolutionError as error:
-        where = f"{error.full_key}: " if error.full_key else ""
-        raise ConfigError(f"{where}{_first_lines(error).splitlines()[0]}") from None
+    except (InterpolationResolutionError, RecursionError) as error:
+        raise ConfigError(f"{_unresolvable(values)}: {first_lines(error).splitlines()[0]}") from None
     check_written(OmegaConf.to_container(values))
     groups = {}
     for group, schemas in SCHEMAS.items():
         node = values.pop(group, None)
         if not isinstance(node, DictConfig):
-            raise ConfigError(f"{group}={node!r}: must be an option of the group {group}: {', '.join(_options(group))}")
+            raise ConfigError(
+                f"{group}={node!r}: must be an option of the group {group}: {', '.join(option_names(group))}"
+            )
         name = "" if "" in schemas else node.get("name")
         if name not in schemas:
             raise ConfigError(f"{group}.name={name!r} is unknown; allowed: {', '.join(schemas)}")
@@ -161,31 +140,23 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return named
 
 
-def did_you_mean(word: str, allowed: Sequence[str]) -> str:
-    """The end of a message about an unknown word: what it may have meant, and what is allowed."""
-    close = difflib.get_close_matches(word, allowed, n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ELSEWHERE.get(word, "")
-    return f"{meant}allowed: {', '.join(allowed)}"
-
-
 def as_typed(schema: type, node: DictConfig, prefix: str) -> Any:
     """A node as its dataclass, checked; `prefix` goes before the names in messages."""
     allowed = [f.name for f in dataclasses.fields(schema)]
     unknown = [str(key) for key in node if str(key) not in allowed]
     if unknown:
         raise ConfigError(f"{prefix}{unknown[0]}: no such key; {did_you_mean(unknown[0], allowed)}")
+    plain: Any = OmegaConf.to_container(node)
     for item in dataclasses.fields(schema):
-        # OmegaConf would take 7 for true and true for 1.
-        value = None if OmegaConf.is_missing(node, item.name) else node.get(item.name)
+        value = None if OmegaConf.is_missing(node, item.name) else plain.get(item.name)
         if isinstance(value, bool) and str(value).lower() in item.metadata.get("choices", ()):
             value = node[item.name] = str(value).lower()  # a word of a choice, which YAML takes for more
-        wants_bool = str(item.type).startswith("bool")
-        if value is not None and item.type is not Any and wants_bool != isinstance(value, bool):
-            raise ConfigError(f"{prefix}{item.name}={value!r}: must be {_describe(item.type)}")
-        if item.type == "list[list[float]]" and isinstance(value, ListConfig):
+        if value is not None and not _fits(item.type, value):
+            raise ConfigError(f"{prefix}{item.name}={value!r}: must be {_describe(item)}")
+        if "str" not in str(item.type) and any(isinstance(n, int) and abs(n) >= 2**63 for n in _numbers(value)):
+            raise ConfigError(f"{prefix}{item.name}={value!r}: must be below 2**63 where it is a whole number")
+        if item.type == "list[list[float]]" and value is not None:
             # OmegaConf takes 2 for 2.0 in a list, but not in a list of lists.
-            if not all(isinstance(row, ListConfig) for row in value):
-                raise ConfigError(f"{prefix}{item.name}={value}: must be {_describe(item.type)}")
             node[item.name] = [_floats(row) for row in value]
     try:
         typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node))
@@ -195,12 +166,12 @@ def as_typed(schema: type, node: DictConfig, prefix: str) -> Any:
             f"{prefix}{error.key or error.full_key}: must be given: {plus}{prefix}{error.key}=..."
         ) from None
     except (ValidationError, ConfigKeyError) as error:
-        key = error.full_key or error.key
-        kind = next((f.type for f in dataclasses.fields(schema) if f.name == str(key).split("[")[0]), None)
-        value = OmegaConf.select(node, str(key), default=None)
-        raise ConfigError(f"{prefix}{key}={value!r}: must be {_describe(kind)}") from None
-    for culprit, complaint in _out_of_range(typed):
-        raise ConfigError(f"{prefix}{culprit}={getattr(typed, culprit)!r}: {complaint}")
+        key = str(error.full_key or error.key)
+        culprit = next((f for f in dataclasses.fields(schema) if f.name == key.split("[")[0]), None)
+        value = OmegaConf.select(node, key, default=None)
+        raise ConfigError(f"{prefix}{key}={value!r}: must be {_describe(culprit)}") from None
+    for name, complaint in _out_of_range(typed):
+        raise ConfigError(f"{prefix}{name}={getattr(typed, name)!r}: {complaint}")
     return typed
 
 
@@ -224,7 +195,17 @@ def _out_of_range(typed: Any) -> Iterator[tuple[str, str]]:
             yield item.name, f"must be greater than {limits['above']}{end}"
 
 
-def _floats(row: ListConfig) -> list[Any]:
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a value has the shape of its type: OmegaConf would take 7 for true, and trips over a list in a list."""
+    if kind is Any:  # a parameter without an annotation, of a user's own class
+        return True
+    kind = str(kind).removesuffix(" | None")
+    if kind.startswith("list["):
+        return isinstance(value, list) and all(each is None or _fits(kind[5:-1], each) for each in value)
+    return not isinstance(value, list | dict) and (kind == "bool") == isinstance(value, bool)
+
+
+def _floats(row: list[Any]) -> list[Any]:
     """A list with its whole numbers as floats; what is no number is left for the types to refuse."""
     return [float(value) if isinstance(value, int) and not isinstance(value, bool) else value for value in row]
 
@@ -234,7 +215,9 @@ def _numbers(value: Any) -> list[Any]:
     return [number for part in value for number in _numbers(part)] if isinstance(value, list) else [value]
 
 
-def _describe(kind: Any) -> str:
+def _describe(item: dataclasses.Field[Any] | None) -> str:
+    if item and "choices" in item.metadata:
+        return f"one of {', '.join(item.metadata['choices'])}"
     words = {
         "int": "a whole number",
         "float": "a number",
@@ -244,49 +227,17 @@ def _describe(kind: Any) -> str:
         "list[str]": "a list of words, as [a, b]",
         "list[list[float]]": "a list of lists of numbers, as [[1.0, 0.0], [0.0, 1.0]]",
     }
-    text = str(kind)
+    text = str(item and item.type)
     main = text.removesuffix(" | None")
     return words.get(main, main) + (" or null" if text != main else "")
 
 
-def _groups() -> list[str]:
-    return sorted(path.name for path in conf_directory().iterdir() if path.is_dir() and path.name != "hydra")
-
-
-def _options(group: str) -> list[str]:
-    return sorted(path.stem for path in (conf_directory() / group).glob("*.yaml"))
-
-
-def _try_compose(overrides: list[str]) -> DictConfig | None:
-    """The configuration that the choices of groups alone give; names a wrong choice."""
-    for override in OverridesParser.create().parse_overrides(overrides):
-        group, option = override.key_or_group, override.value()
-        if option not in _options(group):
-            raise ConfigError(f"{group}={option}: no such option; {did_you_mean(str(option), _options(group))}")
-    try:
-        return hydra_compose("config", overrides=overrides)
-    except (HydraException, OmegaConfBaseException, ValueError):
-        return None
-
-
-def _check_key(composed: DictConfig, override: Override) -> None:
-    """Name an override whose key the configuration does not have."""
-    key = override.key_or_group
-    if override.is_add() or override.is_delete() or (key.split(".")[0] in ("hydra", *_groups()) and "." not in key):
-        return
-    if key.startswith("hydra"):
-        return
-    node: Any = composed
-    for depth, part in enumerate(key.split(".")):
-        if not isinstance(node, DictConfig) or part not in list(node.keys()):
-            where = ".".join(key.split(".")[:depth])
-            if isinstance(node, DictConfig) and depth == 1 and node.get("name") == "custom":
-                raise ConfigError(f"{key}: a key for a class of your own has a plus: +{key}=...")
-            allowed = [str(name) for name in node] if isinstance(node, DictConfig) else []
-            allowed += [] if where else [group for group in _groups() if group not in allowed]
-            raise ConfigError(f"{key}: no such key{f' in {where}' if where else ''}; {did_you_mean(part, allowed)}")
-        node = node._get_node(part)
-
-
-def _first_lines(error: Exception) -> str:
-    return "\n".join(line for line in str(error).splitlines() if line.strip() and "HYDRA_FULL_ERROR" not in line)
+def _unresolvable(values: DictConfig) -> str:
+    """The first key whose interpolation leads nowhere."""
+    for key, value in flat(OmegaConf.to_container(values, resolve=False)).items():  # type: ignore[arg-type]
+        try:
+            found = OmegaConf.select(values, key)
+            OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else None
+        except (OmegaConfBaseException, RecursionError):
+            return f"{key}={value}"
+    return "an interpolation"

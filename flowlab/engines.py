@@ -21,6 +21,9 @@ EXTRAS = {
     "hydra_optuna_sweeper": "pip install 'flowlab[optuna]'",
 }
 
+# Where the classes of launchers and sweepers lie.
+PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")
+
 
 def check_engine(settings: DictConfig) -> None:
     """See that what the sweep is to go through is there.
@@ -29,12 +32,28 @@ def check_engine(settings: DictConfig) -> None:
         ConfigError: an extra that is not installed, or a machine without Slurm.
     """
     for part in ("launcher", "sweeper"):
-        package = next((name for name in EXTRAS if name in str(settings[part]._target_).split(".")), None)
+        package = next((name for name in EXTRAS if name in target_of(settings, part).split(".")), None)
         chosen = f"hydra/{part}={settings.runtime.choices[f'hydra/{part}']}"
         if package and find_spec(f"hydra_plugins.{package}") is None:
             raise ConfigError(f"{chosen}: is an extra that is not installed: {EXTRAS[package]}")
         if package == "hydra_submitit_launcher" and not shutil.which("sbatch"):
             raise ConfigError(f"{chosen}: there is no Slurm on this machine: sbatch is not found")
+    most = settings.sweeper.get("max_batch_size")
+    if most is not None and most < 1:
+        raise ConfigError(f"hydra.sweeper.max_batch_size={most}: must be at least 1 or null")
+
+
+def target_of(settings: DictConfig, part: str) -> str:
+    """The class of the launcher or the sweeper.
+
+    Raises:
+        ConfigError: its node is none of a plugin.
+    """
+    node = settings[part]
+    target = str(node.get("_target_")) if isinstance(node, DictConfig) else ""
+    if not target.startswith(PLUGINS):
+        raise ConfigError(f"hydra.{part}={node}: is no {part}; choose one with hydra/{part}=...")
+    return target
 
 
 def elsewhere(settings: DictConfig) -> bool:

@@ -120,9 +120,11 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is damaged.
     """
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path}: cannot be read: it is not a file; move it away")
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: cannot be read: it does not hold an object")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,14 +14,18 @@ from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from flowlab.config import as_typed, compose_yaml, conf_directory, parse_overrides, to_config
-from flowlab.engines import bounds_of_search, check_engine, searches
+from flowlab.engines import bounds_of_search, check_engine, searches, target_of
 from flowlab.schemas import Config, ConfigError, StackedLauncherConfig
 from flowlab.secrets import check_written
+
+# Every job is composed and checked before the first one starts, which takes some 40 ms each.
+MOST_JOBS = 10_000
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,17 @@ def hydra_settings(overrides: Sequence[str]) -> DictConfig:
     return settings
 
 
+def given(key: str, directory: str) -> str:
+    """A directory that a user has named.
+
+    Raises:
+        ConfigError: it has no name, which would mean the working directory.
+    """
+    if not directory.strip():
+        raise ConfigError(f"{key}: must be given: {key}=DIR; the working directory is {key}=.")
+    return directory
+
+
 def expand(overrides: Sequence[str]) -> list[list[str]]:
     """The jobs of a sweep, each as its own overrides, in Hydra's order; of a search, jobs at the bounds of its space.
 
@@ -77,10 +93,37 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
             swept |= {o.get_key_element(): o for o in parser.parse_overrides(list(overrides))}
             if searches(settings):
                 return bounds_of_search(list(swept.values()))
+            _check_count(list(swept.values()))
             batches = BasicSweeper.split_arguments(list(swept.values()), max_batch_size=None)
         except HydraException as error:
             raise ConfigError(str(error)) from None
     return [list(job) for batch in batches for job in batch]
+
+
+def _check_count(overrides: list[Override]) -> None:
+    """Refuse a sweep of no job, or of more than can be looked after, before its jobs are listed."""
+    counts = {o.get_key_element(): _count(o) for o in overrides if o.is_sweep_override()}
+    empty = [key for key, count in counts.items() if count < 1]
+    if empty:
+        raise ConfigError(f"{empty[0]}: the sweep expands to no job: this key was given no value")
+    jobs = math.prod(counts.values())
+    if jobs > MOST_JOBS:
+        raise ConfigError(
+            f"{', '.join(counts)}: would be a sweep of {jobs:,.0f} jobs; at most {MOST_JOBS:,} go into one: split it"
+        )
+
+
+def _count(override: Override) -> float:
+    """How many values a key is given; a range is not listed for that, since it may be without end."""
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        raise ConfigError(f"{override.input_line}: an INTERVAL is for a search, as +sweep=search; a sweep takes a list")
+    if not isinstance(value, RangeSweep):
+        return sum(1 for _ in override.sweep_iterator())
+    if not value.step or not math.isfinite(value.step):
+        raise ConfigError(f"{override.input_line}: the step of a range must be a finite number and not 0")
+    count = (float(value.stop or 0) - float(value.start or 0)) / value.step
+    return math.ceil(count) if math.isfinite(count) else math.inf
 
 
 def job(words: Sequence[str], number: int, sweep: Path | None, compose: Callable[[Sequence[str]], DictConfig]) -> Job:
@@ -100,7 +143,7 @@ def job(words: Sequence[str], number: int, sweep: Path | None, compose: Callable
         composed = compose(words)
         with open_dict(composed):
             composed.hydra.job.id = composed.hydra.job.num = number
-        if composed.hydra.launcher._target_ == StackedLauncherConfig._target_:
+        if target_of(composed.hydra, "launcher") == StackedLauncherConfig._target_:
             as_typed(StackedLauncherConfig, composed.hydra.launcher, "hydra.launcher.")
         _known[own, number, sweep] = Job(list(own), to_config(composed), _directory(composed, sweep))
     return _known[own, number, sweep]
@@ -170,10 +213,8 @@ def check_new(jobs: list[Job], sweep: Path | None) -> None:
     with _naming([job.overrides for job in jobs], sweep) as numbers:
         for number in numbers:
             directory = jobs[number].directory
-            try:
+            with _making(directory):
                 check_directory(directory)
-            except OSError as error:
-                raise ConfigError(f"{directory}: cannot be made: {error.strerror}") from None
             _make(directory)
 
 
@@ -194,6 +235,16 @@ def _resolving(key: str) -> Iterator[None]:
         yield
     except OmegaConfBaseException as error:
         raise ConfigError(f"{key}: {error}".splitlines()[0]) from None
+
+
+@contextlib.contextmanager
+def _making(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # a ValueError: a NUL in the name
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{directory}: cannot be made: {getattr(error, 'strerror', error)}") from None
 
 
 @contextlib.contextmanager
@@ -221,6 +272,8 @@ def _directory(composed: DictConfig, sweep: Path | None) -> Path:
         raise ConfigError(
             "hydra.output_subdir, hydra/job_logging: Hydra would write into the run directory; leave them"
         )
+    if not isinstance(settings.verbose, bool | str | ListConfig):
+        raise ConfigError(f"hydra.verbose={settings.verbose}: must be true, false or the names of loggers")
     if settings.job.chdir:
         raise ConfigError("hydra.job.chdir: a run does not change the working directory; leave it")
     if sweep is None:
@@ -230,24 +283,22 @@ def _directory(composed: DictConfig, sweep: Path | None) -> Path:
         raise ConfigError("hydra.sweep.subdir: must not hold a time, for a sweep that goes on would look elsewhere")
     with _resolving("hydra.sweep.subdir"):
         subdir = str(_named(settings.sweep.subdir, "hydra.sweep.subdir"))
-    if Path(subdir).name != subdir or subdir == "..":
+    if Path(subdir).name != subdir or subdir in ("", ".."):
         raise ConfigError(f"hydra.sweep.subdir={subdir}: must be one name, for a directory in that of the sweep")
     return sweep / subdir
 
 
 def _named(directory: object, key: str) -> Path:
-    """A directory, whose name is not a secret either."""
+    """A directory, whose name is there and is not a secret."""
     check_written(str(directory), key)
-    return Path(str(directory))
+    return Path(given(key, str(directory)))
 
 
 def _make(directory: Path) -> None:
     """See that a directory can be made, and leave no trace of it: Hydra makes it again when the job begins."""
     made = next(parent for parent in (directory, *directory.parents) if parent.exists())
-    try:
+    with _making(directory):
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{directory}: cannot be made: {error.strerror}") from None
     while directory != made:
         directory.rmdir()
         directory = directory.parent

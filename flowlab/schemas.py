@@ -91,7 +91,7 @@ class TwoMoonsConfig(ExactTargetConfig):
 
 @dataclass(kw_only=True)
 class FunnelConfig(ExactTargetConfig):
-    dim: int = _at_least(2)
+    dim: int = field(metadata={"minimum": 2, "maximum": 1_000_000})
     scale: float = _above(0)
 
 
@@ -156,7 +156,7 @@ class TrainerConfig:
     # Without these keys it is a run from before there was a choice.
     nodes: int = field(default=1, metadata={"minimum": 1})
     started_by: str = field(default="flowlab", metadata={"choices": ("flowlab", "slurm", "torchrun")})
-    threads: int | None = _at_least(1)
+    threads: int | None = field(metadata={"minimum": 1, "maximum": 1024})
     steps_per_call: int = _at_least(1)
     compile: str = field(default="false", metadata={"choices": ("auto", "true", "false")})
     precision: str = field(default="full", metadata={"choices": ("full", "bf16-mixed")})

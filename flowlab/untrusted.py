@@ -20,6 +20,7 @@ REPLAYED = re.compile(
     r"hydra/(launcher|sweeper)|hydra\.(verbose|sweep\.(dir|subdir)|launcher\.(processes|memory_gb|partition|account|qos"
     r"|nodes|timeout_min|tasks_per_node|cpus_per_task|gpus_per_node|mem_gb|array_parallelism))"
 )
+DEEPEST = 20  # levels of a config.yaml; flowlab writes 4
 PLAIN = re.compile(r"[\w.,:+-]*")
 RESOLVER = re.compile(r"\$\{.*:", re.DOTALL)  # ${oc.env:NAME} and its like; ${flow.depth} is harmless
 
@@ -32,18 +33,26 @@ def read_plain_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise ValueError("it holds an alias, which flowlab does not write")
+        _check_finite(text)
         content = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     except Exception as error:  # whatever the YAML parser raises on a damaged file
-        raise ConfigError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split()) or 'no mapping'}") from None
+    if not isinstance(content, dict) or not content:
         raise ConfigError(f"{path}: does not hold a configuration")
     values = {str(key): value for key, value in content.items()}
     for name, value in flat(values).items():
         if "${" in str(value):
             raise ConfigError(f"{path}: {name}={value!r}: a run directory holds plain values; ${{...}} is not replaced")
     return values
+
+
+def _check_finite(text: str) -> None:
+    """Refuse what a few lines of YAML can make endless: values of values of values; no run has written such."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"line {event.start_mark.line + 1} holds an alias, or values {DEEPEST} levels deep")
 
 
 def printable(text: str) -> str:

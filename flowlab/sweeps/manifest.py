@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -61,10 +62,13 @@ class Manifest:
             raise ConfigError(f"{directory}: not the directory of a sweep: there is no {NAME} in it")
         content = read_json(path)
         try:
-            words, jobs, seconds = [str(word) for word in content["words"]], content["jobs"], float(content["seconds"])
+            words, jobs, seconds = content["words"], content["jobs"], float(content["seconds"])
             jobs = [{name: job[name] for name in ("overrides", "directory", "config")} for job in jobs]
+            sound = math.isfinite(seconds) and _are_words(words) and all(map(_is_job, jobs))
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"{path}: is not the manifest of a sweep: {type(error).__name__}: {error}") from None
+        if not sound:
+            raise ConfigError(f"{path}: is not the manifest of a sweep: its words, jobs or seconds are of other types")
         for job in jobs:
             name = str(job["directory"])
             if not name or Path(name).name != name or name == "..":
@@ -118,3 +122,14 @@ class Manifest:
                     f"{advice}"
                 )
         return self
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+
+
+def _is_job(job: dict[str, Any]) -> bool:
+    """Whether a job of a manifest has words, one name for its directory, and a configuration."""
+    name = job["directory"]
+    inside = isinstance(name, str) and name not in ("", "..") and Path(name).name == name
+    return inside and _are_words(job["overrides"]) and isinstance(job["config"], dict)

@@ -96,7 +96,10 @@ def _logged(file: Path, metric: str) -> pandas.Series:
     """The values of a metric by step; none of a run that has logged nothing yet."""
     if not file.is_file():
         return pandas.Series(dtype=float)
-    metrics = pandas.read_csv(file, index_col="step")
+    try:
+        metrics = pandas.read_csv(file, index_col="step")
+    except ValueError as error:
+        raise ConfigError(f"{file}: cannot be read: {error}") from None
     if metric not in metrics:
         raise ConfigError(f"--curve {metric}: runs log no such metric; they log {', '.join(metrics)}")
     return metrics[metric].astype(float).dropna()

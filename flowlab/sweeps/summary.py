@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.curve and not options.record:
         parser.error("--curve: is written beside a record; name it with --record PATH")
+    if options.record and not options.record.name:
+        parser.error(f"--record {options.record}: must end in a name, to which .csv and .json are added")
     try:
         return summarize(options.directory, options.record, options.curve)
     except ConfigError as error:

@@ -68,11 +68,15 @@ def _read(directory: Path, config: dict[str, Any] | None) -> tuple[dict[str, Any
         if config and not (directory / "config.yaml").is_file():
             # It failed before it had anything but a status, or has not begun.
             said = read_json(directory / "status.json")
-            rest = {"status": said.get("status", "not begun"), "error": said.get("error"), "directory": str(directory)}
+            rest = {
+                "status": str(said.get("status", "not begun")),
+                "error": said.get("error"),
+                "directory": str(directory),
+            }
             return settings, results, rest
         run = load_run(directory)
         settings = flat(to_dict(run.config))
-        status, error = run.status.get("status", "unknown"), run.status.get("error")
+        status, error = str(run.status.get("status", "unknown")), run.status.get("error")
         results = run.result
     except ConfigError as unreadable:
         status, error = "unreadable", str(unreadable)

@@ -38,6 +38,10 @@ def build_target(config: TargetConfig | CustomConfig) -> Target:
             return FileTarget(config.path, config.columns, config.validation, config.test, config.split_seed)
         values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
         return EXACT[values.pop("name")](**values)
+    except OverflowError:
+        raise ConfigError(
+            f"target={config.name}: its numbers are too large to be computed with; use smaller ones"
+        ) from None
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

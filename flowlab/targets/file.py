@@ -75,6 +75,9 @@ class FileTarget(Target):
                 f"{self.path}: {_some(constant)} the same value in every training row, so the density is infinite "
                 f"there; leave out with target.columns"
             )
+        huge = [name for name, spread in zip(self._columns, self.deviation, strict=True) if not spread.isfinite()]
+        if huge:
+            raise DataError(f"{self.path}: {_some(huge)} values too large to compute with; use another unit")
         low, high = np.quantile(train.numpy(), [0.005, 0.995], axis=0)
         margin = 0.15 * np.maximum(high - low, 1e-12)
         self.bounds = tuple((float(a), float(b)) for a, b in zip(low - margin, high + margin, strict=True))
@@ -87,6 +90,12 @@ class FileTarget(Target):
         """
         largest = torch.cat(list(self._splits.values())).abs().max(0).values
         for name, size, spread in zip(self._columns, largest.tolist(), self.deviation.tolist(), strict=True):
+            if size > torch.finfo(dtype).max or spread < torch.finfo(dtype).tiny:
+                raise DataError(
+                    f"{self.path}: column {name!r} reaches {size:.4g} and varies by {spread:.4g}, which "
+                    f"{str(dtype).removeprefix('torch.')} does not hold; use another unit"
+                    + (" or dtype=float64" if dtype == torch.float32 else "")
+                )
             if size * torch.finfo(dtype).eps > 1e-3 * spread:
                 remedy = "use dtype=float64" if dtype == torch.float32 else "subtract an offset first"
                 raise DataError(

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
 
 from flowlab.schemas import DataError
 
-SUFFIXES = (".csv", ".npy", ".parquet")
+# What a file must be, by its ending.
+NEEDED = {
+    ".csv": "UTF-8 text, a line for each point, with as many numbers as there are columns, parted by commas",
+    ".npy": "one array of numbers of shape (n, dim), as written by numpy.save",
+    ".parquet": "a table of numbers, as written by pandas.DataFrame.to_parquet",
+}
+GZIP = b"\x1f\x8b"
+NPY = b"\x93NUMPY"
+SHOWN = 60  # characters of a value that is named
 
 
 def read_points(path: Path, columns: Sequence[str] | None = None) -> tuple[list[str], np.ndarray]:
@@ -27,14 +38,19 @@ def read_points(path: Path, columns: Sequence[str] | None = None) -> tuple[list[
 
 
 def _read(path: Path) -> pandas.DataFrame:
-    if path.suffix.lower() not in SUFFIXES:
-        raise DataError(f"{path}: cannot tell what the ending {path.suffix!r} is; allowed: {', '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise DataError(f"{path}: {'is a directory' if path.is_dir() else 'no such file'}")
+    suffix = path.suffix.lower()
+    if suffix not in NEEDED:
+        raise DataError(f"{path}: cannot tell what the ending {path.suffix!r} is; allowed: {', '.join(NEEDED)}")
     try:
-        if path.suffix.lower() == ".csv":
+        if not path.is_file():  # a pipe or a device may have no end
+            there = "is a directory" if path.is_dir() else "is not a file" if path.exists() else "no such file"
+            raise DataError(f"{path}: {there}; target.path names a file, from the working directory")
+        if suffix == ".csv":
             return _read_csv(path)
-        if path.suffix.lower() == ".npy":
+        if suffix == ".npy":
+            with open(path, "rb") as file:
+                if file.read(len(NPY)) != NPY:
+                    raise ValueError(f"it does not begin with {NPY!r}")
             return _table(np.load(path, allow_pickle=False), path)
         return pandas.read_parquet(path)
     except DataError:
@@ -42,10 +58,17 @@ def _read(path: Path) -> pandas.DataFrame:
     except ImportError:
         raise DataError(f"{path}: reading Parquet needs pyarrow; install flowlab[parquet]") from None
     except Exception as error:  # whatever a reader raises on a damaged file
-        raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0].removeprefix("Error tokenizing data. C error: ")
+        raise DataError(f"{path}: cannot be read: {reason}; needed: {NEEDED[suffix]}") from None
 
 
 def _read_csv(path: Path) -> pandas.DataFrame:
+    with open(path, "rb") as file:
+        begin = file.read(1 << 16)
+    if begin.startswith(GZIP):
+        raise DataError(f"{path}: is compressed by gzip; unpack it first")
+    if b"\0" in begin:
+        raise DataError(f"{path}: holds NUL bytes, as text in UTF-16 and files of other kinds do; write it in UTF-8")
     cells = [str(cell) for cell in _first_rows(path, 1).iloc[0]]
     with warnings.catch_warnings():
         warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
@@ -86,6 +109,16 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def _can_be_number(value: Any) -> bool:
+    """Whether an entry of a column that is not one of numbers throughout may be taken for a number, or is missing."""
+    if pandas.api.types.is_scalar(value) and pandas.isna(value):
+        return True
+    try:
+        return isinstance(value, int | float | Decimal | str) and math.isfinite(float(value)) and "_" not in str(value)
+    except (ValueError, OverflowError):  # the latter of an integer of hundreds of digits
+        return False
+
+
 def _table(array: np.ndarray, path: Path) -> pandas.DataFrame:
     if array.ndim == 1:
         array = array[:, None]
@@ -115,13 +148,16 @@ def _numbers(table: pandas.DataFrame, path: Path) -> np.ndarray:
         raise DataError(f"{path}: 0 rows; at least 6 are needed, or smaller target.validation and target.test")
     for name in table.columns:
         if not pandas.api.types.is_numeric_dtype(table[name]):
-            numbers = pandas.to_numeric(table[name], errors="coerce")
-            row = int((numbers.isna() & table[name].notna()).to_numpy().argmax())
-            raise DataError(
-                f"{path}: column {name!r} holds {table[name].iloc[row]!r} in row {row + 1}, which is not a number; "
-                "leave the column out with target.columns"
-            )
-    values = table.to_numpy(dtype=np.float64, copy=True)
+            wrong = np.array([not _can_be_number(value) for value in table[name]])
+            if wrong.any():
+                row = int(wrong.argmax())
+                raise DataError(
+                    f"{path}: column {name[:SHOWN]!r} holds {repr(table[name].iloc[row])[:SHOWN]} in row {row + 1}, "
+                    "which is not a number; leave the column out with target.columns"
+                )
+            table = table.assign(**{name: [np.nan if pandas.isna(value) else float(value) for value in table[name]]})
+    with np.errstate(over="ignore"):  # infinities are named below
+        values = table.to_numpy(dtype=np.float64, copy=True)
     bad_rows = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad_rows):
         column = table.columns[int(np.flatnonzero(~np.isfinite(values[bad_rows[0]]))[0])]

@@ -37,6 +37,11 @@ def check_run(config: Config, here: bool = True) -> Target:
         choose(config)
     if isinstance(target, FileTarget):
         target.check_precision(dtype)
+    elif not target.rows("validation", 64, config.seed, dtype).isfinite().all():
+        raise ConfigError(
+            f"target={config.target.name}: has points that dtype={config.dtype} does not hold; use smaller numbers"
+            + (" or dtype=float64" if config.dtype == "float32" else "")
+        )
     try:
         initial_flow(config, target)
     except ConfigError:
@@ -84,10 +89,12 @@ def bytes_of_step(config: Config, dim: int) -> int:
 def _check_memory(config: Config, dim: int, dtype: torch.dtype) -> None:
     """Refuse sizes that cannot be held."""
     available = psutil.virtual_memory().available
+    rows = getattr(config.target, "train_size", None) or 0
     for name, count, needed in (
         ("batch_size", config.batch_size, bytes_of_step(config, dim)),
         ("validation_size", config.validation_size, config.validation_size * dim * 4 * dtype.itemsize),
         ("test_size", config.test_size, config.test_size * dim * 8 * dtype.itemsize),
+        ("target.train_size", rows, rows * dim * 4 * dtype.itemsize),
     ):
         if needed > available:
             raise ConfigError(

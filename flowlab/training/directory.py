@@ -13,7 +13,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from flowlab.architectures import build_flow
+from flowlab.architectures import build_flow, check_flow
 from flowlab.config import to_config, to_dict
 from flowlab.files import beside, read_json, write_json, write_text
 from flowlab.flow import Flow
@@ -22,6 +22,7 @@ from flowlab.targets.base import Target
 from flowlab.targets.build import build_target
 from flowlab.targets.file import FileTarget
 from flowlab.training.checkpoint_file import read_checkpoint
+from flowlab.training.contents import check_flow_in
 from flowlab.training.lock import locked
 from flowlab.training.provenance import provenance
 from flowlab.training.start import is_standardized
@@ -57,12 +58,13 @@ class Run:
     def load_flow(self, weights: str = "last") -> Flow:
         """The flow with the weights of a checkpoint, "last" or "best"; nothing in the file is executed."""
         checkpoint = self.checkpoint(weights)
-        dim = checkpoint["flowlab"]["dim"]
-        place = (torch.zeros(dim), torch.ones(dim)) if is_standardized(self.config) else None
-        flow = build_flow(self.config.flow, dim, torch.Generator(), place, getattr(torch, self.config.dtype))
+        dim, dtype = checkpoint["flowlab"]["dim"], getattr(torch, self.config.dtype)
         try:
+            check_flow(self.config.flow, dim, dtype)
+            place = (torch.zeros(dim), torch.ones(dim)) if is_standardized(self.config) else None
+            flow = build_flow(self.config.flow, dim, torch.Generator(), place, dtype)
             flow.load_state_dict(flow_weights(checkpoint))
-        except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+        except (ConfigError, RuntimeError, KeyError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise ConfigError(f"{self.directory}: {weights}.ckpt does not fit config.yaml: {reason}") from None
         return flow
@@ -79,12 +81,21 @@ class Run:
         """metrics.csv: one row a step that was logged."""
         import pandas
 
-        return pandas.read_csv(self.directory / "metrics.csv")
+        path = self.directory / "metrics.csv"
+        try:
+            return pandas.read_csv(path)
+        except ValueError as error:
+            raise ConfigError(f"{path}: cannot be read: {error}") from None
 
     @property
     def result(self) -> dict[str, Any]:
         """result.json: the final numbers; empty while there are none."""
-        return read_json(self.directory / "result.json")
+        path = self.directory / "result.json"
+        result = read_json(path)
+        for name in ("nll", "nll_se", "kl", "kl_se", "entropy"):
+            if not isinstance(result.get(name, None), float | int | None):
+                raise ConfigError(f"{path}: {name}={result[name]!r}: must be a number")
+        return result
 
     @property
     def status(self) -> dict[str, Any]:
@@ -112,15 +123,22 @@ class Run:
         if not path.is_file():
             raise ConfigError(f"{path}: no such checkpoint; the run has not saved one yet")
         try:
-            return read_checkpoint(path)
+            checkpoint = read_checkpoint(path)
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
         except ValueError:
-            if weights == "last" and self.has_checkpoint("best"):
-                remedy = "copy best.ckpt over it to go on from there, or remove both to begin again"
-            else:
-                remedy = "remove the checkpoints, and the run begins again"
-            raise ConfigError(f"{path}: cannot be read: it is damaged; {remedy}") from None
+            raise ConfigError(f"{path}: cannot be read: it is damaged; {self._without(weights)}") from None
+        try:
+            check_flow_in(checkpoint)
+        except ValueError as error:
+            raise ConfigError(f"{path}: is no checkpoint of a run: {error}; {self._without(weights)}") from None
+        return checkpoint
+
+    def _without(self, weights: str) -> str:
+        """How to go on without a checkpoint."""
+        if weights == "last" and self.has_checkpoint("best"):
+            return "copy best.ckpt over it to go on from there, or remove both to begin again"
+        return "remove the checkpoints, and the run begins again"
 
     def _checkpoint(self, weights: str) -> Path:
         return self.directory / "checkpoints" / f"{weights}.ckpt"

@@ -5,8 +5,14 @@ from __future__ import annotations
 from flowlab.schemas import ConfigError
 from flowlab.targets.base import Target
 from flowlab.training.checkpoints import Checkpoints
+from flowlab.training.contents import check_can_go_on
 from flowlab.training.directory import Run
 from flowlab.training.metrics import check_metrics
+
+FILES = (
+    *("config.yaml", "status.json", "provenance.json", "result.json", "metrics.csv"),
+    *("checkpoints/last.ckpt", "checkpoints/best.ckpt"),
+)
 
 
 def check_files(run: Run, target: Target) -> None:
@@ -15,12 +21,21 @@ def check_files(run: Run, target: Target) -> None:
     Raises:
         ConfigError: the file, what is wrong with it, and what can be done.
     """
+    for name in FILES:
+        path = run.directory / name
+        if path.exists() and not path.is_file():  # such as a directory or a pipe
+            raise ConfigError(f"{path}: is not a file; move it away")
     metrics = run.directory / "metrics.csv"
     if not run.has_checkpoint("last"):
         check_metrics(metrics, 0)
         return
-    run.load_flow("last")
-    last = run.checkpoint("last")
+    flow, last = run.load_flow("last"), run.checkpoint("last")
+    try:
+        check_can_go_on(last, flow)
+    except ValueError as error:
+        raise ConfigError(
+            f"{run.directory}/checkpoints/last.ckpt: {error}; remove the checkpoints, and the run begins again"
+        ) from None
     check_metrics(metrics, last["flowlab"]["rate_mark"][0])
     if run.has_checkpoint("best"):
         run.load_flow("best")

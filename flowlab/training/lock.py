@@ -40,8 +40,10 @@ def check_unlocked(directory: Path) -> None:
     """Refuse a run directory that another process works on.
 
     Raises:
-        ConfigError: one does.
+        ConfigError: one does, or it is not a directory.
     """
+    if directory.exists() and not directory.is_dir():
+        raise ConfigError(f"{directory}: is not a directory; move it away")
     if directory.is_dir():
         with locked(directory):
             pass

@@ -168,14 +168,16 @@ def reopen(run: Run, target: Target) -> None:
     check_links(run.directory)
     check_data(run, target)
     check_files(run, target)  # a damaged file is named before anything changes
-    record = run.provenance
+    record, path = run.provenance, run.directory / "provenance.json"
     if not re.fullmatch(r"[\w-]+", str(record.get("run_id"))):  # it becomes part of the name of a file
-        raise ConfigError(f"{run.directory}/provenance.json: run_id={record['run_id']!r}: is not one of a run")
-    record.setdefault("resumed", []).append(provenance(run.config))
+        raise ConfigError(f"{path}: run_id={record.get('run_id')!r}: is not one of a run")
+    if not isinstance(record.setdefault("resumed", []), list):
+        raise ConfigError(f"{path}: resumed={record['resumed']!r}: must be a list; remove it")
+    record["resumed"].append(provenance(run.config))
     try:
         with locked(run.directory):
             sweep_up(run.directory)
-            write_json(run.directory / "provenance.json", record)
+            write_json(path, record)
             write_config(run)
     except OSError as error:
         raise ConfigError(f"{run.directory}: cannot be written: {error.strerror}") from None

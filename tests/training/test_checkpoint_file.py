@@ -95,11 +95,7 @@ def compressed(path, mark):
             archive.writestr(name, data)
 
 
-def without_a_dimension(path, mark):
-    torch.save({"flowlab": {"dim": 10.5}, "state_dict": {}}, path)
-
-
-PLANTS = [pickled, archived, in_the_old_format, compressed, without_a_dimension]
+PLANTS = [pickled, archived, in_the_old_format, compressed]
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)

@@ -1,0 +1,181 @@
+"""Bad input of every kind through the front door: the culprit and the remedy are told, and nothing is written.
+
+The table is in `tests/bad_input/`: configurations, command lines, data files, and directories of runs and sweeps.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from bad_input.command_lines import COMMAND_LINES
+from bad_input.configurations import CONFIGURATIONS
+from bad_input.damaged_runs import ELSEWHERE, RESUMED, RUNS, SUMMARIZED, SWEEPS
+from bad_input.data_files import DATA_FILES
+
+from flowlab.cli import main as train
+from flowlab.sweeps.summary import main as summarize
+
+ROOT = Path(__file__).parent.parent
+QUICK = ("max_steps=20", "flow.depth=1", "test_size=50", "validation_size=50", "batch_size=8", "trainer.progress=off")
+SECONDS = 120  # after which an answer is taken for none
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command line, and what must be said of it.
+
+    Attributes:
+        words: of the command.
+        said: what the message must hold, of the culprit and of the remedy.
+        prepare: makes what the words speak of, in the working directory.
+        command: the program, without its name.
+        directories: of a run and a sweep, both sound, are there before.
+    """
+
+    words: list[str]
+    said: tuple[str, str]
+    prepare: Callable[[Path], object] = lambda root: None
+    command: Callable[[list[str]], int] = train
+    directories: bool = False
+
+
+CASES = {f"configuration: {name}": Case(words, tuple(said)) for name, (words, *said) in CONFIGURATIONS.items()}
+CASES |= {f"command line: {name}": Case(words, tuple(said)) for name, (words, *said) in COMMAND_LINES.items()}
+CASES |= {
+    f"data file: {name[:40]}": Case(
+        ["target=file", f"target.path={name}", *words],
+        (culprit, remedy),
+        lambda root, fill=fill, name=name: fill(root / name),
+    )
+    for name, (fill, culprit, remedy, *words) in DATA_FILES.items()
+}
+CASES |= {
+    f"run: {name}": Case(["resume=run"], tuple(said), damage, directories=True)
+    for name, (damage, *said) in RUNS.items()
+}
+CASES |= {
+    f"run elsewhere: {name}": Case(["resume=run", *words], tuple(said), directories=True)
+    for name, (words, *said) in ELSEWHERE.items()
+}
+CASES |= {
+    f"sweep: {name}": Case(["-m", "sweep_resume=sweep"], tuple(said), damage, directories=True)
+    for name, (damage, *said) in (SWEEPS | RESUMED).items()
+}
+CASES |= {
+    f"summary: {name}": Case(["sweep"], tuple(said), damage, summarize, directories=True)
+    for name, (damage, *said) in SWEEPS.items()
+}
+CASES |= {
+    f"summary of: {name}": Case(words, tuple(said), command=summarize, directories=True)
+    for name, (words, *said) in SUMMARIZED.items()
+}
+CASES["a used directory"] = Case(
+    ["hydra.run.dir=mine"],
+    ("mine: exists and is not empty", "choose another directory"),
+    lambda root: ((root / "mine").mkdir(), (root / "mine/notes.txt").write_text("keep")),
+)
+
+
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory):
+    """A run that was interrupted, and a sweep that is done."""
+    root, before = tmp_path_factory.mktemp("directories"), Path.cwd()
+    os.chdir(root)
+    try:
+        assert train([*QUICK, "hydra.run.dir=run"]) == 0
+        assert train(["-m", *QUICK, "seed=0,1", "hydra.sweep.dir=sweep"]) == 0
+    finally:
+        os.chdir(before)
+    (root / "run/status.json").write_text('{"status": "interrupted"}')
+    return root
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """A working directory of its own, on a machine without a GPU and without a key of Weights & Biases."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", "/nonexistent")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    return tmp_path
+
+
+def everything_below(directory):
+    """Every path below a directory, with the bytes of a file, and what else there is by its kind."""
+    return {
+        str(path): path.read_bytes() if path.is_file() and not path.is_symlink() else path.lstat().st_mode
+        for path in sorted(directory.rglob("*"))
+    }
+
+
+def exit_status(case):
+    def too_long(*_):
+        pytest.fail(f"no answer in {SECONDS} seconds")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(SECONDS)
+    try:
+        return case.command(case.words)
+    except SystemExit as ended:  # argparse ends by itself
+        return ended.code
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def check_message(error, case):
+    """One message, of flowlab or of argparse, that names both; no traceback and no warning around it."""
+    for part in case.said:
+        assert part in error
+    assert "Traceback" not in error
+    assert "Warning" not in error
+    assert error.count("flowlab: ") + error.count("usage: ") + error.count("not found in config") == 1
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_bad_input(case, alone, request, capsys):
+    if case.directories:
+        shutil.copytree(request.getfixturevalue("directories"), alone, dirs_exist_ok=True)
+    case.prepare(alone)
+    before = everything_below(alone)
+    capsys.readouterr()
+    status = exit_status(case)
+    said = capsys.readouterr()
+    assert status == 2, said
+    check_message(said.err, case)
+    assert everything_below(alone) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "configuration: unknown key",
+        "configuration: columns beyond all",
+        "command line: bytes that are no text",
+        "command line: a hundred million jobs",
+        "data file: endless.csv",
+        "data file: objects.npy",
+        "run: malicious checkpoint",
+        "run: a billion values of aliases",
+        "summary: deep manifest",
+    ],
+)
+def test_bad_input_of_a_process(name, alone, request):
+    case = CASES[name]
+    if case.directories:
+        shutil.copytree(request.getfixturevalue("directories"), alone, dirs_exist_ok=True)
+    case.prepare(alone)
+    before = everything_below(alone)
+    script = ROOT / "experiments" / ("train.py" if case.command is train else "summarize.py")
+    command = [sys.executable, str(script), *map(os.fsencode, case.words)]
+    done = subprocess.run(command, capture_output=True, timeout=SECONDS)
+    assert done.returncode == 2
+    check_message(done.stderr.decode(), case)
+    assert done.stdout == b""
+    assert everything_below(alone) == before
