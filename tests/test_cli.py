@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from flowlab import load_run, load_sweep
 from flowlab.cli import main
-from flowlab.config import compose, to_dict
 from flowlab.jobs import expand
 
 ROOT = Path(__file__).parent.parent
@@ -113,98 +111,6 @@ def test_resume_goes_on_to_the_end(tmp_path, monkeypatch, capsys):
     checkpoint.write_bytes(checkpoint.read_bytes()[:500])
     assert main(["resume=stopped"]) == 2
     assert "last.ckpt: cannot be read" in capsys.readouterr().err
-
-
-def test_a_resumed_run_changes_nothing_but_where_it_computes(tmp_path, capsys):
-    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(to_dict(compose())))
-    for word in ("max_steps=5", "trainer.log_every=7", "target=funnel", "~trainer"):
-        assert main([f"resume={tmp_path}", word]) == 2
-        assert f"flowlab: {word}: a run goes on with the configuration it began with" in capsys.readouterr().err
-    assert main([f"resume={tmp_path}", "trainer.device=5"]) == 2
-    assert "trainer.device=5: a run goes on" in capsys.readouterr().err
-    assert main([f"resume={tmp_path}", "trainer=nowhere"]) == 2
-    assert "trainer=nowhere: no such option" in capsys.readouterr().err
-    assert main([f"resume={tmp_path}", "-m"]) == 2
-    assert "-m: resume=RUN_DIR goes with" in capsys.readouterr().err
-    for starter, command in (("slurm", "srun"), ("torchrun", "torchrun")):
-        assert main([f"resume={tmp_path}", f"trainer={starter}"]) == 2
-        assert f"this process was not started by {command}" in capsys.readouterr().err
-    assert main(["resume=run", "resume=other"]) == 2
-    assert "resume=other: resume=RUN_DIR is of one run" in capsys.readouterr().err
-    (tmp_path / "config.yaml").unlink()
-    assert main([f"resume={tmp_path}"]) == 2
-    assert "not a run directory" in capsys.readouterr().err
-
-
-MISTAKES = {
-    "unknown key": (["flow.dept=3"], "flow.dept"),
-    "unknown option": (["target=bananna"], "bananna"),
-    "wrong type": (["flow.depth=abc"], "flow.depth='abc'"),
-    "rank above the dimension": (["flow.rank=3"], "flow.rank=3"),
-    "batch of nothing": (["batch_size=0"], "batch_size=0"),
-    "missing file": (["target=file", "target.path=none.csv"], "none.csv"),
-    "a mistake in one job of a sweep": (["-m", "flow.rank=0,1,5"], "job 2"),
-    "a sweep over nothing": (["-m", "seed="], "seed"),
-    "unknown flag": (["--nonsense"], "--nonsense"),
-    "reverse KL without a density": (["objective=reverse_kl", "target=uniform"], "objective=reverse_kl"),
-    "an interpolation of nothing": (["max_steps=${nope}"], "nope"),
-    "a directory of nothing": (["hydra.run.dir=${nope}"], "hydra.run.dir"),
-    "an interval is no list": (["-m", "optimizer.lr=interval(0,1)"], "INTERVAL"),
-    "jobs in one directory": (["-m", "seed=0,1", "hydra.sweep.subdir=same"], "same: is the directory of job 0"),
-    "a directory that cannot be": (["hydra.run.dir=/proc/flowlab"], "/proc/flowlab: cannot be made"),
-    "a directory below a file": (["hydra.run.dir=/etc/hostname/run"], "/etc/hostname/run: cannot be made"),
-    "another configuration": (["--config-name", "other"], "--config-name"),
-    "Hydra's own files": (["hydra.output_subdir=.hydra"], "hydra.output_subdir"),
-    "another working directory": (["hydra.job.chdir=true"], "hydra.job.chdir"),
-    "a secret": (["+hydra.job.env_set.WANDB_API_KEY=abc"], "+hydra.job.env_set.WANDB_API_KEY: a secret"),
-    "numbers that float32 does not hold": (["flow.smoothness=1e-300"], "smoothness"),
-    "slopes that float32 does not hold": (["flow.slope_start=1e300"], "the flow cannot be built"),
-    "nothing in a list": (["target=gaussian", "target.mean=[]"], "target.mean=[]: must not be empty"),
-    "NaN in a list": (["target=gaussian", "target.mean=[nan,1.0]"], "target.mean=[nan, 1.0]: must be a finite"),
-    "a sweep whose processes Slurm has started": (
-        ["-m", "trainer=slurm", "seed=0,1"],
-        "trainer.started_by=slurm: is for a",
-    ),
-    "a run that Slurm has not started": (["trainer=slurm"], "this process was not started by srun"),
-    "a project that W&B refuses": (["logger=wandb", "logger.project=a/b"], "logger.project='a/b'"),
-    "a sweep without -m": (["+sweep=depth_rank"], "needs -m"),
-    "an abbreviated flag": (["--experiment", "banana"], "--experiment"),
-    "a rerun from a pickle": (["--experimental-rerun", "config.pickle"], "--experimental-rerun"),
-    "a typo beside a value that is missing": (
-        ["target=file", "target.path=x.csv", "target.colums=[a]"],
-        "target.colums",
-    ),
-    "no value": (["banana"], "'banana': cannot be read as KEY=VALUE"),
-    "a name too long": ([f"hydra.run.dir={'x' * 300}"], "cannot be made"),
-    "a path of nothing": (["target=file", "target.path="], "target.path: must be given"),
-    "an experiment with a plus": (["+experiment=nope"], "nope"),
-    "an experiment that is not there": (["experiment=nope"], "nope"),
-}
-
-
-@pytest.mark.parametrize("case", MISTAKES)
-def test_mistakes_exit_with_2_and_write_nothing(case, tmp_path, monkeypatch, capsys):
-    words, culprit = MISTAKES[case]
-    monkeypatch.chdir(tmp_path)
-    try:
-        status = main(words)
-    except SystemExit as ended:  # argparse ends by itself
-        status = ended.code
-    said = capsys.readouterr().err
-    assert status == 2, said
-    assert culprit in said
-    assert "Traceback" not in said
-    assert everything_below(tmp_path) == []
-
-
-def test_a_used_directory_is_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/notes.txt").write_text("keep")
-    assert main(["hydra.run.dir=mine"]) == 2
-    assert "mine: exists and is not empty" in capsys.readouterr().err
-    assert everything_below(tmp_path) == ["mine", "mine/notes.txt"]
-    assert (tmp_path / "mine/notes.txt").read_text() == "keep"
 
 
 def test_help_names_every_option(capsys):

@@ -115,46 +115,6 @@ def test_a_sweep_that_another_process_works_on_is_left_alone(done, tmp_path, cap
         assert stamps(tmp_path) == before
 
 
-@pytest.mark.parametrize(
-    ("words", "complaint"),
-    [
-        (["-m", "sweep_resume=nowhere"], "nowhere: not the directory of a sweep"),
-        (["sweep_resume=sweep"], "a sweep needs -m"),
-        (["-m", "seed=0,1,0"], "job 2 (seed=0): is the same as job 0 (seed=0)"),
-        (["-m", "seed=range(0)"], "the sweep expands to no job"),
-        (["-m", "seed=[]"], "seed"),
-        (["-m", "seeds=0,1"], "seeds: no such key"),
-        (["-m", "seed=0,1", "hydra.sweep.subdir=same"], "is the directory of job 0 already"),
-        (["-m", "seed=0,1", "hydra.sweep.subdir=a/${seed}"], "must be one name"),
-        (["-m", "seed=0,1", "hydra.sweep.subdir=${now:%f}"], "must not hold a time"),
-        (["-m", "seed=0,1", "hydra.sweep.dir=a,b"], "hydra.sweep.dir: must have one value"),
-        (["-m", "seed=0,1", "hydra/launcher=basic,stacked"], "hydra/launcher: must have one value"),
-        (["-m", "seed=0,1", "optimizer.lr=${nope}"], "Interpolation key 'nope' not found"),
-        (["-m", "hydra/launcher=stacked", "seed=0,1", "hydra.launcher.processes=none"], "processes"),
-        (["-m", "hydra/launcher=stacked", "seed=0,1", "hydra.launcher.processes=0"], "processes"),
-        (["-m", "hydra/launcher=stacked", "seed=0,1", "hydra.launcher.memory_gb=-1"], "memory_gb"),
-        (["-m", "hydra/launcher=stacked", "seed=0,1", "hydra.launcher.memory=1"], "memory"),
-    ],
-)
-def test_mistakes_are_refused_before_anything_is_written(words, complaint, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(words) == 2
-    error = capsys.readouterr().err
-    assert complaint in error
-    assert "Traceback" not in error
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_damaged_manifest_is_named(done, tmp_path, capsys):
-    for content, complaint in (
-        ("{", "cannot be read"),
-        ('{"words": 3, "jobs": [], "seconds": 0}', "is not the manifest"),
-    ):
-        (tmp_path / "sweep/manifest.json").write_text(content)
-        assert main(["-m", "sweep_resume=sweep"]) == 2
-        assert f"manifest.json: {complaint}" in capsys.readouterr().err
-
-
 def test_a_run_that_cannot_go_on_does_not_stop_the_others(tmp_path, capfd):
     configs = [compose(*SMALL, "max_steps=100", "flow.depth=1", f"seed={seed}") for seed in range(3)]
     directories = [tmp_path / str(seed) for seed in range(3)]
