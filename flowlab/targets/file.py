@@ -113,7 +113,12 @@ class FileTarget(Target):
 
 
 def _sha256(path: Path) -> str | None:
-    """The hash of what a file holds; None where it cannot be read, of which `read_points` tells more."""
+    """The hash of what a file holds; None where it cannot be read, of which `read_points` tells more.
+
+    A pipe or a device may never end.
+    """
+    if not path.is_file():
+        return None
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
