@@ -42,7 +42,8 @@ class Lines:
             self.terminal.write_line(f"{self.survived(fault):<12} {fault}  ({seconds:.0f} s)")
 
     def survived(self, fault):
-        return "survived" if all(part.passed for part in outcomes[fault]) else "NOT SURVIVED"
+        passed = [part.when for part in outcomes[fault] if part.passed]
+        return "survived" if passed == ["setup", "call", "teardown"] else "NOT SURVIVED"
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self):

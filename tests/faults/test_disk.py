@@ -146,7 +146,7 @@ def test_the_directory_is_deleted(tmp_path):
     trains(process, tmp_path / "run")
     (tmp_path / "run").rename(tmp_path / "gone")
     shutil.rmtree(tmp_path / "gone")
-    refused(ended(process), 1, "run/", "cannot be written: No such file or directory")
+    refused(ended(process), 1, "run: cannot be written: No such file or directory")
     assert not (tmp_path / "run").exists()
 
 
