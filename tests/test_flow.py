@@ -220,8 +220,10 @@ def test_a_generator_decides_the_samples():
         flow = Flow(base, Tanh())
         first = flow.sample((5,), generator=torch.Generator().manual_seed(1))
         state = torch.get_rng_state()
-        second = flow.sample((5,), generator=torch.Generator().manual_seed(1))
+        generator = torch.Generator().manual_seed(1)
+        second, third = flow.sample((5,), generator=generator), flow.sample((5,), generator=generator)
         assert torch.equal(first, second)
+        assert not torch.equal(second, third), "a generator goes on from where it is"
         assert torch.equal(state, torch.get_rng_state()), "a generator of its own must not move the global stream"
 
 

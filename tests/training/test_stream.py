@@ -52,5 +52,7 @@ def test_base_stream_draws_from_the_base():
     stream = base_stream(flow, 0, 20_000, "cpu")
     batch = stream(0)
     assert torch.equal(batch, stream(0))
+    for other in (stream(1), base_stream(flow, 1, 20_000, "cpu")(0)):
+        assert not torch.isin(batch, other).any(), "steps and seeds differ"
     assert batch.mean(0).abs().max() < 0.05
     assert (batch.std(0) - 1).abs().max() < 0.05
