@@ -1,6 +1,6 @@
 import pandas
 
-from flowlab.training.metrics import COLUMNS, CSVMetrics
+from flowlab.training.metrics import COLUMNS, CSVMetrics, rows_after
 
 
 def test_rows_are_appended_and_steps_stand_once(tmp_path):
@@ -38,3 +38,12 @@ def test_an_empty_file_is_begun_again(tmp_path):
 def test_numbers_keep_every_digit(tmp_path):
     CSVMetrics(tmp_path / "metrics.csv").log_metrics({"loss": 1 / 3}, 1)
     assert float((tmp_path / "metrics.csv").read_text().splitlines()[1].split(",")[1]) == 1 / 3
+
+
+def test_the_rows_after_a_step(tmp_path):
+    path = tmp_path / "metrics.csv"
+    metrics = CSVMetrics(path)
+    for step in (100, 200, 300):
+        metrics.log_metrics({"loss": step / 100, **({"nll": 2.0} if step == 300 else {})}, step)
+    assert list(rows_after(path, 100)) == [(200, {"loss": 2.0}), (300, {"loss": 3.0, "nll": 2.0})]
+    assert not list(rows_after(path, 300))
