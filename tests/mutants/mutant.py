@@ -33,7 +33,8 @@ def load(path: Path = LIST) -> list[Mutant]:
     return [Mutant(**entry) for entry in tomllib.loads(path.read_text(encoding="utf-8"))["mutants"]]
 
 
-def tracked() -> list[str]:
-    """The files of the tree that git knows of."""
-    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, text=True, check=True).stdout
+def files_of_the_tree() -> list[str]:
+    """The files that are committed or may be: as they are here, and without environments, runs and the like."""
+    command = ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return [name for name in listed.split("\0") if (ROOT / name).is_file()]

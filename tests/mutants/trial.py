@@ -12,7 +12,7 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from mutants.mutant import ROOT, Mutant, tracked
+from mutants.mutant import ROOT, Mutant, files_of_the_tree
 
 PATIENCE = 180  # seconds for the tests of a mutant: one that makes them hang is not caught
 QUIETLY = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider"]
@@ -33,8 +33,8 @@ running: set[BaseProcess] = set()
 
 
 def copy_of_the_tree(to: Path) -> Path:
-    """The tracked files as they are in the checkout, committed or not, and nothing else."""
-    for name in tracked():
+    """A directory with the files of the tree."""
+    for name in files_of_the_tree():
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, to / name)
     return to
