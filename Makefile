@@ -9,7 +9,7 @@ PROCESSES ?= 2
 export OMP_NUM_THREADS ?= 1
 export WANDB_SILENT := true
 
-.PHONY: help train test conformance reproduce bench test-engines slurm notebooks lint lab clean
+.PHONY: help train test conformance mutants reproduce bench test-engines slurm notebooks lint lab clean
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
@@ -31,6 +31,10 @@ test: $(VENV)/installed  ## every test, then every notebook against its committe
 
 conformance: $(VENV)/installed  ## every bijector by every property, and the tails of the maps against 50 digits
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal tests/conformance
+
+# RECORD=1 writes the result into tests/mutants/RESULTS.md, to be committed.
+mutants: $(VENV)/installed  ## seeded faults, one after another, each of which the tests must catch
+	PYTHONPATH=tests $(BIN)/python -m mutants.run --processes $(PROCESSES) $(if $(RECORD),--record)
 
 reproduce: $(VENV)/installed  ## both documents: every notebook from scratch, every claim, report/index.html
 	$(BIN)/python experiments/reproduce.py
