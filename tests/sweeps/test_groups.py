@@ -59,10 +59,11 @@ def test_a_reverse_kl_sees_the_targets_density():
     assert stack_key(compose(*words, "target.noise=2"), 2) != stack_key(compose(*words), 2)
 
 
-def test_what_is_standardized_has_a_layer_more():
+def test_files_are_told_apart_by_their_columns_and_by_standardization():
     words = ["target=file", "target.path=points.csv"]
     other_file = compose("target=file", "target.path=others.csv", "target.split_seed=1")
     assert stack_key(other_file, 2) == stack_key(compose(*words), 2)
+    assert stack_key(other_file, 3) != stack_key(compose(*words), 2), "the columns are as many as the file has"
     assert stack_key(compose(*words, "target.standardize=false"), 2) != stack_key(compose(*words), 2)
 
 

@@ -43,6 +43,8 @@ def test_every_epoch_has_every_row_once(rows, batch_size):
     assert torch.equal(drawn.sort(dim=1).values, data.flatten().expand(epochs, rows))
     if rows > 5:
         assert not torch.equal(drawn[0], drawn[1]), "each epoch has its own order"
+        other = epoch_stream(data, seed=1, batch_size=batch_size)
+        assert not torch.equal(torch.cat([other(step) for step in range(steps)]), torch.cat(batches)), "so has a seed"
     alone = epoch_stream(data, seed=0, batch_size=batch_size)
     assert torch.equal(alone(steps - 1), batches[-1]), "a step does not depend on the steps before it"
 
