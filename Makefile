@@ -9,7 +9,7 @@ PROCESSES ?= 2
 export OMP_NUM_THREADS ?= 1
 export WANDB_SILENT := true
 
-.PHONY: help train test conformance faults reproduce bench audit test-engines slurm notebooks lint lab clean
+.PHONY: help train test conformance faults mutants reproduce bench audit test-engines slurm notebooks lint lab clean
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
@@ -35,6 +35,10 @@ conformance: $(VENV)/installed  ## every bijector by every property, and the tai
 # In a mount namespace of its own, for disks that can be full: nothing of them is left, however it ends.
 faults: $(VENV)/installed  ## kills, full disks, damaged files, wrong clocks: what a run survives; Linux
 	unshare --map-root-user --mount $(BIN)/pytest tests/faults -n $(PROCESSES) --dist worksteal -q
+
+# RECORD=1 writes the result into tests/mutants/RESULTS.md, to be committed.
+mutants: $(VENV)/installed  ## seeded faults, one after another, each of which the tests must catch
+	PYTHONPATH=tests $(BIN)/python -m mutants.run --processes $(PROCESSES) $(if $(RECORD),--record)
 
 reproduce: $(VENV)/installed  ## both documents: every notebook from scratch, every claim, report/index.html
 	$(BIN)/python experiments/reproduce.py

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from sklearn.datasets import load_iris
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +17,8 @@ def dtype(request):
 @pytest.fixture
 def iris(tmp_path):
     """A file of the user's: four columns, 150 rows."""
+    from sklearn.datasets import load_iris  # takes as long to import as torch, and few tests need it
+
     path = tmp_path / "iris.csv"
     load_iris(as_frame=True).data.to_csv(path, index=False)
     return path

@@ -56,6 +56,13 @@ def test_the_middle_half_is_sent_to_the_range_of_the_points(words):
         torch.testing.assert_close((low - points.amin(0)) / width, torch.zeros(2), rtol=0, atol=0.05)
 
 
+def test_a_standardized_flow_is_the_same_in_the_units_of_the_data():
+    mean, deviation = torch.tensor([5.0, -20.0]), torch.tensor([2.0, 7.0])
+    flow, moved = (build_flow(compose().flow, 2, generator(0, "start"), p) for p in (None, (mean, deviation)))
+    y = torch.randn(20, 2, generator=generator(0, "points"))
+    torch.testing.assert_close(moved.log_prob(mean + deviation * y), flow.log_prob(y) - deviation.log().sum())
+
+
 def test_the_fast_log_prob_of_a_bounded_flow():
     flow = start("tanh", 3, 0)
     points = 6 * torch.randn(200, 2, dtype=torch.float64, generator=generator(0, "points"))

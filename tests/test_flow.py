@@ -78,6 +78,15 @@ def test_outside_the_support(name):
     assert (below, above) == (0.0, 1.0)
 
 
+def test_a_point_from_outside_the_support_of_the_base_has_no_density():
+    flow = Flow(Exponential(torch.tensor(1.0)), AffineScalar(shift=1.0, scale=2.0))
+    shift = flow.bijector.shift.requires_grad_()
+    log_prob = flow.log_prob(torch.tensor([0.5, 2.0]))
+    torch.testing.assert_close(log_prob, torch.tensor([-torch.inf, -0.5 - math.log(2.0)]))
+    log_prob[1].backward()
+    assert shift.grad.item() == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize(
     ("base", "known"),
     [
@@ -220,8 +229,10 @@ def test_a_generator_decides_the_samples():
         flow = Flow(base, Tanh())
         first = flow.sample((5,), generator=torch.Generator().manual_seed(1))
         state = torch.get_rng_state()
-        second = flow.sample((5,), generator=torch.Generator().manual_seed(1))
+        generator = torch.Generator().manual_seed(1)
+        second, third = flow.sample((5,), generator=generator), flow.sample((5,), generator=generator)
         assert torch.equal(first, second)
+        assert not torch.equal(second, third), "a generator goes on from where it is"
         assert torch.equal(state, torch.get_rng_state()), "a generator of its own must not move the global stream"
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import constraints
 
-from flowlab.supports import holds_for_all, open_interval, replace_outside
+from flowlab.supports import holds_for_all, is_thin, open_interval, open_simplex, replace_outside
 
 INTERVALS = (
     constraints.positive,
@@ -50,3 +50,30 @@ def test_what_is_outside_is_replaced_by_what_is_inside(constraint):
     replaced = replace_outside(value, inside, constraint)
     assert constraint.check(replaced).all()
     assert torch.equal(replaced[inside], value[inside])
+
+
+def test_an_open_simplex_has_no_faces():
+    probabilities = torch.tensor([[0.5, 0.25, 0.25], [0.5, 0.5, 0.0], [0.5, 0.5, 0.5], [0.75, 0.5, -0.25]])
+    assert open_simplex().check(probabilities).tolist() == [True, False, False, False]
+    assert constraints.simplex.check(probabilities).tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "thin"),
+    [
+        (constraints.simplex, True),
+        (open_simplex(), True),
+        (constraints.independent(constraints.simplex, 1), True),
+        (constraints.lower_triangular, True),
+        (constraints.lower_cholesky, True),
+        (constraints.corr_cholesky, True),
+        (constraints.symmetric, True),
+        (constraints.positive_definite, True),
+        (constraints.real_vector, False),
+        (constraints.positive, False),
+        (open_interval(0.0, 1.0), False),
+    ],
+    ids=str,
+)
+def test_what_has_fewer_free_coordinates_than_numbers(constraint, thin):
+    assert is_thin(constraint) == thin

@@ -215,6 +215,9 @@ def declarations(subject: Subject) -> None:
     assert bijector.codomain.check(y).all(), f"an image is not in the declared codomain {bijector.codomain}"
     assert y.shape == bijector.forward_shape(sample.x.shape), "forward_shape is not the shape of the image"
     assert sample.x.shape == bijector.inverse_shape(y.shape), "inverse_shape is not the shape of the pre-image"
+    covered, of_image = bijector.event_dim, bijector.image_event_dim
+    assert log_dets.shape == sample.x.shape[: sample.x.ndim - covered], f"a log det does not cover event_dim={covered}"
+    assert log_dets.shape == y.shape[: y.ndim - of_image], f"a log det does not cover image_event_dim={of_image}"
     sign = torch.as_tensor(bijector.sign, dtype=subject.dtype)
     if not bijector.event_dim and sign.any():
         slope = torch.func.jvp(

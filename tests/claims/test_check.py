@@ -36,6 +36,7 @@ def test_one_of_several_values_breaks_a_quantity():
     assert holds({"reference": (1.0, 2.0), "tolerance": 0.1}, 1.0, 2.0)
     assert not holds({"reference": (1.0, 2.0), "tolerance": 0.1}, 1.0, 2.2)
     assert not holds({"at_most": 0.1}, 0.0, 0.2)
+    assert not holds({"at_least": 0.1}, 0.0, 0.2)
 
 
 def test_an_estimate_is_held_against_its_own_standard_error():

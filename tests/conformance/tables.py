@@ -77,6 +77,7 @@ INVALID = {
     },
     "PReLU": {
         "slope=0.0": lambda: PReLU(slope=0.0),
+        "slope=0.01 must be finite and greater than 0.01": lambda: PReLU(slope=0.01),
         "slope=inf": lambda: PReLU(slope=math.inf),
         "size=0": lambda: PReLU(size=0),
         "positive='exp' is unknown; allowed: abs, softplus": lambda: PReLU(positive="exp"),

@@ -59,6 +59,14 @@ def test_a_reverse_kl_sees_the_targets_density():
     assert stack_key(compose(*words, "target.noise=2"), 2) != stack_key(compose(*words), 2)
 
 
+def test_files_are_told_apart_by_their_columns_and_by_standardization():
+    words = ["target=file", "target.path=points.csv"]
+    other_file = compose("target=file", "target.path=others.csv", "target.split_seed=1")
+    assert stack_key(other_file, 2) == stack_key(compose(*words), 2)
+    assert stack_key(other_file, 3) != stack_key(compose(*words), 2), "the columns are as many as the file has"
+    assert stack_key(compose(*words, "target.standardize=false"), 2) != stack_key(compose(*words), 2)
+
+
 def test_memory_grows_with_the_minibatch_and_the_flow():
     small = bytes_of_job(compose(), 2)
     assert bytes_of_job(compose("batch_size=5120"), 2) > 5 * small

@@ -114,6 +114,9 @@ def test_a_stack_goes_on_from_its_checkpoints(tmp_path, monkeypatch):
     for first, second in zip(whole, stopped, strict=True):
         for name, tensor in first.checkpoint("last")["state_dict"].items():
             assert torch.equal(tensor, second.checkpoint("last")["state_dict"][name])
+        moments, others = (run.checkpoint("last")["optimizer_states"][0]["state"] for run in (first, second))
+        for number, moment in moments.items():
+            assert all(torch.equal(others[number][name], tensor) for name, tensor in moment.items())
         assert list(second.metrics["step"]) == [100, 200, 300, 400]
         assert second.status == {"status": "done"}
 

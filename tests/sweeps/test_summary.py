@@ -13,7 +13,7 @@ import pytest
 from flowlab import compose, load_run, load_sweep
 from flowlab.plotting import grid_density, run_densities
 from flowlab.sweeps.figures import sweep_figures
-from flowlab.sweeps.summary import main
+from flowlab.sweeps.summary import main, seeds_table
 from flowlab.sweeps.table import varied_settings
 from flowlab.sweeps.train import train_many
 
@@ -104,6 +104,9 @@ def test_mistakes_are_answered_in_a_line(done, tmp_path, capsys):
 
 def test_a_record(done, tmp_path, capsys):
     (done / "manifest.json").write_text('{"words": [], "jobs": [], "seconds": 12.5}')
+    for number in range(4):
+        path = done / f"{number}/provenance.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"time": f"2026-01-0{3 - number % 3}T00:00:00"}))
     for name in ("a", "b.csv"):
         assert main([str(done), "--record", str(tmp_path / "results" / name)]) == 0
     files = {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()}
@@ -118,6 +121,7 @@ def test_a_record(done, tmp_path, capsys):
     for name in ("git_commit", "git_dirty", "packages", "device", "threads", "python"):
         assert origin[name] == first[name]
     assert (origin["runs"], origin["status"], origin["wall_seconds"]) == (4, {"done": 4}, 12.5)
+    assert origin["begun"] == "2026-01-01T00:00:00", "with the first run"
     assert origin["training_seconds"] == pytest.approx(table["seconds"].sum(), abs=1e-3)
 
 
@@ -152,6 +156,10 @@ def test_a_curve_of_a_record(done, tmp_path, capsys):
     assert curves["0"].dropna().to_dict() == pytest.approx({20: load_run(done / "0").metrics["loss"].item()}, rel=5e-5)
     assert curves["3"].count() == 0
     assert all(len(number.replace(".", "")) <= 5 for number in (tmp_path / "a_loss.csv").read_text().split(",")[6::4])
+    extremes = pandas.read_csv(tmp_path / "a.csv")[["loss_first", "loss_largest", "loss_last"]]
+    assert list(extremes.iloc[1]) == pytest.approx([values[0], values.max(), values[-1]], rel=5e-5)
+    assert list(extremes.iloc[2]) == [1.0, 2.0, 2.0]
+    assert extremes.iloc[3].isna().all()
     assert (tmp_path / "a_nll.csv").read_text() == "step,0,1,2,3\n20,{:.5g},,,\n100,,,3,\n".format(
         load_run(done / "0").metrics["nll"].item()
     )
@@ -194,6 +202,17 @@ def test_panels_hold_the_densities_of_the_runs(trained):
 def table_of(**settings):
     rows = pandas.MultiIndex.from_product(settings.values(), names=settings).to_frame(index=False)
     return rows.assign(kl=1.0, kl_se=0.1, nll=2.0, nll_se=0.1, status="done", error=None, directory="none")
+
+
+def test_over_seeds_the_median_and_the_range():
+    table = table_of(**{"flow.depth": [1, 2], "seed": [0, 1, 2]}).assign(kl=[1.0, 2.0, 9.0, 4.0, np.nan, 5.0])
+    seeds = seeds_table(table)
+    assert list(seeds["median nll (nats)"]) == ["2.0000", "2.0000"], "not every run that is done has a KL"
+    seeds = seeds_table(table.assign(status=table["kl"].isna().map({False: "done", True: "failed"})))
+    assert list(seeds["done"]) == ["3 of 3", "2 of 3"]
+    assert list(seeds["median kl (nats)"]) == ["2.0000", "4.5000"]
+    assert list(seeds["least"]) == ["1.0000", "4.0000"]
+    assert list(seeds["greatest"]) == ["9.0000", "5.0000"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torch.distributions import constraints
 
 from flowlab.bijectors import Bijector, Exp
 from flowlab.testing import PROPERTIES, check_bijector
-from flowlab.testing.property import NotApplicable, need
+from flowlab.testing.property import NotApplicable, close, need
 
 
 class Scale(Bijector):
@@ -145,3 +145,11 @@ def test_without_an_inverse_the_rest_is_checked():
 def test_a_property_that_says_nothing_says_why():
     with pytest.raises(NotApplicable, match="no inverse"):
         need(False, "it has no inverse")
+
+
+def test_no_number_is_near_nan():
+    nan, one = torch.tensor([math.nan]), torch.ones(1)
+    for value, expected in ((nan, one), (one, nan), (nan, nan)):
+        with pytest.raises(AssertionError, match="what it is: .* is expected"):
+            close("what it is", value, expected, 1e-3)
+    close("where any number will do", nan, one, math.inf)

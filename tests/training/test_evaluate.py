@@ -39,6 +39,14 @@ def test_chunks_change_nothing():
     assert evaluate(flow, points, target, chunk=100) == evaluate(flow, points, target)
 
 
+def test_log_densities_of_single_precision_are_averaged_in_double():
+    flow, points = Flow(StandardNormal(2), AffineScalar()), 1 + Gaussian().rows("test", 10_001, 0)
+    scores = -flow.log_prob(points).double()
+    measured = evaluate(flow, points)
+    assert measured.nll == pytest.approx(scores.mean().item(), rel=1e-14)
+    assert measured.nll_se == pytest.approx(scores.std().item() / math.sqrt(len(points)), rel=1e-14)
+
+
 def test_one_inverse_serves_the_density_and_the_error():
     calls = []
 
@@ -68,7 +76,7 @@ def test_without_a_known_density_there_is_no_kl():
 
 
 def test_gaussian_baseline_against_scipy():
-    train, test = Gaussian([0.4, 1.0], [[2.0, 0.3], [-1.0, 4.0]]).rows("train", 900, 0).split([700, 200])
+    train, test = Gaussian([0.4, 1.0], [[2.0, 0.3], [-1.0, 4.0]]).rows("train", 900, 0).split([20, 880])
     known = scipy.stats.multivariate_normal(train.mean(0), train.double().mT.cov(correction=0))
     assert gaussian_nll(train, test) == pytest.approx(-known.logpdf(test).mean(), rel=1e-5)
     assert gaussian_nll(torch.zeros(5, 2), test) == math.inf

@@ -2,7 +2,7 @@ import pandas
 import pytest
 
 from flowlab import ConfigError
-from flowlab.training.metrics import COLUMNS, CSVMetrics, check_metrics
+from flowlab.training.metrics import COLUMNS, CSVMetrics, check_metrics, rows_after
 
 
 def test_rows_are_appended_and_steps_stand_once(tmp_path):
@@ -63,3 +63,12 @@ def test_missing_rows_are_noticed(tmp_path):
     with pytest.raises(ConfigError, match="ends at step 100, and the checkpoint comes after step 200"):
         check_metrics(tmp_path / "metrics.csv", 200)
     check_metrics(tmp_path / "none.csv", 0)
+
+
+def test_the_rows_after_a_step(tmp_path):
+    path = tmp_path / "metrics.csv"
+    metrics = CSVMetrics(path)
+    for step in (100, 200, 300):
+        metrics.log_metrics({"loss": step / 100, **({"nll": 2.0} if step == 300 else {})}, step)
+    assert list(rows_after(path, 100)) == [(200, {"loss": 2.0}), (300, {"loss": 3.0, "nll": 2.0})]
+    assert not list(rows_after(path, 300))

@@ -15,6 +15,7 @@ import torch
 
 from flowlab import ConfigError, compose, load_run, resume, train
 from flowlab.training.directory import begin
+from flowlab.training.evaluate import evaluate
 from flowlab.training.lock import locked
 from flowlab.training.metrics import CSVMetrics
 
@@ -75,6 +76,16 @@ def test_best_is_the_step_with_the_lowest_held_out_nll(finished):
     validated = finished.metrics.dropna(subset="nll")
     assert finished.result["best_step"] == validated["step"].iloc[validated["nll"].argmin()]
     assert state(finished, "best")["global_step"] == finished.result["best_step"]
+
+
+def test_the_best_state_is_kept_as_it_was_while_training_goes_on(tmp_path):
+    words = ("max_steps=100", "trainer.validate_every=10", "optimizer.lr=0.1", "target.train_size=10")
+    run = train(compose(*SMALL, *words), tmp_path / "run")
+    nll = run.metrics.set_index("step")["nll"].dropna()
+    assert nll.idxmin() < 100, "ten points are soon known by heart"
+    points = run.target.rows("validation", run.config.validation_size, run.config.seed)
+    for name, step in (("best", nll.idxmin()), ("last", 100)):
+        assert evaluate(run.load_flow(name), points).nll == pytest.approx(nll[step], rel=1e-6), name
 
 
 def test_the_same_configuration_gives_the_same_bits(finished, tmp_path):

@@ -106,6 +106,11 @@ def test_a_job_that_fails_keeps_its_numbers():
     assert after.steps.tolist() == [8, 7]
     assert torch.equal(after.numbers[1], state.numbers[1])
     assert not torch.equal(after.numbers[0], state.numbers[0])
+    again, losses = step(after, stream.draw(1).repeat(2, 1, 1), *rates)
+    assert losses.isfinite().all()
+    assert again.alive.tolist() == [True, False], "also where its loss is finite again"
+    assert again.steps.tolist() == [9, 7]
+    assert torch.equal(again.numbers[1], state.numbers[1])
 
 
 def test_a_flow_and_its_optimizer_become_a_row_and_come_back():

@@ -43,6 +43,8 @@ def test_every_epoch_has_every_row_once(rows, batch_size):
     assert torch.equal(drawn.sort(dim=1).values, data.flatten().expand(epochs, rows))
     if rows > 5:
         assert not torch.equal(drawn[0], drawn[1]), "each epoch has its own order"
+        other = epoch_stream(data, seed=1, batch_size=batch_size)
+        assert not torch.equal(torch.cat([other(step) for step in range(steps)]), torch.cat(batches)), "so has a seed"
     alone = epoch_stream(data, seed=0, batch_size=batch_size)
     assert torch.equal(alone(steps - 1), batches[-1]), "a step does not depend on the steps before it"
 
@@ -52,5 +54,7 @@ def test_base_stream_draws_from_the_base():
     stream = base_stream(flow, 0, 20_000, "cpu")
     batch = stream(0)
     assert torch.equal(batch, stream(0))
+    for other in (stream(1), base_stream(flow, 1, 20_000, "cpu")(0)):
+        assert not torch.isin(batch, other).any(), "steps and seeds differ"
     assert batch.mean(0).abs().max() < 0.05
     assert (batch.std(0) - 1).abs().max() < 0.05
