@@ -27,11 +27,11 @@ LOOK = re.compile(
 )
 # An older key of W&B; also a commit or the hash of a file, which costs a reader little.
 HEX = re.compile(r"\b[0-9a-fA-F]{40,}\b")
-IN_URL = re.compile(r"(\b[a-z][\w+.-]*://)(?!git@)[^\s/@'\"]+@", re.IGNORECASE)
-PASSWORD_IN_URL = re.compile(r"\b[a-z][\w+.-]*://[^\s/@:]*:[^\s/@]+@", re.IGNORECASE)
+IN_URL = re.compile(r"(\b[a-z][\w+.-]{0,20}://)(?!git@)[^\s/@'\"]+@", re.IGNORECASE)
+PASSWORD_IN_URL = re.compile(r"\b[a-z][\w+.-]{0,20}://[^\s/@:]*:[^\s/@]+@", re.IGNORECASE)
 SCHEME = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
 # In prose a plain `key: value` is a message about a key: a name must say more.
-IN_PROSE = r"[\w.-]*(?:(?:api|access|secret|private|auth)[_-]?key|token|secret|password|passwd|passphrase|credentials?)"
+IN_PROSE = r"(?:(?:api|access|secret|private|auth)[_-]?key|token|secret|password|passwd|passphrase|credentials?)"
 VALUE = r"[^\s\"',;&)}\]]"
 ASSIGNED = re.compile(rf"({IN_PROSE}[\"']?\s*=\s*[\"']?){VALUE}+", re.IGNORECASE)
 # After a colon a message may go on; a value has a digit, is long, or is all that follows.
@@ -39,7 +39,7 @@ TOLD = re.compile(
     rf"({IN_PROSE}[\"']?\s*:\s*[\"']?)(?:(?={VALUE}*\d){VALUE}+|{VALUE}{{12,}}|{VALUE}+(?=[\"']?\s*(?:[,;)}}\]]|$)))",
     re.IGNORECASE | re.MULTILINE,
 )
-OPTION = re.compile(rf"(--?{IN_PROSE}\s+)[^\s\"']+", re.IGNORECASE)
+OPTION = re.compile(rf"(--?[\w.-]{{0,40}}{IN_PROSE}\s+)[^\s\"']+", re.IGNORECASE)
 
 # A word of numbers, of their ranges, or of a switch.
 NUMBER = re.compile(r"\d{1,7}|true|false|null|range|interval|choice|int|float", re.IGNORECASE)

@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--record", action="store_true", help=f"write {RESULTS.name}")
     parser.add_argument("--processes", type=int, default=2, help="so many mutants at once")
     options = parser.parse_args(arguments)
+    if options.record and (options.only or options.list != LIST):
+        parser.error("--record: is of the whole list")
     mutants = [each for each in load(options.list) if options.only in f"{each.name} {each.file}"]
     if wrong := [problem for mutant in mutants if (problem := mutant.problem())]:
         print(*wrong, sep="\n", file=sys.stderr)
