@@ -139,7 +139,7 @@ def check_overrides(overrides: Sequence[Override]) -> None:
         of_hydra = [part for part in (key, override.package or "") if re.match(r"hydra\b", part)]
         if of_hydra and (override.package or not ("/" in key or HYDRA.fullmatch(key))):
             raise ConfigError(
-                f"{name}: is not a setting that flowlab hands on to Hydra; of Hydra's there are hydra.run.dir, "
+                f"{word}: is not a setting that flowlab hands on to Hydra; of Hydra's there are hydra.run.dir, "
                 "hydra.sweep.dir, hydra.sweep.subdir, hydra.launcher.KEY, hydra.sweeper.KEY and hydra.verbose"
             )
 

@@ -56,7 +56,7 @@ def hydra_settings(overrides: Sequence[str]) -> DictConfig:
     fixed = [word for word, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
     settings = compose_yaml(fixed, hydra_settings=True).hydra
     with _resolving("hydra.sweep.dir"):
-        settings.sweep.dir = str(_named(settings.sweep.dir, "hydra.sweep.dir"))  # the time in its name is taken here
+        settings.sweep.dir = given("hydra.sweep.dir", str(settings.sweep.dir))  # the time in its name is taken here
     return settings
 
 
@@ -64,8 +64,9 @@ def given(key: str, directory: str) -> str:
     """A directory that a user has named.
 
     Raises:
-        ConfigError: it has no name, which would mean the working directory.
+        ConfigError: it has no name, which would mean the working directory; or the name is a secret.
     """
+    check_written(directory, key)
     if not directory.strip():
         raise ConfigError(f"{key}: must be given: {key}=DIR; the working directory is {key}=.")
     return directory
@@ -278,20 +279,15 @@ def _directory(composed: DictConfig, sweep: Path | None) -> Path:
         raise ConfigError("hydra.job.chdir: a run does not change the working directory; leave it")
     if sweep is None:
         with _resolving("hydra.run.dir"):
-            return _named(settings.run.dir, "hydra.run.dir")
+            return Path(given("hydra.run.dir", str(settings.run.dir)))
     if "now:" in str(OmegaConf.to_container(settings.sweep, resolve=False)["subdir"]):  # type: ignore[call-overload,index]
         raise ConfigError("hydra.sweep.subdir: must not hold a time, for a sweep that goes on would look elsewhere")
     with _resolving("hydra.sweep.subdir"):
-        subdir = str(_named(settings.sweep.subdir, "hydra.sweep.subdir"))
+        subdir = str(settings.sweep.subdir)
+    check_written(subdir, "hydra.sweep.subdir")
     if Path(subdir).name != subdir or subdir in ("", ".."):
         raise ConfigError(f"hydra.sweep.subdir={subdir}: must be one name, for a directory in that of the sweep")
     return sweep / subdir
-
-
-def _named(directory: object, key: str) -> Path:
-    """A directory, whose name is there and is not a secret."""
-    check_written(str(directory), key)
-    return Path(given(key, str(directory)))
 
 
 def _make(directory: Path) -> None:

@@ -195,8 +195,9 @@ def check_data(run: Run, target: Target) -> None:
     Raises:
         ConfigError: the file has changed.
     """
-    if isinstance(target, FileTarget) and run.provenance.get("data_sha256") != target.sha256:
-        raise ConfigError(f"{target.path}: the file has changed since the run began; put it back, or start a new run")
+    if run.provenance.get("data_sha256") != getattr(target, "sha256", None):
+        culprit = getattr(target, "path", f"{run.directory}/provenance.json: data_sha256")
+        raise ConfigError(f"{culprit}: the file has changed since the run began; put it back, or start a new run")
 
 
 def write_config(run: Run) -> None:

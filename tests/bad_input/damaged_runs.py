@@ -8,7 +8,7 @@ import shutil
 import torch
 
 LAST = "run/checkpoints/last.ckpt"
-AGAIN = "without it the run begins again"
+AGAIN = "again"  # the run begins, without the checkpoints
 CONFIG, STATUS, MANIFEST = "run/config.yaml", "run/status.json", "sweep/manifest.json"
 AWAY = "move it away"
 
@@ -98,7 +98,11 @@ RUNS = {
     "word for a number": (replace(CONFIG, "seed: 0\n", "seed: abc\n"), "run/config.yaml: seed='abc'", "whole number"),
     "date for a number": (replace(CONFIG, "seed: 0\n", "seed: 2020-01-01\n"), "seed='2020-01-01'", "whole number"),
     "not a number": (replace(CONFIG, "lr: 0.01", "lr: .nan"), "run/config.yaml: optimizer.lr=nan", "finite number"),
-    "interpolation in a circle": (replace(CONFIG, "seed: 0\n", "seed: ${seed}\n"), "seed=${seed}", "Recursive"),
+    "interpolation in a circle": (
+        replace(CONFIG, "seed: 0\n", "seed: ${seed}\n"),
+        "seed='${seed}'",
+        "holds plain values",
+    ),
     "key twice": (add(CONFIG, b"seed: 1\n"), "run/config.yaml: cannot be read", "duplicate key seed"),
     "tabs": (write(CONFIG, "\tseed: 0"), "run/config.yaml: cannot be read", "line 1"),
     "two documents": (add(CONFIG, b"---\nseed: 1\n"), "run/config.yaml: cannot be read", "single document"),
@@ -125,8 +129,16 @@ RUNS = {
     "hash without a file": (write("run/provenance.json", '{"data_sha256": "x"}'), "data_sha256", "start a new run"),
     "directory for a provenance": (other("run/provenance.json", os.mkdir), "run/provenance.json", AWAY),
     "directory for a result": (other("run/result.json", os.mkdir), "run/result.json", AWAY),
-    "other metrics": (write("run/metrics.csv", "foo,bar\n1,2\n"), "run/metrics.csv: is damaged", AWAY),
-    "binary metrics": (write("run/metrics.csv", bytes(range(256))), "run/metrics.csv: is damaged", AWAY),
+    "other metrics": (
+        write("run/metrics.csv", "foo,bar\n1,2\n"),
+        "run/metrics.csv: line 1 is damaged",
+        "remove the file",
+    ),
+    "binary metrics": (
+        write("run/metrics.csv", bytes(range(256))),
+        "run/metrics.csv: line 1 is damaged",
+        "remove the file",
+    ),
     "metrics without a step": (add("run/metrics.csv", b"abc,1\n"), "run/metrics.csv: line", "remove it"),
     "metrics with NULs": (add("run/metrics.csv", bytes(100) + b"\n"), "run/metrics.csv: line", "remove it"),
     "directory for metrics": (other("run/metrics.csv", os.mkdir), "run/metrics.csv: is not a file", AWAY),
