@@ -9,7 +9,7 @@ PROCESSES ?= 2
 export OMP_NUM_THREADS ?= 1
 export WANDB_SILENT := true
 
-.PHONY: help train test conformance faults mutants reproduce bench audit test-engines slurm notebooks lint lab clean
+.PHONY: help train test trust test-ranks conformance faults mutants reproduce bench audit test-engines slurm notebooks lint lab clean
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
@@ -26,8 +26,17 @@ train: $(VENV)/installed  ## train the banana of Jang's tutorial
 	$(BIN)/python experiments/train.py experiment=banana
 
 test: $(VENV)/installed  ## every test, then every notebook against its committed output
-	$(BIN)/pytest -n $(PROCESSES) --dist worksteal
+	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(addprefix --ignore=,$(TRUST) $(RANKS))
 	$(BIN)/pytest -n $(PROCESSES) --dist loadfile --nbval --nbval-current-env notebooks
+
+# Minutes of their own: what `make test` leaves out, and `pytest` alone does not.
+TRUST := tests/test_bad_input.py tests/test_security.py tests/test_determinism.py
+trust: $(VENV)/installed  ## bad input of every kind, attacks, and the same command twice
+	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(TRUST)
+
+RANKS := $(addprefix tests/training/test_,ranks.py world.py wandb_server.py)
+test-ranks: $(VENV)/installed  ## several processes of one run, and a server of Weights & Biases
+	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(RANKS)
 
 conformance: $(VENV)/installed  ## every bijector by every property, and the tails of the maps against 50 digits
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal tests/conformance
