@@ -1,6 +1,7 @@
 """What the .wandb file of a session says of its run."""
 
 import json
+import time
 from pathlib import Path
 
 import pandas
@@ -11,6 +12,13 @@ from flowlab.training.wandb_file import history, records
 def sessions(directory: Path) -> list[Path]:
     """The files of a run directory, the oldest first."""
     return sorted(directory.glob("wandb/*run-*/run-*.wandb"))
+
+
+def wait_until_written(path: Path, seconds: float = 30) -> None:
+    """Wait for the end of a session that this process has finished: it is its service that writes, and comes later."""
+    deadline = time.monotonic() + seconds
+    while not of_kind(path, "exit") and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def of_kind(path: Path, kind: str) -> list:
@@ -28,6 +36,7 @@ def config(path: Path) -> dict:
 
 
 def exit_code(path: Path) -> int:
+    wait_until_written(path)
     return of_kind(path, "exit")[0].exit_code
 
 

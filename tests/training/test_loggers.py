@@ -148,6 +148,7 @@ def test_a_preempted_run_says_so(tmp_path, run):
     with pytest.raises(Preempted), open_loggers(load_run(directory)):
         raise Preempted
     (path,) = wandb_records.sessions(directory)
+    wandb_records.wait_until_written(path)
     assert len(wandb_records.of_kind(path, "preempting")) == 1
     assert wandb_records.exit_code(path) == 255
 
