@@ -6,6 +6,14 @@ import pytest
 from flowlab.signals import TERMINABLE, handled
 
 
+@pytest.fixture(autouse=True)
+def _in_the_foreground():
+    """As from a terminal, whatever the tests were started from: below nohup a process is deaf to its end."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_what_ends_a_process_ends_as_ctrl_c_does(number):
     before = signal.getsignal(number)

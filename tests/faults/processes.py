@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,7 +24,13 @@ def start(*words, cwd, output=subprocess.PIPE, **environment):
     """The process of `python experiments/train.py WORDS`."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
     command = [sys.executable, str(TRAIN), *words]
-    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=output, stderr=output, text=True)
+    files = {"stdout": output, "stderr": output, "text": True}
+    return subprocess.Popen(command, cwd=cwd, env=environment, preexec_fn=_in_the_foreground, **files)
+
+
+def _in_the_foreground():
+    """As from a terminal, whatever these tests were started from: below nohup a process is deaf to its end."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def ended(process):
