@@ -125,12 +125,12 @@ def _sweep(flags: list[str], words: list[str]) -> int:
     """
     resumed = [word.removeprefix("sweep_resume=") for word in words if word.startswith("sweep_resume=")]
     words = [word for word in words if not word.startswith("sweep_resume=")]
-    if resumed and not words:
-        root = Path(given("sweep_resume", resumed[-1]))
-        words = Manifest.read(root).words
-        check_replayed(root / NAME, words)
+    named = Path(given("sweep_resume", resumed[-1])) if resumed else None
+    if named and not words:
+        words = Manifest.read(named).words
+        check_replayed(named / NAME, words)
     settings = hydra_settings(words)
-    root = Path(settings.sweep.dir if not resumed else given("sweep_resume", resumed[-1]))
+    root = named or Path(settings.sweep.dir)
     words = _in_directory("hydra.sweep.dir", root, words)
     jobs = check_jobs(expand(words), root, here=not elsewhere(settings))
     if searches(settings):

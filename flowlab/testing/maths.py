@@ -16,7 +16,7 @@ from flowlab.testing.subject import Sample, Subject, forward, inverse
 
 CUBE = 1.5  # half the side of the cube whose image is measured
 POINTS = 2**16  # that measure it, of which those at its sides count by chance
-SIZES = (0.0, 10.0, 100.0)  # where values and gradients must be finite, and one step of the dtype beside 0
+SIZES = (0.0, 10.0, 100.0)  # where values and gradients must be finite, and beside 0
 
 
 def round_trip(subject: Subject) -> None:
@@ -233,7 +233,8 @@ def declarations(subject: Subject) -> None:
 
 
 def sizes(dtype: torch.dtype) -> tuple[float, ...]:
-    return (*SIZES, torch.finfo(dtype).smallest_normal, torch.finfo(dtype).eps)
+    info = torch.finfo(dtype)
+    return (*SIZES, info.eps, info.smallest_normal, info.smallest_normal * info.eps)  # the last is the number after 0
 
 
 def within(constraint: torch.distributions.constraints.Constraint, points: Tensor) -> Tensor:
