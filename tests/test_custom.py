@@ -46,6 +46,11 @@ PACKAGE = """
             affine = [LowRankAffine(dim, rank, generator=generator) for _ in range(2)]
             super().__init__(StandardNormal(dim), affine[0] | SmoothPReLU() | affine[1])
 
+    class HalfFrozen(Whole):
+        def __init__(self, dim, generator):
+            super().__init__(dim, generator)
+            self.bijector[0].requires_grad_(False)
+
     class Ring(ExactTarget):
         bounds = quadrature_bounds = ((-20.0, 20.0), (-20.0, 20.0))
 
@@ -146,7 +151,7 @@ def test_a_target_of_ones_own():
     assert target.entropy == pytest.approx(2 * (0.5 * (1 + torch.log(torch.tensor(2 * torch.pi)).item()) + 0.4054651))
 
 
-@pytest.mark.parametrize("name", ["Diagonals", "Whole"])
+@pytest.mark.parametrize("name", ["Diagonals", "Whole", "HalfFrozen"])
 def test_resumed_it_ends_at_the_same_bits(name, tmp_path, monkeypatch):
     words = ["flow=custom", f"flow._target_=ownflows.{name}", "target=custom", "target._target_=ownflows.Ring"]
     words += ["+flow.depth=2"] if name == "Diagonals" else []

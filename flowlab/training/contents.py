@@ -55,9 +55,10 @@ def check_can_go_on(checkpoint: dict[str, Any], flow: Flow) -> None:
     optimizer: Any = checkpoint["optimizer_states"][0] if checkpoint["optimizer_states"] else None
     _check_parts(optimizer, {"state": dict, "param_groups": list}, "its optimizer")
     parameters, step = list(flow.parameters()), checkpoint["global_step"]
-    if set(optimizer["state"]) != set(range(len(parameters))):
-        raise ValueError("its optimizer has not the state of every parameter")
-    for number, parameter in enumerate(parameters):
+    trained = {number: parameter for number, parameter in enumerate(parameters) if parameter.requires_grad}
+    if set(optimizer["state"]) != set(trained):
+        raise ValueError("its optimizer has not the state of every parameter that is trained")
+    for number, parameter in trained.items():
         state = optimizer["state"][number]
         _check_parts(
             state, {"step": Tensor, "exp_avg": Tensor, "exp_avg_sq": Tensor}, f"its optimizer's state {number}"
