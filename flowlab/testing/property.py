@@ -72,8 +72,8 @@ def close(what: str, value: Tensor, expected: Tensor, allowed: Tensor | float) -
     """See that every number is as near as allowed; where that is infinite, any is near to a finite one, also none."""
     error = (value.double() - expected.double()).abs()
     allowed = torch.as_tensor(allowed, dtype=torch.float64).expand_as(error)
-    excused = (allowed == torch.inf) & expected.isfinite()
-    wrong = ~((error <= allowed) & expected.isfinite()) & ~(value == expected) & ~excused
+    near = ((error <= allowed) | (allowed == torch.inf)) & expected.isfinite()
+    wrong = ~near & ~(value == expected)
     if wrong.any():
         first = tuple(wrong.nonzero()[0].tolist())
         raise AssertionError(
