@@ -25,6 +25,7 @@ from flowlab.signals import INTERRUPTED, TERMINABLE, handled
 from flowlab.sweeps.manifest import NAME, Manifest
 from flowlab.terminal import say
 from flowlab.untrusted import check_links, check_replayed, forget_pickles, printable
+from flowlab.usage import usage
 
 if TYPE_CHECKING:
     from flowlab.training.directory import Run
@@ -34,26 +35,12 @@ SWEEPING = ("sweep", "hydra/launcher", "hydra/sweeper")
 
 OK, FAILED, MISTAKE = 0, 1, 2
 
-USAGE = """\
-flowlab-train: train a normalizing flow into a run directory
-
-  flowlab-train                                  the default run: Jang's banana
-  flowlab-train experiment=NAME KEY=VALUE ...    another experiment, other values
-  flowlab-train -m seed=0,1 flow.depth=2,4       every combination, one run each
-  flowlab-train resume=RUN_DIR                   go on with a run that was stopped
-  flowlab-train -m sweep_resume=SWEEP_DIR        go on with a sweep that was stopped
-  flowlab-train hydra.run.dir=RUN_DIR            choose the run directory
-  flowlab-train --cfg job                        print the configuration and stop
-
-Groups and their options:
-"""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line, given without the program's name; gives the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments in (["-h"], ["--help"]):
-        print(USAGE + _options_of_groups())
+        print(usage())
         return OK
     try:
         with handled(TERMINABLE):
@@ -292,15 +279,6 @@ def last_line(run: Run) -> str:
     numbers = [f"kl={result['kl']:.4f}"] if result.get("kl") is not None else []
     numbers += [f"nll={result['nll']:.4f}+-{result['nll_se']:.4f}"]
     return f"{' '.join(numbers)} nats  {shown}"
-
-
-def _options_of_groups() -> str:
-    groups = sorted({path.parent for path in conf_directory().rglob("*/*.yaml")})
-    return "\n".join(
-        f"  {group.relative_to(conf_directory()).as_posix():<14} "
-        f"{', '.join(sorted(option.stem for option in group.glob('*.yaml')))}"
-        for group in groups
-    )
 
 
 if __name__ == "__main__":

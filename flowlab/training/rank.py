@@ -10,8 +10,9 @@ import sys
 import threading
 import traceback
 from pathlib import Path
+from typing import Any
 
-from flowlab.files import write_json
+from flowlab.files import WriteError, write_json
 from flowlab.signals import INTERRUPTED, TERMINABLE, handled
 from flowlab.training.directory import load_run
 from flowlab.training.progress import progress_callback
@@ -31,7 +32,10 @@ def main(directory: str, errors: str) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        content = {"type": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
+        content: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+        content["traceback"] = traceback.format_exc()
+        if isinstance(error, WriteError):
+            content["system"] = [error.errno, error.strerror, error.filename]
         write_json(Path(errors) / f"{rank}.json", content)
         return 1
     return 0

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from flowlab.files import read_json
+from flowlab.files import WriteError, read_json
 from flowlab.signals import INTERRUPTED
 from flowlab.training.directory import Run
 from flowlab.training.divergence import DivergedError
@@ -34,7 +34,7 @@ def train_on_ranks(run: Run) -> None:
     If one of them fails, the others are ended. They end with this process, however that ends.
 
     Raises:
-        DivergedError: as in a run of one process.
+        DivergedError, WriteError: as in a run of one process.
         RuntimeError: a rank failed; the message is that of its error.
         KeyboardInterrupt: passed on to all of them; or one of them was asked to stop.
     """
@@ -68,7 +68,11 @@ def _cause(errors: Path, failed: dict[int, int], ranks: int) -> Exception:
             return RuntimeError(f"rank {rank} of {ranks} was ended from outside, {how}")
     rank = min(said, key=lambda rank: (said[rank]["type"] == LostRankError.__name__, rank))
     content = said[rank]
-    error = (DivergedError if content["type"] == DivergedError.__name__ else RuntimeError)(content["message"])
+    error: Exception
+    if "system" in content:
+        error = WriteError(*content["system"])
+    else:
+        error = (DivergedError if content["type"] == DivergedError.__name__ else RuntimeError)(content["message"])
     error.add_note(f"In rank {rank}:\n{content['traceback']}")
     return error
 

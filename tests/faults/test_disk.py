@@ -1,5 +1,6 @@
 """A disk that is full, read-only or away: one message, and when it is mended, the same end."""
 
+import json
 import shutil
 import signal
 
@@ -45,6 +46,23 @@ def test_full_at_a_checkpoint(disk, whole):
     disk.make_room()
     completed("resume=run", cwd=disk.path)
     same_end(disk.path / "run", whole("run"))
+
+
+def test_full_below_ranks(disk, whole):
+    """the disk is full while two processes train one run: as below one process"""
+    process = start(*RUN, "trainer=ddp_cpu", "trainer.devices=2", "hydra.run.dir=run", cwd=disk.path)
+    trains(process, disk.path / "run")
+    disk.fill()
+    refused(ended(process), 1, f"{FULL}; when it can be, go on with resume=")
+    assert status(disk.path / "run") == "failed"
+    disk.make_room()
+    completed("resume=run", cwd=disk.path)
+    # Two processes add up in another order than one.
+    assert nll(disk.path / "run") == pytest.approx(nll(whole("run")), rel=1e-5)
+
+
+def nll(directory):
+    return json.loads((directory / "result.json").read_text())["nll"]
 
 
 def test_full_at_a_row(disk, whole):
