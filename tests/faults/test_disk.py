@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 
+import pandas
 import pytest
 from faults.processes import (
     RUN,
@@ -20,6 +21,9 @@ from faults.processes import (
     trains,
     wait_until,
 )
+from wandb_records import sessions, table
+
+from flowlab.training.wandb_file import history
 
 FULL = "cannot be written: No space left on device"
 READ_ONLY = "Read-only file system"
@@ -63,6 +67,21 @@ def test_full_below_ranks(disk, whole):
 
 def nll(directory):
     return json.loads((directory / "result.json").read_text())["nll"]
+
+
+def test_full_below_wandb(disk):
+    """the disk is full while Weights & Biases records a run offline: no row is missing there in the end"""
+    process = start(*RUN, "logger=wandb", "logger.mode=offline", "hydra.run.dir=run", cwd=disk.path)
+    trains(process, disk.path / "run")
+    disk.fill()
+    code, error = ended(process)
+    assert code == 1
+    assert f"{FULL}; when it can be, go on with resume=" in error
+    disk.make_room()
+    completed("resume=run", cwd=disk.path)
+    recorded = [row for session in sessions(disk.path / "run") for row in history(session)]
+    rows = pandas.read_csv(disk.path / "run/metrics.csv")
+    pandas.testing.assert_frame_equal(table(recorded)[rows.columns], rows, check_dtype=False)
 
 
 def test_full_at_a_row(disk, whole):
