@@ -133,6 +133,10 @@ def _sweep(flags: list[str], words: list[str]) -> int:
         check_links(root)
         forget_pickles(root)
         manifest = Manifest.read(root).going_on_with(manifest)
+        from flowlab.sweeps.data import check_same_data
+        from flowlab.training.directory import Run
+
+        check_same_data([Run(job.directory, job.config) for job in jobs])
     else:
         check_new(jobs, root)
         root.mkdir(parents=True, exist_ok=True)
