@@ -13,6 +13,7 @@ from flowlab.testing.property import of_rows
 from flowlab.testing.subject import LARGEST, Sample, Subject, forward
 
 FAR = (4.0, 10.0, 30.0, 100.0)
+ALONE = 4  # coordinates, of however many there are
 LEAST = 1e-3  # a map that shrinks lengths by more is about to lose x; where it may, its edges tell
 
 
@@ -29,7 +30,7 @@ def far(subject: Subject) -> Sample | None:
     domain, codomain = subject.bijector.domain, subject.bijector.codomain
     if not is_unbounded(domain) or is_thin(domain) or chart(codomain) is None:
         return None
-    one, mixed = torch.eye(subject.dim), (-1.0) ** torch.arange(subject.dim)[None]
+    one, mixed = torch.eye(subject.dim)[:ALONE], (-1.0) ** torch.arange(subject.dim)[None]
     directions = torch.cat([one, -one, mixed, -mixed, mixed.abs(), -mixed.abs()])
     x = torch.cat([size * directions for size in FAR]).to(subject.dtype)
     sample = Sample(subject.moved(1), x, subject.context(len(x)))

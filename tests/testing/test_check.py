@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import constraints
 
-from flowlab.bijectors import Bijector, Exp
+from flowlab.bijectors import Bijector, Exp, LowRankAffine
 from flowlab.testing import PROPERTIES, check_bijector
 from flowlab.testing.property import NotApplicable, close, need
 
@@ -150,6 +150,13 @@ def test_a_wrong_one_is_named(wrong, properties):
 def test_what_is_wrong_where_no_point_is_drawn_is_seen():
     assert failing(Tails()) == {"log det"}
     assert failing(MirroredInverse()) == {"round trip"}
+
+
+def test_in_many_dimensions_a_right_one_is_right():
+    affine = LowRankAffine(12, rank=2, factor_scale=0.3, generator=torch.Generator().manual_seed(0))
+    report = check_bijector(affine, dim=12, dtypes=[torch.float64])
+    assert report
+    assert "in 12 dimensions too few" in str(report)
 
 
 def test_a_frozen_parameter_needs_no_gradient():
