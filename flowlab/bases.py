@@ -31,7 +31,8 @@ class Base(nn.Module):
 
     def __init__(self, distribution: Distribution) -> None:
         super().__init__()
-        self._template = distribution
+        # A copy, since torch's distributions remember in themselves what they are asked for later.
+        self._template = rebuild(distribution, tensors_of(distribution))
         self.event_shape = distribution.event_shape
         self.batch_shape = distribution.batch_shape
         self.register_buffer("_anchor", torch.empty(0), persistent=False)
@@ -50,6 +51,9 @@ class Base(nn.Module):
         distribution = self.distribution()
         support = distribution.support
         assert support is not None
+        if not x.numel():  # of no points not all of torch's distributions can tell the shape
+            points = x.shape[: x.ndim - len(self.event_shape)]
+            return x.new_zeros(torch.broadcast_shapes(points, self.batch_shape))
         with full_precision(x):
             if is_unbounded(support):
                 return distribution.log_prob(x)

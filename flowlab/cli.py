@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 # What means nothing to a single run.
 SWEEPING = ("sweep", "hydra/launcher", "hydra/sweeper")
 
+OF_A_SWEEP = ("summary.csv", "figures", ".submitit")  # what is written beside its runs; pickles are read back too
+
 OK, FAILED, MISTAKE = 0, 1, 2
 
 
@@ -133,8 +135,14 @@ def _sweep(flags: list[str], words: list[str]) -> int:
         check_links(root)
         forget_pickles(root)
         manifest = Manifest.read(root).going_on_with(manifest)
+        from flowlab.sweeps.data import check_same_data
+        from flowlab.training.directory import Run
+
+        check_same_data([Run(job.directory, job.config) for job in jobs])
     else:
         check_new(jobs, root)
+        if taken := [name for name in OF_A_SWEEP if (root / name).exists()]:
+            raise ConfigError(f"{root}: holds {taken[0]}, which this sweep would write over; choose another directory")
         root.mkdir(parents=True, exist_ok=True)
     # What was checked need not be checked again by Hydra.
     checked = [] if searches(settings) else ["hydra/sweeper=checked"]

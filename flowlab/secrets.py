@@ -100,6 +100,9 @@ def secret_in(value: str) -> str | None:
         return "an address with a password in it"
     if LOOK.search(value) or HEX.fullmatch(value.strip(" '\"")):
         return "what looks like a key"
+    for named in (ASSIGNED, TOLD):
+        if any(not NUMBER.fullmatch(found[0].removeprefix(found[1])) for found in named.finditer(value)):
+            return "a value beside the name of a secret"
     return None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 from torch.distributions import Distribution
-from torch.distributions.transforms import Transform
+from torch.distributions.transforms import Transform, _InverseTransform
 
 
 def tensors_of(thing: Any, prefix: str = "") -> dict[str, Tensor]:
@@ -36,7 +36,9 @@ def rebuild(thing: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> Any:
 def _inside(thing: Any) -> list[tuple[str, Any]]:
     if isinstance(thing, list | tuple):
         return [(str(number), part) for number, part in enumerate(thing)]
-    return [(name, value) for name, value in vars(thing).items() if name != "_inv" and _is_part(value)]
+    # As `_inv` an inverse holds the transform that it is of; any other transform remembers its own inverse there.
+    remembered = () if isinstance(thing, _InverseTransform) else ("_inv",)
+    return [(name, value) for name, value in vars(thing).items() if name not in remembered and _is_part(value)]
 
 
 def _is_part(value: Any) -> bool:

@@ -147,3 +147,12 @@ def test_a_failed_job_of_a_stack_is_listed(tmp_path):
     assert "2 runs: 1 failed, 1 done" in done.stdout
     assert "Traceback" not in done.stderr
     assert list(load_sweep(tmp_path / "sweep")["status"]) == ["failed", "done"]
+
+
+@pytest.mark.parametrize("name", ["summary.csv", "figures", ".submitit"])
+def test_a_sweep_writes_over_nothing_that_was_there(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir() if name != "summary.csv" else (tmp_path / name).write_text("of somebody else")
+    assert main(["-m", "seed=0,1", "max_steps=2", "flow.depth=1", "hydra.sweep.dir=."]) == 2
+    assert f"holds {name}, which this sweep would write over; choose another directory" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -14,6 +14,10 @@ from flowlab.cli import main
 from flowlab.config import to_config, to_dict
 from flowlab.targets.build import build_target
 from flowlab.training import run as run_module
+from flowlab.training.optimizer import build_optimizer, set_learning_rate
+from flowlab.training.start import initial_flow
+from flowlab.training.state import read_state, write_state
+from flowlab.training.step import Step, adam_rates
 
 PACKAGE = """
     import torch
@@ -50,6 +54,18 @@ PACKAGE = """
         def __init__(self, dim, generator):
             super().__init__(dim, generator)
             self.bijector[0].requires_grad_(False)
+
+    class Shared(Flow):  # one parameter in two modules
+        def __init__(self, dim, generator):
+            first, second = SmoothPReLU(), SmoothPReLU()
+            second.raw_slope = first.raw_slope
+            affine = [LowRankAffine(dim, 1, generator=generator, factor_scale=0.1) for _ in range(2)]
+            super().__init__(StandardNormal(dim), affine[0] | first | affine[1] | second)
+
+    class Spare(Whole):  # a parameter that no loss reaches
+        def __init__(self, dim, generator):
+            super().__init__(dim, generator)
+            self.spare = nn.Parameter(torch.ones(2))
 
     class Ring(ExactTarget):
         bounds = quadrature_bounds = ((-20.0, 20.0), (-20.0, 20.0))
@@ -151,7 +167,7 @@ def test_a_target_of_ones_own():
     assert target.entropy == pytest.approx(2 * (0.5 * (1 + torch.log(torch.tensor(2 * torch.pi)).item()) + 0.4054651))
 
 
-@pytest.mark.parametrize("name", ["Diagonals", "Whole", "HalfFrozen"])
+@pytest.mark.parametrize("name", ["Diagonals", "Whole", "HalfFrozen", "Spare"])
 def test_resumed_it_ends_at_the_same_bits(name, tmp_path, monkeypatch):
     words = ["flow=custom", f"flow._target_=ownflows.{name}", "target=custom", "target._target_=ownflows.Ring"]
     words += ["+flow.depth=2"] if name == "Diagonals" else []
@@ -177,6 +193,26 @@ def test_resumed_it_ends_at_the_same_bits(name, tmp_path, monkeypatch):
     assert resumed.result["kl"] == whole.result["kl"]
     first, second = whole.flow.state_dict(), resumed.flow.state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", ["HalfFrozen", "Shared", "Spare"])
+def test_what_is_frozen_shared_or_not_reached_trains_in_a_compiled_step_as_in_an_eager_one(name):
+    config = compose("flow=custom", f"flow._target_=ownflows.{name}", "batch_size=32", "dtype=float64")
+    target = build_target(config.target)
+    eager, compiled = initial_flow(config, target), initial_flow(config, target)
+    stream, objective = run_module.what_to_minimise(config, eager, target, "cpu")
+    optimizer = build_optimizer(config.optimizer, compiled.parameters())
+    state, step = read_state([compiled], [optimizer], 0), Step([compiled], objective, config.optimizer, stream.place)
+    of_eager = build_optimizer(config.optimizer, eager.parameters())
+    for number, rates in enumerate(adam_rates([config], range(5), state.numbers)):
+        state = step(state, stream.draw(number)[None], *rates)[0]
+        set_learning_rate(of_eager, config, number)
+        of_eager.zero_grad()
+        objective(eager, stream(number)).backward()
+        of_eager.step()
+    write_state(state, 0, compiled, optimizer)
+    for key, tensor in eager.state_dict().items():
+        torch.testing.assert_close(compiled.state_dict()[key], tensor, rtol=1e-9, atol=1e-9, msg=key)
 
 
 def test_points_of_a_file_are_standardised_around_it(tmp_path, iris):

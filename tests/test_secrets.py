@@ -1,6 +1,7 @@
 import pytest
 
 from flowlab import ConfigError, compose
+from flowlab.config import to_config, to_dict
 from flowlab.secrets import REDACTED, is_secret_setting, redact, redact_command, secret_in
 
 HEX = "0123456789abcdef0123456789abcdef01234567"
@@ -61,6 +62,25 @@ def test_by_name_and_place(text, clean):
 )
 def test_what_is_none_is_left(text):
     assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "logger={api_key: abc}",
+        "+logger.more={deep: {password: hunter2}}",
+        "logger.run_name='api_key=abc'",
+        "logger.tags=['client_secret: abc']",
+    ],
+)
+def test_a_secret_told_by_the_name_beside_it_inside_a_value(word):
+    with pytest.raises(ConfigError, match="a secret does not belong on a command line"):
+        compose("logger=wandb", word)
+    config = compose("logger=wandb")
+    config.logger.tags = [word]
+    with pytest.raises(ConfigError, match="logger.tags: holds a value beside the name of a secret"):
+        to_config(to_dict(config))
+    assert compose("logger=wandb", "logger.tags=['n_token=8','token: 16']").logger.tags == ["n_token=8", "token: 16"]
 
 
 def test_words_of_a_command_line():

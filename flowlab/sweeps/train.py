@@ -18,6 +18,7 @@ from flowlab.architectures import layers
 from flowlab.config import to_config, to_dict
 from flowlab.schemas import Config, ConfigError
 from flowlab.signals import TERMINABLE, handled
+from flowlab.sweeps.data import check_same_data
 from flowlab.sweeps.groups import bytes_of_job, describe, parts, stack_key, stackable
 from flowlab.sweeps.processes import share_out
 from flowlab.sweeps.progress import Reporter, sweep_progress
@@ -112,6 +113,7 @@ def train_many(
         target = targets.setdefault(str(run.config.target), check_run(run.config))
         begun(run.directory, run.config)
         groups.setdefault(stack_key(run.config, target.dim), []).append((run, target))
+    check_same_data(runs)
     waiting = [run for run in runs if not run.done]
     shared_out: list[Piece] = []
     in_turn: list[Piece] = []

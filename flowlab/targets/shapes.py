@@ -70,12 +70,12 @@ class Checkerboard(ExactTarget):
         square = (drawn[..., 2] * 8).floor().clamp(max=7)
         row = (square / 2).floor()
         column = 2 * (square - 2 * row) + row.remainder(2)
-        # Below 1 by more than rounding, so that no sum reaches the next square.
-        within = drawn[..., :2].clamp(max=1 - 8 * torch.finfo(drawn.dtype).eps)
+        # Below 1 by more than rounding, that to single precision too, so that no point reaches the next square.
+        within = drawn[..., :2].clamp(max=1 - 8 * torch.finfo(torch.float32).eps)
         return 2 * (torch.stack([column, row], dim=-1) + within) - 4
 
     def log_prob(self, x: Tensor) -> Tensor:
-        column, row = ((x + 4) / 2).floor().unbind(-1)
+        column, row = ((x.double() + 4) / 2).floor().unbind(-1)  # a single one would round up into the next square
         black = ((column + row).remainder(2) == 0) & (x.abs() <= 4).all(-1)
         return torch.where(black, x.new_full((), -self.entropy), -torch.inf)
 

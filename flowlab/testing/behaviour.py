@@ -18,7 +18,7 @@ from flowlab.flow import Flow
 from flowlab.seeding import generator
 from flowlab.supports import is_thin, is_unbounded
 from flowlab.testing.property import TOLERANCE, close, for_all, need, need_inverse, same
-from flowlab.testing.subject import Sample, Subject, forward, inverse
+from flowlab.testing.subject import Sample, Subject, forward
 
 COPIES = 3
 STARTED = 1e-6  # a start is held in float32, whatever the dtype is later
@@ -39,21 +39,6 @@ class BothWays(nn.Module):
 def allowed(subject: Subject, expected: Tensor) -> Tensor:
     """How far what is computed in another way may be off."""
     return TOLERANCE[subject.dtype] * (1 + expected.abs())
-
-
-def gradients(subject: Subject) -> None:
-    sample = subject.many()
-    bijector = sample.bijector
-    need(any(True for _ in bijector.parameters()), "it has no parameters")
-    y = forward(sample)[0].detach()
-    for what in ("f", "f^-1") if bijector.has_inverse else ("f",):
-        bijector.zero_grad()
-        value, log_dets = forward(sample) if what == "f" else inverse(sample, y)
-        (value.square().sum() + log_dets.sum()).backward()
-        for name, parameter in bijector.named_parameters():
-            assert parameter.grad is not None, f"{what}: {name} gets no gradient"
-            assert parameter.grad.isfinite().all(), f"{what}: the gradient of {name} is not finite: {parameter.grad}"
-            assert parameter.grad.any(), f"{what}: the gradient of {name} is 0"
 
 
 def batched_parameters(subject: Subject) -> None:
@@ -127,9 +112,19 @@ def shapes(subject: Subject) -> None:
             assert expected is not None
             assert value.shape == expected.shape, f"of shape {tuple(value.shape)}, not {tuple(expected.shape)}"
             close(f"in a batch of shape {batch}", value.detach(), expected, allowed(subject, expected))
+    apart = BothWays(bijector)(*map(in_pieces, (sample.x, y, sample.context)))
+    for value, expected in zip(apart, whole, strict=True):
+        close(
+            "of points that lie apart in memory", value.detach(), expected.detach(), allowed(subject, expected.detach())
+        )
     same("forward, without the log det,", bijector.forward(sample.x, sample.context).detach(), whole[0].detach())
     if bijector.has_inverse:
         same("inverse, without the log det,", bijector.inverse(y, sample.context).detach(), whole[2].detach())
+
+
+def in_pieces(values: Tensor | None) -> Tensor | None:
+    """The same numbers with gaps between them in memory."""
+    return None if values is None else torch.stack([values, values], -1)[..., 0]
 
 
 def save_and_load(subject: Subject) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from torch.func import jacfwd, vmap
 from flowlab.bijectors.base import Bijector
 from flowlab.bijectors.triangular import fill_triangular, pack_triangular
 from flowlab.supports import is_thin, open_simplex
+from flowlab.testing.subject import Sample
 
 
 class Chart(NamedTuple):
@@ -54,3 +56,18 @@ def jacobian(bijector: Bijector, x: Tensor, context: Tensor | None = None) -> Te
         return outside.free(bijector.forward(inside.event(free), context))
 
     return vmap(jacfwd(image), in_dims=(0, None if context is None else 0))(inside.free(x), context)
+
+
+def doubled(sample: Sample) -> Sample:
+    """The same sample in float64."""
+    context = None if sample.context is None else sample.context.double()
+    return Sample(copy.deepcopy(sample.bijector).double(), sample.x.double(), context)
+
+
+def stretches(sample: Sample) -> tuple[Tensor, Tensor]:
+    """The least and the greatest factor by which lengths change at each point, both of shape (n,)."""
+    exact = doubled(sample)
+    matrices = jacobian(exact.bijector, exact.x, exact.context)
+    known = matrices.isfinite().flatten(1).all(1)
+    values = torch.linalg.svdvals(torch.where(known[:, None, None], matrices, 0.0))
+    return values[:, -1], torch.where(known, values[:, 0], torch.inf)

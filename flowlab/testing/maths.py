@@ -2,40 +2,51 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from hypothesis import strategies as st
 from scipy.stats import qmc
 from torch import Tensor
 
 from flowlab.supports import is_thin, is_unbounded
-from flowlab.testing.charts import chart, jacobian
+from flowlab.testing.charts import chart, doubled, jacobian, stretches
 from flowlab.testing.property import TOLERANCE, close, finite, for_all, need, need_inverse, of_rows, same
+from flowlab.testing.regions import far, of_codomain, within
 from flowlab.testing.subject import Sample, Subject, forward, inverse
 
 CUBE = 1.5  # half the side of the cube whose image is measured
 POINTS = 2**16  # that measure it, of which those at its sides count by chance
+MOST_MEASURED = 4  # dimensions, in which they are close enough to each other
 SIZES = (0.0, 10.0, 100.0)  # where values and gradients must be finite, and beside 0
 
 
 def round_trip(subject: Subject) -> None:
     need_inverse(subject)
     need_charts(subject)
-    tolerance = TOLERANCE[subject.dtype]
 
     def claim(sample: Sample) -> None:
         y = forward(sample)[0]
         turned = sample._replace(context=None if sample.context is None else sample.context.flip(0))
         x = inverse(turned, y.flip(0))[0].flip(0)  # in another order, so that nothing can be remembered
         again = sample.bijector.forward(x.clone(), sample.context)
-        # What one rounding of y does to x, and one of x to y, is not the bijector's fault.
-        least, most = stretches(sample)
-        size_x, size_y = sample.x.abs().flatten(1).amax(1), y.abs().flatten(1).amax(1)
-        close("f^-1(f(x))", x, sample.x, by_row(tolerance * (1 + size_x + size_y / least), x))
-        close("f(f^-1(y))", again, y, by_row(tolerance * (1 + size_y + size_x * most + size_y * most / least), y))
+        of_x, of_y = roundings(sample, y)
+        close("f^-1(f(x))", x, sample.x, by_row(of_x, x))
+        close("f(f^-1(y))", again, y, by_row(of_y, y))
 
     for_all(subject.samples(), claim)
+    if outside := far(subject):
+        claim(outside)
+    if declared := of_codomain(subject):
+        sample, y = declared
+        again = sample.bijector.forward(sample.x, sample.context)
+        close("f(f^-1(y)), y of the declared codomain,", again, y, by_row(roundings(sample, y)[1], y))
+
+
+def roundings(sample: Sample, y: Tensor) -> tuple[Tensor, Tensor]:
+    """What may be lost of x and of y on the way, both of shape (n,): what roundings do is not the bijector's fault."""
+    least, most = stretches(sample)
+    size_x, size_y = sample.x.abs().flatten(1).amax(1), y.abs().flatten(1).amax(1)
+    of_x, of_y = 1 + size_x + size_y / least, 1 + size_y + size_x * most + size_y * most / least
+    return TOLERANCE[y.dtype] * of_x, TOLERANCE[y.dtype] * of_y
 
 
 def log_det(subject: Subject) -> None:
@@ -54,6 +65,8 @@ def log_det(subject: Subject) -> None:
             close("log det of f^-1", value, expected, tolerance * (1 + expected.abs() + size))
 
     for_all(subject.samples(), claim)
+    if outside := far(subject):
+        claim(outside)
 
 
 def independence(subject: Subject) -> None:
@@ -103,6 +116,7 @@ def mass(subject: Subject) -> None:
     assert outside is not None
     bijector, context = subject.moved(1), subject.context(1)
     center = inside.free(subject.points(torch.zeros(1, subject.dim)))[0]
+    need(len(center) <= MOST_MEASURED, f"in {len(center)} dimensions too few of {POINTS} points fall into an image")
     beside = 0.3 * (-1.0) ** torch.arange(subject.dim)[None]
     near = (inside.free(subject.points(beside))[0] - center).abs().max()  # so that no corner leaves a bounded domain
     half = torch.full_like(near, CUBE) if is_unbounded(bijector.domain) and not is_thin(bijector.domain) else near
@@ -212,7 +226,9 @@ def declarations(subject: Subject) -> None:
     sample = subject.many()
     bijector = sample.bijector
     y, log_dets = forward(sample)
-    assert bijector.codomain.check(y).all(), f"an image is not in the declared codomain {bijector.codomain}"
+    outside = far(subject)
+    for images in (y, forward(outside)[0]) if outside else (y,):
+        assert bijector.codomain.check(images).all(), f"an image is not in the declared codomain {bijector.codomain}"
     assert y.shape == bijector.forward_shape(sample.x.shape), "forward_shape is not the shape of the image"
     assert sample.x.shape == bijector.inverse_shape(y.shape), "inverse_shape is not the shape of the pre-image"
     covered, of_image = bijector.event_dim, bijector.image_event_dim
@@ -237,29 +253,9 @@ def sizes(dtype: torch.dtype) -> tuple[float, ...]:
     return (*SIZES, info.eps, info.smallest_normal, info.smallest_normal * info.eps)  # the last is the number after 0
 
 
-def within(constraint: torch.distributions.constraints.Constraint, points: Tensor) -> Tensor:
-    """Which of points of shape (n, *event) satisfy a constraint, of shape (n,)."""
-    return of_rows(constraint.check(points))
-
-
 def need_charts(subject: Subject) -> None:
     for side in (subject.bijector.domain, subject.bijector.codomain):
         need(chart(side) is not None, f"the free coordinates of {side} are not known here")
-
-
-def doubled(sample: Sample) -> Sample:
-    """The same sample in float64."""
-    context = None if sample.context is None else sample.context.double()
-    return Sample(copy.deepcopy(sample.bijector).double(), sample.x.double(), context)
-
-
-def stretches(sample: Sample) -> tuple[Tensor, Tensor]:
-    """The least and the greatest factor by which lengths change at each point, both of shape (n,)."""
-    exact = doubled(sample)
-    matrices = jacobian(exact.bijector, exact.x, exact.context)
-    known = matrices.isfinite().flatten(1).all(1)
-    values = torch.linalg.svdvals(torch.where(known[:, None, None], matrices, 0.0))
-    return values[:, -1], torch.where(known, values[:, 0], torch.inf)
 
 
 def by_row(allowed: Tensor, like: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowlab.testing import behaviour, maths
+from flowlab.testing import behaviour, derivatives, maths
 from flowlab.testing.property import Property
 
 _LISTED = (
@@ -18,7 +18,11 @@ _LISTED = (
     ),
     ("edges", "x comes back up to the largest invertible x that is stated, and not beyond", maths.edges),
     ("declared", "domain, codomain, shapes, sign, constant log det and affine are as declared", maths.declarations),
-    ("gradients", "both directions reach every parameter with a finite gradient that is not 0", behaviour.gradients),
+    (
+        "gradients",
+        "both directions reach every parameter with a finite gradient that is not 0, and all are those of differences",
+        derivatives.gradients,
+    ),
     ("batched", "several sets of parameters at once give what each gives alone", behaviour.batched_parameters),
     (
         "shapes",

@@ -19,6 +19,7 @@ PARTS: dict[str, type] = {
     "optimizer_states": list,
     "flowlab": dict,
 }
+MOST_REPEATED = 2**28  # bytes that a tensor may be larger than what is stored of it
 RECORD: dict[str, type] = {"seconds": float, "window": list, "rate_mark": list}
 
 
@@ -33,7 +34,7 @@ def check_flow_in(checkpoint: Any) -> None:
     for name, value in checkpoint["state_dict"].items():
         if not isinstance(name, str) or not name.startswith("flow.") or not isinstance(value, Tensor):
             raise ValueError(f"its part 'state_dict' holds {name!r}, which is no tensor of a flow")
-        if value.is_complex() or not value.isfinite().all():
+        if not _is_finite(value):
             raise ValueError(f"its weights {name!r} are not finite real numbers")
 
 
@@ -64,10 +65,19 @@ def check_can_go_on(checkpoint: dict[str, Any], flow: Flow) -> None:
             state, {"step": Tensor, "exp_avg": Tensor, "exp_avg_sq": Tensor}, f"its optimizer's state {number}"
         )
         for name in ("exp_avg", "exp_avg_sq"):
-            if state[name].shape != parameter.shape or not state[name].isfinite().all():
+            if state[name].shape != parameter.shape or not _is_finite(state[name]):
                 raise ValueError(f"its optimizer's state {number} does not fit the parameter, or is not finite")
         if (state["exp_avg_sq"] < 0).any() or not torch.equal(state["step"].cpu(), torch.tensor(float(step))):
             raise ValueError(f"its optimizer's state {number} is not one of step {step}")
+
+
+def _is_finite(value: Tensor) -> bool:
+    """Whether a tensor holds real numbers, all finite, and is not very much larger than what is stored of it."""
+    try:
+        repeated = value.numel() * value.itemsize - value.untyped_storage().nbytes()
+        return repeated <= MOST_REPEATED and not value.is_complex() and bool(value.isfinite().all())
+    except RuntimeError:  # a sparse or quantised one, or one without numbers
+        return False
 
 
 def _check_parts(whole: Any, parts: dict[str, type], what: str) -> None:

@@ -103,6 +103,9 @@ class FlowModule(pl.LightningModule):
         loss = self.objective(self.flow, self.stream.place(self._draw(step)))
         optimizer.zero_grad()
         self.manual_backward(loss)
+        for parameter in optimizer.param_groups[0]["params"]:
+            if parameter.grad is None and parameter.requires_grad:  # not reached by the loss: as in a compiled step
+                parameter.grad = torch.zeros_like(parameter)
         if self.config.optimizer.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.flow.parameters(), self.config.optimizer.clip)
         optimizer.step()

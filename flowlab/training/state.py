@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flowlab.flow import Flow
 
@@ -15,7 +15,7 @@ class State(NamedTuple):
     """Where the training of some jobs stands, a row for each.
 
     Attributes:
-        numbers: the parameters of a flow one after another, of shape (jobs, n).
+        numbers: the trained parameters of a flow one after another, of shape (jobs, n).
         first, second: Adam's moments, of the same shape.
         steps: how many each has taken, of shape (jobs,), as are the next two; a job that has failed takes no more.
         alive: whether all that a job has computed was finite.
@@ -32,7 +32,7 @@ class State(NamedTuple):
 
 def read_state(flows: Sequence[Flow], optimizers: Sequence[torch.optim.Optimizer], steps: int) -> State:
     """The state of flows and their optimizers after so many steps."""
-    numbers = torch.stack([in_a_row(flow.parameters()) for flow in flows])
+    numbers = torch.stack([in_a_row(trained(flow)) for flow in flows])
     first, second = (
         torch.stack([_moment(flow, optimizer, name) for flow, optimizer in zip(flows, optimizers, strict=True)])
         for name in ("exp_avg", "exp_avg_sq")
@@ -44,13 +44,18 @@ def read_state(flows: Sequence[Flow], optimizers: Sequence[torch.optim.Optimizer
 @torch.no_grad()
 def write_state(state: State, place: int, flow: Flow, optimizer: torch.optim.Optimizer | None = None) -> None:
     """Bring a flow, and its optimizer if it is given, to a row of the state."""
-    parameters = list(flow.parameters())
+    parameters = trained(flow)
     rows = [_parts(row[place], parameters) for row in (state.numbers, state.first, state.second)]
     for parameter, numbers, first, second in zip(parameters, *rows, strict=True):
         parameter.copy_(numbers)
         if optimizer is not None:
             moments = {"exp_avg": first.clone(), "exp_avg_sq": second.clone()}
             optimizer.state[parameter] = {"step": state.steps[place].to(torch.float32), **moments}
+
+
+def trained(flow: Flow) -> list[nn.Parameter]:
+    """The parameters that training changes; frozen ones stay as they are."""
+    return [parameter for parameter in flow.parameters() if parameter.requires_grad]
 
 
 def in_a_row(values: Iterable[Tensor]) -> Tensor:
@@ -60,9 +65,7 @@ def in_a_row(values: Iterable[Tensor]) -> Tensor:
 
 def _moment(flow: Flow, optimizer: torch.optim.Optimizer, name: str) -> Tensor:
     """One of Adam's moments in a row; before the first step it is 0."""
-    return in_a_row(
-        optimizer.state[p][name] if p in optimizer.state else torch.zeros_like(p) for p in flow.parameters()
-    )
+    return in_a_row(optimizer.state[p][name] if p in optimizer.state else torch.zeros_like(p) for p in trained(flow))
 
 
 def _parts(row: Tensor, shapes: Sequence[Tensor]) -> list[Tensor]:

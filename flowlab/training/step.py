@@ -12,7 +12,7 @@ from flowlab.flow import Flow
 from flowlab.schemas import AdamConfig, Config
 from flowlab.training.objective import Objective
 from flowlab.training.optimizer import learning_rate
-from flowlab.training.state import State
+from flowlab.training.state import State, trained
 
 
 class Step:
@@ -22,7 +22,7 @@ class Step:
     gradient is not finite keeps the numbers that it had.
 
     Arguments:
-        flows: of one structure; of their numbers it keeps the buffers, which training does not change.
+        flows: of one structure; of their numbers it keeps what training does not change, buffers and frozen parameters.
         objective: the loss of a minibatch.
         adam: of all jobs but for the learning rate.
         place: what makes minibatches of their draws: see `flowlab.training.stream.Stream`.
@@ -33,18 +33,22 @@ class Step:
     ) -> None:
         self.adam, self.place = adam, place
         flow = flows[0]
-        self.names = [name for name, _ in flow.named_parameters()]
-        self.shapes = [parameter.shape for parameter in flow.parameters()]
-        self.sizes = [shape.numel() for shape in self.shapes]
-        self.buffers = {
-            f"flow.{name}": torch.stack([dict(each.named_buffers())[name] for each in flows])
-            for name, _ in flow.named_buffers()
+        places = {parameter: place for place, parameter in enumerate(trained(flow))}
+        # What several modules share has a name in each.
+        self.places = {
+            name: places[parameter]
+            for name, parameter in flow.named_parameters(remove_duplicate=False)
+            if parameter.requires_grad
         }
+        self.shapes = [parameter.shape for parameter in places]
+        self.sizes = [shape.numel() for shape in self.shapes]
+        constants = [_constants(each) for each in flows]
+        self.constants = {f"flow.{name}": torch.stack([each[name] for each in constants]) for name in constants[0]}
         loss = _Loss(flow, objective)
 
-        def loss_of_one(numbers: Tensor, buffers: dict[str, Tensor], batch: Tensor) -> Tensor:
+        def loss_of_one(numbers: Tensor, constants: dict[str, Tensor], batch: Tensor) -> Tensor:
             parameters = {f"flow.{name}": value for name, value in self.named(numbers).items()}
-            return functional_call(loss, (parameters, buffers), (batch,), tie_weights=False)
+            return functional_call(loss, (parameters, constants), (batch,), tie_weights=False)
 
         self.losses = vmap(loss_of_one)
 
@@ -64,7 +68,7 @@ class Step:
         # No loss depends on the numbers of another job, so that the gradient of their sum holds those of all. Taken
         # inside vmap, gradients would cost half as much again.
         numbers = numbers.detach().requires_grad_()
-        losses = self.losses(numbers, self.buffers, self.place(drawn))
+        losses = self.losses(numbers, self.constants, self.place(drawn))
         (gradients,) = torch.autograd.grad(losses.sum(), numbers)
         return gradients, losses.detach()
 
@@ -83,9 +87,19 @@ class Step:
         return State(numbers, first, second, state.steps + alive, alive, grad_norms)
 
     def named(self, numbers: Tensor) -> dict[str, Tensor]:
-        """The parameters of one job by name, as views of its numbers."""
-        parts = numbers.split(self.sizes)
-        return {name: part.view(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
+        """The trained parameters of one job by name, as views of its numbers."""
+        parts = [part.view(shape) for part, shape in zip(numbers.split(self.sizes), self.shapes, strict=True)]
+        return {name: parts[place] for name, place in self.places.items()}
+
+
+def _constants(flow: Flow) -> dict[str, Tensor]:
+    """What training does not change, by every name that it has."""
+    frozen = {
+        name: parameter.detach()
+        for name, parameter in flow.named_parameters(remove_duplicate=False)
+        if not parameter.requires_grad
+    }
+    return {**frozen, **dict(flow.named_buffers(remove_duplicate=False))}
 
 
 def adam_rates(configs: Sequence[Config], steps: range, like: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

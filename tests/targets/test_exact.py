@@ -140,6 +140,12 @@ def test_checkerboard_never_leaves_its_squares():
     for seed in (188, 202):  # single precision once reached the next square here
         target = Checkerboard()
         assert target.log_prob(target.rows("test", 100_000, seed)).isfinite().all()
+    for seed in (16, 88):  # here a point that is drawn in double precision did so in single precision
+        points = Checkerboard().rows("test", 100_000, seed, torch.float64)
+        assert Checkerboard().log_prob(points.float()).isfinite().all()
+    at_the_edge = Checkerboard().from_draws(torch.tensor([1 - 1e-12, 1 - 1e-12, 0.01], dtype=torch.float64))
+    assert Checkerboard().log_prob(at_the_edge.float()).isfinite()
+    assert Checkerboard().log_prob(torch.tensor([1.9999998807907104, 1.618])).isfinite()
 
 
 def test_eight_gaussians_that_the_grid_would_miss_are_refused():

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import constraints
 
-from flowlab.bijectors import Bijector, Exp
+from flowlab.bijectors import Bijector, Exp, LowRankAffine
 from flowlab.testing import PROPERTIES, check_bijector
 from flowlab.testing.property import NotApplicable, close, need
 
@@ -90,6 +90,46 @@ class HiddenState(Scale):
         return self.last, super().inverse_and_log_det(y)[1]
 
 
+class DetachedLogDet(Scale):
+    """It trains as if the log det were a constant, whatever its numbers are."""
+
+    def forward_and_log_det(self, x, context=None):
+        y, log_det = super().forward_and_log_det(x)
+        return y, log_det.detach()
+
+
+class TurnedGradient(Scale):
+    def inverse_and_log_det(self, y, context=None):
+        x, log_det = super().inverse_and_log_det(y)
+        return x, 2 * log_det.detach() - log_det
+
+
+class Tails(Bijector):
+    """Steeper where |x| > 3, which the log det does not know."""
+
+    def forward_and_log_det(self, x, context=None):
+        return torch.where(x.abs() > 3, 2 * x - 3 * x.sign(), x), torch.zeros_like(x)
+
+    def inverse_and_log_det(self, y, context=None):
+        return torch.where(y.abs() > 3, 0.5 * (y + 3 * y.sign()), y), torch.zeros_like(y)
+
+
+class MirroredInverse(Exp):
+    """Its codomain is said to be the real line, and a negative y has a pre-image too: the mass is 2."""
+
+    codomain = constraints.real
+
+    def inverse_and_log_det(self, y, context=None):
+        return super().inverse_and_log_det(y.abs())
+
+
+class InOneBlock(Scale):
+    """It takes its points as they lie in memory."""
+
+    def forward_and_log_det(self, x, context=None):
+        return super().forward_and_log_det(x.as_strided(x.shape, x.new_empty(x.shape).stride()))
+
+
 @pytest.mark.parametrize(
     ("wrong", "properties"),
     [
@@ -98,10 +138,29 @@ class HiddenState(Scale):
         (MeanOfTheBatch, {"round trip", "independent"}),
         (FixedType, {"types"}),
         (HiddenState, {"round trip"}),
+        (DetachedLogDet, {"gradients"}),
+        (TurnedGradient, {"gradients"}),
+        (InOneBlock, {"shapes"}),
     ],
 )
 def test_a_wrong_one_is_named(wrong, properties):
     assert properties <= failing(wrong(start=0.3))
+
+
+def test_what_is_wrong_where_no_point_is_drawn_is_seen():
+    assert failing(Tails()) == {"log det"}
+    assert failing(MirroredInverse()) == {"round trip"}
+
+
+def test_in_many_dimensions_a_right_one_is_right():
+    affine = LowRankAffine(12, rank=2, factor_scale=0.3, generator=torch.Generator().manual_seed(0))
+    report = check_bijector(affine, dim=12, dtypes=[torch.float64])
+    assert report
+    assert "in 12 dimensions too few" in str(report)
+
+
+def test_a_frozen_parameter_needs_no_gradient():
+    assert check_bijector(Scale(start=0.3).requires_grad_(False), dtypes=[torch.float64])
 
 
 def test_what_fails_is_told_with_an_example():

@@ -1,0 +1,38 @@
+"""The data of a sweep: what its runs began with is what the others get, however late they begin."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from flowlab.schemas import ConfigError
+from flowlab.targets.base import Target
+from flowlab.targets.build import build_target
+from flowlab.training.directory import Run
+
+
+def check_same_data(runs: Sequence[Run]) -> None:
+    """Refuse to go on with runs where those before them had other data, for a table of both would mean nothing.
+
+    Arguments:
+        runs: of a sweep: done, begun, or not begun yet.
+
+    Raises:
+        ConfigError: a file has changed since one of them began.
+    """
+    targets: dict[str, Target] = {}
+    begun: list[tuple[Run, str]] = []
+    waiting = False
+    for run in runs:
+        with contextlib.suppress(ConfigError):  # of a damaged file it is said when the run is opened
+            waiting |= not run.done
+            if "data_sha256" in run.provenance:
+                begun.append((run, run.provenance["data_sha256"]))
+    for run, sha256 in begun if waiting else ():
+        name = str(run.config.target)
+        target = targets[name] = targets.get(name) or build_target(run.config.target)
+        if getattr(target, "sha256", None) != sha256:
+            raise ConfigError(
+                f"{getattr(target, 'path', name)}: the file has changed since {run.directory} began, and a sweep has "
+                "the same data to its end; put it back, or start a new sweep"
+            )

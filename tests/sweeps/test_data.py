@@ -1,0 +1,54 @@
+"""A sweep on a file that has changed since it began is refused, whichever of its runs have seen the file."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from flowlab import ConfigError, compose, load_sweep
+from flowlab.cli import main
+from flowlab.sweeps.train import train_many
+
+WORDS = ("target=file", "target.path=points.csv", "max_steps=4", "flow.depth=1", "trainer.progress=off")
+
+
+def write_points(factor):
+    points = factor * np.random.default_rng(0).normal(size=(60, 2))
+    np.savetxt("points.csv", points, delimiter=",")
+
+
+@pytest.fixture(autouse=True)
+def in_a_new_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_points(1)
+
+
+@pytest.mark.parametrize("launcher", ["basic", "stacked"])
+def test_a_job_that_has_not_begun_gets_no_other_data(launcher, capsys):
+    sweep = ("-m", *WORDS, "seed=0,1", f"hydra/launcher={launcher}", "hydra.sweep.dir=sweep")
+    assert main(sweep) == 0
+    whole = load_sweep("sweep")["nll"]
+    shutil.rmtree("sweep/1")
+    write_points(2)
+    capsys.readouterr()
+    for words in (sweep, ("-m", "sweep_resume=sweep")):
+        assert main(words) == 2
+        assert "points.csv: the file has changed since sweep/0 began" in capsys.readouterr().err
+    write_points(1)
+    assert main(("-m", "sweep_resume=sweep")) == 0
+    assert list(load_sweep("sweep")["nll"]) == pytest.approx(list(whole))
+
+
+def test_of_a_sweep_that_is_done_the_file_may_change():
+    assert main(("-m", *WORDS, "seed=0,1", "hydra.sweep.dir=sweep")) == 0
+    write_points(2)
+    assert main(("-m", "sweep_resume=sweep")) == 0
+
+
+def test_from_python_too(tmp_path):
+    configs = [compose(*WORDS, f"seed={seed}") for seed in range(2)]
+    train_many(configs[:1], [tmp_path / "0"], say=lambda line: None)
+    write_points(2)
+    with pytest.raises(ConfigError, match=r"points.csv: the file has changed since .*0 began"):
+        train_many(configs, [tmp_path / "0", tmp_path / "1"], say=lambda line: None)
+    assert not (tmp_path / "1").exists()
