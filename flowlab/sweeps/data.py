@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+from flowlab.files import read_json
 from flowlab.schemas import ConfigError
 from flowlab.targets.base import Target
 from flowlab.targets.build import build_target
-from flowlab.training.directory import Run
+from flowlab.training.directory import Run, load_run
 
 
 def check_same_data(runs: Sequence[Run]) -> None:
@@ -36,3 +38,14 @@ def check_same_data(runs: Sequence[Run]) -> None:
                 f"{getattr(target, 'path', name)}: the file has changed since {run.directory} began, and a sweep has "
                 "the same data to its end; put it back, or start a new sweep"
             )
+
+
+def files_that_changed(directories: Iterable[str | Path]) -> list[str]:
+    """The data files that runs have not all seen with the same content."""
+    seen: dict[str, set[str]] = {}
+    for directory in directories:
+        with contextlib.suppress(ConfigError):  # of a damaged file the table tells
+            if sha256 := read_json(Path(directory) / "provenance.json").get("data_sha256"):
+                target = load_run(directory).config.target
+                seen.setdefault(str(getattr(target, "path", target.name)), set()).add(str(sha256))
+    return [path for path, contents in seen.items() if len(contents) > 1]

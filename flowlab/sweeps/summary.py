@@ -19,6 +19,7 @@ from flowlab.files import write_text
 from flowlab.plotting import save_figure
 from flowlab.plotting.labels import setting_labels, setting_name, setting_text
 from flowlab.schemas import ConfigError
+from flowlab.sweeps.data import files_that_changed
 from flowlab.sweeps.figures import measure, sweep_figures
 from flowlab.sweeps.record import write_record
 from flowlab.sweeps.table import load_sweep, varied_settings
@@ -82,6 +83,10 @@ def summarize(directory: Path, record: Path | None = None, curves: Sequence[str]
         console.print(_rich(wrong[["run", "status"]].assign(error=said), "not done"))
     counts = ", ".join(f"{count} {status}" for status, count in table["status"].value_counts().items())
     console.print(f"{len(table)} run{'s' if len(table) > 1 else ''}: {counts}")
+    for file in files_that_changed(table["directory"]):
+        print(
+            f"flowlab: {printable(file)}: has changed meanwhile: not all runs have seen the same data", file=sys.stderr
+        )
     for path in _write(directory, table.assign(directory=names), table):
         console.print(f"wrote {path}", soft_wrap=True)
     for path in write_record(directory, record, curves) if record else ():

@@ -1,12 +1,13 @@
-"""A sweep on a file that has changed since it began is refused, whichever of its runs have seen the file."""
+"""A sweep on a file that has changed since it began is refused, and one that it changed under says so."""
 
 import shutil
 
 import numpy as np
 import pytest
 
-from flowlab import ConfigError, compose, load_sweep
+from flowlab import ConfigError, compose, load_sweep, train
 from flowlab.cli import main
+from flowlab.sweeps.summary import main as summarize
 from flowlab.sweeps.train import train_many
 
 WORDS = ("target=file", "target.path=points.csv", "max_steps=4", "flow.depth=1", "trainer.progress=off")
@@ -52,3 +53,14 @@ def test_from_python_too(tmp_path):
     with pytest.raises(ConfigError, match=r"points.csv: the file has changed since .*0 began"):
         train_many(configs, [tmp_path / "0", tmp_path / "1"], say=lambda line: None)
     assert not (tmp_path / "1").exists()
+
+
+def test_a_summary_says_that_the_data_have_changed_between_two_runs(capsys):
+    for number in range(2):
+        train(compose(*WORDS, f"seed={number}"), f"sweep/{number}")
+        write_points(2)
+    assert summarize(["sweep"]) == 0
+    assert "points.csv: has changed meanwhile: not all runs have seen the same data" in capsys.readouterr().err
+    shutil.rmtree("sweep/1")
+    assert summarize(["sweep"]) == 0
+    assert "meanwhile" not in capsys.readouterr().err
