@@ -242,7 +242,7 @@ def fit(run: Run, target: Target, progress: pl.Callback | None, world: World) ->
             enable_model_summary=False,
         )
         last = directory / "checkpoints" / "last.ckpt"
-        with world.together(), stopping.heard():
+        with stopping.heard(), world.together():
             trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
         training = {
             "steps": trainer.global_step,

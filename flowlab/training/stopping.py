@@ -41,11 +41,18 @@ class Stopping(pl.Callback):
         self.signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *([signal.SIGUSR1] if preemption else [])]
         self.asked = 0  # the number of the signal
         self.steps = None if world.size == 1 else 1
+        self._handlers = contextlib.ExitStack()
         self._heard_at: float | None = None
 
+    # Lightning's own handler would talk to the other ranks from wherever this one happens to be. It is set between
+    # these two; ours stands before it, since that is what Lightning puts back at its end, and over it.
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._listen()
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # After Lightning's own handler, which would talk to the other ranks from wherever this one happens to be.
-        self._handlers = contextlib.ExitStack()
+        self._listen()
+
+    def _listen(self) -> None:
         self._handlers.enter_context(handled(dict.fromkeys(self.signals, self._ask)))
 
     def until_asked(self, steps: Iterable[T]) -> Iterator[T]:
@@ -70,11 +77,8 @@ class Stopping(pl.Callback):
             KeyboardInterrupt: it was asked to stop.
             Preempted: and it should be started again.
         """
-        self._handlers = contextlib.ExitStack()
-        try:
+        with self._handlers:
             yield
-        finally:
-            self._handlers.close()
         self.world.wait_for_the_first()
         if self.asked:
             raise Preempted if self.asked == signal.SIGUSR1 else KeyboardInterrupt

@@ -112,8 +112,9 @@ class World:
     def wait_for_the_first(self, seconds: float = math.inf) -> None:
         """In the other ranks, stay until the first one is through: who starts them may end all when one has ended."""
         deadline = time.monotonic() + seconds
-        while not self.first and not _has(self.store, OVER) and time.monotonic() < deadline:
-            time.sleep(POLL)
+        with contextlib.suppress(RuntimeError):  # the store is gone with it
+            while not self.first and self.store and not self.store.check([OVER]) and time.monotonic() < deadline:
+                time.sleep(POLL)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -130,12 +131,15 @@ class World:
             raise
 
     def _what_failed(self) -> str:
+        """What another rank says that it failed of; before long, or it was ended without a word."""
+        assert self.store is not None
         deadline = time.monotonic() + LAST_WORDS
-        while not _has(self.store, FAILED):
-            if time.monotonic() > deadline:
-                return "another rank was ended from outside"
+        while time.monotonic() < deadline:
+            with contextlib.suppress(RuntimeError):  # the store is gone with the first rank
+                if self.store.check([FAILED]):
+                    return self.store.get(FAILED).decode()
             time.sleep(POLL)
-        return "another rank failed" if self.store is None else self.store.get(FAILED).decode()
+        return "another rank was ended from outside"
 
     @contextlib.contextmanager
     def connected(self, accelerator: str) -> Iterator[World]:
@@ -173,14 +177,6 @@ class World:
         assert self.store is not None
         with contextlib.suppress(RuntimeError):
             self.store.set(key, value)
-
-
-def _has(store: dist.Store | None, key: str) -> bool:
-    """Whether the ranks have said so; also where the store is gone with the first rank."""
-    try:
-        return store is None or store.check([key])
-    except RuntimeError:
-        return True
 
 
 ALONE = World()

@@ -120,5 +120,5 @@ def test_a_task_that_is_killed_ends_the_job(submit, slurm, tmp_path):
     until(lambda: not submit.ask("squeue", "--noheader"))
     assert time.monotonic() - begun < 20
     assert "task 1: Killed" in (tmp_path / f"slurm-{number}.out").read_text()
-    assert status(directory) == "failed"
+    assert load_run(directory).status["error"] == "LostRankError: another rank was ended from outside"
     assert load_run(directory).load_flow("last")

@@ -3,10 +3,14 @@
 import signal
 
 import pytest
+import pytorch_lightning as pl
+from pytorch_lightning.demos.boring_classes import BoringModel
+from pytorch_lightning.plugins.environments import LightningEnvironment
 
-from flowlab.signals import Preempted
+from flowlab.signals import TERMINABLE, Preempted, handled
 from flowlab.training import stopping
 from flowlab.training.stopping import Stopping
+from flowlab.training.surroundings import quiet_lightning
 from flowlab.training.world import World
 
 
@@ -79,3 +83,24 @@ def test_preempted_is_not_interrupted():
     asked = Stopping(preemption=True)
     with pytest.raises(Preempted), asked.heard():
         asked._ask(signal.SIGUSR1, None)
+
+
+def test_lightning_leaves_no_handler_of_its_own_when_training_fails(tmp_path, monkeypatch):
+    """It would talk to the other ranks, from wherever this one is: most of all where one of them is gone."""
+    monkeypatch.setattr(BoringModel, "training_step", lambda *_: 1 / 0)
+    asked = Stopping()
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    alone = {"accelerator": "cpu", "plugins": [LightningEnvironment()]}
+    trainer = pl.Trainer(callbacks=[asked], logger=False, default_root_dir=tmp_path, **alone, **quiet)
+
+    def ended_while_it_fails():
+        with asked.heard():
+            with pytest.raises(ZeroDivisionError):
+                trainer.fit(BoringModel())
+            signal.raise_signal(signal.SIGTERM)
+            assert asked.asked == signal.SIGTERM
+
+    with quiet_lightning(), handled(TERMINABLE):
+        with pytest.raises(KeyboardInterrupt):
+            ended_while_it_fails()
+        assert signal.getsignal(signal.SIGTERM) == signal.default_int_handler

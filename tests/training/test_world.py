@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,24 @@ def test_an_error_in_one_rank_is_told_whichever_it_is(rank, tmp_path):
     assert status["status"] == "failed"
     assert "ValueError: planted" in status["error"]
     assert "flowlab: failed: ValueError: planted" in done.stderr
+
+
+def test_where_one_rank_is_killed_the_first_says_so_though_torchrun_ends_it(tmp_path):
+    (tmp_path / "planted.py").write_text(
+        "import os, signal, sys\n"
+        "from flowlab.cli import main\n"
+        "from flowlab.training.module import FlowModule\n"
+        "def end(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if os.environ['RANK'] == '1': FlowModule.training_step = end\n"
+        "sys.exit(main())"
+    )
+    begun = time.monotonic()
+    done = torchrun("hydra.run.dir=run", cwd=tmp_path, program=tmp_path / "planted.py")
+    assert done.returncode != 0
+    assert time.monotonic() - begun < 30, "torchrun kills what it has ended in vain only after so long"
+    status = load_run(tmp_path / "run").status
+    assert status["status"] == "failed"
+    assert status["error"] == "LostRankError: another rank was ended from outside"
 
 
 def test_all_ranks_may_fail_together(tmp_path):
