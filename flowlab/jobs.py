@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from flowlab.config import as_typed, compose_yaml, conf_directory, parse_overrides, to_config
 from flowlab.engines import bounds_of_search, check_engine, searches, target_of
+from flowlab.garbage import quick_imports
 from flowlab.schemas import Config, ConfigError, StackedLauncherConfig
 from flowlab.secrets import check_written
 
@@ -217,17 +217,6 @@ def check_new(jobs: list[Job], sweep: Path | None) -> None:
             with _making(directory):
                 check_directory(directory)
             _make(directory)
-
-
-@contextlib.contextmanager
-def quick_imports() -> Iterator[None]:
-    """Import without looking for garbage, of which imports make little: a third of their time, and of the exit's."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 @contextlib.contextmanager

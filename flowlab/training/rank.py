@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from flowlab.files import WriteError, write_json
+from flowlab.garbage import quick_imports
 from flowlab.signals import INTERRUPTED, TERMINABLE, handled
-from flowlab.training.directory import load_run
-from flowlab.training.progress import progress_callback
-from flowlab.training.run import fit
-from flowlab.training.world import World
 
 
 def main(directory: str, errors: str) -> int:
     """Train a run, as the rank that LOCAL_RANK says; an error goes into a file in the directory `errors`."""
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    with quick_imports():
+        from flowlab.training.directory import load_run
+        from flowlab.training.progress import progress_callback
+        from flowlab.training.run import fit
+        from flowlab.training.world import World
+
     rank = int(os.environ["LOCAL_RANK"])
     try:
         run = load_run(directory)
