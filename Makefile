@@ -101,7 +101,7 @@ slurm:
 			apt-get install -qq -y --no-install-recommends slurm-wlm munge > /dev/null; fi
 
 test-engines: slurm $(ENGINES)/installed  ## sweeps on a real Slurm and Ray, and searches by Optuna; as root
-	$(ENGINES)/bin/pytest tests/engines
+	$(ENGINES)/bin/pytest -n $(PROCESSES) --dist loadfile tests/engines
 
 notebooks: $(VENV)/installed  ## execute every notebook again, in place
 	$(BIN)/ruff format --quiet notebooks
