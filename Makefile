@@ -30,7 +30,7 @@ test: $(VENV)/installed  ## every test, then every notebook against its committe
 	$(BIN)/pytest -n $(PROCESSES) --dist loadfile --nbval --nbval-current-env notebooks
 
 # Minutes of their own: what `make test` leaves out, and `pytest` alone does not.
-TRUST := tests/test_bad_input.py tests/test_security.py tests/test_determinism.py
+TRUST := tests/test_bad_input.py tests/test_security.py tests/test_leaks.py tests/test_determinism.py
 trust: $(VENV)/installed  ## bad input of every kind, attacks, and the same command twice
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(TRUST)
 
