@@ -1,5 +1,8 @@
+import io
 import subprocess
 import sys
+
+from flowlab.terminal import say
 
 
 def test_nobody_need_listen():
@@ -19,3 +22,22 @@ def test_a_full_disk_costs_what_is_said():
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (0, "heard\n")
+
+
+def test_a_line_is_one_write():
+    """Two would mix with those of another process that writes into the same log."""
+
+    class Writes(io.RawIOBase):
+        def __init__(self):
+            self.heard = []
+
+        def writable(self):
+            return True
+
+        def write(self, what):
+            self.heard.append(bytes(what))
+            return len(what)
+
+    writes = Writes()
+    say("a line", io.TextIOWrapper(writes, write_through=True))  # as stdout and stderr are below PYTHONUNBUFFERED
+    assert writes.heard == [b"a line\n"]

@@ -70,20 +70,20 @@ def test_processes_do_not_wait_for_threads_that_the_fork_left_behind():
     assert sorted(done.stdout.split("\n")) == ["", "None", "None", *["torch.Size([2000, 2000])"] * 2], done.stderr
 
 
-CHILD = """
-import time
+PARENT = """
+import os, time
 from flowlab.sweeps.processes import share_out
 def work(send):
-    import os
-    print(os.getpid(), flush=True)
+    send(os.getpid())
     time.sleep(60)
-share_out([work, work], 2, lambda piece, what: None)
+share_out([work, work], 2, lambda piece, what: print(what, flush=True))
 """
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_processes_end_with_the_one_that_began_them(how):
-    parent = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    """The parent alone prints: below PYTHONUNBUFFERED, a line is two writes, and those of two processes would mix."""
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     children = [int(parent.stdout.readline()) for _ in range(2)]
     parent.send_signal(how)
     parent.wait(timeout=10)
