@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch.distributed as dist
+
 from flowlab.files import WriteError, read_json
 from flowlab.signals import INTERRUPTED
 from flowlab.training.directory import Run
@@ -40,7 +42,9 @@ def train_on_ranks(run: Run) -> None:
     """
     trainer = run.config.trainer
     environment = {name: value for name, value in os.environ.items() if not OF_A_LAUNCHER.match(name)}
-    environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "NODE_RANK": "0"}
+    store = local_store()  # for as long as they run
+    environment |= {"MASTER_ADDR": store.host, "MASTER_PORT": str(store.port), "NODE_RANK": "0"}
+    environment |= {"TORCHELASTIC_USE_AGENT_STORE": str(True)}  # torch's word for a store that no rank keeps
     environment |= {"OMP_NUM_THREADS": str(trainer.threads)} if trainer.threads else {}
     with tempfile.TemporaryDirectory() as errors:
         command = [sys.executable, "-m", "flowlab.training.rank", str(run.directory.resolve()), errors]
@@ -107,7 +111,11 @@ def _wait(ranks: list[subprocess.Popen[bytes]], seconds: float) -> None:
         time.sleep(POLL)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def local_store() -> dist.TCPStore:
+    """Where the ranks meet, which nobody on the network can reach.
+
+    This process keeps it: a port that it only chose for the first rank to open might be another's by then.
+    """
+    listening = socket.create_server(("127.0.0.1", 0))
+    host, port = listening.getsockname()
+    return dist.TCPStore(host, port, is_master=True, wait_for_workers=False, master_listen_fd=listening.detach())

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -86,12 +85,10 @@ def test_where_one_rank_is_killed_the_first_says_so_though_torchrun_ends_it(tmp_
         "if os.environ['RANK'] == '1': FlowModule.training_step = end\n"
         "sys.exit(main())"
     )
-    begun = time.monotonic()
     done = torchrun("hydra.run.dir=run", cwd=tmp_path, program=tmp_path / "planted.py")
     assert done.returncode != 0
-    assert time.monotonic() - begun < 30, "torchrun kills what it has ended in vain only after so long"
     status = load_run(tmp_path / "run").status
-    assert status["status"] == "failed"
+    assert status["status"] == "failed", "it had not ended when torchrun killed it, half a minute after SIGTERM"
     assert status["error"] == "LostRankError: another rank was ended from outside"
 
 
