@@ -110,9 +110,13 @@ class World:
         return made
 
     def wait_for_the_first(self, seconds: float = math.inf) -> None:
-        """In the other ranks, stay until the first one is through: who starts them may end all when one has ended."""
+        """In the other ranks, stay until the first one is through: who starts them may end all when one has ended.
+
+        Where it dies without a word, its store is gone with it; a store that is not its own outlives it, as flowlab's
+        and torchrun's do, but who keeps such a store ends the other ranks.
+        """
         deadline = time.monotonic() + seconds
-        with contextlib.suppress(RuntimeError):  # the store is gone with it
+        with contextlib.suppress(RuntimeError):
             while not self.first and self.store and not self.store.check([OVER]) and time.monotonic() < deadline:
                 time.sleep(POLL)
 
@@ -135,7 +139,7 @@ class World:
         assert self.store is not None
         deadline = time.monotonic() + LAST_WORDS
         while time.monotonic() < deadline:
-            with contextlib.suppress(RuntimeError):  # the store is gone with the first rank
+            with contextlib.suppress(RuntimeError):  # the store may be gone with the first rank
                 if self.store.check([FAILED]):
                     return self.store.get(FAILED).decode()
             time.sleep(POLL)

@@ -14,7 +14,7 @@ import torch
 
 from flowlab import ConfigError, compose, load_run, resume, train
 from flowlab.training.divergence import DivergedError
-from flowlab.training.ranks import local_store
+from flowlab.training.ranks import PATIENCE, local_store
 
 ROOT = Path(__file__).parent.parent.parent
 # Two ranks have 251 and 250 of the held-out points.
@@ -193,7 +193,7 @@ def test_whoever_is_ended_ends_all_and_the_run_can_go_on(tmp_path, how, victim, 
     wait_until((directory / "checkpoints/last.ckpt").exists)
     target = ranks_of(directory)[1] if victim == "rank" else process
     target.send_signal(getattr(signal, how))
-    error = process.communicate(timeout=60)[1]
+    error = process.communicate(timeout=PATIENCE)[1]  # after which they would be killed
     assert process.returncode == {"failed": 1, "running": -9, "interrupted": 130}[status]
     wait_until(lambda: not ranks_of(directory))
     assert "Traceback" not in error
