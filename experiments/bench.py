@@ -24,8 +24,8 @@ from typing import Any
 import psutil
 import torch
 
-from flowlab.files import write_text
-from flowlab.training.provenance import origin
+from flowlab.runs.provenance import origin
+from flowlab.system.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "experiments" / "benchmarks"

@@ -2,7 +2,7 @@
 
 import sys
 
-from flowlab.cli import main
+from flowlab.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

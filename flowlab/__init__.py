@@ -12,32 +12,32 @@ if TYPE_CHECKING:
     from flowlab import claims as claims
     from flowlab import distributions as distributions
     from flowlab import targets as targets
-    from flowlab.allowed import allow as allow
-    from flowlab.bases import StandardNormal as StandardNormal
-    from flowlab.config import compose as compose
+    from flowlab.config.allowed import allow as allow
+    from flowlab.config.compose import compose as compose
+    from flowlab.config.schemas import ConfigError as ConfigError
+    from flowlab.distributions.base import StandardNormal as StandardNormal
     from flowlab.flow import Flow as Flow
-    from flowlab.schemas import ConfigError as ConfigError
+    from flowlab.runs.directory import Run as Run
+    from flowlab.runs.directory import load_run as load_run
+    from flowlab.sweeps.launch import train_many as train_many
     from flowlab.sweeps.table import load_sweep as load_sweep
-    from flowlab.sweeps.train import train_many as train_many
-    from flowlab.training.directory import Run as Run
-    from flowlab.training.directory import load_run as load_run
-    from flowlab.training.run import resume as resume
-    from flowlab.training.run import train as train
+    from flowlab.training.train import resume as resume
+    from flowlab.training.train import train as train
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "allow": "flowlab.allowed",
-    "StandardNormal": "flowlab.bases",
-    "ConfigError": "flowlab.schemas",
-    "compose": "flowlab.config",
+    "allow": "flowlab.config.allowed",
+    "StandardNormal": "flowlab.distributions.base",
+    "ConfigError": "flowlab.config.schemas",
+    "compose": "flowlab.config.compose",
     "Flow": "flowlab.flow",
-    "Run": "flowlab.training.directory",
+    "Run": "flowlab.runs.directory",
     "load_sweep": "flowlab.sweeps.table",
-    "train_many": "flowlab.sweeps.train",
-    "load_run": "flowlab.training.directory",
-    "resume": "flowlab.training.run",
-    "train": "flowlab.training.run",
+    "train_many": "flowlab.sweeps.launch",
+    "load_run": "flowlab.runs.directory",
+    "resume": "flowlab.training.train",
+    "train": "flowlab.training.train",
 }
 _MODULES = ("bijectors", "claims", "distributions", "targets", "plotting")
 

@@ -10,12 +10,11 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
-from flowlab.bases import Base
+from flowlab.autocast import lowers, raised
 from flowlab.bijectors.base import Bijector, sum_rightmost
-from flowlab.bijectors.chain import added_dims, stages
-from flowlab.blocks import are_many, in_blocks, may_look
-from flowlab.precision import lowers, raised
-from flowlab.supports import (
+from flowlab.bijectors.blocks import are_many, in_blocks, may_look
+from flowlab.bijectors.compose import added_dims, stages
+from flowlab.constraints import (
     clamp_to,
     event_constraint,
     holds_for_all,
@@ -24,6 +23,7 @@ from flowlab.supports import (
     open_interval,
     replace_outside,
 )
+from flowlab.distributions.base import Base
 
 if TYPE_CHECKING:
     import pandas
@@ -38,7 +38,7 @@ class Flow(nn.Module):
     r"""The distribution of y = f(x) with x from a base: log p(y) = log p_base(f^-1(y)) + log |det df^-1/dy|.
 
     Arguments:
-        base: a `flowlab.bases.Base` such as StandardNormal, or any torch distribution, whose tensors become buffers.
+        base: a `flowlab.distributions.base.Base` such as StandardNormal, or any torch distribution, whose tensors become buffers.
         bijector: f, from the base to the data. Its parameters are the flow's.
 
     Densities are in nats and -inf outside the support. Where the bijector covers more dimensions than an event of
@@ -179,7 +179,7 @@ class Flow(nn.Module):
 
     def summary(self) -> pandas.DataFrame:
         """A table of the base and the layers in the order applied: shapes, and how many numbers are learned."""
-        from flowlab.summary import summarize_flow
+        from flowlab.bijectors.summary import summarize_flow
 
         return summarize_flow(self.base, self.bijector)
 

@@ -19,4 +19,4 @@ class CheckedSweeper(BasicSweeper):
     """Every combination of the values, in order."""
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """`flowlab.jobs` has composed every job already, which takes some 40 ms each."""
+        """`flowlab.cli.jobs` has composed every job already, which takes some 40 ms each."""

@@ -10,7 +10,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from flowlab.schemas import StackedLauncherConfig
+from flowlab.config.schemas import StackedLauncherConfig
 
 ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=StackedLauncherConfig, provider="flowlab")
 
@@ -28,10 +28,10 @@ class StackedLauncher(Launcher):
         self.config, self.hydra_context = config, hydra_context
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from flowlab.cli import last_line, score
-        from flowlab.jobs import job
-        from flowlab.sweeps.train import train_many, usable_processes
-        from flowlab.terminal import say
+        from flowlab.cli.jobs import job
+        from flowlab.cli.main import last_line, score
+        from flowlab.sweeps.launch import train_many, usable_processes
+        from flowlab.system.terminal import say
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)

@@ -18,7 +18,7 @@ from bad_input.configurations import CONFIGURATIONS
 from bad_input.damaged_runs import ELSEWHERE, RESUMED, RUNS, SUMMARIZED, SWEEPS
 from bad_input.data_files import DATA_FILES
 
-from flowlab.cli import main as train
+from flowlab.cli.main import main as train
 from flowlab.sweeps.summary import main as summarize
 
 ROOT = Path(__file__).parent.parent

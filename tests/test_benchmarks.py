@@ -16,7 +16,7 @@ import torch
 
 import flowlab
 from flowlab.training.check import check_run
-from flowlab.training.start import initial_flow
+from flowlab.training.initial_flow import initial_flow
 
 BENCHMARKS = Path(__file__).parent.parent / "experiments" / "benchmarks"
 BENCH = BENCHMARKS.parent / "bench.py"

@@ -36,13 +36,13 @@ def test_bijectors_flows_and_targets_need_only_torch():
 @pytest.mark.parametrize("words", [["--help"], ["optimizer.rl=0.1"]], ids=" ".join)
 def test_the_command_line_answers_without_torch(words):
     quiet = "with contextlib.redirect_stdout(io.StringIO()):"
-    modules = loaded(f"import contextlib, io\nfrom flowlab.cli import main\n{quiet}\n    main({words})")
+    modules = loaded(f"import contextlib, io\nfrom flowlab.cli.main import main\n{quiet}\n    main({words})")
     assert "flowlab" in modules
     assert not modules & {"torch", "pytorch_lightning", "wandb", "matplotlib", "pandas", "scipy"}
 
 
 def test_training_loads_what_it_may_not_need_when_it_needs_it():
-    modules = loaded("import flowlab.cli, flowlab.training.run")
+    modules = loaded("import flowlab.cli.main, flowlab.training.train")
     assert "pytorch_lightning" in modules
     assert not modules & {"pandas", "pyarrow", "wandb", "tensorboard", "jinja2"}
 

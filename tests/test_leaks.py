@@ -10,8 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from flowlab.cli import main
-from flowlab.secrets import secret_in
+from flowlab.cli.main import main
+from flowlab.config.secrets import secret_in
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("max_steps=40", "test_size=200", "validation_size=200", "batch_size=32", "flow.depth=1")

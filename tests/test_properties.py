@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from flowlab.bijectors import LowRankAffine, SmoothPReLU, fill_triangular, pack_triangular
 from flowlab.seeding import generator
-from flowlab.training.stream import epoch_stream
+from flowlab.training.batches import epoch_stream
 
 settings.register_profile("flowlab", deadline=None, derandomize=True, max_examples=60, database=None)
 settings.load_profile("flowlab")

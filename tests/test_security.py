@@ -14,7 +14,7 @@ import torch
 import yaml
 
 import flowlab
-from flowlab.cli import main
+from flowlab.cli.main import main
 from flowlab.sweeps import summary
 
 ROOT = Path(__file__).parent.parent

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas
 
-from flowlab.training.wandb_file import history, records
+from flowlab.loggers.wandb_file import history, records
 
 
 def sessions(directory: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas
 import wandb_records
 
-from flowlab.training.wandb_file import history
+from flowlab.loggers.wandb_file import history
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("test_size=500", "validation_size=500", "batch_size=64", "flow.depth=2", "trainer.progress=off")

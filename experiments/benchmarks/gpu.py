@@ -26,12 +26,12 @@ from torch import Tensor
 
 import flowlab
 from flowlab.targets.build import build_target
-from flowlab.training.compiled import compiled_step
+from flowlab.training.compile import compiled_step
+from flowlab.training.initial_flow import initial_flow
 from flowlab.training.optimizer import build_optimizer
-from flowlab.training.run import what_to_minimise
-from flowlab.training.start import initial_flow
 from flowlab.training.state import State, read_state
 from flowlab.training.step import Step, adam_rates
+from flowlab.training.train import what_to_minimise
 
 
 class Stack:

@@ -26,11 +26,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from flowlab.files import write_json, write_text
 from flowlab.plotting import fitted_exponent
+from flowlab.runs.provenance import origin
 from flowlab.sweeps.record import without_paths
-from flowlab.training.provenance import origin
-from flowlab.training.surroundings import threads
+from flowlab.system.files import write_json, write_text
+from flowlab.system.surroundings import threads
 
 DIMS = [64, 128, 256, 512, 1024, 2048, 4096, 8192]
 LARGEST_DENSE = 4096

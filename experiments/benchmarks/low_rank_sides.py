@@ -15,7 +15,7 @@ from torch import Tensor
 
 from flowlab.bijectors import LowRankAffine
 from flowlab.seeding import generator
-from flowlab.training.surroundings import threads
+from flowlab.system.surroundings import threads
 
 VECTORS, RANK, SEED = 64, 8, 0
 SIDES, TASKS = ("dense", "tril", "diag"), ("inverse", "forward", "gradient")

@@ -85,7 +85,7 @@ def banana(key: jax.Array, count: int) -> jax.Array:
 
 
 def glorot_uniform(key: jax.Array) -> list[Layer]:
-    """The documents' start: as `flowlab.architectures.glorot_uniform_`."""
+    """The documents' start: as `flowlab.flows.mlp.glorot_uniform_`."""
     shapes = {"scale": (DIM * (DIM + 1) // 2,), "factor": (DIM, RANK), "shift": (DIM,), "slope": ()}
     layers = []
     for layer_key in jax.random.split(key, DEPTH):

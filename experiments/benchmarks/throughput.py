@@ -36,12 +36,12 @@ from torch.distributions import Normal, TransformedDistribution, transforms
 
 import flowlab
 from flowlab import Flow
-from flowlab.architectures import build_flow
 from flowlab.bijectors import AffineScalar, Chain, Exp, Sigmoid, Softplus, Tanh
+from flowlab.flows.mlp import build_flow
 from flowlab.seeding import generator
+from flowlab.system.surroundings import threads
 from flowlab.targets.build import build_target
 from flowlab.training.evaluate import evaluate
-from flowlab.training.surroundings import threads
 
 SEED = 0
 FEW = 1000  # with which everything runs once before it is measured

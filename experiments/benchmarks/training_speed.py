@@ -47,15 +47,15 @@ from rich.table import Table
 import flowlab
 from flowlab import Flow
 from flowlab.bijectors import LowRankAffine, PReLU, stages
-from flowlab.schemas import Config
+from flowlab.config.schemas import Config
+from flowlab.runs.directory import begin
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Checkpoints
-from flowlab.training.directory import begin
+from flowlab.training.initial_flow import initial_flow
 from flowlab.training.module import FlowModule
 from flowlab.training.optimizer import build_optimizer, learning_rate
 from flowlab.training.progress import Lines
-from flowlab.training.run import carry_out, what_to_minimise
-from flowlab.training.start import initial_flow
+from flowlab.training.train import carry_out, what_to_minimise
 
 EAGER = ["experiment=banana", "trainer.compile=false"]
 COMPILED = ["experiment=banana_document", "flow.start=near_identity", "trainer.compile=true"]

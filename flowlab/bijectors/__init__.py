@@ -1,18 +1,18 @@
 """Invertible maps that know their log determinant. They need torch alone."""
 
-from flowlab.bijectors.affine import LowRankAffine
+from flowlab.bijectors.activations import PReLU, SmoothPReLU
 from flowlab.bijectors.base import Bijector, NoInverseError
 from flowlab.bijectors.cdf import ExponentialCDF, NormalCDF
-from flowlab.bijectors.chain import Chain, Invert, stages
-from flowlab.bijectors.cosine import DiscreteCosineTransform
+from flowlab.bijectors.compose import Chain, Invert, stages
+from flowlab.bijectors.dct import DiscreteCosineTransform
+from flowlab.bijectors.elementwise import AffineScalar, Exp, Sigmoid, Softplus, Tanh
 from flowlab.bijectors.inline import Inline
+from flowlab.bijectors.linear.low_rank_affine import LowRankAffine
+from flowlab.bijectors.linear.triangular import FillTriangular, fill_triangular, pack_triangular
 from flowlab.bijectors.planar import Planar
-from flowlab.bijectors.prelu import PReLU, SmoothPReLU
 from flowlab.bijectors.radial import Radial
-from flowlab.bijectors.scalar import AffineScalar, Exp, Sigmoid, Softplus, Tanh
 from flowlab.bijectors.simplex import SoftmaxCentered
 from flowlab.bijectors.torch_transforms import from_transform, to_transform
-from flowlab.bijectors.triangular import FillTriangular, fill_triangular, pack_triangular
 
 __all__ = [
     "AffineScalar",

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
-from flowlab.precision import minds_autocast
+from flowlab.autocast import minds_autocast
 
 if TYPE_CHECKING:
     import pandas
 
-    from flowlab.bijectors.chain import Chain
+    from flowlab.bijectors.compose import Chain
 
 
 class NoInverseError(NotImplementedError):
@@ -50,7 +50,7 @@ class Bijector(nn.Module):
         affine: f(x) = A x + b, so that the mean of x is sent to the mean of y.
         has_inverse: there is an exact inverse.
         mixed: it leaves the products of points with matrices to a surrounding `torch.autocast`, by
-            `flowlab.precision`; any other map is taken outside of it.
+            `flowlab.autocast`; any other map is taken outside of it.
 
     Log dets are in nats. `context` conditions the map on another tensor; a bijector that has no use for it ignores it.
     """
@@ -132,18 +132,18 @@ class Bijector(nn.Module):
     @property
     def inv(self) -> Bijector:
         """The inverse map as a bijector, sharing this one's parameters."""
-        from flowlab.bijectors.chain import Invert
+        from flowlab.bijectors.compose import Invert
 
         return Invert(self)
 
     def __or__(self, other: Bijector) -> Chain:
-        from flowlab.bijectors.chain import Chain
+        from flowlab.bijectors.compose import Chain
 
         return Chain([self, other])
 
     def summary(self) -> pandas.DataFrame:
         """A table of the layers in the order applied: parameters with their shapes, how many, and which are learned."""
-        from flowlab.summary import summarize
+        from flowlab.bijectors.summary import summarize
 
         return summarize(self)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from flowlab.bijectors.base import Bijector
-from flowlab.supports import open_interval
+from flowlab.constraints import open_interval
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 HALF_SQRT_TWO = math.sqrt(0.5)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from flowlab.bijectors.base import Bijector
-from flowlab.bijectors.scalar import Softplus
+from flowlab.bijectors.elementwise import Softplus
 
 HALVINGS = 60  # the bracket shrinks to 1e-18 of its width, below the rounding of both precisions
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from flowlab.bijectors.base import Bijector
-from flowlab.bijectors.scalar import Softplus
+from flowlab.bijectors.elementwise import Softplus
 
 _softplus = Softplus()
 

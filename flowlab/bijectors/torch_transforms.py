@@ -8,10 +8,10 @@ from torch.distributions import biject_to, constraints, transform_to
 from torch.distributions.transforms import AffineTransform, ComposeTransform, Transform, _InverseTransform
 
 from flowlab.bijectors.base import Bijector
-from flowlab.bijectors.chain import Chain
-from flowlab.bijectors.triangular import FillTriangular
-from flowlab.supports import event_constraint, open_interval, open_simplex
-from flowlab.torch_objects import rebuild, tensors_of
+from flowlab.bijectors.compose import Chain
+from flowlab.bijectors.linear.triangular import FillTriangular
+from flowlab.bijectors.torch_tensors import rebuild, tensors_of
+from flowlab.constraints import event_constraint, open_interval, open_simplex
 
 
 class FromTransform(Bijector):

@@ -21,7 +21,7 @@ def page(findings: Findings, origin: dict[str, Any], seconds: float) -> str:
 
     Arguments:
         findings: of executed notebooks.
-        origin: from `flowlab.training.provenance.origin`.
+        origin: from `flowlab.runs.provenance.origin`.
         seconds: that executing the notebooks took.
     """
     return _render("report.html", findings, origin=origin, seconds=seconds)

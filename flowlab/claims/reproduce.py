@@ -22,8 +22,8 @@ from flowlab.claims.execute import execute
 from flowlab.claims.ledger import LedgerError
 from flowlab.claims.notebooks import Findings, gather
 from flowlab.claims.report import page, table
-from flowlab.files import write_text
-from flowlab.training.provenance import origin
+from flowlab.runs.provenance import origin
+from flowlab.system.files import write_text
 
 TABLE = "REPRODUCTION.md"
 AGREES, DIFFERS, MISTAKE = 0, 1, 2

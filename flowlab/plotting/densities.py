@@ -15,7 +15,7 @@ from flowlab.plotting.of_run import grid_density, target_density
 from flowlab.plotting.style import styled
 
 if TYPE_CHECKING:
-    from flowlab.training.directory import Run
+    from flowlab.runs.directory import Run
 
 PANEL = 120  # points of the grid along an axis of a panel, which is small
 

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec
 import matplotlib.style
 from matplotlib.figure import Figure
 
-from flowlab.files import write_bytes
+from flowlab.system.files import write_bytes
 
 STYLE = Path(__file__).with_name("flowlab.mplstyle")
 

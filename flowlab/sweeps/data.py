@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from flowlab.files import read_json
-from flowlab.schemas import ConfigError
+from flowlab.config.schemas import ConfigError
+from flowlab.runs.directory import Run, load_run
+from flowlab.system.files import read_json
 from flowlab.targets.base import Target
 from flowlab.targets.build import build_target
-from flowlab.training.directory import Run, load_run
 
 
 def check_same_data(runs: Sequence[Run]) -> None:

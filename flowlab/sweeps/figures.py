@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from flowlab.plotting import density_panels, run_densities, setting_labels, sweep_heatmap, sweep_lines
 from flowlab.plotting.labels import setting_name
+from flowlab.runs.directory import load_run
 from flowlab.sweeps.table import varied_settings
-from flowlab.training.directory import load_run
 
 TARGET = "target.name"
 PANELS = 60

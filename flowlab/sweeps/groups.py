@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import torch
 
-from flowlab.architectures import count_parameters
-from flowlab.config import to_dict
-from flowlab.schemas import Config, CustomConfig, FileConfig
+from flowlab.config.compose import to_dict
+from flowlab.config.schemas import Config, CustomConfig, FileConfig
+from flowlab.flows.mlp import count_parameters
 from flowlab.training.check import bytes_of_step
 
 T = TypeVar("T")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowlab.config import flat, to_dict
-from flowlab.files import WriteError, read_json, write_json
-from flowlab.jobs import Job
-from flowlab.schemas import ConfigError
+from flowlab.cli.jobs import Job
+from flowlab.config.compose import flat, to_dict
+from flowlab.config.schemas import ConfigError
+from flowlab.system.files import WriteError, read_json, write_json
 
 NAME = "manifest.json"
 

@@ -10,8 +10,8 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flowlab.notebook import NotebookBar
-from flowlab.terminal import say
+from flowlab.system.notebook import NotebookBar
+from flowlab.system.terminal import say
 from flowlab.training.progress import LINES, shown_as
 
 # Takes the number of a piece of work and the steps that it has taken, or None when it has ended.

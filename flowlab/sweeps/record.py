@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas
 
-from flowlab.files import read_json, write_json, write_text
-from flowlab.schemas import ConfigError
+from flowlab.config.schemas import ConfigError
 from flowlab.sweeps.manifest import NAME as MANIFEST
 from flowlab.sweeps.table import load_sweep
+from flowlab.system.files import read_json, write_json, write_text
 
 SAME = ("git_commit", "git_dirty", "flowlab", "python", "packages", "platform", "device", "threads", "command")
 ROWS = 100  # of a curve, about

@@ -18,21 +18,21 @@ import torch
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
+from flowlab.distributed.stopping import Stopping
 from flowlab.flow import Flow
+from flowlab.objectives.objective import Objective
+from flowlab.runs.directory import Run
 from flowlab.targets.base import Target
+from flowlab.training.batches import Stream, as_it_is
 from flowlab.training.checkpoints import Checkpoints, Saving
-from flowlab.training.compiled import choose, compiled_step
-from flowlab.training.directory import Run
+from flowlab.training.compile import choose, compiled_step
 from flowlab.training.divergence import DivergedError, describe_divergence
 from flowlab.training.figures import figures_every, show
 from flowlab.training.module import Endless, count_steps, end_of_call, shape_of
-from flowlab.training.objective import Objective
 from flowlab.training.optimizer import set_learning_rate
 from flowlab.training.record import Record
 from flowlab.training.state import read_state, write_state
 from flowlab.training.step import Step, adam_rates
-from flowlab.training.stopping import Stopping
-from flowlab.training.stream import Stream, as_it_is
 
 
 @dataclass

@@ -15,16 +15,16 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from flowlab.files import write_text
+from flowlab.config.schemas import ConfigError
+from flowlab.config.untrusted import check_links, printable
+from flowlab.loggers.csv import COLUMNS
 from flowlab.plotting import save_figure
 from flowlab.plotting.labels import setting_labels, setting_name, setting_text
-from flowlab.schemas import ConfigError
 from flowlab.sweeps.data import files_that_changed
 from flowlab.sweeps.figures import measure, sweep_figures
 from flowlab.sweeps.record import write_record
 from flowlab.sweeps.table import load_sweep, varied_settings
-from flowlab.training.metrics import COLUMNS
-from flowlab.untrusted import check_links, printable
+from flowlab.system.files import write_text
 
 DONE, NOT_DONE, MISTAKE = 0, 1, 2
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas
 
-from flowlab.config import flat, to_dict
-from flowlab.files import read_json
-from flowlab.schemas import Config, ConfigError
+from flowlab.config.compose import flat, to_dict
+from flowlab.config.schemas import Config, ConfigError
+from flowlab.runs.directory import load_run
 from flowlab.sweeps.manifest import NAME as MANIFEST
 from flowlab.sweeps.manifest import Manifest
-from flowlab.training.directory import load_run
+from flowlab.system.files import read_json
 
 SETTINGS = {field.name for field in fields(Config)}
 

@@ -1,6 +1,6 @@
 """What is to be modelled: targets with an exact density, and points from a file."""
 
-from flowlab.schemas import DataError
+from flowlab.config.schemas import DataError
 from flowlab.targets.base import ExactTarget, Target
 from flowlab.targets.file import FileTarget
 from flowlab.targets.gaussian import Banana, Funnel, Gaussian

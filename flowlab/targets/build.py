@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from flowlab.custom import construct
-from flowlab.schemas import ConfigError, CustomConfig, FileConfig, TargetConfig
+from flowlab.config.custom import construct
+from flowlab.config.schemas import ConfigError, CustomConfig, FileConfig, TargetConfig
 from flowlab.seeding import generator, torch_seeded
 from flowlab.targets.base import Target
 from flowlab.targets.file import FileTarget

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowlab.schemas import DataError
+from flowlab.config.schemas import DataError
 from flowlab.seeding import generator
 from flowlab.targets.base import SPLITS, Target
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas
 
-from flowlab.schemas import DataError
+from flowlab.config.schemas import DataError
 
 # What a file must be, by its ending.
 NEEDED = {

@@ -12,11 +12,11 @@ from torch.distributions import Distribution, Independent, Normal, TransformedDi
 from torch.distributions.constraints import Constraint
 from torch.func import functional_call, stack_module_state, vmap
 
-from flowlab.bases import Base
 from flowlab.bijectors.base import Bijector
+from flowlab.constraints import is_thin, is_unbounded
+from flowlab.distributions.base import Base
 from flowlab.flow import Flow
 from flowlab.seeding import generator
-from flowlab.supports import is_thin, is_unbounded
 from flowlab.testing.property import TOLERANCE, close, for_all, need, need_inverse, same
 from flowlab.testing.subject import Sample, Subject, forward
 

@@ -13,8 +13,8 @@ from torch.distributions.constraints import Constraint
 from torch.func import jacfwd, vmap
 
 from flowlab.bijectors.base import Bijector
-from flowlab.bijectors.triangular import fill_triangular, pack_triangular
-from flowlab.supports import is_thin, open_simplex
+from flowlab.bijectors.linear.triangular import fill_triangular, pack_triangular
+from flowlab.constraints import is_thin, open_simplex
 from flowlab.testing.subject import Sample
 
 

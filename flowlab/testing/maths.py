@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import qmc
 from torch import Tensor
 
-from flowlab.supports import is_thin, is_unbounded
+from flowlab.constraints import is_thin, is_unbounded
 from flowlab.testing.charts import chart, doubled, jacobian, stretches
 from flowlab.testing.property import TOLERANCE, close, finite, for_all, need, need_inverse, of_rows, same
 from flowlab.testing.regions import far, of_codomain, within

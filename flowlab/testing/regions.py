@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import transform_to
 from torch.distributions.constraints import Constraint
 
-from flowlab.supports import is_thin, is_unbounded
+from flowlab.constraints import is_thin, is_unbounded
 from flowlab.testing.charts import chart, stretches
 from flowlab.testing.property import of_rows
 from flowlab.testing.subject import LARGEST, Sample, Subject, forward

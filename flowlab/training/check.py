@@ -5,16 +5,16 @@ from __future__ import annotations
 import psutil
 import torch
 
-from flowlab.architectures import check_flow, layers
-from flowlab.schemas import Config, ConfigError
-from flowlab.supports import is_unbounded
+from flowlab.config.schemas import Config, ConfigError
+from flowlab.constraints import is_unbounded
+from flowlab.distributed.world import check_started
+from flowlab.flows.mlp import check_flow, layers
+from flowlab.loggers.open import check_logger
 from flowlab.targets.base import ExactTarget, Target
 from flowlab.targets.build import build_target
 from flowlab.targets.file import FileTarget
-from flowlab.training.compiled import choose
-from flowlab.training.loggers import check_logger
-from flowlab.training.start import initial_flow
-from flowlab.training.world import check_started
+from flowlab.training.compile import choose
+from flowlab.training.initial_flow import initial_flow
 
 
 def check_run(config: Config, here: bool = True) -> Target:

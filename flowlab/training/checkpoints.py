@@ -11,10 +11,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from flowlab.files import flush, writing
-from flowlab.schemas import Config
-from flowlab.training.checkpoint_file import write_checkpoint
-from flowlab.training.lock import check_held
+from flowlab.config.schemas import Config
+from flowlab.runs.checkpoint_file import write_checkpoint
+from flowlab.system.files import flush, writing
+from flowlab.system.lock import check_held
 from flowlab.training.record import Record
 
 

@@ -10,9 +10,9 @@ import scipy.stats
 import torch
 from torch import Tensor
 
+from flowlab.distributed.world import ALONE, World
 from flowlab.flow import Flow
 from flowlab.targets.base import ExactTarget, Target
-from flowlab.training.world import ALONE, World
 
 
 @dataclass(kw_only=True)

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from flowlab.autocast import product
 from flowlab.bijectors import LowRankAffine, stages
-from flowlab.bijectors.affine import low_rank_matrix
+from flowlab.bijectors.linear.low_rank_affine import low_rank_matrix
 from flowlab.flow import Flow, Pull
-from flowlab.precision import product
 
 # Up to here a row times a dense d x d inverse is cheaper than a triangular solve and a low-rank correction.
 LARGEST_DIM = 16

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
-from flowlab.files import WriteError
+from flowlab.config.schemas import Config, PicturesConfig
 from flowlab.flow import Flow
-from flowlab.schemas import Config, PicturesConfig
+from flowlab.loggers.csv import CSVMetrics
+from flowlab.loggers.open import log_figures
+from flowlab.runs.directory import Run
+from flowlab.system.files import WriteError
+from flowlab.system.terminal import say
 from flowlab.targets.base import Target
-from flowlab.terminal import say
-from flowlab.training.directory import Run
-from flowlab.training.loggers import log_figures
-from flowlab.training.metrics import CSVMetrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,18 +11,18 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from flowlab.config.schemas import Config
+from flowlab.distributed.stopping import Stopping
 from flowlab.flow import Flow
-from flowlab.schemas import Config
-from flowlab.training.compiled import TakeStep, choose, compiled_step
+from flowlab.objectives.objective import Objective
+from flowlab.training.batches import Stream
+from flowlab.training.compile import TakeStep, choose, compiled_step
 from flowlab.training.divergence import DivergedError, describe_divergence
 from flowlab.training.figures import figures_every
-from flowlab.training.objective import Objective
 from flowlab.training.optimizer import build_optimizer, set_learning_rate
 from flowlab.training.record import Record
 from flowlab.training.state import in_a_row, read_state, write_state
 from flowlab.training.step import Step, adam_rates
-from flowlab.training.stopping import Stopping
-from flowlab.training.stream import Stream
 
 
 class FlowModule(pl.LightningModule):

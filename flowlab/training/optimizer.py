@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from flowlab.schemas import AdamConfig, Config
+from flowlab.config.schemas import AdamConfig, Config
 
 
 def build_optimizer(config: AdamConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:

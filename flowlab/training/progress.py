@@ -9,10 +9,10 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flowlab.notebook import NotebookBar, in_notebook
-from flowlab.schemas import Config
-from flowlab.terminal import say
-from flowlab.training.compiled import Choice
+from flowlab.config.schemas import Config
+from flowlab.system.notebook import NotebookBar, in_notebook
+from flowlab.system.terminal import say
+from flowlab.training.compile import Choice
 from flowlab.training.record import Record
 
 LINES = 10  # over a whole run

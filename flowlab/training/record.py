@@ -8,13 +8,13 @@ import torch
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
+from flowlab.config.schemas import Config
+from flowlab.distributed.world import ALONE, World
 from flowlab.flow import Flow
-from flowlab.schemas import Config
+from flowlab.loggers.csv import CSVMetrics
 from flowlab.targets.base import Target
 from flowlab.training.evaluate import Evaluation, evaluate
-from flowlab.training.metrics import CSVMetrics
 from flowlab.training.optimizer import learning_rate
-from flowlab.training.world import ALONE, World
 
 
 class Record:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from flowlab.config.schemas import AdamConfig, Config
 from flowlab.flow import Flow
-from flowlab.schemas import AdamConfig, Config
-from flowlab.training.objective import Objective
+from flowlab.objectives.objective import Objective
 from flowlab.training.optimizer import learning_rate
 from flowlab.training.state import State, trained
 
@@ -25,7 +25,7 @@ class Step:
         flows: of one structure; of their numbers it keeps what training does not change, buffers and frozen parameters.
         objective: the loss of a minibatch.
         adam: of all jobs but for the learning rate.
-        place: what makes minibatches of their draws: see `flowlab.training.stream.Stream`.
+        place: what makes minibatches of their draws: see `flowlab.training.batches.Stream`.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flowlab.bijectors import Bijector, Chain, NoInverseError, from_transform, stages, to_transform
-from flowlab.bijectors.registry import DIM, EXAMPLES
+from flowlab.bijectors.examples import DIM, EXAMPLES
 from flowlab.testing.subject import Subject
 
 

@@ -19,7 +19,7 @@ from flowlab.bijectors import (
     SmoothPReLU,
     from_transform,
 )
-from flowlab.bijectors.registry import DIM, EXAMPLES
+from flowlab.bijectors.examples import DIM, EXAMPLES
 
 
 def identity(x):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from flowlab.bijectors.registry import DIM, EXAMPLES
+from flowlab.bijectors.examples import DIM, EXAMPLES
 from flowlab.testing.behaviour import BothWays
 from flowlab.testing.subject import Subject, forward
 

@@ -6,7 +6,7 @@ from conformance.tables import CONDITIONAL, EXEMPT, INVALID, NAMES, STARTS
 
 from flowlab import bijectors
 from flowlab.bijectors import Bijector, stages
-from flowlab.bijectors.registry import DIM, EXAMPLES
+from flowlab.bijectors.examples import DIM, EXAMPLES
 from flowlab.testing import PROPERTIES
 from flowlab.testing.check import find
 from flowlab.testing.subject import Subject

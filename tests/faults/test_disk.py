@@ -23,7 +23,7 @@ from faults.processes import (
 )
 from wandb_records import sessions, table
 
-from flowlab.training.wandb_file import history
+from flowlab.loggers.wandb_file import history
 
 FULL = "cannot be written: No space left on device"
 READ_ONLY = "Read-only file system"

@@ -84,7 +84,7 @@ def try_all(mutants: list[Mutant], directory: Path, processes: int) -> list[Outc
 
 def write_record(mutants: list[Mutant], outcomes: list[Outcome], last: str) -> None:
     """Write what became of the mutants as a table, with the commit and the date."""
-    from flowlab.training.provenance import origin
+    from flowlab.runs.provenance import origin
 
     of = origin()
     commit = f"{of['git_commit']}{' with changes' if of['git_dirty'] else ''}, {of['time'][:10]}"

@@ -26,10 +26,8 @@ def test_the_tests_that_are_named_are_there():
 
 
 def listed(path, **mutants):
-    """A list of mutants of `flowlab/files.py`, each as what is replaced and by what."""
-    entry = (
-        '[[mutants]]\nname = "{}"\nfile = "flowlab/files.py"\nold = "{}"\nnew = "{}"\ntests = ["tests/test_files.py"]\n'
-    )
+    """A list of mutants of `flowlab/system/files.py`, each as what is replaced and by what."""
+    entry = '[[mutants]]\nname = "{}"\nfile = "flowlab/system/files.py"\nold = "{}"\nnew = "{}"\ntests = ["tests/system/test_files.py"]\n'
     path.write_text("".join(entry.format(name, *change) for name, change in mutants.items()))
     return path
 
@@ -49,8 +47,8 @@ def test_the_runner_tells_what_is_caught_from_what_is_not(tmp_path):
         )
     )
     first, second, third, last = done.stdout.splitlines()
-    assert first.endswith("flowlab/files.py: harmless; NOT CAUGHT: the tests pass")
-    assert second.endswith("caught; by tests/test_files.py::test_numbers_that_json_does_not_know_become_null")
+    assert first.endswith("flowlab/system/files.py: harmless; NOT CAUGHT: the tests pass")
+    assert second.endswith("caught; by tests/system/test_files.py::test_numbers_that_json_does_not_know_become_null")
     assert third.endswith("broken; NOT CAUGHT: no test failed, but what comes before it")
     assert (last, done.returncode) == ("caught: 1 of 3", 1)
 
@@ -59,5 +57,5 @@ def test_a_list_that_does_not_fit_is_refused(tmp_path):
     done = run(listed(tmp_path / "list.toml", gone=("no such text", "x"), twice=("path", "x")))
     assert done.returncode == 2
     gone, twice = done.stderr.splitlines()
-    assert gone == "gone: 'no such text' stands 0 times in flowlab/files.py; it must stand there once"
+    assert gone == "gone: 'no such text' stands 0 times in flowlab/system/files.py; it must stand there once"
     assert twice.startswith("twice: 'path' stands ")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from flowlab import ConfigError, compose, load_sweep, train
-from flowlab.cli import main
+from flowlab.cli.main import main
+from flowlab.sweeps.launch import train_many
 from flowlab.sweeps.summary import main as summarize
-from flowlab.sweeps.train import train_many
 
 WORDS = ("target=file", "target.path=points.csv", "max_steps=4", "flow.depth=1", "trainer.progress=off")
 

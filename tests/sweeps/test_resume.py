@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from flowlab import ConfigError, compose, load_run, load_sweep
-from flowlab.cli import main
+from flowlab.cli.main import main
+from flowlab.sweeps import launch as train_module
 from flowlab.sweeps import summary
-from flowlab.sweeps import train as train_module
 from flowlab.sweeps.groups import bytes_of_job
-from flowlab.sweeps.train import train_many
-from flowlab.training.lock import locked
+from flowlab.sweeps.launch import train_many
+from flowlab.system.lock import locked
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ("test_size=500", "validation_size=500", "batch_size=64", "trainer.progress=off")
@@ -173,7 +173,7 @@ def test_a_job_that_has_not_begun_is_missed(done, tmp_path, capsys):
 
 
 def test_a_job_that_cannot_begin_leaves_its_reason(done, tmp_path, monkeypatch, capsys):
-    from flowlab.training import run
+    from flowlab.training import train as run
 
     def full(*_):
         raise ConfigError("the disk is full")

@@ -8,7 +8,7 @@ import torch
 
 from flowlab import compose, load_run, resume, train
 from flowlab.sweeps.groups import stack_key
-from flowlab.sweeps.train import train_many, train_stack
+from flowlab.sweeps.launch import train_many, train_stack
 from flowlab.training.divergence import DivergedError
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=3", "batch_size=64")

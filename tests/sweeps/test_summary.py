@@ -13,9 +13,9 @@ import pytest
 from flowlab import compose, load_run, load_sweep
 from flowlab.plotting import grid_density, run_densities
 from flowlab.sweeps.figures import sweep_figures
+from flowlab.sweeps.launch import train_many
 from flowlab.sweeps.summary import main, seeds_table
 from flowlab.sweeps.table import varied_settings
-from flowlab.sweeps.train import train_many
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("trainer.progress=off", "test_size=200", "validation_size=200", "batch_size=32", "max_steps=20")

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 import torch
 
-from flowlab.config import compose
+from flowlab.config.compose import compose
 from flowlab.seeding import generator
 from flowlab.targets import Banana, Checkerboard, EightGaussians, Funnel, Gaussian, TwoMoons, Uniform
 from flowlab.targets.base import quadrature_grid

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from flowlab.architectures import build_flow
-from flowlab.config import compose
+from flowlab.config.compose import compose
+from flowlab.flows.mlp import build_flow
 from flowlab.seeding import generator
 from flowlab.training.fast_log_prob import LARGEST_DIM, fast_log_prob, fast_pulls
 

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from flowlab import train
-from flowlab.architectures import build_flow
-from flowlab.config import compose
-from flowlab.schemas import AdamConfig
+from flowlab.config.compose import compose
+from flowlab.config.schemas import AdamConfig
+from flowlab.flows.mlp import build_flow
 from flowlab.seeding import generator
 from flowlab.targets import Banana
+from flowlab.training.batches import data_stream
 from flowlab.training.divergence import DivergedError
 from flowlab.training.optimizer import learning_rate
-from flowlab.training.stream import data_stream
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=3", "batch_size=64")
 

@@ -13,7 +13,7 @@ def seen_in_a_terminal(directory, *words):
     """Everything that reaches a terminal of 120 columns."""
     ours, theirs = pty.openpty()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "TERM": "xterm"}
-    command = [sys.executable, "-m", "flowlab.cli", *QUICK, *words, f"hydra.run.dir={directory}"]
+    command = [sys.executable, "-m", "flowlab.cli.main", *QUICK, *words, f"hydra.run.dir={directory}"]
     process = subprocess.Popen(command, stderr=theirs, stdout=subprocess.DEVNULL, env=environment)
     os.close(theirs)
     seen = b""

@@ -7,9 +7,9 @@ import torch
 
 from flowlab import compose
 from flowlab.targets.build import build_target
+from flowlab.training.initial_flow import initial_flow
 from flowlab.training.optimizer import learning_rate
-from flowlab.training.run import new_record
-from flowlab.training.start import initial_flow
+from flowlab.training.train import new_record
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import torch
 
 from flowlab import compose
 from flowlab.targets.build import build_target
-from flowlab.training.compiled import trace
+from flowlab.training.compile import trace
+from flowlab.training.initial_flow import initial_flow
 from flowlab.training.optimizer import build_optimizer, learning_rate
-from flowlab.training.run import what_to_minimise
-from flowlab.training.start import initial_flow
 from flowlab.training.state import State, read_state, write_state
 from flowlab.training.step import Step, adam_rates
+from flowlab.training.train import what_to_minimise
 
 
 def job(*words):

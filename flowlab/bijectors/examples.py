@@ -1,0 +1,90 @@
+"""Every bijector with examples of it, for the tests to loop over: a new bijector is tested by adding a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.distributions import transforms
+
+from flowlab.bijectors.activations import PReLU, SmoothPReLU
+from flowlab.bijectors.base import Bijector
+from flowlab.bijectors.cdf import ExponentialCDF, NormalCDF
+from flowlab.bijectors.compose import Chain, Invert
+from flowlab.bijectors.dct import DiscreteCosineTransform
+from flowlab.bijectors.elementwise import AffineScalar, Exp, Sigmoid, Softplus, Tanh
+from flowlab.bijectors.inline import Inline
+from flowlab.bijectors.linear.low_rank_affine import LowRankAffine
+from flowlab.bijectors.linear.triangular import FillTriangular
+from flowlab.bijectors.planar import Planar
+from flowlab.bijectors.radial import Radial
+from flowlab.bijectors.simplex import SoftmaxCentered
+from flowlab.bijectors.torch_transforms import from_transform
+
+DIM = 3  # the length of the vectors that every example accepts
+
+
+def _learned(*values: float) -> nn.Parameter:
+    return nn.Parameter(torch.tensor(values) if len(values) > 1 else torch.tensor(values[0]))
+
+
+def _affine(rank: int, scale: str = "tril", weighted: bool = False) -> LowRankAffine:
+    generator = torch.Generator().manual_seed(rank)
+    affine = LowRankAffine(DIM, rank, scale, weighted, factor_scale=0.5, shift_scale=0.5, generator=generator)
+    with torch.no_grad():  # away from the identity, where many mistakes do not show
+        affine.scale.add_(0.3 * torch.randn(affine.scale.shape, generator=generator))
+    return affine
+
+
+EXAMPLES: dict[str, Callable[[], Bijector]] = {
+    "AffineScalar": lambda: AffineScalar(shift=0.5, scale=-2.0),
+    "AffineScalar learned": lambda: AffineScalar(_learned(0.5, 0.0, -1.0), _learned(2.0, 0.5, -1.5)),
+    "Exp": Exp,
+    "ExponentialCDF": lambda: ExponentialCDF(rate=0.25),
+    "ExponentialCDF learned": lambda: ExponentialCDF(rate=_learned(0.1, 0.2, 0.4)),
+    "NormalCDF": NormalCDF,
+    "PReLU": lambda: PReLU(slope=0.3),
+    "PReLU vector abs": lambda: PReLU(slope=1.7, size=DIM, positive="abs"),
+    "Sigmoid": Sigmoid,
+    "SmoothPReLU": lambda: SmoothPReLU(slope=0.3),
+    "SmoothPReLU vector abs": lambda: SmoothPReLU(slope=1.7, size=DIM, positive="abs", smoothness=_learned(0.5)),
+    "Softplus": Softplus,
+    "Tanh": Tanh,
+    "LowRankAffine rank 0": lambda: _affine(0),
+    "LowRankAffine rank 1": lambda: _affine(1, weighted=True),
+    "LowRankAffine rank 3": lambda: _affine(3),
+    "LowRankAffine diag rank 0": lambda: _affine(0, "diag"),
+    "LowRankAffine diag rank 2": lambda: _affine(2, "diag", weighted=True),
+    "Inline elementwise": lambda: Inline(
+        lambda x, scale: scale * torch.sinh(x), lambda y, scale: torch.asinh(y / scale), sign=+1, scale=_learned(1.5)
+    ),
+    "Inline vector": lambda: Inline(
+        lambda x: torch.cumsum(torch.sinh(x), -1),
+        lambda y: torch.asinh(torch.diff(y, dim=-1, prepend=torch.zeros_like(y[..., :1]))),
+        event_dim=1,
+    ),
+    "DiscreteCosineTransform": DiscreteCosineTransform,
+    "SoftmaxCentered": SoftmaxCentered,
+    "FillTriangular": FillTriangular,
+    "Planar": lambda: Planar(DIM, _learned(1.0, -2.0, 0.5), _learned(-1.0, 0.5, 0.3), _learned(0.4)),
+    "Planar constant": lambda: Planar(DIM, torch.tensor([0.5, 1.0, -0.5]), torch.tensor([1.0, 2.0, 0.3]), -0.4),
+    "Planar random": lambda: Planar(DIM, generator=torch.Generator().manual_seed(0)),
+    "Radial inwards": lambda: Radial(DIM, _learned(0.5, -0.5, 1.0), alpha=1.5, beta=-1.2),
+    "Radial outwards": lambda: Radial(DIM, torch.tensor([0.5, 0.0, -1.0]), alpha=0.7, beta=3.0),
+    "Invert": lambda: Invert(SmoothPReLU(slope=0.3)),
+    "Chain": lambda: Chain([_affine(2), SmoothPReLU(slope=0.3), AffineScalar(scale=2.0), Tanh()]),
+    "Chain with Invert": lambda: AffineScalar(shift=-0.5, scale=-0.7) | Sigmoid() | NormalCDF().inv,
+    "Invert SoftmaxCentered": lambda: Invert(SoftmaxCentered()),
+    "Invert FillTriangular": lambda: Invert(FillTriangular()),
+    "Chain to a simplex": lambda: AffineScalar(shift=0.5, scale=0.7) | SoftmaxCentered(),
+    "Chain from a simplex": lambda: SoftmaxCentered().inv | AffineScalar(shift=0.5, scale=-0.7),
+    "Chain to a triangle": lambda: AffineScalar(scale=1.5) | Tanh() | FillTriangular(),
+    "Chain from a triangle": lambda: FillTriangular().inv | _affine(2) | Exp(),
+    "Chain through a triangle": lambda: Tanh() | FillTriangular() | FillTriangular().inv | SoftmaxCentered(),
+    "from_transform": lambda: from_transform(transforms.AffineTransform(_learned(0.5), _learned(1.5, 2.0, -0.5))),
+    "from_transform composed": lambda: from_transform(
+        transforms.ComposeTransform([transforms.SoftplusTransform(), transforms.PowerTransform(torch.tensor(0.5))])
+    ),
+    "from_transform to a simplex": lambda: from_transform(transforms.StickBreakingTransform()),
+}

@@ -1,0 +1,142 @@
+"""Products and solutions with a packed lower triangle, read where it lies, and their gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flowlab.bijectors.linear.triangular import join_packed
+
+LARGEST_COPIED = 256  # triangles above this size are taken by halves: torch copies a view before it solves
+
+
+class Blocks:
+    """M = [[A, 0], [B, C]] of shape (d, d), A of shape (h, h), h = d // 2, as views of d (d + 1) / 2 packed numbers.
+
+    In the order of `fill_triangular` the packed numbers hold the rows of A from the d-th number on, and before that
+    the rows of [B, C] backwards, the last row first and each from its end. So A, and B and C turned by half a circle,
+    are views, and no (d, d) matrix is written: at d = 4096 to write it takes longer than to solve with it. What lies
+    above the diagonals of the views is other numbers, which neither a product nor a solution reads.
+    """
+
+    def __init__(self, packed: Tensor, dim: int) -> None:
+        self.half = dim // 2
+        rest = dim - self.half
+        turned = packed[: rest * dim].view(rest, dim)
+        self.upper = packed[dim:].unfold(0, self.half, dim)  # A
+        self.turned_corner, self.turned_lower = turned[:, rest:], turned[:, :rest]  # B and C, turned
+
+    def multiply(self, rows: Tensor, transposed: bool) -> Tensor:
+        """M, or M^T, applied to each row."""
+        first, turned_second = self._halves(rows)
+        if transposed:
+            top = _multiply(self.upper.mT, first, lower=False) + (turned_second @ self.turned_corner).flip(-1)
+            turned = _multiply(self.turned_lower.mT, turned_second, lower=True)
+        else:
+            top = _multiply(self.upper, first, lower=True)
+            turned = _multiply(self.turned_lower, turned_second, lower=False) + first.flip(-1) @ self.turned_corner.mT
+        return torch.cat([top, turned.flip(-1)], -1)
+
+    def solve(self, rows: Tensor, transposed: bool) -> Tensor:
+        """M^-1, or M^-T, applied to each row."""
+        first, turned_second = self._halves(rows)
+        if transposed:
+            turned = _solve(self.turned_lower.mT, turned_second, lower=True)
+            top = _solve(self.upper.mT, first - (turned @ self.turned_corner).flip(-1), lower=False)
+        else:
+            top = _solve(self.upper, first, lower=True)
+            turned = _solve(self.turned_lower, turned_second - top.flip(-1) @ self.turned_corner.mT, lower=False)
+        return torch.cat([top, turned.flip(-1)], -1)
+
+    def _halves(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The first h numbers of each row, and the others backwards."""
+        return rows[:, : self.half], rows[:, self.half :].flip(-1)
+
+
+class Product(torch.autograd.Function):
+    """y = x M^T, x of shape (n, d), or y = x M where it is transposed; dx = dy M and dM = dy^T x, its lower triangle.
+
+    By itself autograd fills memory with zeros for every view that it comes back through, which takes longer than the
+    arithmetic. There is no forward-mode derivative: torch.compile takes no function that has one of its own.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(packed: Tensor, rows: Tensor, transposed: bool) -> Tensor:
+        return Blocks(packed, rows.shape[-1]).multiply(rows, transposed)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
+        packed, rows, ctx.transposed = inputs
+        ctx.save_for_backward(packed, rows)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        packed, rows = ctx.saved_tensors
+        wanted, rows_wanted, _ = ctx.needs_input_grad
+        of_rows = Product.apply(packed, gradient, not ctx.transposed) if rows_wanted else None
+        return _packed_product(gradient, rows, ctx.transposed) if wanted else None, of_rows, None
+
+
+class Solution(torch.autograd.Function):
+    """x = y M^-T, y of shape (n, d), or x = y M^-1 where it is transposed; dy = dx M^-1 and dM = -dy^T x."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(packed: Tensor, rows: Tensor, transposed: bool) -> Tensor:
+        return Blocks(packed, rows.shape[-1]).solve(rows, transposed)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
+        packed, _, ctx.transposed = inputs
+        ctx.save_for_backward(packed, output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:
+        packed, solved = ctx.saved_tensors
+        of_rows = Solution.apply(packed, gradient, not ctx.transposed)
+        wanted = ctx.needs_input_grad[0]
+        return _packed_product(-of_rows, solved, ctx.transposed) if wanted else None, of_rows, None
+
+
+def diagonal_places(dim: int, device: torch.device) -> Tensor:
+    """Where the diagonal of M stands among the packed numbers, of shape (d,): its second half first, backwards."""
+    half = dim // 2
+    places = torch.arange(dim - half, device=device) * (dim + 1)
+    return torch.cat([places, dim + places[:half]])
+
+
+def _packed_product(left: Tensor, right: Tensor, transposed: bool) -> Tensor:
+    """The lower triangle of left^T right, or of right^T left where it is transposed, packed; both of shape (n, d)."""
+    if transposed:
+        left, right = right, left
+    half = left.shape[-1] // 2
+    return join_packed(left.flip(-1)[:, : half + 1].mT @ right.flip(-1), left[:, :half].mT @ right[:, :half])
+
+
+def _multiply(triangle: Tensor, rows: Tensor, lower: bool) -> Tensor:
+    """rows T^T, T the lower or upper triangle of a view."""
+    half = len(triangle) // 2
+    if half < LARGEST_COPIED:
+        return rows @ (triangle.tril() if lower else triangle.triu()).mT
+    first, second = slice(None, half), slice(half, None)
+    begin, end = (first, second) if lower else (second, first)
+    product = _multiply(triangle[begin, begin], rows[:, begin], lower)
+    rest = _multiply(triangle[end, end], rows[:, end], lower) + rows[:, begin] @ triangle[end, begin].mT
+    return torch.cat([product, rest] if lower else [rest, product], -1)
+
+
+def _solve(triangle: Tensor, rows: Tensor, lower: bool) -> Tensor:
+    """rows T^-T, T the lower or upper triangle of a view."""
+    half = len(triangle) // 2
+    if half < LARGEST_COPIED:
+        return torch.linalg.solve_triangular(triangle.mT, rows, upper=lower, left=False)
+    first, second = slice(None, half), slice(half, None)
+    begin, end = (first, second) if lower else (second, first)
+    solved = _solve(triangle[begin, begin], rows[:, begin], lower)
+    rest = _solve(triangle[end, end], rows[:, end] - solved @ triangle[end, begin].mT, lower)
+    return torch.cat([solved, rest] if lower else [rest, solved], -1)

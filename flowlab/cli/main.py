@@ -1,0 +1,293 @@
+"""The command line: `flowlab-train`, which is also `python experiments/train.py`.
+
+Every job is checked before anything is written. Exit status: 0 all done, 1 a run failed, 2 the user's mistake,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra._internal.utils import get_args_parser
+
+from flowlab.cli.engines import elsewhere, searches
+from flowlab.cli.jobs import check_distinct, check_jobs, check_new, expand, given, hydra_settings
+from flowlab.cli.usage import usage
+from flowlab.config.compose import compose_yaml, conf_directory, parse_overrides, to_config
+from flowlab.config.schemas import Config, ConfigError
+from flowlab.config.secrets import redact
+from flowlab.config.untrusted import check_links, check_replayed, forget_pickles, printable
+from flowlab.sweeps.manifest import NAME, Manifest
+from flowlab.system.files import WriteError, read_json
+from flowlab.system.signals import INTERRUPTED, TERMINABLE, handled
+from flowlab.system.terminal import say
+
+if TYPE_CHECKING:
+    from flowlab.runs.directory import Run
+
+# What means nothing to a single run.
+SWEEPING = ("sweep", "hydra/launcher", "hydra/sweeper")
+
+OF_A_SWEEP = ("summary.csv", "figures", ".submitit")  # what is written beside its runs; pickles are read back too
+
+OK, FAILED, MISTAKE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command line, given without the program's name; gives the exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments in (["-h"], ["--help"]):
+        print(usage())
+        return OK
+    try:
+        with handled(TERMINABLE):
+            return _carry_out(arguments)
+    except ConfigError as error:
+        print(f"flowlab: {_told(error)}", file=sys.stderr)
+        return MISTAKE
+    except WriteError as error:
+        print(f"flowlab: {error}", file=sys.stderr)
+        return FAILED
+    except OSError as error:  # before a run begins: once it has, what fails is written into its directory
+        print(f"flowlab: {error.filename}: cannot be used: {error.strerror}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt as stopped:
+        print(f"flowlab: interrupted; go on with {str(stopped) or 'resume=RUN_DIR'}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _carry_out(arguments: list[str]) -> int:
+    resumed = [word for word in arguments if word.startswith("resume=")]
+    if resumed:
+        return _resume(resumed, arguments)
+    parser = get_args_parser()
+    parser.allow_abbrev = False
+    parsed = parser.parse_intermixed_args(arguments)
+    for flag in ("config_name", "config_path", "config_dir", "experimental_rerun"):
+        if getattr(parsed, flag):
+            raise ConfigError(f"--{flag.replace('_', '-')}: the configuration is flowlab's own; override its keys")
+    if parsed.run and parsed.multirun:
+        raise ConfigError("--run, --multirun: one run or a sweep; give one of them")
+    if parsed.shell_completion:
+        raise ConfigError("--shell-completion: is not there; --help names every group and its options")
+    if (parsed.cfg and parsed.multirun) or (parsed.resolve and not parsed.cfg):
+        raise ConfigError("--cfg shows one configuration: it goes with --resolve, but not with -m")
+    words = [word for word in parsed.overrides if not word.startswith("sweep_resume=")]  # any path may stand there
+    sweeping = [o for o in parse_overrides(words) if o.key_or_group in SWEEPING]
+    if len(words) < len(parsed.overrides) and not parsed.multirun:
+        raise ConfigError("sweep_resume=SWEEP_DIR: a sweep needs -m")
+    if sweeping and not parsed.multirun:
+        raise ConfigError(f"{sweeping[0].key_or_group}={sweeping[0].value()}: a sweep needs -m")
+    moded = [o for o in parse_overrides(words) if o.key_or_group == "hydra.mode"]
+    if moded:
+        raise ConfigError(f"{moded[0].input_line}: -m makes a sweep, and no -m a run; leave it out")
+    if any((parsed.cfg, parsed.info, parsed.hydra_help)):
+        compose_yaml(expand(parsed.overrides)[0])
+        try:
+            return _through_hydra(arguments)
+        except SystemExit as ended:  # Hydra has said why
+            return MISTAKE if ended.code else OK
+    flags = [word for word in arguments if word not in parsed.overrides]
+    if parsed.multirun:
+        return _sweep(flags, parsed.overrides)
+    jobs = check_jobs([list(parsed.overrides)], sweep=None)
+    directory = jobs[0].directory
+    if jobs[0].config.trainer.started_by == "flowlab":
+        check_new(jobs, sweep=None)
+    elif not _is_first(jobs[0].config):
+        return _run_job(jobs[0].config, directory, sweep=None)  # the first one makes the directories
+    status = _through_hydra([*flags, *_in_directory("hydra.run.dir", directory, parsed.overrides)])
+    return status if status != OK or read_json(directory / "status.json").get("status") == "done" else FAILED
+
+
+def _sweep(flags: list[str], words: list[str]) -> int:
+    """Train the jobs of a sweep that are not done yet, and sum up.
+
+    Arguments:
+        flags: of the command line.
+        words: its overrides; `sweep_resume=SWEEP_DIR` stands for those that the sweep began with.
+    """
+    resumed = [word.removeprefix("sweep_resume=") for word in words if word.startswith("sweep_resume=")]
+    words = [word for word in words if not word.startswith("sweep_resume=")]
+    named = Path(given("sweep_resume", resumed[-1])) if resumed else None
+    if named and not words:
+        words = Manifest.read(named).words
+        check_replayed(named / NAME, words)
+    settings = hydra_settings(words)
+    root = named or Path(settings.sweep.dir)
+    words = _in_directory("hydra.sweep.dir", root, words)
+    jobs = check_jobs(expand(words), root, here=not elsewhere(settings))
+    if searches(settings):
+        # What it will try is not known yet; what was checked are the bounds.
+        if root.exists() and any(root.iterdir()):
+            raise ConfigError(
+                f"{root}: is not empty; a search goes on in another one, with the same hydra.sweeper.storage"
+            )
+        jobs = []
+    check_distinct(jobs, root)
+    manifest = Manifest.of(root, words, jobs)
+    if resumed or manifest.exists:
+        check_links(root)
+        forget_pickles(root)
+        manifest = Manifest.read(root).going_on_with(manifest)
+        from flowlab.runs.directory import Run
+        from flowlab.sweeps.data import check_same_data
+
+        check_same_data([Run(job.directory, job.config) for job in jobs])
+    else:
+        check_new(jobs, root)
+        if taken := [name for name in OF_A_SWEEP if (root / name).exists()]:
+            raise ConfigError(f"{root}: holds {taken[0]}, which this sweep would write over; choose another directory")
+        root.mkdir(parents=True, exist_ok=True)
+    # What was checked need not be checked again by Hydra.
+    checked = [] if searches(settings) else ["hydra/sweeper=checked"]
+    from flowlab.system.lock import check_unlocked, locked
+
+    with locked(root, "working on this sweep"):
+        for job in jobs:
+            check_unlocked(job.directory)
+        try:
+            with manifest.timed():
+                status = _through_hydra([*flags, *words, *checked])
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"-m sweep_resume={root}") from None
+    if status != OK:
+        return status
+    from flowlab.sweeps.summary import summarize
+
+    return summarize(root)
+
+
+def _in_directory(key: str, directory: Path, words: Sequence[str]) -> list[str]:
+    """The words with the directory as it was checked: the time in its name is taken once."""
+    escaped = str(directory).replace("'", "\\'")
+    return [*(word for word in words if not word.startswith(f"{key}=")), f"{key}='{escaped}'"]
+
+
+def _through_hydra(arguments: list[str]) -> int:
+    """Let Hydra make the directories and start the jobs; a job that fails does not stop the others."""
+    import hydra
+
+    mistakes: list[int] = []
+    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    command = [before[0], *arguments]
+
+    def job(composed: Any) -> float | None:
+        from hydra.core.hydra_config import HydraConfig
+
+        sys.argv = command  # for the run's provenance: a process of Slurm's or Ray's has words of its own
+        settings = HydraConfig.get()
+        directory = Path(settings.runtime.output_dir)
+        sweep = settings.sweep.dir if settings.mode is not None and settings.mode.name == "MULTIRUN" else None
+        status = _run_job(to_config(composed), directory, sweep)
+        mistakes.extend([status] if status == MISTAKE else [])
+        return score(directory)
+
+    sys.argv = command
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # what an engine fails of comes here, where one line is made of it
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")(job)()
+    except Exception as error:
+        if full:
+            raise
+        print(f"flowlab: failed: {type(error).__name__}: {_told(error)}", file=sys.stderr)
+        print("flowlab: for the traceback set HYDRA_FULL_ERROR=1", file=sys.stderr)
+        return FAILED
+    finally:
+        sys.argv = before
+        os.environ.pop("HYDRA_FULL_ERROR")
+        os.environ.update({"HYDRA_FULL_ERROR": full} if full else {})
+    return max(mistakes, default=OK)
+
+
+def _run_job(config: Config, directory: Path, sweep: str | None) -> int:
+    from flowlab.training.train import complete, train
+
+    if sweep is None:
+        # What starts processes from outside may start them again.
+        start = train if config.trainer.started_by == "flowlab" else complete
+        return _report(lambda: start(config, directory), directory, _is_first(config))
+    with contextlib.suppress(ConfigError):  # of a damaged file; `complete` tells of it, and the other jobs go on
+        if read_json(directory / "status.json").get("status") == "done":
+            return OK
+    return _report(lambda: complete(config, directory, group=Path(sweep).name), directory)
+
+
+def _is_first(config: Config) -> bool:
+    """Whether this process is the first of its run, or the only one."""
+    from flowlab.distributed.world import check_started, cluster_environment
+
+    check_started(config.trainer)
+    return cluster_environment(config.trainer).global_rank() == 0
+
+
+def _resume(resumed: list[str], arguments: list[str]) -> int:
+    others = [word for word in arguments if word not in resumed]
+    if len(resumed) > 1:
+        raise ConfigError(f"{resumed[-1]}: resume=RUN_DIR is of one run")
+    directory = given("resume", resumed[0].removeprefix("resume="))
+    flags = [word for word in others if word.startswith("-")]
+    if flags:
+        raise ConfigError(f"{flags[0]}: resume=RUN_DIR goes with trainer=... and trainer.KEY=... alone")
+    from flowlab.runs.directory import load_run
+    from flowlab.runs.relocation import moved
+    from flowlab.training.train import resume
+
+    first = _is_first(moved(load_run(directory).config, others))
+    return _report(lambda: resume(directory, *others), directory, first)
+
+
+def _report(start: Callable[[], Run], directory: str | Path, first: bool = True) -> int:
+    """Start a run, print how it ended, and give the exit status that this means; the first of its ranks speaks."""
+    try:
+        run = start()
+    except ConfigError as error:
+        if first:
+            print(f"flowlab: {_told(error)}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        if first:
+            raise
+        return INTERRUPTED
+    except WriteError as error:
+        print(f"flowlab: {error}", file=sys.stderr)
+        return FAILED
+    except Exception as error:
+        where = f"the traceback is in {directory}/status.json" if first else "in a rank that is not the first"
+        print(f"flowlab: failed: {type(error).__name__}: {_told(error)}\nflowlab: {where}", file=sys.stderr)
+        return FAILED
+    if first:
+        say(last_line(run), sys.stdout)
+    return OK
+
+
+def _told(error: Exception) -> str:
+    """What an error says, fit for a terminal and a log."""
+    return printable(redact(str(error).strip()))
+
+
+def score(directory: Path) -> float | None:
+    """What a search minimises: the KL of a run, or its NLL where that is not known, in nats; None if it is not done."""
+    try:
+        result = read_json(directory / "result.json")
+    except ConfigError:  # it is damaged
+        return None
+    return result.get("kl", result.get("nll"))
+
+
+def last_line(run: Run) -> str:
+    """What a run came to: kl where it is known, nll with its standard error, and the directory."""
+    result, shown = run.result, run.directory
+    shown = shown.relative_to(Path.cwd()) if shown.is_relative_to(Path.cwd()) else shown
+    numbers = [f"kl={result['kl']:.4f}"] if result.get("kl") is not None else []
+    numbers += [f"nll={result['nll']:.4f}+-{result['nll_se']:.4f}"]
+    return f"{' '.join(numbers)} nats  {shown}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""What `flowlab-train --help` prints: the commands, and what the configuration has to choose from."""
+
+from flowlab.config.compose import conf_directory
+
+COMMANDS = """\
+flowlab-train: train a normalizing flow into a run directory
+
+  flowlab-train                                  the default run: Jang's banana
+  flowlab-train experiment=NAME KEY=VALUE ...    another experiment, other values
+  flowlab-train -m seed=0,1 flow.depth=2,4       every combination, one run each
+  flowlab-train resume=RUN_DIR                   go on with a run that was stopped
+  flowlab-train -m sweep_resume=SWEEP_DIR        go on with a sweep that was stopped
+  flowlab-train hydra.run.dir=RUN_DIR            choose the run directory
+  flowlab-train --cfg job                        print the configuration and stop
+
+Groups and their options:
+"""
+
+
+def usage() -> str:
+    """The commands, then each group of the configuration with its options."""
+    groups = sorted({path.parent for path in conf_directory().rglob("*/*.yaml")})
+    return COMMANDS + "\n".join(
+        f"  {group.relative_to(conf_directory()).as_posix():<14} "
+        f"{', '.join(sorted(option.stem for option in group.glob('*.yaml')))}"
+        for group in groups
+    )

@@ -1,0 +1,138 @@
+"""The words of a command line, KEY=VALUE: taken apart, and named where something is wrong with them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+
+from flowlab.config.schemas import ConfigError
+
+QUOTES = "other signs than letters, digits and those of paths stand in quotes within the word: KEY='a b'"
+
+# In lines of Hydra's and OmegaConf's messages that mean nothing to a user.
+FOR_DEVELOPERS = ("HYDRA_FULL_ERROR", "    full_key:", "    reference_type=", "    object_type=")
+
+# What OmegaConf says of a value, in words of a user.
+SAID_BETTER = {
+    "Cannot merge DictConfig with ListConfig": "must be a list, as [a, b]",
+    "is not Optional": "must have a value",
+    "does not support deletion": "must have a value",
+}
+
+# What Lightning calls a setting that is not one here, and why there is none.
+ELSEWHERE = {
+    "accumulate_grad_batches": "batch_size is the batch of a whole step, and trainer.devices processes share it; "
+}
+
+
+def conf_directory() -> Path:
+    """Where the YAML lies: inside the installed package, or beside it in a clone."""
+    package = Path(__file__).parents[1]
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """The overrides, taken apart by Hydra's own grammar.
+
+    Raises:
+        ConfigError: one of them does not follow it.
+    """
+    parser = OverridesParser.create()
+    parsed = []
+    for word in overrides:
+        try:
+            override = parser.parse_overrides(overrides=[word])[0]
+        except (HydraException, ValueError) as error:  # a ValueError: a number of thousands of digits
+            reason = first_lines(error).splitlines()[0]
+            said = "" if reason.startswith(("Lexer", "Error parsing")) else f": {reason}"
+            raise ConfigError(f"{word!r}: cannot be read as KEY=VALUE; {QUOTES}{said}") from None
+        if not override.key_or_group:
+            raise ConfigError(f"{word!r}: cannot be read as KEY=VALUE: there is no key in it")
+        parsed.append(override)
+    return parsed
+
+
+def did_you_mean(word: str, allowed: Sequence[str]) -> str:
+    """The end of a message about an unknown word: what it may have meant, and what is allowed."""
+    close = difflib.get_close_matches(word, allowed, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ELSEWHERE.get(word, "")
+    return f"{meant}allowed: {', '.join(allowed)}"
+
+
+def group_names() -> list[str]:
+    return sorted(path.name for path in conf_directory().iterdir() if path.is_dir() and path.name != "hydra")
+
+
+def option_names(group: str) -> list[str]:
+    return sorted(path.stem for path in (conf_directory() / group).glob("*.yaml"))
+
+
+def is_choice(override: Override) -> bool:
+    """Whether it chooses an option of a group, one of flowlab's or of Hydra's."""
+    return override.key_or_group in group_names() or override.key_or_group.startswith("hydra/")
+
+
+def check_option(override: Override) -> None:
+    """Name a choice of a group that is not there, before Hydra looks for a file of that name."""
+    group, value = override.key_or_group, override.value()
+    if group not in group_names() or override.is_delete() or isinstance(value, dict):
+        return
+    for option in value if isinstance(value, list) else [value]:
+        if option not in option_names(group) and (group, option) != ("experiment", None):
+            raise ConfigError(f"{group}={option}: no such option; {did_you_mean(str(option), option_names(group))}")
+    if override.is_add() and group != "sweep":
+        raise ConfigError(f"{override.input_line}: has an option already; to choose another, leave out the +")
+
+
+def check_key(composed: DictConfig, override: Override) -> None:
+    """Name an override whose key the configuration does not have."""
+    key = override.key_or_group
+    if override.is_add() or override.is_delete() or key == "hydra" or is_choice(override):
+        return
+    node: Any = composed
+    for depth, part in enumerate(key.split(".")):
+        where = ".".join(key.split(".")[:depth])
+        if not isinstance(node, DictConfig):
+            raise ConfigError(f"{key}: no such key: {where} is a value and holds no others")
+        if part not in list(node.keys()):
+            if depth == 1 and node.get("name") == "custom":
+                raise ConfigError(f"{key}: a key for a class of your own has a plus: +{key}=...")
+            allowed = [str(name) for name in node if where or name != "hydra"]
+            allowed += [] if where else [group for group in group_names() if group not in allowed]
+            raise ConfigError(f"{key}: no such key{f' in {where}' if where else ''}; {did_you_mean(part, allowed)}")
+        node = node._get_node(part)
+
+
+def try_compose(overrides: Sequence[str]) -> DictConfig | Exception:
+    """The configuration that some overrides alone give, or what speaks against them."""
+    try:
+        return hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
+    except Exception as error:
+        return error
+
+
+def explained(error: Exception, overrides: Sequence[str]) -> str:
+    """What Hydra says of overrides that it cannot take; the cause is added, which it leaves to the traceback."""
+    tried = (overrides[:count] for count in range(1, len(overrides) + 1))
+    culprit = next((some[-1] for some in tried if isinstance(try_compose(some), Exception)), "")
+    said = first_lines(error)
+    if said.startswith("Error merging override") and error.__cause__:
+        said = str(error.__cause__).splitlines()[0]
+        said = next((better for part, better in SAID_BETTER.items() if part in said), said)
+    if not isinstance(error, HydraException):
+        return f"{culprit}: cannot be taken: {said}"
+    return said if culprit.partition("=")[0].lstrip("+~") in said else f"{culprit}: {said}"
+
+
+def first_lines(error: Exception) -> str:
+    lines = str(error).split("Config search path:")[0].splitlines()
+    return "\n".join(line for line in lines if line.strip() and not any(word in line for word in FOR_DEVELOPERS))

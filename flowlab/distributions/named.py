@@ -1,0 +1,106 @@
+"""Distributions with names, each a base under bijectors of the library."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Exponential, Normal
+
+from flowlab.bijectors import AffineScalar, Exp, SoftmaxCentered
+from flowlab.distributions.base import GumbelDifferences
+from flowlab.flow import Flow
+
+Number = float | Tensor | nn.Parameter
+
+
+def LogNormal(loc: Number = 0.0, scale: Number = 1.0) -> Flow:
+    """exp(loc + scale z) with z from N(0, 1), on (0, inf): a Normal under exp.
+
+    Arguments:
+        loc, scale: of the log; they broadcast to the batch shape. A number or a plain tensor is a constant; an
+            `nn.Parameter` is learned.
+
+    Raises:
+        ValueError: the scale is not positive and finite.
+
+    Example:
+        >>> import torch
+        >>> from flowlab.distributions import LogNormal
+        >>> LogNormal(0.0, 1.0).log_prob(torch.tensor(1.0))
+        tensor(-0.9189)
+    """
+    ones = torch.ones(_batch_shape("LogNormal", loc, scale))
+    return Flow(Normal(torch.zeros_like(ones), ones), AffineScalar(loc, scale) | Exp())
+
+
+def Gumbel(loc: Number = 0.0, scale: Number = 1.0) -> Flow:
+    """loc - scale log(e) with e from Exponential(1), on the real line: the law of the largest of many.
+
+    It is -log and then an affine map. The table of the tutorial below says log(x), which gives the negated Gumbel.
+
+    Arguments:
+        loc, scale: they broadcast to the batch shape. A number or a plain tensor is a constant; an `nn.Parameter` is
+            learned.
+
+    Raises:
+        ValueError: the scale is not positive and finite.
+
+    Reference:
+        | Normalizing Flows Tutorial, Part 1: Distributions and Determinants (Eric Jang, 2018)
+        | https://blog.evjang.com/2018/01/nf1.html
+
+    Example:
+        >>> import torch
+        >>> from flowlab.distributions import Gumbel
+        >>> Gumbel(0.0, 1.0).log_prob(torch.tensor(0.0))
+        tensor(-1.)
+    """
+    ones = torch.ones(_batch_shape("Gumbel", loc, scale))
+    return Flow(Exponential(ones), Exp().inv | AffineScalar(scale=-1.0) | AffineScalar(loc, scale))
+
+
+def GumbelSoftmax(temperature: Number, logits: Tensor | nn.Parameter) -> Flow:
+    """softmax((logits + g) / temperature) with g_k from Gumbel(0, 1): the Concrete distribution on the open simplex.
+
+    The base is the K - 1 differences to the last class, then come a division by the temperature and SoftmaxCentered.
+    Densities are with respect to the first K - 1 probabilities, as in torch's RelaxedOneHotCategorical.
+
+    Arguments:
+        temperature: positive; towards 0 the samples go to the corners of the simplex.
+        logits: unnormalised log probabilities of the K >= 2 classes, of shape (*, K).
+
+        A number or a plain tensor is a constant; an `nn.Parameter` is learned.
+
+    Raises:
+        ValueError: a temperature that is not one positive finite number, or fewer than 2 classes.
+
+    Reference:
+        | The Concrete Distribution: A Continuous Relaxation of Discrete Random Variables
+        | (Chris J. Maddison, Andriy Mnih, Yee Whye Teh, 2017)
+        | https://arxiv.org/abs/1611.00712
+
+    Example:
+        >>> import torch
+        >>> from flowlab.distributions import GumbelSoftmax
+        >>> flow = GumbelSoftmax(0.5, logits=torch.zeros(3))
+        >>> flow.sample((4,)).sum(-1).round(decimals=4), flow.distribution().event_shape
+        (tensor([1., 1., 1., 1.]), torch.Size([3]))
+    """
+    _require_positive("GumbelSoftmax", "temperature", temperature)
+    if torch.as_tensor(temperature).shape != ():
+        raise ValueError(f"GumbelSoftmax: temperature={temperature!r} must be one number")
+    return Flow(GumbelDifferences(logits), AffineScalar(scale=temperature).inv | SoftmaxCentered())
+
+
+def _batch_shape(name: str, loc: Number, scale: Number) -> torch.Size:
+    """The shape that location and scale broadcast to, once the scale has been checked."""
+    _require_positive(name, "scale", scale)
+    return torch.broadcast_shapes(torch.as_tensor(loc).shape, torch.as_tensor(scale).shape)
+
+
+def _require_positive(name: str, argument: str, value: Number) -> None:
+    tensor = torch.as_tensor(value)
+    if not bool(((tensor > 0) & (tensor < math.inf)).all()):
+        raise ValueError(f"{name}: {argument}={value!r} must be positive and finite")

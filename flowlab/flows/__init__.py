@@ -1,0 +1,1 @@
+"""Architectures: the flows that a configuration can name."""

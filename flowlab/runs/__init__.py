@@ -1,0 +1,1 @@
+"""A run directory: what a training writes, and how it is read again."""

@@ -1,0 +1,100 @@
+"""status.json: what has become of a run, true at every moment."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Iterator, Sequence
+
+from flowlab.config.secrets import redact
+from flowlab.runs.directory import Run
+from flowlab.system.files import NO_ROOM, WriteError, write_json, write_over
+from flowlab.system.lock import check_held, locked
+
+
+@contextlib.contextmanager
+def told(*runs: Run, to_the_end: bool = True) -> Iterator[None]:
+    """Say of runs that they are running, then how it ended; an error is written down and goes on to the caller.
+
+    Arguments:
+        runs: one, or those of a stack.
+        to_the_end: the runs are done when the block is; otherwise something is still to come.
+
+    Raises:
+        ConfigError: another process works on one of the directories.
+        KeyboardInterrupt: the run was interrupted; also where Lightning has made an exit of it.
+        WriteError: something of a run could not be written; it now says how to go on.
+    """
+    with contextlib.ExitStack() as locks:
+        for run in runs:
+            locks.enter_context(locked(run.directory))
+        with _told(runs, to_the_end):
+            yield
+
+
+def interrupt(run: Run) -> None:
+    """Write down that a run was interrupted, if it can be."""
+    _write_if_possible(run, status="interrupted", error=f"interrupted; go on with resume={run.directory}")
+
+
+def fail(run: Run, error: Exception) -> None:
+    """Write down that a run failed outside its training: it could not be opened, or its process died.
+
+    Raises:
+        ConfigError: another process works on the directory.
+    """
+    run.directory.mkdir(parents=True, exist_ok=True)
+    with locked(run.directory):
+        _fail(run, error)
+
+
+@contextlib.contextmanager
+def _told(runs: tuple[Run, ...], to_the_end: bool) -> Iterator[None]:
+    _write(runs, status="running")
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        for run in runs:
+            interrupt(run)
+        kind = type(stop) if isinstance(stop, KeyboardInterrupt) else KeyboardInterrupt
+        raise kind(", ".join(f"resume={run.directory}" for run in runs)) from None
+    except WriteError as error:
+        for run in runs:
+            error.advice = f"; when it can be, go on with resume={run.directory}"
+            if not _write_if_possible(run, status="failed", error=str(error)):
+                error.advice += " (status.json cannot be written either, and still says that it runs)"
+        raise
+    except Exception as error:
+        for run in runs:
+            _fail(run, error)
+        raise
+    if to_the_end:
+        _write(runs, status="done")
+
+
+def _fail(run: Run, error: Exception) -> None:
+    message, trace = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
+    content = {"status": "failed", "error": redact(message)}
+    if not _write_if_possible(run, **content, traceback=redact(trace)):
+        _write_if_possible(run, **content)  # where there is little room
+
+
+def _write_if_possible(run: Run, **content: str) -> bool:
+    """Write down how a run has ended; what it ended of may keep it from that as well."""
+    try:
+        _write([run], **content)
+    except WriteError:
+        return False
+    return True
+
+
+def _write(runs: Sequence[Run], **content: str) -> None:
+    for run in runs:
+        check_held(run.directory)
+        path = run.directory / "status.json"
+        try:
+            write_json(path, content)
+        except WriteError as error:
+            if error.errno not in NO_ROOM or not path.exists():
+                raise
+            write_over(path, content)

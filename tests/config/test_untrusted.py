@@ -1,0 +1,136 @@
+"""What is read from a directory is data, whoever has made it."""
+
+import json
+import os
+
+import pytest
+import torch
+
+from flowlab import ConfigError, compose, load_run
+from flowlab.config.compose import to_dict
+from flowlab.config.untrusted import check_links, check_replayed, forget_pickles, read_plain_yaml
+from flowlab.sweeps import summary
+from flowlab.sweeps.manifest import Manifest
+
+
+def good(path):
+    torch.save({"flowlab": {"dim": 2}, "state_dict": {"flow.w": torch.zeros(3)}}, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    {
+        "seed: !!python/object/apply:os.system ['touch {mark}']": "could not determine a constructor",
+        "seed: !!python/name:os.system": "could not determine a constructor",
+        "a: &a [1, 2]\nb: [*a, *a]": "an alias",
+        "seed: ${oc.env:HOME}": "seed='${oc.env:HOME}': a run directory holds plain values",
+        "logger: {tags: [a, '${oc.env:HOME}']}": "logger.tags",
+        "seed: ${hydra:runtime.cwd}": "plain values",
+        "seed: \\${oc.env:HOME}": "plain values",
+        "- 1": "does not hold a configuration",
+        "a: [": "cannot be read",
+    }.items(),
+)
+def test_yaml_is_plain(text, complaint, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(text.replace("{mark}", str(tmp_path / "mark")))
+    with pytest.raises(ConfigError) as refused:
+        read_plain_yaml(path)
+    assert complaint in str(refused.value)
+    assert not (tmp_path / "mark").exists()
+
+
+def test_a_damaged_checkpoint_is_read_after_no_data(tmp_path, iris):
+    """Loading a run and its flow reads no file that its configuration names."""
+    config = to_dict(compose("target=file", f"target.path={iris}"))
+    config["target"]["path"] = str(tmp_path / "gone.csv")
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    run = load_run(tmp_path)
+    with pytest.raises(ConfigError, match="no such checkpoint"):
+        _ = run.flow
+
+
+def test_what_a_terminal_would_obey_is_shown(tmp_path, capsys):
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0/config.yaml").write_text(json.dumps(to_dict(compose())))
+    (tmp_path / "0/status.json").write_text(json.dumps({"status": "failed", "error": "\x1b]52;c;ZXZpbA==\x07 \x9b31m"}))
+    assert summary.main([str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "\\x1b]52;c;ZXZpbA==\\x07 \\x9b31m" in said
+    assert not any(control in said for control in "\x1b\x07\x9b")
+
+
+def test_weights_are_no_path(tmp_path):
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_text(json.dumps(to_dict(compose())))
+    (run / "result.json").write_text('{"weights": "../../other"}')
+    good(tmp_path / "other.ckpt")
+    with pytest.raises(ConfigError, match=r"'../../other': no such checkpoint; there are last, best"):
+        _ = load_run(run).flow
+
+
+def test_pickles_that_lie_in_a_sweep_are_not_loaded(tmp_path):
+    jobs = tmp_path / ".submitit/17"
+    jobs.mkdir(parents=True)
+    for name in ("17_0_result.pkl", "17_0_log.out"):
+        (jobs / name).touch()
+    forget_pickles(tmp_path)
+    assert [path.name for path in jobs.iterdir()] == ["17_0_log.out"]
+
+
+def test_links_out_of_a_directory(tmp_path):
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    (run / "deep").mkdir(parents=True)
+    outside.mkdir()
+    (run / "inside").symlink_to(run / "deep")
+    check_links(run)
+    (tmp_path / "link").symlink_to(run)
+    check_links(tmp_path / "link")  # the directory that the user names may be reached by a link
+    for name, target in {"a": outside, "deep/b": outside / "new", "c": "../outside", "d": "/etc/passwd"}.items():
+        os.symlink(target, run / name)
+        with pytest.raises(ConfigError, match=f"{name}: is a link out of"):
+            check_links(run)
+        (run / name).unlink()
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "hydra.launcher._target_=os.system",
+        "hydra.launcher.setup=[evil]",
+        "hydra.launcher.submitit_folder=/tmp/evil",
+        "hydra.launcher.additional_parameters={wrap: evil}",
+        "hydra.launcher.ray.init.runtime_env={}",
+        "hydra.launcher.partition='a\nevil'",
+        "hydra.launcher={setup: [evil]}",
+        "+hydra.callbacks.x._target_=os.system",
+        "hydra.sweeper.storage=sqlite:////tmp/evil.db",
+        "hydra.searchpath=[file:///tmp]",
+        "hydra.run.dir=/tmp/evil",
+        "+hydra.job.env_set.LD_PRELOAD=evil",
+        "hydra={callbacks: {}}",
+        "+flow@hydra.callbacks=prelu",
+        "seed=${oc.env:HOME}",
+        "flow.depth='${oc.decode:${oc.env:HOME}}'",
+        "logger.tags=[a,'${oc.env:HOME}']",
+    ],
+)
+def test_words_of_a_manifest_that_are_not_replayed(word, tmp_path):
+    with pytest.raises(ConfigError) as refused:
+        check_replayed(tmp_path / "manifest.json", ["seed=0,1", word])
+    assert f"{word}: is not done because a file says so" in str(refused.value)
+
+
+def test_words_of_a_manifest_that_are(tmp_path):
+    words = ["+sweep=depth_rank", "seed=0,1", "hydra/launcher=slurm", "hydra.launcher.partition=gpu-a,b", "max_steps=9"]
+    words += ["hydra.launcher.memory_gb=1.5", "validation_size=${test_size}", "hydra.sweep.dir='/tmp/a b'"]
+    check_replayed(tmp_path / "manifest.json", words)
+
+
+@pytest.mark.parametrize("directory", ["../0", "/tmp/evil", "..", ".", "", "a/b", "0/"])
+def test_jobs_of_a_manifest_lie_in_the_sweep(directory, tmp_path):
+    job = {"overrides": [], "directory": directory, "config": {}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"words": [], "seconds": 0, "jobs": [job]}))
+    with pytest.raises(ConfigError, match="leads out of that of the sweep"):
+        Manifest.read(tmp_path)

@@ -1,0 +1,234 @@
+"""A run on two processes: the numbers of one, and no process left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from flowlab import ConfigError, compose, load_run, resume, train
+from flowlab.distributed.launch import PATIENCE, local_store
+from flowlab.training.divergence import DivergedError
+
+ROOT = Path(__file__).parent.parent.parent
+# Two ranks have 251 and 250 of the held-out points.
+SMALL = ("test_size=500", "validation_size=501", "batch_size=64", "flow.depth=3", "dtype=float64")
+SMALL = (*SMALL, "trainer.progress=off", "trainer.checkpoint_every=50")
+
+
+def weights(run):
+    return run.load_flow("last").state_dict()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return train(compose(*SMALL, "max_steps=200"), tmp_path_factory.mktemp("alone") / "run")
+
+
+def ranks_of(directory):
+    """The processes that train a run, told by their command."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        if "flowlab.distributed.worker" in words and str(directory) in words:
+            found.append(process)
+    return found
+
+
+def wait_until(what, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# The halves of a minibatch are summed before they are added, which rounds otherwise than one sum.
+def test_two_processes_train_what_one_does(alone, tmp_path, monkeypatch):
+    monkeypatch.setenv("MASTER_PORT", "1")  # as an earlier job of a launcher may have left them
+    monkeypatch.setenv("WORLD_SIZE", "9")
+    both = train(compose(*SMALL, "max_steps=200", "trainer=ddp_cpu"), tmp_path / "run")
+    for name, tensor in weights(alone).items():
+        torch.testing.assert_close(weights(both)[name], tensor, rtol=1e-10, atol=1e-10)
+    assert both.result["nll"] == pytest.approx(alone.result["nll"], rel=1e-10)
+    assert both.result["steps"] == 200
+    for column in ("step", "loss", "nll", "kl", "lr", "grad_norm"):
+        pairs = zip(both.metrics[column].dropna(), alone.metrics[column].dropna(), strict=True)
+        assert all(first == pytest.approx(second, rel=1e-9) for first, second in pairs), column
+    assert {path.name for path in both.directory.iterdir()} == {path.name for path in alone.directory.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def inductor(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("inductor"))
+
+
+def test_two_processes_compiled_train_what_one_does_eagerly(alone, tmp_path, monkeypatch, inductor):
+    """Between the graph of the gradients and that of the update stands the mean over the processes."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", inductor)
+    both = train(compose(*SMALL, "max_steps=200", "trainer=ddp_cpu", "trainer.compile=true"), tmp_path / "run")
+    assert both.result["compiled"]
+    for name, tensor in weights(alone).items():
+        torch.testing.assert_close(weights(both)[name], tensor, rtol=1e-10, atol=1e-10)
+    for column in ("loss", "nll", "grad_norm"):
+        pairs = zip(both.metrics[column].dropna(), alone.metrics[column].dropna(), strict=True)
+        assert all(first == pytest.approx(second, rel=1e-9) for first, second in pairs), column
+
+
+@pytest.fixture
+def changed_ranks(monkeypatch):
+    """Lets every rank run some lines before it trains, with its number as `rank`."""
+
+    def change(lines):
+        code = (
+            "import os, sys, torch\nfrom flowlab.training.module import FlowModule\n"
+            f"from flowlab.distributed.worker import main\nrank = int(os.environ['LOCAL_RANK'])\n{lines}\n"
+            "sys.exit(main(*sys.argv[1:]))"
+        )
+        start = subprocess.Popen
+        monkeypatch.setattr(
+            "flowlab.distributed.launch.subprocess.Popen",
+            lambda command, **more: start([command[0], "-c", code, *command[3:]], **more),
+        )
+
+    return change
+
+
+def test_ranks_end_at_the_same_bits(changed_ranks, tmp_path):
+    changed_ranks(
+        "def keep(module): torch.save(module.flow.state_dict(), f'" + str(tmp_path) + "/{rank}.pt')\n"
+        "FlowModule.on_train_end = keep"
+    )
+    train(compose(*SMALL, "max_steps=100", "trainer=ddp_cpu"), tmp_path / "run")
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("compiled", "without"),
+    [
+        ("false", "FlowModule.manual_backward = lambda self, loss: loss.backward()"),
+        ("true", "from flowlab.distributed.world import World\nWorld.mean = lambda self, values: values"),
+    ],
+)
+def test_without_averaging_they_train_something_else(
+    alone, changed_ranks, tmp_path, monkeypatch, inductor, compiled, without
+):
+    """That they train what one does can fail: here ranks keep their own gradients."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", inductor)
+    changed_ranks(without)
+    words = (*SMALL, "max_steps=200", "trainer=ddp_cpu", f"trainer.compile={compiled}")
+    apart = train(compose(*words), tmp_path / "run")
+    difference = max(float((weights(apart)[name] - tensor).abs().max()) for name, tensor in weights(alone).items())
+    assert difference > 1e-3
+
+
+def test_where_they_meet_nobody_on_the_network_reaches():
+    store = local_store()
+    ends = [end for end in psutil.Process().net_connections() if end.status == psutil.CONN_LISTEN]
+    assert [end.laddr.ip for end in ends if end.laddr.port == store.port] == ["127.0.0.1"]
+
+
+def test_an_error_in_one_rank_ends_all_and_is_told(changed_ranks, tmp_path):
+    changed_ranks(
+        "def fail(module, batch, number): raise ValueError('planted')\nif rank == 1: FlowModule.training_step = fail"
+    )
+    begun = time.monotonic()
+    with pytest.raises(RuntimeError, match="planted"):
+        train(compose(*SMALL, "max_steps=20000", "trainer=ddp_cpu"), tmp_path / "run")
+    assert time.monotonic() - begun < 120, "it waited for a rank that was no more: gloo gives up after half an hour"
+    status = load_run(tmp_path / "run").status
+    assert (status["status"], status["error"]) == ("failed", "RuntimeError: planted")
+    assert "In rank 1" in status["traceback"]
+    assert not ranks_of(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("begun", "goes_on"), [(2, 1), (1, 2)])
+def test_what_so_many_began_as_many_others_end(alone, tmp_path, begun, goes_on):
+    directory = tmp_path / "run"
+    command = [sys.executable, str(ROOT / "experiments/train.py"), *SMALL, "max_steps=200"]
+    command += [f"trainer.devices={begun}", f"hydra.run.dir={directory}"]
+    process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    wait_until((directory / "checkpoints/last.ckpt").exists)
+    process.kill()
+    process.wait()
+    wait_until(lambda: not ranks_of(directory))
+    assert not load_run(directory).done
+    run = resume(directory, f"trainer.devices={goes_on}")
+    for name, tensor in weights(alone).items():
+        torch.testing.assert_close(weights(run)[name], tensor, rtol=1e-10, atol=1e-10)
+    assert load_run(directory).config.trainer.devices == goes_on
+    assert len(run.provenance["resumed"]) == 1
+
+
+def test_divergence_is_told_as_in_one_process(tmp_path):
+    words = (*SMALL, "max_steps=60", "optimizer.lr=1e60", "optimizer.schedule=constant")
+    with pytest.raises(DivergedError, match=r"not finite at step \d: layer \d of 5") as failed:
+        train(compose(*words, "trainer=ddp_cpu"), tmp_path / "run")
+    status = load_run(tmp_path / "run").status
+    assert status["status"] == "failed"
+    assert status["error"] == f"DivergedError: {failed.value}"
+    assert "In rank" in status["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("how", "victim", "status"),
+    [
+        ("SIGKILL", "rank", "failed"),
+        ("SIGKILL", "parent", "running"),
+        ("SIGINT", "parent", "interrupted"),
+        ("SIGTERM", "rank", "interrupted"),
+    ],
+)
+def test_whoever_is_ended_ends_all_and_the_run_can_go_on(tmp_path, how, victim, status):
+    directory = tmp_path / "run"
+    command = [sys.executable, str(ROOT / "experiments/train.py"), *SMALL, "trainer=ddp_cpu", "max_steps=200000"]
+    command += [f"hydra.run.dir={directory}", "optimizer.schedule=constant", "trainer.compile=false"]
+    process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True)
+    wait_until((directory / "checkpoints/last.ckpt").exists)
+    target = ranks_of(directory)[1] if victim == "rank" else process
+    target.send_signal(getattr(signal, how))
+    error = process.communicate(timeout=PATIENCE)[1]  # after which they would be killed
+    assert process.returncode == {"failed": 1, "running": -9, "interrupted": 130}[status]
+    wait_until(lambda: not ranks_of(directory))
+    assert "Traceback" not in error
+    run = load_run(directory)
+    assert run.status["status"] == status
+    last = run.checkpoint("last")["global_step"]
+    assert run.load_flow("last")
+    if status == "failed":
+        assert "rank 1 of 2 was ended from outside, by SIGKILL" in run.status["error"]
+    if status == "interrupted":
+        assert last >= max(run.metrics["step"]), "it has saved where it was"
+    if how == "SIGINT":
+        config = (directory / "config.yaml").read_text()
+        (directory / "config.yaml").write_text(config.replace("max_steps: 200000", f"max_steps: {last + 10}"))
+        run = resume(directory)
+        words = (*SMALL, "trainer=ddp_cpu", "optimizer.schedule=constant", f"max_steps={last + 10}")
+        whole = train(compose(*words), tmp_path / "whole")
+        assert all(torch.equal(weights(run)[name], tensor) for name, tensor in weights(whole).items())
+
+
+def test_a_minibatch_that_cannot_be_shared_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="batch_size=63: is shared by 2 processes"):
+        train(compose(*SMALL, "trainer=ddp_cpu", "batch_size=63"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_sweep_gives_each_job_processes_and_a_directory_of_its_own(tmp_path):
+    words = ["-m", "trainer.devices=2,1", "max_steps=60", *SMALL, "hydra.sweep.dir=sweep"]
+    command = [sys.executable, str(ROOT / "experiments/train.py"), *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "LOCAL_RANK": "3"}  # as another launcher may have left it
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    two, one = (load_run(tmp_path / "sweep" / number) for number in "01")
+    for name, tensor in weights(one).items():
+        torch.testing.assert_close(weights(two)[name], tensor, rtol=1e-10, atol=1e-10)
+    assert [list(run.metrics["step"]) for run in (two, one)] == [[60]] * 2
+    manifest = json.loads((tmp_path / "sweep/manifest.json").read_text())
+    assert [job["config"]["trainer"]["devices"] for job in manifest["jobs"]] == [2, 1]

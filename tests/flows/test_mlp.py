@@ -1,0 +1,99 @@
+"""The layers that a configuration names, and where they start."""
+
+import pytest
+import torch
+
+import flowlab
+from flowlab.bijectors import LowRankAffine, PReLU, Sigmoid, SmoothPReLU, Tanh, stages
+from flowlab.config.compose import compose
+from flowlab.config.schemas import ConfigError
+from flowlab.flows.mlp import build_flow, cover_
+from flowlab.seeding import generator
+from flowlab.targets import Checkerboard
+from flowlab.training.fast_log_prob import fast_log_prob
+from flowlab.training.initial_flow import initial_flow
+
+ACTIVATIONS = {"prelu": PReLU, "smooth_prelu": SmoothPReLU, "tanh": Tanh, "sigmoid": Sigmoid}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_an_activation_stands_between_affine_maps(name):
+    flow = build_flow(compose(f"flow.activation={name}", "flow.depth=3").flow, 2)
+    assert [type(stage) for stage in stages(flow.bijector)] == [LowRankAffine, ACTIVATIONS[name]] * 2 + [LowRankAffine]
+    slopes = 2 if "prelu" in name else 0
+    assert sum(parameter.numel() for parameter in flow.parameters()) == 3 * (3 + 4 + 2) + slopes
+
+
+def start(activation, depth, seed, start="covering", target="checkerboard"):
+    words = (f"target={target}", f"flow.activation={activation}", f"flow.depth={depth}", f"flow.start={start}")
+    return initial_flow(compose(*words, f"seed={seed}", "dtype=float64"), Checkerboard())
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
+@pytest.mark.parametrize("depth", [2, 3])
+def test_a_covering_start_gives_every_point_a_density(activation, depth):
+    points = Checkerboard().sample(10_000, generator(0, "test"), torch.float64)
+    for seed in range(24):
+        assert start(activation, depth, seed).log_prob(points).isfinite().all()
+    assert not start(activation, depth, 0, start="near_identity").log_prob(points).isfinite().all()
+
+
+@pytest.mark.parametrize("words", [[], ["flow.scale=diag"], ["flow.rank=0"], ["flow.depth=1"]], ids=" ".join)
+def test_the_middle_half_is_sent_to_the_range_of_the_points(words):
+    """Also in the units of data that a last, fixed map standardizes."""
+    place = torch.tensor([5.0, -20.0]), torch.tensor([2.0, 7.0])
+    points = place[0] + place[1] * torch.rand(2000, 2, generator=generator(0, "points"))
+    for standardize in (None, place):
+        flow = build_flow(compose("flow.start=covering", *words).flow, 2, generator(3, "start"), standardize)
+        for parameter_name, parameter in flow.named_parameters():
+            if parameter_name.endswith("factor"):  # which stretches a little beyond the range
+                parameter.data.zero_()
+        cover_(flow, points, generator(0, "cover"))
+        samples = flow.sample((100_000,), generator=generator(0, "samples"))
+        low, high = samples.quantile(torch.tensor([0.25, 0.75]), dim=0)
+        width = points.amax(0) - points.amin(0)
+        torch.testing.assert_close((high - low) / width, torch.ones(2), rtol=0.05, atol=0)
+        torch.testing.assert_close((low - points.amin(0)) / width, torch.zeros(2), rtol=0, atol=0.05)
+
+
+def test_a_standardized_flow_is_the_same_in_the_units_of_the_data():
+    mean, deviation = torch.tensor([5.0, -20.0]), torch.tensor([2.0, 7.0])
+    flow, moved = (build_flow(compose().flow, 2, generator(0, "start"), p) for p in (None, (mean, deviation)))
+    y = torch.randn(20, 2, generator=generator(0, "points"))
+    torch.testing.assert_close(moved.log_prob(mean + deviation * y), flow.log_prob(y) - deviation.log().sum())
+
+
+def test_the_fast_log_prob_of_a_bounded_flow():
+    flow = start("tanh", 3, 0)
+    points = 6 * torch.randn(200, 2, dtype=torch.float64, generator=generator(0, "points"))
+    expected, fast = flow.log_prob(points), fast_log_prob(flow, points)
+    assert 20 < expected.isfinite().sum() < 180
+    torch.testing.assert_close(fast, expected)
+
+
+def test_a_start_is_the_same_whatever_torch_takes_as_its_default():
+    """A notebook that works in double precision trains the same flow as the shell."""
+    config = compose("flow.start=glorot").flow
+    expected = build_flow(config, 2, generator(0, "start"), dtype=torch.float64)
+    torch.set_default_dtype(torch.float64)
+    try:
+        flow = build_flow(config, 2, generator(0, "start"), dtype=torch.float64)
+        assert torch.get_default_dtype() is torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(map(torch.equal, flow.parameters(), expected.parameters()))
+
+
+def test_the_image_covers_the_data_with_a_tenth_to_spare():
+    """Also where the data alone would have been covered by a smaller stretch."""
+    points = Checkerboard().sample(10_000, generator(0, "test"), torch.float64)
+    middle = (points.amin(0) + points.amax(0)) / 2
+    for seed in range(24):
+        assert start("tanh", 3, seed).log_prob(middle + 1.09 * (points - middle)).isfinite().all()
+
+
+def test_data_that_cannot_be_covered_are_refused_before_anything_is_written(tmp_path):
+    words = ("target=checkerboard", "flow.activation=tanh", "flow.start=covering", "flow.depth=40", "max_steps=5")
+    with pytest.raises(ConfigError, match=r"flow.start=covering: no stretch .* use a smaller flow\.depth"):
+        flowlab.train(compose(*words), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

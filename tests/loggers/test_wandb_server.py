@@ -1,0 +1,130 @@
+"""Weights & Biases with a stand-in for its server: what the real client uploads, and what never leaves the machine."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+import wandb_records
+import wandb_server
+from google.protobuf.text_format import MessageToString
+from wandb_shell import KEY, KEY_OF_NETRC, assert_same_table, logged, shell, stopped, without_wandb
+
+from flowlab import load_run
+from flowlab.loggers.wandb_file import history, records
+
+
+def test_a_killed_run_adds_up(tmp_path):
+    """Killed, resumed and uploaded: the rows of metrics.csv, each once, in the files and then on the server."""
+    directory = tmp_path / "run"
+
+    def some_is_written():
+        return any(len(history(path)) > 3 for path in wandb_records.sessions(directory))
+
+    words = ("max_steps=4000", "flow.depth=1", "trainer.checkpoint_every=200", f"hydra.run.dir={directory}")
+    assert stopped(signal.SIGKILL, *words, cwd=tmp_path, until=some_is_written) == -signal.SIGKILL
+    (first,) = wandb_records.sessions(directory)
+    whole = first.stat().st_size
+    with open(first, "ab") as file:
+        file.write(bytes.fromhex("00000000") + (500).to_bytes(2, "little") + b"\x01half a record")
+    empty = directory / "wandb/offline-run-20000101_000000-empty"
+    empty.mkdir()
+    (empty / "run-empty.wandb").write_bytes(first.read_bytes()[:7])  # killed before the first second was over
+    done = shell(f"resume={directory}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = load_run(directory)
+    assert not empty.exists()
+    assert first.stat().st_size == whole
+    assert len(wandb_records.sessions(directory)) == 2
+    identifiers = {wandb_records.run_record(path).run_id for path in wandb_records.sessions(directory)}
+    assert identifiers == {run.provenance["run_id"]}
+    assert_same_table(logged(run), run)
+    told = re.search(r"to upload the run: wandb (sync \S+)", done.stderr)[1]
+    with wandb_server.serving() as server:
+        key = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
+        words = [sys.executable, "-m", "wandb", *told.split()]
+        synced = subprocess.run(
+            words, cwd=tmp_path, env=without_wandb(tmp_path, **key), capture_output=True, text=True, timeout=120
+        )
+        assert synced.returncode == 0, synced.stderr
+        (uploaded,) = server.runs.values()
+        assert_same_table(wandb_records.table(uploaded["history"]), run)
+        assert uploaded["exit_code"] == 0
+        assert server.file_of("model", "checkpoints/best.ckpt") == (directory / "checkpoints/best.ckpt").read_bytes()
+
+
+def test_online(tmp_path):
+    """The real client against the stand-in: killed, resumed, and all that a run has is on the server."""
+    directory = tmp_path / "run"
+    words = ("max_steps=3000", "flow.depth=1", "trainer.checkpoint_every=200", "logger.figures_every=1000")
+    words = (*words, f"hydra.run.dir={directory}")
+    with wandb_server.serving() as server:
+        key = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
+        reached = directory / "checkpoints/last.ckpt"
+        assert stopped(signal.SIGKILL, *words, cwd=tmp_path, until=reached.exists, **key) == -signal.SIGKILL
+        done = shell(f"resume={directory}", cwd=tmp_path, **key)
+        assert done.returncode == 0, done.stderr
+        run = load_run(directory)
+        ((identifier, uploaded),) = server.runs.items()
+        assert identifier == run.provenance["run_id"]
+        assert f"W&B: {server.url}/someone/flowlab/runs/{identifier}" in done.stderr
+        assert "wandb sync" not in done.stderr
+        assert_same_table(wandb_records.table(uploaded["history"]), run)
+        assert uploaded["exit_code"] == 0
+        assert uploaded["program"] == "flowlab-train"
+        assert json.loads(server.files[f"{identifier}/wandb-summary.json"]).items() >= run.result.items()
+        for kind, file in (("model", "checkpoints/best.ckpt"), ("report", "metrics.csv"), ("report", "result.json")):
+            assert server.file_of(kind, file) == (directory / file).read_bytes()
+        sent = b"".join(server.files.values()) + json.dumps([server.runs, server.artifacts]).encode()
+        for secret in (KEY, str(tmp_path)):
+            assert secret.encode() not in sent
+
+
+def test_a_server_that_refuses_is_named(tmp_path):
+    with wandb_server.serving(refuses=True) as server:
+        done = shell("hydra.run.dir=run", cwd=tmp_path, WANDB_BASE_URL=server.url, WANDB_API_KEY=KEY)
+    assert done.returncode == 1
+    assert "401" in done.stderr
+    assert "logger.mode=offline" in done.stderr
+
+
+@pytest.mark.parametrize("online", [False, True], ids=["offline", "online"])
+def test_no_secret_and_no_name_of_the_machine_is_written(tmp_path, online):
+    home = tmp_path / "home_of_planted"
+    home.mkdir()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import platform, socket\nsocket.gethostname = platform.node = lambda: 'planted-host'\n"
+    )
+    planted = {"HOME": str(home), "USER": "planted-user", "LOGNAME": "planted-user", "WANDB_API_KEY": KEY}
+    planted |= {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    with wandb_server.serving() as server:
+        address = server.url if online else "http://127.0.0.1:9"
+        netrc = f"machine 127.0.0.1\n  login user\n  password {KEY_OF_NETRC}\n"
+        (home / ".netrc").write_text(netrc)
+        words = ("max_steps=100", "logger.figures_every=50", "hydra.run.dir=run")
+        planted |= {"WANDB_BASE_URL": address, "NETRC": str(home / ".netrc")}
+        done = shell(*words, cwd=tmp_path, **planted)
+    assert done.returncode == 0, done.stderr
+    assert ("wandb sync" in done.stderr) is not online
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert len(files) > 20
+    for path in files:
+        for secret in (KEY, KEY_OF_NETRC, "planted", str(home)):
+            assert secret.encode() not in path.read_bytes(), (path, secret)
+    theirs = list((tmp_path / "run/wandb").rglob("*"))
+    assert not [path for path in theirs if path.is_symlink()]
+    host = re.compile(rf"(?<!\w){re.escape(socket.gethostname())}(?!\w)")
+    for path in theirs:
+        if path.is_file() and path.suffix != ".png":
+            assert str(tmp_path).encode() not in path.read_bytes(), path
+            assert not host.search(text_of(path)), path
+
+
+def text_of(path):
+    if path.suffix == ".wandb":
+        return "\n".join(MessageToString(record) for record, _ in records(path))
+    return path.read_text()

@@ -1,0 +1,120 @@
+"""A checkpoint that is damaged is refused, wherever the damage is; and one of a stranger runs nothing."""
+
+import pickle
+import random
+import zipfile
+
+import pytest
+import torch
+
+from flowlab.runs.checkpoint_file import read_checkpoint, write_checkpoint
+
+CONTENT = {"flowlab": {"dim": 2}, "state_dict": {"weight": torch.arange(12.0).view(3, 4)}, "global_step": 7}
+
+
+def same(checkpoint):
+    weights = checkpoint["state_dict"]["weight"], CONTENT["state_dict"]["weight"]
+    return torch.equal(*weights) and checkpoint["global_step"] == 7
+
+
+@pytest.fixture
+def path(tmp_path):
+    write_checkpoint(tmp_path / "last.ckpt", CONTENT)
+    return tmp_path / "last.ckpt"
+
+
+def test_it_is_read_as_it_was_written_by_torch_too(path):
+    assert same(read_checkpoint(path))
+    assert same(torch.load(path, weights_only=True))
+
+
+def test_one_of_before_there_were_sums_of_the_whole_is_read(path):
+    torch.save(CONTENT, path)
+    assert same(read_checkpoint(path))
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.tensor(11.0).numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+    assert not same(torch.load(path, weights_only=True)), "torch notices it now"
+    with pytest.raises(ValueError, match="not what was written"):
+        read_checkpoint(path)
+
+
+def test_no_flipped_bit_gives_other_weights(path):
+    content, draw = path.read_bytes(), random.Random(0)
+    refused = 0
+    for place in draw.sample(range(8 * len(content)), 400):
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        try:
+            assert same(read_checkpoint(path))
+        except ValueError:
+            refused += 1
+    assert refused > 380
+
+
+def test_no_part_is_a_checkpoint(path):
+    content = path.read_bytes()
+    for length in range(0, len(content), 37):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError):  # noqa: PT011  each reader has its own words
+            read_checkpoint(path)
+
+
+class Planted:
+    """What a pickle does with it: make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def pickled(path, mark):
+    path.write_bytes(pickle.dumps(Planted(mark)))
+
+
+def archived(path, mark):
+    torch.save({"flowlab": {"dim": 2}, "state_dict": {}, "x": Planted(mark)}, path)
+
+
+def in_the_old_format(path, mark):
+    torch.save(
+        {"flowlab": {"dim": 2}, "state_dict": {}, "x": Planted(mark)}, path, _use_new_zipfile_serialization=False
+    )
+
+
+def compressed(path, mark):
+    """Four megabytes in five kilobytes, which torch would unpack."""
+    torch.save({"flowlab": {"dim": 2}, "state_dict": {"flow.w": torch.zeros(10**6)}}, path)
+    with zipfile.ZipFile(path) as archive:
+        content = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+
+
+PLANTS = [pickled, archived, in_the_old_format, compressed]
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
+def test_a_checkpoint_runs_nothing(plant, tmp_path):
+    path, mark = tmp_path / "last.ckpt", tmp_path / "mark"
+    plant(path, mark)
+    with pytest.raises(ValueError):  # noqa: PT011  each reader has its own words
+        read_checkpoint(path)
+    assert not mark.exists()
+
+
+def test_without_care_they_work(tmp_path):
+    compressed(tmp_path / "evil", None)
+    assert torch.load(tmp_path / "evil", weights_only=True)["state_dict"]["flow.w"].shape == (10**6,)
+    for plant in (pickled, archived, in_the_old_format):
+        mark = tmp_path / plant.__name__
+        plant(tmp_path / "evil", mark)
+        if plant is pickled:
+            pickle.loads((tmp_path / "evil").read_bytes())
+        else:
+            torch.load(tmp_path / "evil", weights_only=False)
+        assert mark.exists()

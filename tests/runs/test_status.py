@@ -1,0 +1,70 @@
+import errno
+import json
+import shutil
+
+import pytest
+
+from flowlab.runs import status
+from flowlab.runs.directory import Run
+from flowlab.runs.status import told
+from flowlab.system.files import WriteError, write_json
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(tmp_path, None)
+
+
+def said(run):
+    return json.loads((run.directory / "status.json").read_text())
+
+
+def test_it_says_what_became_of_a_run(run):
+    with told(run):
+        assert said(run) == {"status": "running"}
+    assert said(run) == {"status": "done"}
+    with pytest.raises(ZeroDivisionError), told(run):
+        1 / 0  # noqa: B018
+    assert said(run)["status"] == "failed"
+    assert said(run)["error"] == "ZeroDivisionError: division by zero"
+    with pytest.raises(KeyboardInterrupt, match="resume="), told(run):
+        raise KeyboardInterrupt
+    assert said(run)["status"] == "interrupted"
+
+
+def test_what_cannot_be_written_says_how_to_go_on(run):
+    with pytest.raises(WriteError) as raised, told(run):
+        raise full("last.ckpt")
+    message = (
+        f"last.ckpt: cannot be written: No space left on device; when it can be, go on with resume={run.directory}"
+    )
+    assert str(raised.value) == said(run)["error"] == message
+
+
+def full(path):
+    return WriteError(errno.ENOSPC, "No space left on device", str(path))
+
+
+def test_a_full_disk_has_room_for_what_became_of_a_run(run, monkeypatch):
+    def write(path, content):
+        if content["status"] != "running":
+            raise full(path)
+        write_json(path, content)
+
+    monkeypatch.setattr(status, "write_json", write)
+    with pytest.raises(WriteError), told(run):
+        raise full("last.ckpt")
+    assert said(run)["status"] == "failed"
+    with told(run):
+        assert said(run)["status"] == "running"
+    assert said(run) == {"status": "done"}
+
+
+def away(run):
+    shutil.rmtree(run.directory)
+    raise full("last.ckpt")
+
+
+def test_a_directory_that_is_gone_hides_no_error(run):
+    with pytest.raises(WriteError, match=r"last\.ckpt: .*status\.json cannot be written either"), told(run):
+        away(run)
