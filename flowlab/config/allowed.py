@@ -17,7 +17,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from flowlab.config.schemas import SCHEMAS, Config, ConfigError
+from flowlab.config.errors import ConfigError
+from flowlab.config.schema import RunConfig
 from flowlab.config.secrets import is_secret_setting, secret_in
 
 VARIABLE = "FLOWLAB_ALLOW"
@@ -34,7 +35,7 @@ NAMES_OF_CODE = ("_target_", "custom_search_space")  # the second is a function 
 HYDRA = re.compile(r"hydra\.(run\.dir|sweep\.(dir|subdir)|(launcher|sweeper)(\..+)?|verbose|output_subdir|job\.chdir)")
 
 
-NUMBERS = {item.name for item in fields(Config)} - set(SCHEMAS)  # keys that stand in no group
+NUMBERS = {item.name for item in fields(RunConfig)}  # keys outside any group
 
 
 def allow(*packages: str) -> None:

@@ -1,43 +1,40 @@
-"""The way from Hydra's YAML and a user's words to a checked configuration.
+"""Hydra's YAML and a user's words become a checked configuration.
 
-The YAML under `conf/` holds the values, `flowlab.config.schemas` what each may be. Nothing here imports torch, so that a
+The YAML under `conf/` holds the values; the components hold the types and ranges. Nothing here imports torch, so a
 mistake is answered at once.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import (
-    ConfigKeyError,
-    InterpolationResolutionError,
-    MissingMandatoryValue,
-    OmegaConfBaseException,
-    ValidationError,
-)
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
+from flowlab.config.aliases import renamed_keys, renamed_words
 from flowlab.config.allowed import check_overrides, check_targets
-from flowlab.config.custom import schema_of
+from flowlab.config.component import Component
+from flowlab.config.errors import ConfigError
+from flowlab.config.from_class import schema_of_path
 from flowlab.config.overrides import (
     check_key,
     check_option,
     conf_directory,
-    did_you_mean,
     explained,
     first_lines,
     is_choice,
     option_names,
     parse_overrides,
+    store_installed,
     try_compose,
 )
-from flowlab.config.schemas import SCHEMAS, Config, ConfigError, CustomConfig
+from flowlab.config.registry import lookup
+from flowlab.config.schema import COMPONENTS, Config, RunConfig, TrainerConfig
 from flowlab.config.secrets import check_written
+from flowlab.config.typed import as_typed
 
 
 def compose(*overrides: str) -> Config:
@@ -59,13 +56,15 @@ def compose(*overrides: str) -> Config:
 
 
 def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> DictConfig:
-    """What Hydra composes from the overrides, not yet checked against the types.
+    """Compose the overrides by Hydra; the types are not checked yet.
 
     Raises:
         ConfigError: an override that cannot be parsed, an unknown key or option, or code that is not allowed.
     """
+    overrides = renamed_words(overrides)
     parsed = parse_overrides(overrides)
     check_overrides(parsed)
+    store_installed(parsed)
     swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
     if swept:
         raise ConfigError(f"{swept[0]}: several values make a sweep, which needs -m (--multirun) on the command line")
@@ -89,7 +88,7 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
 
 
 def to_config(composed: DictConfig | dict[str, Any]) -> Config:
-    """Check a composed configuration against the types and ranges.
+    """Check a composed configuration against the types and ranges of its components.
 
     Raises:
         ConfigError: a missing, unknown or wrong value.
@@ -101,29 +100,34 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
         OmegaConf.resolve(values)
     except (InterpolationResolutionError, RecursionError) as error:
         raise ConfigError(f"{_unresolvable(values)}: {first_lines(error).splitlines()[0]}") from None
-    check_written(OmegaConf.to_container(values))
-    groups = {}
-    for group, schemas in SCHEMAS.items():
-        node = values.pop(group, None)
-        if not isinstance(node, DictConfig):
-            raise ConfigError(
-                f"{group}={node!r}: must be an option of the group {group}: {', '.join(option_names(group))}"
-            )
-        name = "" if "" in schemas else node.get("name")
-        if name not in schemas:
-            raise ConfigError(f"{group}.name={name!r} is unknown; allowed: {', '.join(schemas)}")
-        schema = schemas[name]
-        if schema is CustomConfig:
-            schema = schema_of(group, OmegaConf.to_container(node).get("_target_"))  # type: ignore[union-attr]
-        groups[group] = as_typed(schema, node, f"{group}.")
-    top = [f for f in dataclasses.fields(Config) if f.name not in SCHEMAS]
-    config = as_typed(dataclasses.make_dataclass("Top", [(f.name, f.type, f) for f in top], kw_only=True), values, "")
-    return Config(**{f.name: getattr(config, f.name) for f in top}, **groups)
+    plain = renamed_keys(OmegaConf.to_container(values))  # type: ignore[arg-type]
+    check_written(plain)
+    built = {group: _component(group, plain.pop(group, None), group) for group in COMPONENTS}
+    loggers, trainer = plain.pop("logger", None), plain.pop("trainer", None)
+    if not isinstance(loggers, dict) or not all(isinstance(node, dict) for node in loggers.values()):
+        raise _no_option("logger", loggers)
+    if not isinstance(trainer, dict):
+        raise _no_option("trainer", trainer)
+    built["logger"] = {name: _component("logger", node, f"logger.{name}") for name, node in loggers.items()}
+    built["trainer"] = as_typed(TrainerConfig, trainer, "trainer.")
+    top = as_typed(RunConfig, plain, "")
+    for name in top.metrics:
+        lookup("metric", name)
+    return Config(**vars(top), **built)
 
 
-def to_dict(config: Config) -> dict[str, Any]:
-    """The configuration as plain dicts, lists, numbers and strings."""
-    return dataclasses.asdict(config)
+def _component(group: str, node: Any, where: str) -> Component:
+    """A node of the configuration as the component that its name, or its `_target_`, says."""
+    if not isinstance(node, dict):
+        raise _no_option(group, node)
+    by_path = "_target_" in node
+    schema = schema_of_path(group, node["_target_"]) if by_path else lookup(group, node.get("name"))
+    keys = {key: value for key, value in node.items() if key != "name"}
+    return as_typed(schema, keys, f"{where}.", new_keys="+" if by_path else "")
+
+
+def _no_option(group: str, node: Any) -> ConfigError:
+    return ConfigError(f"{group}={node!r}: must be an option of the group {group}: {', '.join(option_names(group))}")
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -138,98 +142,6 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in values.items():
         named |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return named
-
-
-def as_typed(schema: type, node: DictConfig, prefix: str) -> Any:
-    """A node as its dataclass, checked; `prefix` goes before the names in messages."""
-    allowed = [f.name for f in dataclasses.fields(schema)]
-    unknown = [str(key) for key in node if str(key) not in allowed]
-    if unknown:
-        raise ConfigError(f"{prefix}{unknown[0]}: no such key; {did_you_mean(unknown[0], allowed)}")
-    plain: Any = OmegaConf.to_container(node)
-    for item in dataclasses.fields(schema):
-        value = None if OmegaConf.is_missing(node, item.name) else plain.get(item.name)
-        if isinstance(value, bool) and str(value).lower() in item.metadata.get("choices", ()):
-            value = node[item.name] = str(value).lower()  # a word of a choice, which YAML takes for more
-        if value is not None and not _fits(item.type, value):
-            raise ConfigError(f"{prefix}{item.name}={value!r}: must be {_describe(item)}")
-        if "str" not in str(item.type) and any(isinstance(n, int) and abs(n) >= 2**63 for n in _numbers(value)):
-            raise ConfigError(f"{prefix}{item.name}={value!r}: must be below 2**63 where it is a whole number")
-        if item.type == "list[list[float]]" and value is not None:
-            # OmegaConf takes 2 for 2.0 in a list, but not in a list of lists.
-            node[item.name] = [_floats(row) for row in value]
-    try:
-        typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node))
-    except MissingMandatoryValue as error:
-        plus = "+" if issubclass(schema, CustomConfig) else ""
-        raise ConfigError(
-            f"{prefix}{error.key or error.full_key}: must be given: {plus}{prefix}{error.key}=..."
-        ) from None
-    except (ValidationError, ConfigKeyError) as error:
-        key = str(error.full_key or error.key)
-        culprit = next((f for f in dataclasses.fields(schema) if f.name == key.split("[")[0]), None)
-        value = OmegaConf.select(node, key, default=None)
-        raise ConfigError(f"{prefix}{key}={value!r}: must be {_describe(culprit)}") from None
-    for name, complaint in _out_of_range(typed):
-        raise ConfigError(f"{prefix}{name}={getattr(typed, name)!r}: {complaint}")
-    return typed
-
-
-def _out_of_range(typed: Any) -> Iterator[tuple[str, str]]:
-    for item in dataclasses.fields(typed):
-        value, limits = getattr(typed, item.name), item.metadata
-        if any(isinstance(number, float) and not math.isfinite(number) for number in _numbers(value)):
-            yield item.name, "must be a finite number"
-        if isinstance(value, list) and not value and item.name != "tags" and not isinstance(typed, CustomConfig):
-            yield item.name, "must not be empty"
-        if value is None or not limits:
-            continue
-        if "choices" in limits and value not in limits["choices"]:
-            yield item.name, did_you_mean(str(value), limits["choices"])
-        if "minimum" in limits and value < limits["minimum"]:
-            yield item.name, f"must be at least {limits['minimum']}"
-        if "maximum" in limits and value > limits["maximum"]:
-            yield item.name, f"must be at most {limits['maximum']}"
-        if "above" in limits and not limits["above"] < value < limits["below"]:
-            end = f" and less than {limits['below']}" if limits["below"] < math.inf else ""
-            yield item.name, f"must be greater than {limits['above']}{end}"
-
-
-def _fits(kind: Any, value: Any) -> bool:
-    """Whether a value has the shape of its type: OmegaConf would take 7 for true, and trips over a list in a list."""
-    if kind is Any:  # a parameter without an annotation, of a user's own class
-        return True
-    kind = str(kind).removesuffix(" | None")
-    if kind.startswith("list["):
-        return isinstance(value, list) and all(each is None or _fits(kind[5:-1], each) for each in value)
-    return not isinstance(value, list | dict) and (kind == "bool") == isinstance(value, bool)
-
-
-def _floats(row: list[Any]) -> list[Any]:
-    """A list with its whole numbers as floats; what is no number is left for the types to refuse."""
-    return [float(value) if isinstance(value, int) and not isinstance(value, bool) else value for value in row]
-
-
-def _numbers(value: Any) -> list[Any]:
-    """A value, or what lists hold of them, however deep."""
-    return [number for part in value for number in _numbers(part)] if isinstance(value, list) else [value]
-
-
-def _describe(item: dataclasses.Field[Any] | None) -> str:
-    if item and "choices" in item.metadata:
-        return f"one of {', '.join(item.metadata['choices'])}"
-    words = {
-        "int": "a whole number",
-        "float": "a number",
-        "str": "a word",
-        "bool": "true or false",
-        "list[float]": "a list of numbers, as [1.0, 2.0]",
-        "list[str]": "a list of words, as [a, b]",
-        "list[list[float]]": "a list of lists of numbers, as [[1.0, 0.0], [0.0, 1.0]]",
-    }
-    text = str(item and item.type)
-    main = text.removesuffix(" | None")
-    return words.get(main, main) + (" or null" if text != main else "")
 
 
 def _unresolvable(values: DictConfig) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
+import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from flowlab.config.schemas import ConfigError
+from flowlab.config.errors import ConfigError
+from flowlab.config.registry import PACKAGES, installed, lookup
+from flowlab.config.typed import MISSING
+from flowlab.config.words import did_you_mean
 
 QUOTES = "other signs than letters, digits and those of paths stand in quotes within the word: KEY='a b'"
 
@@ -26,12 +31,6 @@ SAID_BETTER = {
     "is not Optional": "must have a value",
     "does not support deletion": "must have a value",
 }
-
-# What Lightning calls a setting that is not one here, and why there is none.
-ELSEWHERE = {
-    "accumulate_grad_batches": "batch_size is the batch of a whole step, and trainer.devices processes share it; "
-}
-
 
 def conf_directory() -> Path:
     """Where the YAML lies: inside the installed package, or beside it in a clone."""
@@ -61,19 +60,34 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     return parsed
 
 
-def did_you_mean(word: str, allowed: Sequence[str]) -> str:
-    """The end of a message about an unknown word: what it may have meant, and what is allowed."""
-    close = difflib.get_close_matches(word, allowed, n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ELSEWHERE.get(word, "")
-    return f"{meant}allowed: {', '.join(allowed)}"
-
-
 def group_names() -> list[str]:
     return sorted(path.name for path in conf_directory().iterdir() if path.is_dir() and path.name != "hydra")
 
 
 def option_names(group: str) -> list[str]:
-    return sorted(path.stem for path in (conf_directory() / group).glob("*.yaml"))
+    """The options of a group: those with a YAML file, and those of installed packages."""
+    own = sorted(path.stem for path in (conf_directory() / group).glob("*.yaml"))
+    return [*own, *(name for name in (installed(group) if group in PACKAGES else []) if name not in own)]
+
+
+def store_installed(overrides: Sequence[Override]) -> None:
+    """Give Hydra a node for every option of an installed package that the overrides name.
+
+    Raises:
+        ConfigError: the package cannot be imported.
+    """
+    for override in overrides:
+        group = override.key_or_group
+        for name in installed(group) if group in PACKAGES else ():
+            if name not in re.findall(r"[\w-]+", str(override.input_line).partition("=")[2]):
+                continue
+            node: dict[str, Any] = {"name": name}
+            for item in dataclasses.fields(lookup(group, name)):
+                if item.init:
+                    made = item.default_factory() if callable(item.default_factory) else item.default
+                    node[item.name] = MISSING if made is dataclasses.MISSING else made
+            package = f"logger.{name}" if group == "logger" else group
+            ConfigStore.instance().store(group=group, name=name, node=node, package=package, provider=name)
 
 
 def is_choice(override: Override) -> bool:

@@ -1,217 +1,111 @@
-"""The flows that a configuration can name, built from their numbers."""
+"""The flow of both documents: affine maps with an activation between them, shaped like a fully connected network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import psutil
-import torch
-from torch import Tensor, nn
+from flowlab.config.errors import ConfigError
+from flowlab.config.fields import setting
+from flowlab.config.registry import register
+from flowlab.flows.base import Architecture
 
-from flowlab.bijectors import AffineScalar, Bijector, Chain, LowRankAffine, PReLU, Sigmoid, SmoothPReLU, Tanh, stages
-from flowlab.bijectors.linear.triangular import pack_triangular
-from flowlab.config.custom import construct
-from flowlab.config.schemas import ConfigError, CustomConfig, FlowConfig
-from flowlab.distributions.base import StandardNormal
-from flowlab.flow import Flow
-from flowlab.seeding import torch_seeded
+if TYPE_CHECKING:
+    import torch
 
-COVERING = 10_000  # samples of the base, by which a start is placed over the data
-BYTES_PER_LAYER = 10_000  # of the modules themselves, as measured
-NUMBERS_PER_PARAMETER = 4  # the parameter, its gradient and Adam's two moments
-
-SATURATING: dict[str, type[Bijector]] = {"tanh": Tanh, "sigmoid": Sigmoid}  # which have nothing to learn
+    from flowlab.bijectors import Bijector
+    from flowlab.flow import Flow
+    from flowlab.targets.base import Batch
 
 
-def build_flow(
-    config: FlowConfig | CustomConfig,
-    dim: int,
-    generator: torch.Generator | None = None,
-    standardize: tuple[Tensor, Tensor] | None = None,
-    dtype: torch.dtype = torch.float32,
-) -> Flow:
-    """The flow of a configuration for points of `dim` coordinates, with a standard normal base.
+@register("flow", "mlp")
+@dataclass(kw_only=True)
+class MLP(Architecture):
+    """A chain of `depth` affine maps, each but the last (unless `final_activation`) followed by an activation.
 
     Arguments:
-        config: its numbers. Where its start is "covering", `cover_` is still to be called with the data.
-        dim: coordinates of a point.
-        generator: where the start is drawn from.
-        standardize: mean and standard deviation of the data, each of shape (dim,); they become the last, fixed,
-            bijector, so that densities are in the units of the data.
-        dtype: of all parameters.
-
-    Raises:
-        ConfigError: a rank above the dimension, a start that does not fit the last layer, or more parameters than fit
-            into memory.
-    """
-    check_flow(config, dim, dtype)
-    with _drawn_in_single_precision():
-        flow = custom_flow(config, dim, generator) if isinstance(config, CustomConfig) else mlp(config, dim, generator)
-        if standardize is not None:
-            mean, deviation = standardize
-            flow = Flow(flow.base, flow.bijector | AffineScalar(shift=mean, scale=deviation))
-        return flow.to(dtype)
-
-
-@contextmanager
-def _drawn_in_single_precision() -> Iterator[None]:
-    """A start is the same numbers in both precisions, and whatever torch's default is where it is called."""
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(default)
-
-
-def check_flow(config: FlowConfig | CustomConfig, dim: int, dtype: torch.dtype = torch.float32) -> None:
-    """Refuse what cannot be built, before anything is.
-
-    Raises:
-        ConfigError: as in build_flow.
-    """
-    if isinstance(config, CustomConfig):
-        return  # it is known when it is built
-    if config.rank > dim:
-        raise ConfigError(
-            f"flow.rank={config.rank}: must be at most the dimension of the target, {dim}; use flow.rank={dim}"
-        )
-    if config.start == "covering" and config.final_activation:
-        raise ConfigError(
-            "flow.start=covering: places the last affine map over the data, so that it must be the last layer; "
-            "use flow.final_activation=false"
-        )
-    parameters = count_parameters(config, dim)
-    needed = parameters * NUMBERS_PER_PARAMETER * dtype.itemsize + config.depth * BYTES_PER_LAYER
-    available = psutil.virtual_memory().available
-    if needed > available:
-        remedy = "use flow.scale=diag, " if config.scale == "tril" else ""
-        raise ConfigError(
-            f"flow.depth={config.depth}: for the {dim} columns of the target the flow would have {parameters:,} "
-            f"parameters and training would take {needed / 1e9:,.1f} GB where {available / 1e9:,.1f} GB are free: "
-            f"{remedy}pick columns with target.columns or lower flow.depth"
-        )
-
-
-def count_parameters(config: FlowConfig, dim: int) -> int:
-    """How many numbers a flow learns, or a few more."""
-    scale = dim * (dim + 1) // 2 if config.scale == "tril" else dim
-    return config.depth * (scale + dim * (config.rank + 2))
-
-
-def mlp(config: FlowConfig, dim: int, generator: torch.Generator | None = None) -> Flow:
-    """Affine maps with an activation between: the documents' flow, shaped like a fully connected network.
+        depth: number of affine maps.
+        rank: rank of each map's low-rank update; 0 means none.
+        scale: "tril", a triangular scale matrix, or "diag".
+        weighted: learn D in M + V D V^T.
+        activation: the nonlinearity; tanh and sigmoid have no parameters, and ignore the next four settings.
+        slope: one slope a layer ("scalar") or one a coordinate ("vector"), of the PReLUs.
+        initial_slope: the slope's initial value.
+        positive: how a slope is kept positive: softplus(raw) + 0.01 or |raw| + 0.01.
+        smoothness: half width of the rounded kink of smooth_prelu.
+        final_activation: put an activation after the last map too.
+        initialization: near_identity; glorot, the documents' random one; or covering, stretched over the data.
 
     Reference:
         | Normalizing Flows Tutorial, Part 1: Distributions and Determinants (Eric Jang, 2018)
         | https://blog.evjang.com/2018/01/nf1.html
     """
-    parts: list[Bijector] = []
-    for _ in range(config.depth):
-        affine = LowRankAffine(
-            dim,
-            config.rank,
-            config.scale,
-            config.weighted,
-            factor_scale=0.5,
-            shift_scale=0.5,
-            generator=generator,
-        )
-        parts.append(affine)
-        parts.append(_activation(config, dim))
-    chain = Chain(parts if config.final_activation else parts[:-1])
-    if config.start == "glorot":
-        glorot_uniform_(chain, generator)
-    return Flow(StandardNormal(dim), chain)
 
+    depth: int = setting(6, minimum=1)
+    rank: int = setting(2, minimum=0)
+    scale: str = setting("tril", choices=("tril", "diag"))
+    weighted: bool = False
+    activation: str = setting("smooth_prelu", choices=("smooth_prelu", "prelu", "tanh", "sigmoid"))
+    slope: str = setting("scalar", choices=("scalar", "vector"))
+    initial_slope: float = setting(0.8, above=0.01, per_job=True)
+    positive: str = setting("softplus", choices=("softplus", "abs"))
+    smoothness: float = setting(1.0, above=0, per_job=True)
+    final_activation: bool = False
+    initialization: str = setting("near_identity", choices=("near_identity", "glorot", "covering"), per_job=True)
 
-def custom_flow(config: CustomConfig, dim: int, generator: torch.Generator | None = None) -> Flow:
-    """The flow of a class of the user's own, a Bijector or a Flow.
+    def check(self, event_shape: tuple[int, ...]) -> None:
+        if len(event_shape) != 1:
+            raise ConfigError(f"flow={self.name}: is for vectors; the points of the target have shape {event_shape}")
+        if self.rank > event_shape[0]:
+            raise ConfigError(
+                f"flow.rank={self.rank}: must be at most the dimension of the target, {event_shape[0]}; use "
+                f"flow.rank={event_shape[0]}"
+            )
+        if self.initialization == "covering" and self.final_activation:
+            raise ConfigError(
+                "flow.initialization=covering: places the last affine map over the data, so that it must be the last "
+                "layer; use flow.final_activation=false"
+            )
 
-    Its start is drawn from the generator, whether its constructor asks for one or draws from torch's own.
+    def build(
+        self,
+        event_shape: tuple[int, ...],
+        context_shape: tuple[int, ...] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Flow:
+        from flowlab.bijectors import Chain, LowRankAffine
+        from flowlab.distributions.base import StandardNormal
+        from flowlab.flow import Flow
+        from flowlab.flows._initialization import glorot_uniform_
 
-    Raises:
-        ConfigError: it cannot be built, cannot be trained or scored, or is of points of other dimensions.
-    """
-    with torch_seeded(generator):
-        made = construct(config, dim=dim, generator=generator)
-    flow = made if isinstance(made, Flow) else Flow(StandardNormal(dim), made)
-    where = f"flow._target_={config._target_}"
-    if (shape := tuple(flow.distribution().event_shape)) != (dim,):
-        raise ConfigError(f"{where}: is of points of shape {shape}; those of the target have shape {(dim,)}")
-    if not any(parameter.requires_grad for parameter in flow.parameters()):
-        raise ConfigError(f"{where}: has no parameters to train")
-    if not flow.bijector.has_inverse:
-        raise ConfigError(f"{where}: has no inverse, so that it cannot score points")
-    return flow
+        (dim,) = event_shape
+        parts: list[Bijector] = []
+        for _ in range(self.depth):
+            parts.append(LowRankAffine(dim, self.rank, self.scale, self.weighted, 0.5, 0.5, generator))
+            parts.append(self._activation(dim))
+        chain = Chain(parts if self.final_activation else parts[:-1])
+        if self.initialization == "glorot":
+            glorot_uniform_(chain, generator)
+        return Flow(StandardNormal(dim), chain)
 
+    def _activation(self, dim: int) -> Bijector:
+        from flowlab.bijectors import PReLU, Sigmoid, SmoothPReLU, Tanh
 
-def layers(config: FlowConfig | CustomConfig) -> int:
-    """How many affine maps a flow has, by which its time and memory are judged; of one of the user's own, as one."""
-    return 1 if isinstance(config, CustomConfig) else config.depth
+        size = dim if self.slope == "vector" else None
+        activations = {
+            "tanh": Tanh,
+            "sigmoid": Sigmoid,
+            "prelu": lambda: PReLU(self.initial_slope, size, self.positive),
+            "smooth_prelu": lambda: SmoothPReLU(self.initial_slope, size, self.positive, self.smoothness),
+        }
+        return activations[self.activation]()
 
+    @property
+    def initialized_from_data(self) -> bool:
+        return self.initialization == "covering"
 
-def _activation(config: FlowConfig, dim: int) -> Bijector:
-    if config.activation in SATURATING:
-        return SATURATING[config.activation]()
-    size = dim if config.slope == "vector" else None
-    if config.activation == "prelu":
-        return PReLU(config.slope_start, size, config.positive)
-    return SmoothPReLU(config.slope_start, size, config.positive, config.smoothness)
+    def initialize(self, flow: Flow, data: Batch, generator: torch.Generator | None = None) -> None:
+        from flowlab.flows._initialization import cover_
 
-
-def glorot_uniform_(module: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Draw every parameter from U(-limit, limit), limit = sqrt(6 / (fan in + fan out)): the documents' start.
-
-    A matrix has its two sides as fans, a vector its length twice, a number 1 twice: TensorFlow's default, by which the
-    documents' variables started.
-
-    Reference:
-        | Understanding the difficulty of training deep feedforward neural networks (Xavier Glorot, Yoshua Bengio, 2010)
-        | https://proceedings.mlr.press/v9/glorot10a.html
-    """
-    with torch.no_grad():
-        for parameter in module.parameters():
-            fans = (tuple(parameter.shape) * 2 or (1, 1))[:2] if parameter.ndim < 2 else tuple(parameter.shape)
-            limit = (6.0 / sum(fans)) ** 0.5
-            parameter.uniform_(-limit, limit, generator=generator)
-
-
-@torch.no_grad()
-def cover_(flow: Flow, points: Tensor, generator: torch.Generator | None = None) -> None:
-    """Place the last affine map so that the image of the flow covers points, with a tenth to spare.
-
-    Coordinate by coordinate, the interval between the quartiles of what enters the map, when samples of the base come
-    from the left, is sent to the range of the points, and is stretched further for as long as a point has no density:
-    a chain with a bounded activation has a bounded image, and gives none to what lies outside.
-
-    Arguments:
-        flow: whose last layer, but for a fixed standardization, is a LowRankAffine.
-        points: of shape (n, dim), in the units of the data.
-        generator: where the samples of the base are drawn from.
-
-    Raises:
-        ConfigError: the points cannot be covered: the bounded activations before the map have no precision left.
-    """
-    layers = stages(flow.bijector)
-    place = max(number for number, layer in enumerate(layers) if isinstance(layer, LowRankAffine))
-    affine, before = layers[place], Flow(flow.base, Chain(layers[: place + 1]))
-    assert isinstance(affine, LowRankAffine)
-    for layer in reversed(layers[place + 1 :]):
-        points = layer.inverse(points)
-    x = flow.base.rsample((COVERING,), generator)
-    for layer in layers[:place]:
-        x = layer.forward(x)
-    (low, high), (least, greatest) = x.quantile(x.new_tensor([0.25, 0.75]), dim=0), points.aminmax(dim=0)
-    middle, stretch = (least + greatest) / 2, (greatest - least) / (high - low).clamp_min(torch.finfo(x.dtype).tiny)
-    for factor in (1.2**power for power in range(30)):
-        wide = factor * stretch
-        affine.scale.copy_(wide if affine.scale_kind == "diag" else pack_triangular(wide.diag()))
-        affine.shift.add_(middle - affine.forward((low + high) / 2))
-        if before.log_prob(middle + 1.1 * (points - middle)).isfinite().all():
-            return
-    raise ConfigError(
-        f"flow.start=covering: no stretch of the last of {len(layers)} layers makes the image of the flow cover the "
-        "data, whose way back has no precision left; use a smaller flow.depth, dtype=float64 or another seed"
-    )
+        if self.initialization == "covering":
+            cover_(flow, data.x, generator)

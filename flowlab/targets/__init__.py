@@ -1,13 +1,14 @@
-"""What is to be modelled: targets with an exact density, and points from a file."""
+"""Targets: distributions with an exact density, and the points of a file."""
 
-from flowlab.config.schemas import DataError
-from flowlab.targets.base import ExactTarget, Target
+from flowlab.config.errors import DataError
+from flowlab.targets.base import Batch, ExactTarget, Target
 from flowlab.targets.file import FileTarget
 from flowlab.targets.gaussian import Banana, Funnel, Gaussian
 from flowlab.targets.shapes import Checkerboard, EightGaussians, TwoMoons, Uniform
 
 __all__ = [
     "Banana",
+    "Batch",
     "Checkerboard",
     "DataError",
     "EightGaussians",

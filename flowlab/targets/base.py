@@ -1,92 +1,192 @@
-"""What is to be modelled: the interface of every target, and that of targets with an exact density."""
+"""Targets: distributions to learn, as points to train on and, where it is known, as a density."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import torch
-from torch import Tensor
-from torch.distributions import constraints
-from torch.distributions.constraints import Constraint
+from flowlab.config.component import Component
+from flowlab.config.errors import ConfigError
+from flowlab.config.fields import setting
+from flowlab.config.from_class import FromClass
 
-from flowlab.seeding import generator
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.distributions.constraints import Constraint
 
 Bounds = tuple[tuple[float, float], ...]
 SPLITS = ("train", "validation", "test")
+LOG_TWO_PI = math.log(2 * math.pi)
+
+
+class Batch(NamedTuple):
+    """Points with their contexts.
+
+    Attributes:
+        x: points of shape (*, event), or draws from which a target makes points.
+        context: of shape (*, c), or None where nothing is conditioned on.
+    """
+
+    x: Tensor
+    context: Tensor | None = None
+
+    def tensors(self) -> list[Tensor]:
+        """The tensors that are there, points first."""
+        return [self.x] if self.context is None else [self.x, self.context]
+
+    def to(self, *where: Any) -> Batch:
+        """The batch on another device or in another dtype."""
+        return Batch(*(tensor.to(*where) for tensor in self.tensors()))
 
 
 class Target:
-    """Something to model: points of `dim` coordinates, fresh or finite.
+    """A distribution to learn, from fresh or finite points.
 
     Attributes:
-        dim: the number of coordinates.
+        event_shape: the shape of a point.
+        context_shape: the shape of a context, (c,), or None for an unconditional target.
         bounds: for each coordinate the interval that figures show.
         columns: a name for each coordinate.
         entropy: differential entropy in nats, or None where it is not known.
-        train_size: how many points there are to train on; None if each step draws fresh ones.
+        train_size: the number of training points; None if each step draws fresh ones.
+        standardization: mean and standard deviation of each coordinate, which a flow undoes in its last bijector; None
+            if the points are used as they are.
+        fingerprint: identifies the data, as a hash of their file; None where there are none.
     """
 
-    dim: int
+    event_shape: tuple[int, ...]
+    context_shape: tuple[int, ...] | None = None
     bounds: Bounds
     entropy: float | None = None
     train_size: int | None = None
+    standardization: tuple[Tensor, Tensor] | None = None
+    fingerprint: str | None = None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if isinstance(dim := vars(cls).get("dim"), int):  # a shorthand for targets of vectors
+            del cls.dim
+            cls.event_shape = (dim,)
+
+    @property
+    def dim(self) -> int:
+        """The number of coordinates of a point."""
+        return math.prod(self.event_shape)
+
+    @dim.setter
+    def dim(self, dim: int) -> None:
+        self.event_shape = (dim,)
 
     @property
     def columns(self) -> list[str]:
         return [f"x{number + 1}" for number in range(self.dim)]
 
-    def rows(self, split: str, count: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Points of a split, of shape (n, dim); a finite set gives all it has, whatever `count`.
+    def rows(self, split: str, count: int, seed: int, dtype: torch.dtype | None = None) -> Tensor:
+        """Points of a split, of shape (n, event); a finite set gives all that it has, whatever `count`.
 
         Arguments:
             split: "train", "validation" or "test"; no two share a point.
-            count: how many are wanted.
-            seed: of the run.
-            dtype: of the points.
+            count: how many points are wanted.
+            seed: the run's seed.
+            dtype: the points' dtype; None is float32.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define rows(split, count, seed, dtype)")
+
+    def batch(self, split: str, count: int, seed: int, dtype: torch.dtype | None = None) -> Batch:
+        """Points of a split with their contexts; see rows."""
+        return Batch(self.rows(split, count, seed, dtype))
+
+    def check(self, dtype: torch.dtype, seed: int) -> None:
+        """Check that a dtype holds the target's points.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        if not self.rows("validation", 64, seed, dtype).isfinite().all():
+            single = str(dtype) == "torch.float32"
+            raise ConfigError(
+                f"target={getattr(self, 'name', '') or type(self).__name__}: has points that "
+                f"dtype={str(dtype).removeprefix('torch.')} does not hold; use smaller numbers"
+                + (" or dtype=float64" if single else "")
+            )
 
 
-class ExactTarget(Target):
-    """A target whose density is known, so that a flow's KL to it can be measured.
+@dataclass
+class ExactTarget(Target, Component):
+    """A target whose density is known, so a flow's KL divergence from it can be measured.
 
-    A subclass defines `from_draws`, `log_prob`, `bounds` and either `entropy` in closed form or nothing, in which case
-    it comes from quadrature on `quadrature_bounds` (two dimensions).
+    A subclass defines `from_draws`, `log_prob`, `bounds` and either `entropy` in closed form or nothing: it is then
+    computed by quadrature on `quadrature_bounds` (two dimensions).
 
     Arguments:
         train_size: train on this many points, drawn once from the seed; None draws fresh points at every step.
     """
 
-    dim = 2
-    support: Constraint = constraints.real_vector
-    quadrature_bounds: Bounds
+    train_size: int | None = setting(None, minimum=1, kw_only=True)
+
+    event_shape = (2,)
+    quadrature_bounds = ((0.0, 0.0), (0.0, 0.0))
     quadrature_size = 1000
 
-    def __init__(self, train_size: int | None = None) -> None:
+    def __init__(self, train_size: int | None = None) -> None:  # for subclasses that are no dataclasses
         self.train_size = train_size
 
-    def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Points of shape (count, dim), drawn from the generator on its device."""
+    @property
+    def support(self) -> Constraint:
+        """Where the density is positive."""
+        from torch.distributions import constraints
+
+        return constraints.real_vector
+
+    def build(self, **given: Any) -> ExactTarget:
+        """A copy: training moves the constants of a target to its device.
+
+        Raises:
+            ConfigError: settings that do not fit each other.
+        """
+        try:
+            return replace(self)
+        except OverflowError:
+            raise ConfigError(
+                f"target={self.name}: its numbers are too large to be computed with; use smaller ones"
+            ) from None
+
+    def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
+        """Points of shape (count, event), drawn from the generator on its device."""
         return self.from_draws(self.draw(count, generator, dtype))
 
-    def draw(self, count: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
-        """What is random in points, of shape (count, k): here a standard normal number for each coordinate."""
+    def draw(self, count: int, generator: torch.Generator, dtype: torch.dtype | None) -> Tensor:
+        """The random numbers behind points, of shape (count, k): here a standard normal number a coordinate."""
         return randn((count, self.dim), generator, dtype)
 
     def from_draws(self, drawn: Tensor) -> Tensor:
-        """Points of shape (*, dim) from what was drawn for them, of shape (*, k): arithmetic alone, to be compiled."""
-        raise NotImplementedError
+        """Points of shape (*, event) from their random numbers, of shape (*, k): arithmetic alone, to be compiled."""
+        raise NotImplementedError(f"{type(self).__name__} must define from_draws(drawn)")
+
+    def draw_batch(self, count: int, generator: torch.Generator, dtype: torch.dtype | None) -> Batch:
+        """The random numbers behind a minibatch, and behind its contexts."""
+        return Batch(self.draw(count, generator, dtype))
+
+    def batch_from_draws(self, drawn: Batch) -> Batch:
+        """The minibatch that random numbers make."""
+        return Batch(self.from_draws(drawn.x), drawn.context)
 
     def to_(self, device: torch.device | str) -> None:
-        """Move its constants to where its points will be, so that no step waits for them."""
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                setattr(self, name, value.to(device))
+        """Move the constants to the device of the points, so no step waits for them."""
+        import torch
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log density in nats at points of shape (*, dim); of shape (*)."""
-        raise NotImplementedError
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor):
+                setattr(self, name, value.to(device))
+            elif isinstance(value, tuple) and value and all(isinstance(part, torch.Tensor) for part in value):
+                setattr(self, name, tuple(part.to(device) for part in value))
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log density in nats at points of shape (*, event); of shape (*)."""
+        raise NotImplementedError(f"{type(self).__name__} must define log_prob(x)")
 
     @cached_property
     def entropy(self) -> float:  # type: ignore[override]
@@ -95,26 +195,68 @@ class ExactTarget(Target):
         For a smooth density that has vanished at the edge of the grid the rule converges faster than any power of
         the spacing.
         """
+        import torch
+
         grid, area = quadrature_grid(self.quadrature_bounds, self.quadrature_size)
         log_prob = torch.cat([self.log_prob(part) for part in grid.split(50_000)])
         return float(-torch.special.xlogy(log_prob.exp(), log_prob.exp()).sum() * area)
 
-    def rows(self, split: str, count: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    def rows(self, split: str, count: int, seed: int, dtype: torch.dtype | None = None) -> Tensor:
+        from flowlab.seeding import generator
+
         if split == "train" and self.train_size is not None:
             count = self.train_size
         return self.sample(count, generator(seed, f"{split} data"), dtype)
 
 
+@dataclass(kw_only=True)
+class TargetFromClass(FromClass):
+    """A target of a user's class, a Target."""
+
+    @staticmethod
+    def kinds() -> tuple[type, ...]:
+        return (Target,)
+
+    def build(self, **given: Any) -> Target:
+        """The target; what its constructor draws is the same in every run.
+
+        Raises:
+            ConfigError: it cannot be built, or lacks a shape or bounds.
+        """
+        from flowlab.seeding import generator, torch_seeded
+
+        with torch_seeded(generator(0, "target")):
+            target: Target = super().build()
+        shape = getattr(target, "event_shape", None)
+        if not isinstance(shape, tuple) or not all(type(size) is int and size > 0 for size in shape):
+            dim = shape[0] if isinstance(shape, tuple) and len(shape) == 1 else shape
+            raise ConfigError(f"{self.where()}: dim={dim!r}: must be the number of coordinates of a point")
+        if len(getattr(target, "bounds", ())) != target.dim:
+            raise ConfigError(
+                f"{self.where()}: bounds: must be an interval for each of the {target.dim} coordinates, to draw figures in"
+            )
+        return target
+
+
 def quadrature_grid(bounds: Bounds, size: int) -> tuple[Tensor, float]:
     """The points of a size x size grid on a rectangle, of shape (size^2, 2) in float64, and the area of one cell."""
+    import numpy as np
+    import torch
+
     axes = [torch.from_numpy(np.linspace(low, high, size)) for low, high in bounds]
     cell = float(np.prod([(high - low) / (size - 1) for low, high in bounds]))
     return torch.cartesian_prod(*axes), cell
 
 
-def randn(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
-    return torch.randn(shape, generator=generator, dtype=dtype, device=generator.device)
+def randn(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype | None) -> Tensor:
+    """Standard normal numbers on the generator's device; dtype None is float32."""
+    import torch
+
+    return torch.randn(shape, generator=generator, dtype=dtype or torch.float32, device=generator.device)
 
 
-def rand(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
-    return torch.rand(shape, generator=generator, dtype=dtype, device=generator.device)
+def rand(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype | None) -> Tensor:
+    """Uniform numbers from 0 to 1 on the generator's device; dtype None is float32."""
+    import torch
+
+    return torch.rand(shape, generator=generator, dtype=dtype or torch.float32, device=generator.device)

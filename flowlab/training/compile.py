@@ -15,19 +15,18 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from flowlab.autocast import HALF
-from flowlab.config.schemas import Config, ConfigError, CustomConfig
-from flowlab.training.cuda_graph import Replayed
+from flowlab.config.errors import ConfigError
+from flowlab.targets.base import Batch
 from flowlab.training.state import State
-from flowlab.training.step import Step
+from flowlab.training.step import StackedStep
 
-# Seconds that a compilation takes, and that it saves of a step, by affine map: medians on one core of a common server
-# for minibatches of 512 points in two dimensions. Constants, so that the same command makes the same choice.
-COMPILE_SECONDS, COMPILE_SECONDS_PER_LAYER = 11.0, 1.6
-SAVED_SECONDS_PER_LAYER = 200e-6
+# A run of this many steps or more is compiled by default. A compilation takes 10 to 100 s on a common server, and saves
+# 0.2 ms a step and layer of a small flow: by count of steps alone, so the same command makes the same choice.
+MANY_STEPS = 20_000
 
 LARGEST_UNROLLED = 4
 
-TakeStep = Callable[[State, Tensor, Tensor, Tensor], tuple[State, Tensor]]
+TakeStep = Callable[[State, Batch, Tensor], tuple[State, Tensor]]
 
 
 class Choice(NamedTuple):
@@ -37,20 +36,22 @@ class Choice(NamedTuple):
     why: str
 
 
-def choose(config: Config, stacked: bool = False) -> Choice:
-    """What `trainer.compile` means for a run; auto compares what a compilation saves with what it takes.
+def choose(wish: str, max_steps: int, device: str = "cpu", stacked: bool = False) -> Choice:
+    """Decide whether to compile the step.
 
-    A stack is compiled only if it is asked for: how the compiler rounds depends on the size of the stack, and what a
-    job of a sweep comes to should not.
+    A stack is compiled only on request: the compiler's rounding depends on the size of the stack, and a job's numbers
+    should not.
 
     Arguments:
-        config: of the run, or of the runs of a stack.
-        stacked: it is for a stack.
+        wish: `trainer.compile`: "true", "false" or "auto".
+        max_steps: how many steps the run has.
+        device: the type of the device that it runs on.
+        stacked: several jobs share the step.
 
     Raises:
         ConfigError: it must be compiled, and there is no C++ compiler or no header of Python.
     """
-    wish, missing = config.trainer.compile, _missing()
+    missing = _missing()
     if wish == "false":
         return Choice(False, "trainer.compile=false")
     if wish == "true":
@@ -59,20 +60,17 @@ def choose(config: Config, stacked: bool = False) -> Choice:
         return Choice(True, "trainer.compile=true")
     if stacked:
         return Choice(False, "the numbers of a stack must not depend on its size")
-    if config.trainer.accelerator != "cpu":
-        return Choice(False, "what it saves was measured on a CPU alone; trainer.compile=true asks for it")
-    if isinstance(config.flow, CustomConfig):
-        return Choice(False, "what it saves for a flow of your own is not known; trainer.compile=true asks for it")
-    saved = config.max_steps * config.flow.depth * SAVED_SECONDS_PER_LAYER
-    taken = COMPILE_SECONDS + config.flow.depth * COMPILE_SECONDS_PER_LAYER
-    why = f"over {config.max_steps} steps it would save about {saved:.0f} s and take about {taken:.0f} s"
-    if saved > taken and missing:
-        return Choice(False, f"{why}, but there is no {missing}")
-    return Choice(saved > taken, why)
+    if device != "cpu":
+        return Choice(False, "auto compiles on a CPU alone; trainer.compile=true asks for it")
+    if max_steps < MANY_STEPS:
+        return Choice(False, f"{max_steps} steps are fewer than {MANY_STEPS}, from which a compilation pays")
+    if missing:
+        return Choice(False, f"{max_steps} steps are many, but there is no {missing}")
+    return Choice(True, f"from {MANY_STEPS} steps a compilation pays, and there are {max_steps}")
 
 
 def _missing() -> str | None:
-    """What torch.compile needs beside torch and is not here."""
+    """Name a part that torch.compile needs beside torch and this machine lacks."""
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(shlex.split(compiler)[0]) is None:
         return f"C++ compiler {compiler!r}"
@@ -98,7 +96,8 @@ class Compiled:
         if self.graph is None:
             traced = trace(self.function, *tensors)
             # On the CPU a call of many small loops is much shorter from C++ than from Python.
-            options: dict[str, Any] = {"compile_threads": 1, "cpp_wrapper": tensors[0].device.type == "cpu"}
+            on_cpu = tensors[0].device.type == "cpu"
+            options: dict[str, Any] = {"compile_threads": 1, "cpp_wrapper": on_cpu, "triton.cudagraphs": not on_cpu}
             if any(node.kwargs.get("dtype") in HALF for node in traced.graph.nodes):
                 options["emulate_precision_casts"] = True  # else it leaves out the rounding inside its loops
             self.graph = torch.compile(traced.forward, fullgraph=True, dynamic=False, options=options)
@@ -112,39 +111,40 @@ def trace(function: Callable[..., Any], *tensors: Tensor) -> torch.fx.GraphModul
     return make_fx(lambda *given: function(*given), decomposition_table=DECOMPOSITIONS)(*tensors)
 
 
-def compiled_step(step: Step, device: torch.device, mean: Callable[[Tensor], Tensor] | None = None) -> TakeStep:
-    """A step as one graph, in a CUDA graph on a GPU; or, between several processes, as two with their mean between.
+def compiled_step(step: StackedStep) -> TakeStep:
+    """A step as one graph, or between several ranks as two, with the mean of their gradients between them."""
+    if step.world.size > 1:
+        return _between_ranks(step)
 
-    Arguments:
-        step: of flows on the device.
-        device: where the numbers are.
-        mean: over processes; None for one alone.
-    """
-    if mean is not None:
-        return _between_processes(step, mean)
+    def flat(rates: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        split = len(tensors) - parts
+        state, losses = step(State.of_tensors(tensors[:split]), Batch(*tensors[split:]), rates)
+        return (losses, *state.tensors())
 
-    def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
-        state, losses = step(State(*tensors[:-3]), *tensors[-3:])
-        return *state, losses
+    graph, parts = Compiled(flat), 0
 
-    graph = Compiled(flat)
+    def take(state: State, drawn: Batch, rates: Tensor) -> tuple[State, Tensor]:
+        nonlocal parts
+        parts = len(drawn.tensors())
+        losses, *after = graph(rates, *state.tensors(), *drawn.tensors())
+        return State.of_tensors(after), losses
 
-    def take(state: State, drawn: Tensor, rates: Tensor, root: Tensor) -> tuple[State, Tensor]:
-        *after, losses = graph(*state, drawn, rates, root)
-        return State(*after), losses
-
-    return Replayed(take) if device.type == "cuda" else take
+    return take
 
 
-def _between_processes(step: Step, mean: Callable[[Tensor], Tensor]) -> TakeStep:
-    gradients_of = Compiled(step.gradients)
-    update = Compiled(lambda *tensors: step.update(State(*tensors[:-4]), *tensors[-4:]))
+def _between_ranks(step: StackedStep) -> TakeStep:
+    gradients_of = Compiled(lambda numbers, *drawn: step.gradients(numbers, Batch(*drawn)))
+    update = Compiled(
+        lambda gradients, losses, rates, *state: tuple(
+            step.update(State.of_tensors(state), gradients, losses, rates).tensors()
+        )
+    )
 
-    def take(state: State, drawn: Tensor, rates: Tensor, root: Tensor) -> tuple[State, Tensor]:
-        gradients, losses = gradients_of(state.numbers, drawn)
-        both = mean(torch.cat([gradients, losses[:, None]], dim=1))
+    def take(state: State, drawn: Batch, rates: Tensor) -> tuple[State, Tensor]:
+        gradients, losses = gradients_of(state.numbers, *drawn.tensors())
+        both = step.world.mean(torch.cat([gradients, losses[:, None]], dim=1))
         gradients, losses = both[:, :-1], both[:, -1]
-        return State(*update(*state, gradients, losses, rates, root)), losses
+        return State.of_tensors(update(gradients, losses, rates, *state.tensors())), losses
 
     return take
 

@@ -1,13 +1,15 @@
-"""A loss that has stopped being finite, and which layer did it."""
+"""A loss that is no longer finite, and the layer that caused it."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from flowlab.bijectors import stages
 from flowlab.flow import Flow
-from flowlab.training.fast_log_prob import fast_log_prob, fast_pulls
+from flowlab.targets.base import Batch
+from flowlab.training.fast_log_prob import fast_pulls
+from flowlab.training.step import LossOf
 
 
 class DivergedError(RuntimeError):
@@ -15,25 +17,27 @@ class DivergedError(RuntimeError):
 
 
 @torch.no_grad()
-def describe_divergence(flow: Flow, batch: Tensor, step: int, inverse: bool) -> str:
-    """The step, and which layer first gives a value that is not finite, walking the layers in the order of the loss.
+def describe_divergence(module: nn.Module, batch: Batch, step: int, loss: LossOf, inverse: bool) -> str:
+    """The step, and the first layer with a value that is not finite, in the order in which the loss goes through them.
 
     Arguments:
-        flow: with the parameters that gave the loss.
+        module: a flow with the parameters that gave the loss; of another module the step is all that is known.
         batch: the minibatch: points of the target, or of the base.
         step: its number.
+        loss: the loss of the module and the minibatch.
         inverse: the loss takes points of the target back to the base.
     """
-    if inverse and fast_log_prob(flow, batch).isfinite().all():
+    if loss(module, batch).isfinite().all():
         return f"the gradient is not finite at step {step}, though the loss is"
-    return f"the loss is not finite at step {step}: {_first_cause(flow, batch, inverse)}"
+    cause = _first_cause(module, batch, inverse) if isinstance(module, Flow) else "the module's own loss gave it"
+    return f"the loss is not finite at step {step}: {cause}"
 
 
-def _first_cause(flow: Flow, batch: Tensor, inverse: bool) -> str:
+def _first_cause(flow: Flow, batch: Batch, inverse: bool) -> str:
     numbered = list(enumerate(stages(flow.bijector), start=1))
-    if not batch.isfinite().all():
+    if not batch.x.isfinite().all():
         return "the minibatch itself holds values that are not finite"
-    value, pulls = batch, fast_pulls(flow)  # as in the loss: what one way of inverting can, another may not
+    value, pulls = batch.x, fast_pulls(flow)  # as in the loss: one way of inverting can fail where another does not
     for number, layer in reversed(numbered) if inverse else numbered:
         where = f"layer {number} of {len(numbered)} ({type(layer).__name__})"
         broken = [name for name, parameter in layer.named_parameters() if not parameter.isfinite().all()]
@@ -41,7 +45,10 @@ def _first_cause(flow: Flow, batch: Tensor, inverse: bool) -> str:
             return f"{where} has parameters that are not finite: {', '.join(broken)}"
         if inverse and not layer.codomain.check(value).all():
             return f"a point lies outside the image of {where}"
-        value, log_det = pulls[number - 1](value, None) if inverse else layer.forward_and_log_det(value)
+        if inverse:
+            value, log_det = pulls[number - 1](value, batch.context)
+        else:
+            value, log_det = layer.forward_and_log_det(value, batch.context)
         for what, tensor in (("value", value), ("log det", log_det)):
             if not tensor.isfinite().all():
                 return f"{where} gave a {what} that is not finite"

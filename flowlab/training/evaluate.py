@@ -1,68 +1,85 @@
-"""How good a flow is: measured on held-out points, with standard errors."""
+"""Measure a flow on held-out points, with standard errors."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.stats
 import torch
 from torch import Tensor
 
+from flowlab.config.registry import lookup
 from flowlab.distributed.world import ALONE, World
 from flowlab.flow import Flow
-from flowlab.targets.base import ExactTarget, Target
+from flowlab.targets.base import Batch, ExactTarget, Target
+
+VALIDATION = ("nll", "nll_se", "kl", "bits_per_dim", "inverse_error")
+TEST = (*VALIDATION, "kl_se")
+CHUNK = 20_000  # points scored at a time
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True)
 class Evaluation:
-    """What held-out points say.
+    """A flow's scores of held-out points; metrics are functions of it.
 
     Attributes:
-        nll: average of -log q in nats, and its standard error.
-        kl: KL(p || q) in nats where the density p of the target is known: the average of log p - log q over the same
-            points, which varies far less than nll minus entropy; and its standard error.
-        bits_per_dim: nll / (dim log 2).
-        inverse_error: largest |f(f^-1(x)) - x| over the points, in their units; NaN where one is outside the support.
+        flow: the flow that is measured.
+        batch: n held-out points and their contexts.
+        target: the distribution that they come from, if one is given.
+        log_prob: the flow's log density of each point, in nats, of shape (n,) in float64.
+        target_log_prob: the target's, or None where it is not known.
+        inverse_errors: the largest |f(f^-1(x)) - x| over the coordinates of each point; NaN outside the support.
     """
 
-    nll: float
-    nll_se: float
-    kl: float | None
-    kl_se: float | None
-    bits_per_dim: float
-    inverse_error: float
+    flow: Flow
+    batch: Batch
+    target: Target | None
+    log_prob: Tensor
+    target_log_prob: Tensor | None
+    inverse_errors: Tensor
+
+    @cached_property
+    def log_ratio(self) -> Tensor | None:
+        """log p - log q of each point, in nats."""
+        return None if self.target_log_prob is None else self.target_log_prob - self.log_prob
+
+    def measure(self, names: Sequence[str]) -> dict[str, float]:
+        """Metrics by name, without those that are not defined here."""
+        values = {name: lookup("metric", name)(self) for name in names}
+        return {name: float(value) for name, value in values.items() if value is not None}
 
 
 @torch.no_grad()
-def evaluate(
-    flow: Flow, points: Tensor, target: Target | None = None, chunk: int = 20_000, world: World = ALONE
-) -> Evaluation:
-    """Score a flow on points of shape (n, dim), `chunk` at a time, n at least 2.
+def evaluate(flow: Flow, batch: Batch, target: Target | None = None, world: World = ALONE) -> Evaluation:
+    """Score a flow on a batch of at least 2 points, CHUNK at a time.
 
-    Of each point its two log densities are kept, and averaged in float64: about 32 bytes a point beside the points.
-    Several ranks score a share each, and all of them then have the scores of all points: nothing is counted twice.
+    Several ranks score a shard each; all of them then have the scores of all points.
     """
     log_q, log_p, errors = [], [], []
-    for part in world.share(points).split(chunk):
-        x, log_prob = flow.inverse_and_log_prob(part)
+    for x, context in chunks(world.shard(batch)):
+        z, log_prob = flow.inverse_and_log_prob(x, context)
         log_q.append(log_prob)
-        errors.append((flow.bijector.forward(x) - part).abs().amax(-1))
+        errors.append((flow.bijector.forward(z, context) - x).abs().reshape(len(x), -1).amax(-1))
         if isinstance(target, ExactTarget):
-            log_p.append(target.log_prob(part))
-    scores = world.whole(torch.cat(log_q).double(), len(points))
-    log_ratio = world.whole(torch.cat(log_p).double(), len(points)).sub_(scores) if log_p else None
-    nll, nll_se = _mean_and_error(scores.neg_())
-    kl, kl_se = (None, None) if log_ratio is None else _mean_and_error(log_ratio)
+            log_p.append(target.log_prob(x) if context is None else target.log_prob(x, context))
+    count = len(batch.x)
     return Evaluation(
-        nll=nll,
-        nll_se=nll_se,
-        kl=kl,
-        kl_se=kl_se,
-        bits_per_dim=nll / (points.shape[1] * math.log(2)),
-        inverse_error=float(world.whole(torch.cat(errors), len(points)).max()),
+        flow,
+        batch,
+        target,
+        world.gather(torch.cat(log_q).double(), count),
+        world.gather(torch.cat(log_p).double(), count) if log_p else None,
+        world.gather(torch.cat(errors), count),
     )
+
+
+def chunks(batch: Batch, size: int = CHUNK) -> list[Batch]:
+    """A batch in parts of at most `size` points."""
+    return [Batch(*parts) for parts in zip(*(tensor.split(size) for tensor in batch.tensors()), strict=True)]
 
 
 def gaussian_nll(train: Tensor, test: Tensor) -> float:
@@ -70,14 +87,10 @@ def gaussian_nll(train: Tensor, test: Tensor) -> float:
 
     The baseline that a flow must beat; infinite where the covariance is singular.
     """
-    points = train.double().cpu().numpy()
+    points, tested = (part.double().cpu().reshape(len(part), -1).numpy() for part in (train, test))
     covariance = np.atleast_2d(np.cov(points, rowvar=False, bias=True))
     try:
         gaussian = scipy.stats.multivariate_normal(points.mean(axis=0), covariance)
     except (np.linalg.LinAlgError, ValueError):
         return math.inf
-    return -float(np.mean(gaussian.logpdf(test.double().cpu().numpy())))
-
-
-def _mean_and_error(values: Tensor) -> tuple[float, float]:
-    return float(values.mean()), float(values.std() / math.sqrt(len(values)))
+    return -float(np.mean(gaussian.logpdf(tested)))

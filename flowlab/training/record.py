@@ -1,78 +1,85 @@
-"""What a job logs while it trains: one row for each step at which something is due."""
+"""The log of a job: a row of numbers for each step at which something is due."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from pytorch_lightning.loggers import Logger
-from torch import Tensor
+from torch import Tensor, nn
 
-from flowlab.config.schemas import Config
-from flowlab.distributed.world import ALONE, World
-from flowlab.flow import Flow
-from flowlab.loggers.csv import CSVMetrics
-from flowlab.targets.base import Target
-from flowlab.training.evaluate import Evaluation, evaluate
-from flowlab.training.optimizer import learning_rate
+from flowlab.config.schema import TrainerConfig
+from flowlab.optimizers.base import Optimizer
+from flowlab.training.evaluate import VALIDATION
+
+Measure = Callable[[nn.Module], dict[str, float]]
 
 
 class Record:
-    """The losses since the last row, the held-out points, and the rows made of them.
+    """The losses since the last row, and the rows.
 
     Arguments:
-        config: of the job.
-        target: for the KL.
-        validation: held-out points, of shape (n, dim).
-        world: the ranks that score them together.
+        settings: how often a row is logged and a validation runs, in steps.
+        max_steps: the last step.
+        optimizer: for the learning rate in a row.
+        measure: gives the metrics of a module on the held-out points; None without such points.
 
     Attributes:
-        row, row_step: what was logged last, and at which step.
-        held_out: the last validation.
-        seconds: of training, over all sessions of a run.
+        rows: what was logged in this session, by step.
+        row, row_step: the last row, and its step.
+        validated: whether the last row has metrics.
+        seconds: training time over all sessions of a run.
     """
 
-    def __init__(self, config: Config, target: Target, validation: Tensor, world: World = ALONE) -> None:
-        self.config, self.target, self.validation, self.world = config, target, validation, world
+    def __init__(
+        self, settings: TrainerConfig, max_steps: int, optimizer: Optimizer, measure: Measure | None
+    ) -> None:
+        self.settings, self.max_steps, self.optimizer, self.measure = settings, max_steps, optimizer, measure
+        self.rows: dict[int, dict[str, float]] = {}
         self.row: dict[str, float] = {}
         self.row_step = 0
-        self.held_out: Evaluation | None = None
+        self.metrics: dict[str, float] = {}
         self.seconds = 0.0
         self._window: list[Tensor] = []
         self._rate_mark = (0, 0.0)  # step and seconds at the last row
 
     def add(self, losses: Tensor, seconds: float) -> None:
-        """Take in the losses of some steps, of shape (n,), and the time that they took."""
+        """Add the losses of some steps, of shape (n,), and the time that they took."""
         self._window += losses.unbind()
         self.seconds += seconds
 
-    def validates(self, step: int) -> bool:
-        return step % self.config.trainer.validate_every == 0 or step == self.config.max_steps
+    def is_validation_due(self, step: int) -> bool:
+        due = step % self.settings.validate_every == 0 or step == self.max_steps
+        return due and self.measure is not None
 
-    def due(self, step: int) -> bool:
-        return step % self.config.trainer.log_every == 0 or self.validates(step)
+    def is_due(self, step: int) -> bool:
+        return step % self.settings.log_every == 0 or step == self.max_steps or self.is_validation_due(step)
 
-    def write(self, step: int, flow: Flow, grad_norm: float, loggers: list[Logger]) -> None:
+    def write(self, step: int, module: nn.Module, grad_norm: float, loggers: Sequence[Any]) -> None:
         """Make the row of a step and hand it to the loggers."""
         last_step, last_seconds = self._rate_mark
-        row = {
-            "loss": float(torch.stack(self._window).mean()),
-            "lr": learning_rate(self.config.optimizer, step - 1, self.config.max_steps),
+        row = {"loss": float(torch.stack(self._window).mean())}
+        if self.is_validation_due(step):
+            assert self.measure is not None
+            self.metrics = self.measure(module)
+            row |= self.metrics
+        row |= {
             "grad_norm": grad_norm,
-            "seconds": self.seconds,
+            "lr": self.optimizer.learning_rate(step - 1, self.max_steps),
             "steps_per_second": (step - last_step) / max(self.seconds - last_seconds, 1e-9),
+            "seconds": self.seconds,
         }
-        if self.validates(step):
-            self.held_out = held_out = evaluate(flow, self.validation, self.target, world=self.world)
-            row |= {"nll": held_out.nll, "nll_se": held_out.nll_se, "bits_per_dim": held_out.bits_per_dim}
-            row |= {"inverse_error": held_out.inverse_error}
-            row |= {} if held_out.kl is None else {"kl": held_out.kl}
-        self.row, self.row_step = row, step
+        self.rows[step] = self.row = row
+        self.row_step = step
         self._window, self._rate_mark = [], (step, self.seconds)
-        # A resumed run computes again what it had logged after its last checkpoint; metrics.csv knows.
-        if step > max((logger.last_step for logger in loggers if isinstance(logger, CSVMetrics)), default=0):
+        # A resumed run computes again the rows that it had logged after its last checkpoint.
+        if step > max((getattr(logger, "last_step", 0) for logger in loggers), default=0):
             for logger in loggers:
                 logger.log_metrics(row, step)
+
+    def is_validated(self, step: int) -> bool:
+        """Whether the metrics are from this step."""
+        return self.row_step == step and self.is_validation_due(step)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -83,5 +90,10 @@ class Record:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.seconds = state["seconds"]
-        self._window = [self.validation.new_tensor(loss) for loss in state["window"]]
+        self._window = [torch.tensor(loss) for loss in state["window"]]
         self._rate_mark = (state["rate_mark"][0], state["rate_mark"][1])
+
+
+def metric_names(extra: Sequence[str] = ()) -> list[str]:
+    """The metrics of a validation: those that every run has, and further ones."""
+    return list(dict.fromkeys([*VALIDATION, *extra]))

@@ -1,74 +1,103 @@
-"""Where training stands, as rows of numbers: what a step takes and gives, and how a flow and its Adam become a row."""
+"""The state of training as rows of numbers: what a step takes and gives, and how a flow becomes a row."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from flowlab.flow import Flow
+from flowlab.optimizers.base import Optimizer
 
 
 class State(NamedTuple):
-    """Where the training of some jobs stands, a row for each.
+    """The state of some jobs, a row for each.
 
     Attributes:
         numbers: the trained parameters of a flow one after another, of shape (jobs, n).
-        first, second: Adam's moments, of the same shape.
-        steps: how many each has taken, of shape (jobs,), as are the next two; a job that has failed takes no more.
+        steps: how many steps each job has taken, of shape (jobs,), as are the next two; a failed job takes no more.
         alive: whether all that a job has computed was finite.
-        grad_norms: of the last step, after clipping.
+        grad_norms: gradient norms of the last step, after clipping.
+        moments: the rows that the optimizer keeps, each of shape (jobs, n).
     """
 
     numbers: Tensor
-    first: Tensor
-    second: Tensor
     steps: Tensor
     alive: Tensor
     grad_norms: Tensor
+    moments: tuple[Tensor, ...]
+
+    def tensors(self) -> list[Tensor]:
+        """The state as a flat list, for functions of tensors alone."""
+        return [self.numbers, self.steps, self.alive, self.grad_norms, *self.moments]
+
+    @classmethod
+    def of_tensors(cls, tensors: Sequence[Tensor]) -> State:
+        """The inverse of `tensors`."""
+        return cls(*tensors[:4], tuple(tensors[4:]))
 
 
-def read_state(flows: Sequence[Flow], optimizers: Sequence[torch.optim.Optimizer], steps: int) -> State:
-    """The state of flows and their optimizers after so many steps."""
-    numbers = torch.stack([in_a_row(trained(flow)) for flow in flows])
-    first, second = (
-        torch.stack([_moment(flow, optimizer, name) for flow, optimizer in zip(flows, optimizers, strict=True)])
-        for name in ("exp_avg", "exp_avg_sq")
+def new_state(modules: Sequence[nn.Module], optimizer: Optimizer) -> State:
+    """The state of modules of one structure before their first step."""
+    numbers = torch.stack([flatten(trained(module)) for module in modules])
+    alive = torch.ones(len(modules), dtype=torch.bool, device=numbers.device)
+    moments = tuple(torch.zeros_like(numbers) for _ in optimizer.moments)
+    return State(numbers, alive * 0, alive, numbers.new_zeros(len(modules)), moments)
+
+
+def read_state(
+    modules: Sequence[nn.Module], optimizer: Optimizer, saved: Sequence[dict[str, Any]], steps: int
+) -> State:
+    """The state of modules, whose weights are loaded, with the saved state of their optimizers.
+
+    Arguments:
+        modules: of one structure.
+        optimizer: says which moments there are.
+        saved: for each module its optimizer's state, in the layout of torch's optimizers.
+        steps: how many steps they have taken.
+    """
+    state = new_state(modules, optimizer)
+    numbered = [number for number, parameter in enumerate(modules[0].parameters()) if parameter.requires_grad]
+    moments = tuple(
+        torch.stack([flatten(each["state"][number][name] for number in numbered) for each in saved]).to(state.numbers)
+        for name in optimizer.moments
     )
-    alive = torch.ones(len(flows), dtype=torch.bool, device=numbers.device)
-    return State(numbers, first, second, alive * steps, alive, numbers.new_zeros(len(flows)))
+    return state._replace(steps=state.alive * steps, moments=moments)
+
+
+def optimizer_state(state: State, place: int, module: nn.Module, optimizer: Optimizer, lr: float) -> dict[str, Any]:
+    """The state of a job's optimizer, in the layout of torch's optimizers."""
+    parameters = trained(module)
+    numbered = [number for number, parameter in enumerate(module.parameters()) if parameter.requires_grad]
+    rows = [_parts(row[place].clone(), parameters) for row in state.moments]
+    step = state.steps[place].to(torch.float32)
+    entries = {
+        number: {"step": step} | {name: row[index] for name, row in zip(optimizer.moments, rows, strict=True)}
+        for index, number in enumerate(numbered)
+    }
+    return {"state": entries, "param_groups": [{"lr": lr, "params": list(range(len(list(module.parameters()))))}]}
 
 
 @torch.no_grad()
-def write_state(state: State, place: int, flow: Flow, optimizer: torch.optim.Optimizer | None = None) -> None:
-    """Bring a flow, and its optimizer if it is given, to a row of the state."""
-    parameters = trained(flow)
-    rows = [_parts(row[place], parameters) for row in (state.numbers, state.first, state.second)]
-    for parameter, numbers, first, second in zip(parameters, *rows, strict=True):
+def write_parameters(state: State, place: int, module: nn.Module) -> None:
+    """Give a module the parameters in a row of the state."""
+    parameters = trained(module)
+    for parameter, numbers in zip(parameters, _parts(state.numbers[place], parameters), strict=True):
         parameter.copy_(numbers)
-        if optimizer is not None:
-            moments = {"exp_avg": first.clone(), "exp_avg_sq": second.clone()}
-            optimizer.state[parameter] = {"step": state.steps[place].to(torch.float32), **moments}
 
 
-def trained(flow: Flow) -> list[nn.Parameter]:
+def trained(module: nn.Module) -> list[nn.Parameter]:
     """The parameters that training changes; frozen ones stay as they are."""
-    return [parameter for parameter in flow.parameters() if parameter.requires_grad]
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
-def in_a_row(values: Iterable[Tensor]) -> Tensor:
+def flatten(values: Iterable[Tensor]) -> Tensor:
     """Tensors of any shapes as one of shape (n,)."""
     return torch.cat([value.detach().flatten() for value in values])
 
 
-def _moment(flow: Flow, optimizer: torch.optim.Optimizer, name: str) -> Tensor:
-    """One of Adam's moments in a row; before the first step it is 0."""
-    return in_a_row(optimizer.state[p][name] if p in optimizer.state else torch.zeros_like(p) for p in trained(flow))
-
-
 def _parts(row: Tensor, shapes: Sequence[Tensor]) -> list[Tensor]:
-    """A row taken apart into tensors of the shapes of others."""
+    """A row split into tensors of the shapes of others."""
     parts = row.split([tensor.numel() for tensor in shapes])
     return [part.view(tensor.shape) for part, tensor in zip(parts, shapes, strict=True)]

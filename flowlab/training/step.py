@@ -1,128 +1,197 @@
-"""An optimizer step of flows of one shape as a function of tensors alone: what a stack takes, and what is compiled."""
+"""An optimizer step of some modules of one structure: minibatch, loss, gradient, update."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from flowlab.config.schemas import AdamConfig, Config
-from flowlab.flow import Flow
-from flowlab.objectives.objective import Objective
-from flowlab.training.optimizer import learning_rate
-from flowlab.training.state import State, trained
+from flowlab.distributed.world import ALONE, World
+from flowlab.optimizers.base import Optimizer
+from flowlab.targets.base import Batch
+from flowlab.training.batches import as_drawn
+from flowlab.training.state import State, flatten, trained
+
+LossOf = Callable[[Any, Batch], Tensor]  # of a module and a minibatch
 
 
-class Step:
-    """The step of several flows together: minibatch, loss, gradient, and Adam as torch computes it.
+@dataclass(frozen=True)
+class Recipe:
+    """The parts of a step that all jobs share.
 
-    It reads no state and changes none. Each job has a learning rate of its own. A job whose loss or
-    gradient is not finite keeps the numbers that it had.
+    Attributes:
+        loss: the loss of a module and a minibatch, of shape ().
+        optimizer: its update; jobs may differ in the learning rate.
+        place: makes minibatches of draws: see `flowlab.training.batches.Batches`.
+        mixed: run matrix products in bfloat16, as `torch.autocast` does; parameters and moments keep their dtype.
 
-    Arguments:
-        flows: of one structure; of their numbers it keeps what training does not change, buffers and frozen parameters.
-        objective: the loss of a minibatch.
-        adam: of all jobs but for the learning rate.
-        place: what makes minibatches of their draws: see `flowlab.training.batches.Stream`.
+    Reference:
+        | Mixed Precision Training (Paulius Micikevicius et al., 2018)
+        | https://arxiv.org/abs/1710.03740
     """
 
-    def __init__(
-        self, flows: Sequence[Flow], objective: Objective, adam: AdamConfig, place: Callable[[Tensor], Tensor]
-    ) -> None:
-        self.adam, self.place = adam, place
-        flow = flows[0]
-        places = {parameter: place for place, parameter in enumerate(trained(flow))}
-        # What several modules share has a name in each.
-        self.places = {
-            name: places[parameter]
-            for name, parameter in flow.named_parameters(remove_duplicate=False)
-            if parameter.requires_grad
-        }
-        self.shapes = [parameter.shape for parameter in places]
-        self.sizes = [shape.numel() for shape in self.shapes]
-        constants = [_constants(each) for each in flows]
-        self.constants = {f"flow.{name}": torch.stack([each[name] for each in constants]) for name in constants[0]}
-        loss = _Loss(flow, objective)
+    loss: LossOf
+    optimizer: Optimizer
+    place: Callable[[Batch], Batch] = as_drawn
+    mixed: bool = False
 
-        def loss_of_one(numbers: Tensor, constants: dict[str, Tensor], batch: Tensor) -> Tensor:
-            parameters = {f"flow.{name}": value for name, value in self.named(numbers).items()}
-            return functional_call(loss, (parameters, constants), (batch,), tie_weights=False)
+    def autocast(self, like: Tensor) -> AbstractContextManager[Any]:
+        return torch.autocast(like.device.type, torch.bfloat16) if self.mixed else nullcontext()
 
-        self.losses = vmap(loss_of_one)
 
-    def __call__(self, state: State, drawn: Tensor, rates: Tensor, root: Tensor) -> tuple[State, Tensor]:
+class Step(ABC):
+    """A step as a function of a state, draws and rates; it changes no argument.
+
+    A job whose loss or gradient is not finite keeps the parameters that it had.
+
+    Arguments:
+        recipe: the loss and the optimizer.
+        world: the ranks that average their gradients.
+    """
+
+    def __init__(self, recipe: Recipe, world: World = ALONE) -> None:
+        self.recipe, self.world = recipe, world
+
+    def __call__(self, state: State, drawn: Batch, rates: Tensor) -> tuple[State, Tensor]:
         """The state after a step, and the losses before it in nats, of shape (jobs,).
 
         Arguments:
             state: before the step.
-            drawn: what is random in the minibatches, of shape (jobs, batch_size, k).
-            rates, root: of `adam_rates` at this step, of shapes (jobs,) and ().
+            drawn: the random numbers behind the minibatches, each tensor of shape (jobs, batch_size, ...).
+            rates: from `rates_of_steps`, of shape (k, jobs, 1).
         """
         gradients, losses = self.gradients(state.numbers, drawn)
-        return self.update(state, gradients, losses, rates, root), losses
+        if self.world.size > 1:
+            both = self.world.mean(torch.cat([gradients, losses[:, None]], dim=1))
+            gradients, losses = both[:, :-1], both[:, -1]
+        return self.update(state, gradients, losses, rates), losses
 
-    def gradients(self, numbers: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradients of the losses, of shape (jobs, n), and the losses."""
-        # No loss depends on the numbers of another job, so that the gradient of their sum holds those of all. Taken
-        # inside vmap, gradients would cost half as much again.
+    @abstractmethod
+    def gradients(self, numbers: Tensor, drawn: Batch) -> tuple[Tensor, Tensor]:
+        """The gradients of the losses, of shape (jobs, n), and the losses, of shape (jobs,)."""
+
+    def update(self, state: State, gradients: Tensor, losses: Tensor, rates: Tensor) -> State:
+        """Clip the gradients and let the optimizer use them."""
+        optimizer = self.recipe.optimizer
+        alive = state.alive & losses.isfinite() & gradients.isfinite().all(-1)
+        gradients = torch.where(alive[:, None], gradients, 0.0)
+        gradients, norms = optimizer.clipped(gradients)
+        numbers, moments = optimizer.update(state.numbers, gradients, state.moments, rates)
+        numbers = torch.where(alive[:, None], numbers, state.numbers)
+        return State(numbers, state.steps + alive, alive, norms, tuple(moments))
+
+
+class SingleStep(Step):
+    """The step of one module, by automatic differentiation of its own parameters, which follow the state.
+
+    Arguments:
+        module: its trained parameters become views of one row of memory, until `release`.
+        recipe, world: see Step.
+    """
+
+    def __init__(self, module: nn.Module, recipe: Recipe, world: World = ALONE) -> None:
+        super().__init__(recipe, world)
+        self.module, self.parameters = module, trained(module)
+        self.row = flatten(self.parameters)
+        self._point_into(self.row)
+
+    def gradients(self, numbers: Tensor, drawn: Batch) -> tuple[Tensor, Tensor]:
+        self.row.copy_(numbers[0])
+        batch = self.recipe.place(Batch(*(tensor[0] for tensor in drawn.tensors())))
+        with self.recipe.autocast(batch.x):
+            loss = self.recipe.loss(self.module, batch)
+        # Parameters that the loss does not reach have a gradient of 0, as in a compiled step.
+        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True, materialize_grads=True)
+        return flatten(gradients)[None], loss.detach()[None]
+
+    def release(self) -> None:
+        """Give each parameter memory of its own again."""
+        self._point_into(self.row.clone())
+        for parameter in self.parameters:
+            parameter.data = parameter.data.clone()
+
+    def _point_into(self, row: Tensor) -> None:
+        parts = row.split([parameter.numel() for parameter in self.parameters])
+        for parameter, part in zip(self.parameters, parts, strict=True):
+            parameter.data = part.view(parameter.shape)
+
+
+class StackedStep(Step):
+    """The step of several modules at once, by `torch.func`: what a stack uses, and what is compiled.
+
+    Arguments:
+        modules: of one structure; buffers and frozen parameters keep the values that each has now.
+        recipe, world: see Step.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], recipe: Recipe, world: World = ALONE) -> None:
+        super().__init__(recipe, world)
+        module = modules[0]
+        places = {parameter: place for place, parameter in enumerate(trained(module))}
+        # A parameter that several modules share has a name in each.
+        self.places = {
+            name: places[parameter]
+            for name, parameter in module.named_parameters(remove_duplicate=False)
+            if parameter.requires_grad
+        }
+        self.shapes = [parameter.shape for parameter in places]
+        self.sizes = [shape.numel() for shape in self.shapes]
+        constants = [_constants(each) for each in modules]
+        self.constants = {f"module.{name}": torch.stack([each[name] for each in constants]) for name in constants[0]}
+        forward = _Loss(module, recipe)
+
+        def loss_of_one(numbers: Tensor, constants: dict[str, Tensor], *batch: Tensor) -> Tensor:
+            parameters = {f"module.{name}": value for name, value in self.named(numbers).items()}
+            return functional_call(forward, (parameters, constants), batch, tie_weights=False)
+
+        self.losses = vmap(loss_of_one)
+
+    def gradients(self, numbers: Tensor, drawn: Batch) -> tuple[Tensor, Tensor]:
+        # No loss depends on another job's parameters, so the gradient of their sum holds the gradients of all. Inside
+        # vmap they would cost half as much again.
         numbers = numbers.detach().requires_grad_()
-        losses = self.losses(numbers, self.constants, self.place(drawn))
+        losses = self.losses(numbers, self.constants, *self.recipe.place(drawn).tensors())
         (gradients,) = torch.autograd.grad(losses.sum(), numbers)
         return gradients, losses.detach()
 
-    def update(self, state: State, gradients: Tensor, losses: Tensor, rates: Tensor, root: Tensor) -> State:
-        """Clip the gradients and let Adam take them."""
-        adam = self.adam
-        alive = state.alive & losses.isfinite() & gradients.isfinite().all(-1)
-        gradients = torch.where(alive[:, None], gradients, 0.0)
-        grad_norms = gradients.norm(dim=-1)
-        if adam.clip is not None:
-            factor = (adam.clip / (grad_norms + 1e-6)).clamp(max=1.0)
-            gradients, grad_norms = gradients * factor[:, None], grad_norms * factor
-        first = state.first.lerp(gradients, 1 - adam.betas[0])
-        second = torch.addcmul(state.second * adam.betas[1], gradients, gradients, value=1 - adam.betas[1])
-        numbers = state.numbers - (rates * alive)[:, None] * (first / (second.sqrt() / root + adam.eps))
-        return State(numbers, first, second, state.steps + alive, alive, grad_norms)
-
     def named(self, numbers: Tensor) -> dict[str, Tensor]:
-        """The trained parameters of one job by name, as views of its numbers."""
+        """The trained parameters of one job by name, as views of its row."""
         parts = [part.view(shape) for part, shape in zip(numbers.split(self.sizes), self.shapes, strict=True)]
         return {name: parts[place] for name, place in self.places.items()}
 
 
-def _constants(flow: Flow) -> dict[str, Tensor]:
-    """What training does not change, by every name that it has."""
+def _constants(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors that training does not change, by every name that they have."""
     frozen = {
         name: parameter.detach()
-        for name, parameter in flow.named_parameters(remove_duplicate=False)
+        for name, parameter in module.named_parameters(remove_duplicate=False)
         if not parameter.requires_grad
     }
-    return {**frozen, **dict(flow.named_buffers(remove_duplicate=False))}
+    return {**frozen, **dict(module.named_buffers(remove_duplicate=False))}
 
 
-def adam_rates(configs: Sequence[Config], steps: range, like: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """For each of some steps what Adam's update takes of the step's number t, counted from 1.
-
-    The learning rate of each job over 1 - beta1^t, of shape (jobs,), and the root of 1 - beta2^t, of shape (), in the
-    dtype and on the device of `like`: two small copies for all steps together.
-    """
-    first, second = configs[0].optimizer.betas
-    rates = [
-        [learning_rate(config.optimizer, step, config.max_steps) / (1 - first ** (step + 1)) for config in configs]
-        for step in steps
-    ]
-    roots = [(1 - second ** (step + 1)) ** 0.5 for step in steps]
-    return zip(like.new_tensor(rates).unbind(), like.new_tensor(roots).unbind(), strict=True)
+def rates_of_steps(
+    optimizers: Sequence[Optimizer], steps: range, max_steps: int, like: Tensor
+) -> Iterator[tuple[int, Tensor]]:
+    """Each step with every job's optimizer rates, of shape (k, jobs, 1): one copy to the device for all steps."""
+    rates = [[optimizer.rates(step, max_steps) for optimizer in optimizers] for step in steps]
+    table = like.new_tensor(rates) if len(steps) else like.new_zeros(0, len(optimizers), 1)
+    return zip(steps, table.transpose(1, 2)[..., None].unbind(), strict=True)
 
 
 class _Loss(nn.Module):
-    """An objective as a forward, which is what `functional_call` calls."""
+    """A loss as a forward, which is what `functional_call` calls."""
 
-    def __init__(self, flow: Flow, objective: Objective) -> None:
+    def __init__(self, module: nn.Module, recipe: Recipe) -> None:
         super().__init__()
-        self.flow, self.objective = flow, objective
+        self.module, self.recipe = module, recipe
 
-    def forward(self, batch: Tensor) -> Tensor:
-        return self.objective(self.flow, batch)
+    def forward(self, *batch: Tensor) -> Tensor:
+        with self.recipe.autocast(batch[0]):
+            return self.recipe.loss(self.module, Batch(*batch))

@@ -1,7 +1,8 @@
-"""The points of a user's file, CSV, NPY or Parquet, as an array; what cannot be used is refused with the reason."""
+"""The points of a user's file, CSV, NPY or Parquet, as an array; a file that cannot be used is refused with the reason."""
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
 from collections import Counter
@@ -13,11 +14,11 @@ from typing import Any
 import numpy as np
 import pandas
 
-from flowlab.config.schemas import DataError
+from flowlab.config.errors import DataError
 
-# What a file must be, by its ending.
+# The content that a file must have, by its ending.
 NEEDED = {
-    ".csv": "UTF-8 text, a line for each point, with as many numbers as there are columns, parted by commas",
+    ".csv": "UTF-8 text, a line for each point, with as many numbers as there are columns, separated by commas",
     ".npy": "one array of numbers of shape (n, dim), as written by numpy.save",
     ".parquet": "a table of numbers, as written by pandas.DataFrame.to_parquet",
 }
@@ -26,18 +27,15 @@ NPY = b"\x93NUMPY"
 SHOWN = 60  # characters of a value that is named
 
 
-def read_points(path: Path, columns: Sequence[str] | None = None) -> tuple[list[str], np.ndarray]:
-    """The names of the columns of a file, in the order asked for, and its rows, of shape (n, dim) in float64.
+def read_points(path: Path, columns: Sequence[str] | None = None) -> tuple[list[str], np.ndarray, bytes]:
+    """Read a file once.
+
+    Gives the names of its columns, in the order asked for, its rows, of shape (n, dim) in float64, and its content.
 
     Raises:
         DataError: the file is missing, unreadable or of another kind, a column is unknown or holds text, or a row holds
             NaN or infinity.
     """
-    table = _select(_read(path), columns, path)
-    return [str(name) for name in table.columns], _numbers(table, path)
-
-
-def _read(path: Path) -> pandas.DataFrame:
     suffix = path.suffix.lower()
     if suffix not in NEEDED:
         raise DataError(f"{path}: cannot tell what the ending {path.suffix!r} is; allowed: {', '.join(NEEDED)}")
@@ -45,14 +43,8 @@ def _read(path: Path) -> pandas.DataFrame:
         if not path.is_file():  # a pipe or a device may have no end
             there = "is a directory" if path.is_dir() else "is not a file" if path.exists() else "no such file"
             raise DataError(f"{path}: {there}; target.path names a file, from the working directory")
-        if suffix == ".csv":
-            return _read_csv(path)
-        if suffix == ".npy":
-            with open(path, "rb") as file:
-                if file.read(len(NPY)) != NPY:
-                    raise ValueError(f"it does not begin with {NPY!r}")
-            return _table(np.load(path, allow_pickle=False), path)
-        return pandas.read_parquet(path)
+        content = path.read_bytes()
+        table = _select(_table_of(path, suffix, content), columns, path)
     except DataError:
         raise
     except ImportError:
@@ -60,41 +52,43 @@ def _read(path: Path) -> pandas.DataFrame:
     except Exception as error:  # whatever a reader raises on a damaged file
         reason = str(error).splitlines()[0].removeprefix("Error tokenizing data. C error: ")
         raise DataError(f"{path}: cannot be read: {reason}; needed: {NEEDED[suffix]}") from None
+    return [str(name) for name in table.columns], _numbers(table, path), content
 
 
-def _read_csv(path: Path) -> pandas.DataFrame:
-    with open(path, "rb") as file:
-        begin = file.read(1 << 16)
-    if begin.startswith(GZIP):
+def _table_of(path: Path, suffix: str, content: bytes) -> pandas.DataFrame:
+    if suffix == ".csv":
+        return _read_csv(path, content)
+    if suffix == ".npy":
+        if not content.startswith(NPY):
+            raise ValueError(f"it does not begin with {NPY!r}")
+        return _table(np.load(io.BytesIO(content), allow_pickle=False), path)
+    return pandas.read_parquet(io.BytesIO(content))
+
+
+def _read_csv(path: Path, content: bytes) -> pandas.DataFrame:
+    if content.startswith(GZIP):
         raise DataError(f"{path}: is compressed by gzip; unpack it first")
-    if b"\0" in begin:
+    if b"\0" in content[: 1 << 16]:
         raise DataError(f"{path}: holds NUL bytes, as text in UTF-16 and files of other kinds do; write it in UTF-8")
-    cells = [str(cell) for cell in _first_rows(path, 1).iloc[0]]
+    options: dict[str, Any] = {"skipinitialspace": True, "index_col": False}
+    first: dict[str, Any] = {"header": None, "dtype": str, "keep_default_na": False, **options}
+    cells = [str(cell) for cell in pandas.read_csv(io.BytesIO(content), nrows=1, **first).iloc[0]]
     with warnings.catch_warnings():
         warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
         if all(_is_number(cell) for cell in cells):
-            return pandas.read_csv(
-                path, skipinitialspace=True, header=None, names=_names(len(cells)), index_col=False, low_memory=False
-            )
-        rows = _first_rows(path, 2)[0]
-        if len(cells) == 1 and (
-            found := [mark for mark in (";", "\t", "|", " ") if rows.str.contains(mark, regex=False).all()]
-        ):
-            raise DataError(f"{path}: the columns are parted by {found[0]!r}; write the file with commas")
+            names = _names(len(cells))
+            return pandas.read_csv(io.BytesIO(content), header=None, names=names, low_memory=False, **options)
+        rows = pandas.read_csv(io.BytesIO(content), nrows=2, **first)[0]
+        separators = [mark for mark in (";", "\t", "|", " ") if rows.str.contains(mark, regex=False).all()]
+        if len(cells) == 1 and separators:
+            raise DataError(f"{path}: the columns are parted by {separators[0]!r}; write the file with commas")
         if "" in cells:
             place = cells.index("") + 1
             raise DataError(f"{path}: column {place} has no name; if it holds row numbers, write the file without them")
         if len(set(cells)) < len(cells):
             twice = next(cell for cell, count in Counter(cells).items() if count > 1)
             raise DataError(f"{path}: two columns are called {twice!r}; rename one")
-        return pandas.read_csv(path, skipinitialspace=True, index_col=False, low_memory=False)
-
-
-def _first_rows(path: Path, count: int) -> pandas.DataFrame:
-    """The first rows as text, whatever stands there."""
-    return pandas.read_csv(
-        path, header=None, nrows=count, dtype=str, skipinitialspace=True, keep_default_na=False, index_col=False
-    )
+        return pandas.read_csv(io.BytesIO(content), low_memory=False, **options)
 
 
 def _names(count: int) -> list[str]:

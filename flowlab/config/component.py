@@ -1,0 +1,40 @@
+"""Components: what a configuration names, as dataclasses whose fields are its keys."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+
+class Component:
+    """A dataclass whose fields are the keys of a configuration node, and which builds the object that they describe.
+
+    Attributes:
+        group, name: set where the component is registered.
+    """
+
+    group: ClassVar[str] = ""
+    name: ClassVar[str] = ""
+
+    def build(self, **given: Any) -> Any:
+        """The object that the configuration describes; a component that is that object gives itself."""
+        return self
+
+    def located(self) -> Component:
+        """The same component with absolute paths, so its files are found from any working directory."""
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """The node of the configuration, as plain values."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return {"name": self.name} | {item.name: getattr(self, item.name) for item in fields if item.init}
+
+
+def per_job_fields(component: type) -> list[str]:
+    """The settings in which the jobs of one stack may differ."""
+    return [item.name for item in dataclasses.fields(component) if item.metadata.get("per_job")]
+
+
+def is_component(cls: type) -> bool:
+    """Whether a class is a component itself: a dataclass of its own, whose fields are all of its settings."""
+    return issubclass(cls, Component) and "__dataclass_fields__" in vars(cls)

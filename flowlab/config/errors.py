@@ -1,0 +1,9 @@
+"""The errors that a user's mistake raises: each message names the culprit, its value, and what to type instead."""
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run: the message names the key, its value and what is allowed."""
+
+
+class DataError(ConfigError):
+    """A data file that cannot be used, with the reason and the remedy."""

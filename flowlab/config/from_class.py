@@ -1,0 +1,147 @@
+"""A component from any class: its constructor says which keys there are.
+
+`flow=custom flow._target_=package.Class +flow.KEY=VALUE` names such a class, as does an entry point that leads to a
+class which is no component itself. Nothing here imports torch before a class is named.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, ClassVar
+
+from flowlab.config.allowed import check_name, load_class
+from flowlab.config.component import Component
+from flowlab.config.errors import ConfigError
+from flowlab.config.typed import WORDS
+
+# The module and class that turn a constructor's object into one of the group; other groups take it as it is.
+BASES = {"flow": ("flowlab.flows.base", "FlowFromClass"), "target": ("flowlab.targets.base", "TargetFromClass")}
+
+
+@dataclasses.dataclass(kw_only=True)
+class FromClass(Component):
+    """A component derived from a class.
+
+    Attributes:
+        made_from: the class.
+        given: the parameters of its constructor that flowlab gives, and no key does.
+        kinds: gives the classes of which the class must be one.
+    """
+
+    made_from: ClassVar[type]
+    given: ClassVar[tuple[str, ...]] = ()
+
+    @staticmethod
+    def kinds() -> tuple[type, ...]:
+        return (object,)
+
+    def build(self, **given: Any) -> Any:
+        """An object of the class.
+
+        Raises:
+            ConfigError: the constructor fails.
+        """
+        takes = inspect.signature(self.made_from).parameters
+        keys = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name != "_target_"}
+        try:
+            return self.made_from(**keys, **{name: value for name, value in given.items() if name in takes})
+        except Exception as error:  # whatever a user's class raises
+            raise ConfigError(f"{self.where()}: cannot be built: {type(error).__name__}: {error}") from error
+
+    def where(self) -> str:
+        """The key that names the class, for messages."""
+        path = getattr(self, "_target_", None)
+        return f"{self.group}._target_={path}" if path else f"{self.group}={self.name}"
+
+    def __reduce__(self) -> Any:  # the dataclass is made at run time, so pickle cannot find it by its name
+        return _restore, (self.group, self.name, self.to_dict())
+
+
+def schema_of_path(group: str, path: Any) -> type[FromClass]:
+    """The component of a class that a configuration names by its dotted name.
+
+    Raises:
+        ConfigError: the class is not allowed, does not exist, or is of another kind.
+    """
+    where = f"{group}._target_"
+    if path in (None, "???"):
+        raise ConfigError(f"{where}: must be given: {where}=package.Class")
+    check_name(where, path)
+    return _schema(group, load_class(where, path, _base(group).kinds()), True)
+
+
+def schema_of_class(group: str, cls: type) -> type[FromClass]:
+    """The component of a class that an installed package registers.
+
+    Raises:
+        ConfigError: the class is of another kind, or a parameter of its constructor cannot be a key.
+    """
+    kinds = _base(group).kinds()
+    if not issubclass(cls, kinds):
+        wanted = " or ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
+        raise ConfigError(f"{cls.__module__}.{cls.__qualname__}: must be derived from {wanted} to be a {group}")
+    return _schema(group, cls, False)
+
+
+def _base(group: str) -> type[FromClass]:
+    if group not in BASES:
+        return FromClass
+    module, name = BASES[group]
+    return getattr(import_module(module), name)
+
+
+@lru_cache(maxsize=64)
+def _schema(group: str, cls: type, by_path: bool) -> type[FromClass]:
+    """A dataclass with the parameters of a constructor; annotations that are known types are enforced."""
+    base = _base(group)
+    fields: list[tuple[str, Any, Any]] = [("_target_", "str", dataclasses.field())] if by_path else []
+    for parameter in inspect.signature(cls).parameters.values():
+        if parameter.name in base.given or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.name in ("name", "group", "_target_") or parameter.kind is parameter.POSITIONAL_ONLY:
+            raise ConfigError(
+                f"{group}._target_: {cls.__qualname__} has a parameter {parameter.name!r} that no key can give; "
+                "rename it, or let it be given by name"
+            )
+        if parameter.default is parameter.empty:
+            fields.append((parameter.name, _type(parameter), dataclasses.field()))
+        elif _is_plain(parameter.default):  # others, such as functions, keep their default
+            fields.append((parameter.name, _type(parameter), _default(parameter.default)))
+    namespace = {"made_from": cls, "group": group, "name": "custom"}
+    return dataclasses.make_dataclass(
+        f"{cls.__name__}Component", fields, bases=(base,), namespace=namespace, kw_only=True
+    )
+
+
+def _type(parameter: inspect.Parameter) -> Any:
+    """The type of a parameter as the name of a known type, or Any."""
+    annotation = parameter.annotation
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    main = text.removeprefix("typing.Optional[").removesuffix("]") if "Optional" in text else text
+    main = main.removesuffix(" | None")
+    if main not in WORDS:
+        return Any
+    return f"{main} | None" if main != text or parameter.default is None else main
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return dataclasses.field(default_factory=lambda: [list(v) if isinstance(v, tuple) else v for v in value])
+    return dataclasses.field(default=value)
+
+
+def _restore(group: str, name: str, values: dict[str, Any]) -> FromClass:
+    from flowlab.config.registry import lookup
+
+    path = values.get("_target_")
+    schema = schema_of_path(group, path) if path else lookup(group, name)
+    return schema(**{key: value for key, value in values.items() if key != "name"})

@@ -1,0 +1,119 @@
+"""The components that a configuration can name: architectures, targets, objectives, optimizers, loggers, metrics.
+
+A component of flowlab is one file in the folder of its group and one registration:
+
+    @register("optimizer", "sgd")
+    @dataclass
+    class SGD(Optimizer): ...
+
+An installed package registers its own through entry points of the same names as the folders, as `flowlab.optimizers`.
+Nothing here imports torch, nor does a public module of such a folder before it builds something; modules that need
+torch from the start are private (`_name.py`).
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+from flowlab.config.component import is_component
+from flowlab.config.errors import ConfigError
+from flowlab.config.words import did_you_mean
+
+C = TypeVar("C")
+
+# The folder of each group, which is also the name of its entry points.
+PACKAGES = {
+    "flow": "flowlab.flows",
+    "target": "flowlab.targets",
+    "objective": "flowlab.objectives",
+    "optimizer": "flowlab.optimizers",
+    "logger": "flowlab.loggers",
+    "metric": "flowlab.metrics",
+}
+
+_registered: dict[str, dict[str, Any]] = {group: {} for group in PACKAGES}
+
+
+def register(group: str, name: str) -> Callable[[C], C]:
+    """Register a component under the name that a configuration gives it.
+
+    Arguments:
+        group: one of PACKAGES.
+        name: how a configuration names it.
+
+    Raises:
+        ValueError: no such group, or the name is taken by another component.
+    """
+    if group not in PACKAGES:
+        raise ValueError(f"register({group!r}, {name!r}): no such group; {did_you_mean(group, list(PACKAGES))}")
+
+    def add(component: C) -> C:
+        other = _registered[group].get(name)
+        if other is not None and _identity(other) != _identity(component):
+            raise ValueError(f"register({group!r}, {name!r}): {_identity(other)} has this name; choose another one")
+        component.group, component.name = group, name  # type: ignore[attr-defined]
+        _registered[group][name] = component
+        return component
+
+    return add
+
+
+def lookup(group: str, name: Any) -> Any:
+    """The component of a group with a name: flowlab's own, or an installed package's.
+
+    Raises:
+        ConfigError: there is none, or the package that has it cannot be imported.
+    """
+    if name not in _built_in(group):
+        if name not in _entry_points(group):
+            raise ConfigError(f"{group}.name={name!r} is unknown; {did_you_mean(str(name), names(group))}")
+        _load(group, _entry_points(group)[name])
+    return _registered[group][name]
+
+
+def names(group: str) -> list[str]:
+    """The names of a group's components; those of installed packages are not imported for it."""
+    return list(dict.fromkeys([*_built_in(group), *_entry_points(group)]))
+
+
+def installed(group: str) -> list[str]:
+    """The names that installed packages add to a group."""
+    return list(_entry_points(group))
+
+
+def _load(group: str, entry: EntryPoint) -> None:
+    try:
+        component = entry.load()
+    except Exception as error:  # whatever a package raises when it is imported
+        raise ConfigError(
+            f"{group}={entry.name}: {entry.value} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    if isinstance(component, type) and not is_component(component):
+        from flowlab.config.from_class import schema_of_class
+
+        component = schema_of_class(group, component)
+    register(group, entry.name)(component)
+
+
+@cache
+def _built_in(group: str) -> frozenset[str]:
+    """The names of flowlab's own components; imports the public modules of the folder, which register them."""
+    package = import_module(PACKAGES[group])
+    for module in pkgutil.iter_modules(package.__path__):
+        if not module.name.startswith("_"):
+            import_module(f"{package.__name__}.{module.name}")
+    return frozenset(_registered[group])
+
+
+@cache
+def _entry_points(group: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=PACKAGES[group])}
+
+
+def _identity(component: Any) -> str:
+    return f"{component.__module__}.{component.__qualname__}"

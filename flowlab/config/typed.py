@@ -1,0 +1,121 @@
+"""A mapping of plain values as a dataclass: types, ranges and messages come from its fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from flowlab.config.errors import ConfigError
+from flowlab.config.words import did_you_mean
+
+T = TypeVar("T")
+
+MISSING = "???"  # OmegaConf's mark of a value that must be given
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a word",
+    "bool": "true or false",
+    "list[float]": "a list of numbers, as [1.0, 2.0]",
+    "list[str]": "a list of words, as [a, b]",
+    "list[list[float]]": "a list of lists of numbers, as [[1.0, 0.0], [0.0, 1.0]]",
+}
+
+
+def as_typed(schema: type[T], values: Mapping[str, Any], prefix: str, new_keys: str = "") -> T:
+    """The values as an instance of a dataclass.
+
+    Arguments:
+        schema: the dataclass; its annotations are strings such as "int", "float | None" or "list[str]".
+        values: plain numbers, words, lists and None.
+        prefix: goes before the names in messages, as "flow.".
+        new_keys: goes before a key that the user still has to give: "+" where the YAML does not have it.
+
+    Raises:
+        ConfigError: an unknown or missing key, a value of another type, or one that is out of range.
+    """
+    items = {item.name: item for item in dataclasses.fields(schema) if item.init}  # type: ignore[arg-type]
+    unknown = [str(key) for key in values if key not in items]
+    if unknown:
+        raise ConfigError(f"{prefix}{unknown[0]}: no such key; {did_you_mean(unknown[0], list(items))}")
+    given: dict[str, Any] = {}
+    for name, item in items.items():
+        if name in values and values[name] != MISSING:
+            given[name] = _converted(item, values[name], f"{prefix}{name}")
+        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{prefix}{name}: must be given: {new_keys}{prefix}{name}=...")
+    for name, value in given.items():
+        for complaint in _complaints(items[name], value):
+            raise ConfigError(f"{prefix}{name}={value!r}: {complaint}")
+    try:
+        return schema(**given)
+    except ConfigError:
+        raise
+    except OverflowError:
+        raise ConfigError(f"{prefix[:-1]}: its numbers are too large to be computed with; use smaller ones") from None
+    except ValueError as error:  # settings that do not fit each other
+        raise ConfigError(str(error)) from None
+
+
+def _converted(item: dataclasses.Field[Any], value: Any, where: str) -> Any:
+    """A value in the type of its field: 2 becomes 2.0 where a number is asked for, and 7 the word "7"."""
+    kind = str(item.type)
+    if isinstance(value, bool) and str(value).lower() in item.metadata.get("choices", ()):
+        return str(value).lower()  # YAML reads the word true as a truth value
+    try:
+        converted = _convert(kind, value)
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(f"{where}={value!r}: must be {describe(item)}") from None
+    if "str" not in kind and any(isinstance(n, int) and abs(n) >= 2**63 for n in _flattened(converted)):
+        raise ConfigError(f"{where}={value!r}: must be below 2**63 where it is a whole number")
+    return converted
+
+
+def _convert(kind: str, value: Any) -> Any:
+    if kind.endswith(" | None"):
+        return None if value is None else _convert(kind.removesuffix(" | None"), value)
+    if kind.startswith("list["):
+        if not isinstance(value, list | tuple):
+            raise TypeError
+        return [_convert(kind[5:-1], each) for each in value]
+    if kind not in WORDS:  # a parameter of a user's class without an annotation that is known here
+        return value
+    if value is None or isinstance(value, list | dict) or isinstance(value, bool) != (kind == "bool"):
+        raise TypeError
+    if kind == "int" and isinstance(value, float):
+        raise TypeError
+    return {"int": int, "float": float, "str": str, "bool": bool}[kind](value)
+
+
+def _complaints(item: dataclasses.Field[Any], value: Any) -> Iterator[str]:
+    limits = item.metadata
+    if any(isinstance(number, float) and not math.isfinite(number) for number in _flattened(value)):
+        yield "must be a finite number"
+    if isinstance(value, list) and not value and not limits.get("may_be_empty", True):
+        yield "must not be empty"
+    if value is None or not limits:
+        return
+    if "choices" in limits and value not in limits["choices"]:
+        yield did_you_mean(str(value), limits["choices"])
+    if "minimum" in limits and value < limits["minimum"]:
+        yield f"must be at least {limits['minimum']}"
+    if "maximum" in limits and value > limits["maximum"]:
+        yield f"must be at most {limits['maximum']}"
+    if "above" in limits and not limits["above"] < value < limits["below"]:
+        end = f" and less than {limits['below']}" if limits["below"] < math.inf else ""
+        yield f"must be greater than {limits['above']}{end}"
+
+
+def _flattened(value: Any) -> list[Any]:
+    """A value, or the values inside lists of any depth."""
+    return [number for part in value for number in _flattened(part)] if isinstance(value, list) else [value]
+
+
+def describe(item: dataclasses.Field[Any]) -> str:
+    """The values that a field takes, in words."""
+    if "choices" in item.metadata:
+        return f"one of {', '.join(item.metadata['choices'])}"
+    main = str(item.type).removesuffix(" | None")
+    return WORDS.get(main, main) + (" or null" if str(item.type) != main else "")

@@ -1,0 +1,67 @@
+"""Initializations of a flow that need its parameters or the data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from flowlab.bijectors import Chain, LowRankAffine, pack_triangular, stages
+from flowlab.config.errors import ConfigError
+from flowlab.flow import Flow
+
+BASE_SAMPLES = 10_000
+
+
+def glorot_uniform_(module: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Draw every parameter from U(-limit, limit), limit = sqrt(6 / (fan in + fan out)): the documents' initialization.
+
+    A matrix has its two sides as fans, a vector its length twice, a number 1 twice: TensorFlow's default, which initialized the documents' variables.
+
+    Reference:
+        | Understanding the difficulty of training deep feedforward neural networks (Xavier Glorot, Yoshua Bengio, 2010)
+        | https://proceedings.mlr.press/v9/glorot10a.html
+    """
+    with torch.no_grad():
+        for parameter in module.parameters():
+            fans = (tuple(parameter.shape) * 2 or (1, 1))[:2] if parameter.ndim < 2 else tuple(parameter.shape)
+            limit = (6.0 / sum(fans)) ** 0.5
+            parameter.uniform_(-limit, limit, generator=generator)
+
+
+@torch.no_grad()
+def cover_(flow: Flow, points: Tensor, generator: torch.Generator | None = None) -> None:
+    """Place the last affine map so that the image of the flow covers points, with a tenth to spare.
+
+    Coordinate by coordinate, the interval between the quartiles of what enters the map, when samples of the base come
+    from the left, is sent to the range of the points, and is stretched further for as long as a point has no density:
+    a chain with a bounded activation has a bounded image, and gives none to what lies outside.
+
+    Arguments:
+        flow: whose last layer, but for a fixed standardization, is a LowRankAffine.
+        points: of shape (n, dim), in the units of the data.
+        generator: where the samples of the base are drawn from.
+
+    Raises:
+        ConfigError: the points cannot be covered: the bounded activations before the map have no precision left.
+    """
+    layers = stages(flow.bijector)
+    place = max(number for number, layer in enumerate(layers) if isinstance(layer, LowRankAffine))
+    affine, before = layers[place], Flow(flow.base, Chain(layers[: place + 1]))
+    assert isinstance(affine, LowRankAffine)
+    for layer in reversed(layers[place + 1 :]):
+        points = layer.inverse(points)
+    x = flow.base.rsample((BASE_SAMPLES,), generator)
+    for layer in layers[:place]:
+        x = layer.forward(x)
+    (low, high), (least, greatest) = x.quantile(x.new_tensor([0.25, 0.75]), dim=0), points.aminmax(dim=0)
+    middle, stretch = (least + greatest) / 2, (greatest - least) / (high - low).clamp_min(torch.finfo(x.dtype).tiny)
+    for factor in (1.2**power for power in range(30)):
+        wide = factor * stretch
+        affine.scale.copy_(wide if affine.scale_kind == "diag" else pack_triangular(wide.diag()))
+        affine.shift.add_(middle - affine.forward((low + high) / 2))
+        if before.log_prob(middle + 1.1 * (points - middle)).isfinite().all():
+            return
+    raise ConfigError(
+        f"flow.initialization=covering: no stretch of the last of {len(layers)} layers makes the image of the flow cover the "
+        "data, whose way back has no precision left; use a smaller flow.depth, dtype=float64 or another seed"
+    )

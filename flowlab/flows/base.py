@@ -1,0 +1,121 @@
+"""Architectures: components that build a flow for points of a shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flowlab.config.component import Component
+from flowlab.config.errors import ConfigError
+from flowlab.config.from_class import FromClass
+
+if TYPE_CHECKING:
+    import torch
+
+    from flowlab.flow import Flow
+    from flowlab.targets.base import Batch
+
+DATA_POINTS = 10_000  # how many points of the data an initialization sees
+
+
+class Architecture(Component):
+    """A dataclass of settings that builds a flow.
+
+    A subclass defines `build`, and whatever else differs from the defaults here.
+
+    Attributes:
+        stackable: jobs that differ in their per-job settings alone can be trained as one stack, by `torch.func`.
+    """
+
+    stackable: bool = True
+
+    def check(self, event_shape: tuple[int, ...]) -> None:
+        """Check settings that depend on the shape of the points, before anything is allocated.
+
+        Raises:
+            ConfigError: they do not fit.
+        """
+
+    def build(  # type: ignore[override]
+        self,
+        event_shape: tuple[int, ...],
+        context_shape: tuple[int, ...] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Flow:
+        """The flow before its first step.
+
+        Arguments:
+            event_shape: the shape of a point.
+            context_shape: the shape of a context, or None.
+            generator: draws the initial parameters.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define build(event_shape, context_shape, generator)")
+
+    @property
+    def initialized_from_data(self) -> bool:
+        """Whether `initialize` has something to do."""
+        return False
+
+    def initialize(self, flow: Flow, data: Batch, generator: torch.Generator | None = None) -> None:
+        """Adapt a new flow to the data.
+
+        Arguments:
+            flow: from `build`, with its standardization if the target has one.
+            data: up to DATA_POINTS training points, in the units of the data.
+            generator: the one that `build` drew from.
+
+        Raises:
+            ConfigError: it cannot be adapted.
+        """
+
+
+@dataclass(kw_only=True)
+class FlowFromClass(FromClass, Architecture):
+    """A flow of a user's class, a Bijector or a Flow.
+
+    flowlab gives `dim`, `event_shape`, `context_shape` and `generator` where the constructor asks for them.
+    """
+
+    given = ("dim", "event_shape", "context_shape", "generator")
+    stackable = False  # a user's code need not work under torch.func; a registered Architecture says that it does
+
+    @staticmethod
+    def kinds() -> tuple[type, ...]:
+        from flowlab.bijectors import Bijector
+        from flowlab.flow import Flow
+
+        return Bijector, Flow
+
+    def build(
+        self,
+        event_shape: tuple[int, ...],
+        context_shape: tuple[int, ...] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Flow:
+        """The flow; its parameters are drawn from the generator, whether its constructor asks for one or not.
+
+        Raises:
+            ConfigError: it cannot be built, cannot be trained or scored, or is for points of another shape.
+        """
+        import math
+
+        from flowlab.distributions.base import StandardNormal
+        from flowlab.flow import Flow
+        from flowlab.seeding import torch_seeded
+
+        dim = math.prod(event_shape)
+        with torch_seeded(generator):
+            made: Any = FromClass.build(
+                self, dim=dim, event_shape=event_shape, context_shape=context_shape, generator=generator
+            )
+        flow = made if isinstance(made, Flow) else Flow(StandardNormal(dim), made)
+        shape = tuple(flow.distribution().event_shape)
+        if shape != tuple(event_shape):
+            raise ConfigError(
+                f"{self.where()}: is of points of shape {shape}; those of the target have shape {tuple(event_shape)}"
+            )
+        if not any(parameter.requires_grad for parameter in flow.parameters()):
+            raise ConfigError(f"{self.where()}: has no parameters to train")
+        if not flow.bijector.has_inverse:
+            raise ConfigError(f"{self.where()}: has no inverse, so that it cannot score points")
+        return flow

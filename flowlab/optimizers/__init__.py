@@ -1,0 +1,1 @@
+"""Optimizers as pure functions: rows of numbers in, rows of numbers out."""
