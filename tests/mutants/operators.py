@@ -1,7 +1,7 @@
 """The operators of cosmic-ray, applied to places in modules; runs in an environment that holds cosmic-ray.
 
 Reads `{"seed": ..., "modules": {path: how many mutants}}` from standard input and writes a list of mutants, each with
-`file`, `function`, `operator`, `line` and the mutated `source`. It changes no file.
+`file`, `name` (function, operator, line) and the mutated `source`. It changes no file.
 """
 
 import ast
@@ -84,11 +84,11 @@ def sample_mutants(path: str, count: int, seed: int) -> list[dict]:
         mutated = mutate_code(source, get_operator(name)(), occurrence)
         if ast.dump(ast.parse(mutated)) == ast.dump(ast.parse(source)):
             continue
-        operator, function = name.removeprefix("core/"), enclosing_function(source, line)
-        mutants.append({"file": path, "function": function, "operator": operator, "line": line, "source": mutated})
+        where, operator = enclosing_function(source, line) or "module", name.removeprefix("core/")
+        mutants.append({"file": path, "name": f"{where}: {operator}: line {line}", "source": mutated})
         if len(mutants) == count:
             break
-    return sorted(mutants, key=lambda mutant: mutant["line"])
+    return mutants
 
 
 if __name__ == "__main__":

@@ -1,163 +1,100 @@
-"""Mutants, one after another, each of which the tests should catch: `make mutants`.
+"""Mutants, each of which the tests should catch: `make mutants`.
 
 Each is made in a copy of the tree, where the tests of its module run. The last line is `caught: N of N`. Exit status: 0
-for a complete run, with survivors or without; 1 if a patch survives or the tests fail without a mutant; 2 if a patch
-names a function that is gone; 130 when interrupted.
+for a complete run, also with survivors of the operators; 1 if a patch survives, or the tests fail without a mutant.
 """
 
 import argparse
 import json
 import os
-import queue
 import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mutants.patches import PATCHES, find_target
 from mutants.table import SEED, modules_to_mutate, select_tests
-from mutants.trial import (
-    ENVIRONMENT,
-    FORKS,
-    IMPORTED_BEFORE,
-    Mutant,
-    Tests,
-    copy_tree,
-    kill,
-    measure_tests,
-    running,
-    try_mutant,
-)
+from mutants.trial import ENVIRONMENT, FORKS, LIBRARIES, Trial, copy_tree, judge, run_trials
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("RESULTS.md")
-
-Trial = tuple[Mutant, tuple[str, ...]]  # a mutant and pytest's arguments for its tests
-Outcome = tuple[bool, str]  # whether it was caught, and by which test or why not
+SLOW = 3.0  # seconds; a test that takes longer without a mutant is left out
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> int:
     parser = argparse.ArgumentParser("mutants", description="Mutants, each of which the tests should catch.")
     parser.add_argument("--operators", metavar="PYTHON", help="an interpreter with cosmic-ray; without it only patches")
     parser.add_argument("--only", default="", metavar="TEXT", help="only mutants whose file or name holds this text")
     parser.add_argument("--record", action="store_true", help=f"write {RESULTS.name}")
     parser.add_argument("--processes", type=int, default=2, help="how many mutants run at once")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     if options.record and (options.only or not options.operators):
         parser.error("--record: needs all mutants; leave out --only, and give --operators")
-    try:
-        trials = [*patched(), *(operated(options.operators) if options.operators else [])]
-    except LookupError as error:
-        print(error, file=sys.stderr)
-        return 2
-    trials = [trial for trial in trials if options.only in f"{trial[0].file} {trial[0].name}"]
+    trials = [*make_patched(), *(make_operated(options.operators) if options.operators else [])]
+    trials = [trial for trial in trials if options.only in f"{trial.file} {trial.name}"]
     os.environ.update(ENVIRONMENT)
-    FORKS.set_forkserver_preload(["pytest", *IMPORTED_BEFORE])
+    FORKS.set_forkserver_preload(LIBRARIES)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        outcomes = try_all(ROOT, trials, options.processes)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    if outcomes is None:
-        return 1
-    lines = report(trials, outcomes)
-    if options.record:
-        write_record(lines)
+    lines = try_all(ROOT, trials, options.processes)
     print(*lines, sep="\n")
-    survived = {mutant.name for (mutant, _), (caught, _) in zip(trials, outcomes, strict=True) if not caught}
-    return 1 if survived & set(PATCHES) else 0
+    if options.record:
+        commit = ["git", "-C", ROOT, "log", "-1", "--format=Commit %h, %cs."]
+        head = "# Mutants\n\nWritten by `make mutants RECORD=1`. " + subprocess.check_output(commit, text=True)
+        RESULTS.write_text(head + "".join(f"\n- {line}" for line in lines) + "\n", encoding="utf-8")
+    return any(f": {name}: " in line for line in lines for name in PATCHES) or not lines
 
 
-def patched() -> list[Trial]:
-    """Return a mutant for each patch: the file of its function with one line more.
-
-    Raises:
-        LookupError: a patch names a function that is gone.
-    """
+def make_patched() -> list[Trial]:
+    """Return a mutant for each patch: the file of its function with one call added at the end."""
     trials = []
-    for name, patch in PATCHES.items():
-        module, qualified = find_target(patch.anchor)
-        file = module.replace(".", "/") + ".py"
-        path = ROOT / (file if (ROOT / file).is_file() else file.replace(".py", "/__init__.py"))
-        line = f"\n\nfrom mutants.patches import apply_patch\n\napply_patch({name!r}, {qualified!r}, globals())\n"
-        file = path.relative_to(ROOT).as_posix()
-        source = path.read_text(encoding="utf-8") + line
-        trials.append((Mutant(file, name, source), patch.tests or select_tests(ROOT, file)))
+    for name, (anchor, _, *tests) in PATCHES.items():
+        module, qualified = find_target(anchor)
+        file = Path(sys.modules[module].__file__ or "").resolve().relative_to(ROOT).as_posix()
+        call = f"\n__import__('mutants.patches').patches.apply_patch({name!r}, {qualified!r}, globals())\n"
+        source = (ROOT / file).read_text(encoding="utf-8") + call
+        trials.append(Trial(tuple(tests) or select_tests(ROOT, file), file, name, source))
     return trials
 
 
-def operated(python: str) -> list[Trial]:
+def make_operated(python: str) -> list[Trial]:
     """Return the sampled mutants of cosmic-ray's operators."""
     request = json.dumps({"seed": SEED, "modules": modules_to_mutate(ROOT)})
     command = [python, Path(__file__).with_name("operators.py")]
-    done = subprocess.run(command, cwd=ROOT, input=request, stdout=subprocess.PIPE, text=True, check=True)
-    trials = []
-    for each in json.loads(done.stdout):
-        name = f"{each['function'] or 'module'}: {each['operator']}: line {each['line']}"
-        trials.append((Mutant(each["file"], name, each["source"]), select_tests(ROOT, each["file"])))
-    return trials
+    made = json.loads(subprocess.check_output(command, cwd=ROOT, input=request, text=True))
+    return [Trial(select_tests(ROOT, mutant["file"]), **mutant) for mutant in made]
 
 
-def try_all(root: Path, trials: Sequence[Trial], processes: int) -> list[Outcome] | None:
-    """Try mutants in copies of a tree and print a line for each; None if the tests fail without any."""
-    copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
+def try_all(root: Path, trials: Sequence[Trial], processes: int, patience: float = 15) -> list[str]:
+    """Try mutants in copies of a tree, and print a line for each.
 
-    def in_a_copy(work: Callable[..., Any], *arguments: Any) -> Any:
-        copy = copies.get()
-        try:
-            return work(copy, *arguments)
-        finally:
-            copies.put(copy)
+    Arguments:
+        patience: seconds that the tests of a mutant may take, beside six times as long as without it.
 
-    futures: list[Future] = []
+    Returns:
+        A line for each survivor and the count as the last line; no lines if the tests fail without a mutant.
+    """
+    caught, survivors = 0, []
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
-        for number in range(processes):
-            copies.put(copy_tree(root, Path(directory).resolve() / str(number) / "tree"))
-        pool = ThreadPoolExecutor(processes)
-        try:
-            selections = list(dict.fromkeys(arguments for _, arguments in trials))
-            futures = [pool.submit(in_a_copy, measure_tests, arguments) for arguments in selections]
-            tests: dict[tuple[str, ...], Tests] = {}
-            for arguments, future in zip(selections, futures, strict=True):
-                measured, lines = future.result()
-                if measured is None:
-                    print(*lines, f"{' '.join(arguments)}: the tests fail without a mutant", sep="\n")
-                    return None
-                tests[arguments] = measured
-            futures = [pool.submit(in_a_copy, try_mutant, mutant, tests[arguments]) for mutant, arguments in trials]
-            for (mutant, _), future in zip(trials, futures, strict=True):
-                caught, word = future.result()
-                print(f"{'caught  ' if caught else 'SURVIVED'} {mutant.file}: {mutant.name}: {word}", flush=True)
-            return [future.result() for future in futures]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            while not all(future.done() for future in futures):  # only when interrupted
-                for process in list(running):
-                    kill(process)
-                time.sleep(0.05)
-
-
-def report(trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> list[str]:
-    """Return a line for each survivor with file, function, operator and line, and a last line with the count."""
-    both = zip(trials, outcomes, strict=True)
-    lines = [f"{mutant.file}: {mutant.name}: {word}" for (mutant, _), (caught, word) in both if not caught]
-    return [*sorted(lines), f"caught: {sum(caught for caught, _ in outcomes)} of {len(trials)}"]
-
-
-def write_record(lines: list[str]) -> None:
-    """Write the survivors and the count to RESULTS.md, with the commit and the date."""
-    commit = subprocess.run(
-        ["git", "log", "-1", "--format=%h, %cs"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
-    head = f"# Mutants\n\nWritten by `make mutants RECORD=1`. Commit {commit}, seed {SEED}. The survivors:\n\n"
-    body = [f"- `{line}`" for line in lines[:-1]] + ["", f"**{lines[-1]}**"]
-    RESULTS.write_text(head + "\n".join(body) + "\n", encoding="utf-8")
+        copies = [copy_tree(root, Path(directory).resolve() / str(n) / "tree") for n in range(processes)]
+        measured = {}
+        for clean, status, wrote in run_trials(copies, [Trial(tests) for tests in {t.tests: 0 for t in trials}]):
+            if status != 0:
+                print((wrote / "printed").read_text(), "The tests fail without a mutant:", *clean.tests)
+                return []
+            seconds = json.loads((wrote / "seconds").read_text())
+            slow = frozenset(test for test in seconds if seconds[test] > SLOW)
+            measured[clean.tests] = patience + 6 * sum(seconds[test] for test in seconds.keys() - slow), slow
+        limited = [replace(t, seconds=measured[t.tests][0], slow=measured[t.tests][1]) for t in trials]
+        for trial, status, wrote in run_trials(copies, limited):
+            is_caught, word = judge(trial, status, (wrote / "printed").read_text(errors="replace"))
+            line = f"{trial.file}: {trial.name}: {word}"
+            print("caught  " if is_caught else "SURVIVED", line, flush=True)
+            caught += is_caught
+            survivors += [] if is_caught else [line]
+    return [*sorted(survivors), f"caught: {caught} of {len(trials)}"]
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ import subprocess
 import pytest
 from mutants.operators import enclosing_function, excluded_ranges
 from mutants.patches import PATCHES, find_target
-from mutants.run import ROOT, report, try_all
+from mutants.run import ROOT, try_all
 from mutants.table import modules_to_mutate, select_tests
-from mutants.trial import Mutant
+from mutants.trial import Trial
 
 SOURCE = '''"""A tiny module."""
 
@@ -26,27 +26,25 @@ def absolute(x: "int | float") -> float:
 '''
 
 
-def test_a_caught_mutant_a_survivor_and_an_endless_loop_are_told_apart(tmp_path, monkeypatch, capsys):
+def test_caught_mutants_and_endless_loops_are_told_from_survivors(tmp_path, capsys):
     (tmp_path / "tiny").mkdir()
-    (tmp_path / "tiny/__init__.py").touch()
     (tmp_path / "tiny/sign.py").write_text(SOURCE)
-    (tmp_path / "test_tiny.py").write_text(
+    (tmp_path / "test_it.py").write_text(
         "from tiny.sign import absolute\n\ndef test_it():\n    assert absolute(-2) == 2\n"
     )
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    monkeypatch.setattr("mutants.trial.Tests.patience", 5.0)
     changes = {
         "wrong": ("x = -x", "x = 1"),
         "broken": ("def absolute", "def other"),
         "endless": ("x = -x", "x = x"),
         "harmless": ("x < 0", "x <= -1"),
     }
-    mutants = [Mutant("tiny/sign.py", name, SOURCE.replace(*change)) for name, change in changes.items()]
-    outcomes = try_all(tmp_path, [(mutant, ("test_tiny.py",)) for mutant in mutants], processes=2)
-    assert [caught for caught, _ in outcomes] == [True, True, True, False], outcomes
-    assert outcomes[0][1] == "test_tiny.py::test_it"
-    lines = report([(mutant, ()) for mutant in mutants], outcomes)
-    assert lines == ["tiny/sign.py: harmless: the tests pass", "caught: 3 of 4"]
+    trials = [Trial(("test_it.py",), "tiny/sign.py", each, SOURCE.replace(*changes[each])) for each in changes]
+    assert try_all(tmp_path, trials, 2, patience=3) == ["tiny/sign.py: harmless: the tests pass", "caught: 3 of 4"]
+    printed = capsys.readouterr().out
+    assert "caught   tiny/sign.py: wrong: test_it.py::test_it" in printed
+    assert "caught   tiny/sign.py: broken: test_it.py" in printed
+    assert "caught   tiny/sign.py: endless: the tests had not ended after " in printed
     assert (tmp_path / "tiny/sign.py").read_text() == SOURCE
 
 
@@ -63,7 +61,7 @@ def test_annotations_and_messages_are_left_alone():
 
 @pytest.mark.parametrize("name", PATCHES)
 def test_the_function_of_a_patch_exists(name):
-    find_target(PATCHES[name].anchor)
+    find_target(PATCHES[name][0])
 
 
 def test_a_patch_of_a_function_that_is_gone_is_an_error():

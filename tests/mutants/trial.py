@@ -1,4 +1,4 @@
-"""Tests of a copy of the tree, in a process of their own, with a mutant in the copy or without."""
+"""Trials: tests of a copy of the tree, each in a process of its own, with a mutant in the copy or without."""
 
 import contextlib
 import json
@@ -9,48 +9,44 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import wait
 from pathlib import Path
 
 QUIETLY = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider"]
-FAILED, BROKEN = 1, 2  # pytest's exit statuses: a test failed; an error came before the tests
-MEMORY = 32 * 2**30  # bytes of address space; a mutant that asks for more fails
-SLOW = 5.0  # seconds; a test that takes longer without a mutant is left out
+MEMORY = 64 * 2**30  # bytes of address space; a mutant that asks for more fails
 
 # Each process is forked from one that has imported what takes long, and nothing of flowlab.
 FORKS = multiprocessing.get_context("forkserver")
-IMPORTED_BEFORE = ["torch", "pytorch_lightning", "hypothesis", "pandas", "scipy.stats", "matplotlib.figure", "hydra"]
+LIBRARIES = [
+    "pytest",
+    "torch",
+    "pytorch_lightning",
+    "hypothesis",
+    "pandas",
+    "scipy.stats",
+    "matplotlib.figure",
+    "hydra",
+]
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # plugins take as long to import as torch
     "PYTHONDONTWRITEBYTECODE": "1",  # Python compares whole seconds, and a mutant may come within one
 }
 
-running: set[BaseProcess] = set()
-
 
 @dataclass(frozen=True)
-class Mutant:
-    """A changed file: the tests should fail when `source` replaces the content of `file`."""
+class Trial:
+    """Tests, as pytest's arguments, and the mutant that they should catch: `source` as the content of `file`."""
 
-    file: str
-    name: str
-    source: str
-
-
-@dataclass(frozen=True)
-class Tests:
-    """The arguments of pytest that select the tests of a module, and how they ran without a mutant."""
-
-    arguments: tuple[str, ...]
-    seconds: float = 60.0
-    slow: frozenset[str] = frozenset()
-
-    @property
-    def patience(self) -> float:
-        """Seconds after which tests with a mutant count as endless."""
-        return 15 + 6 * self.seconds
+    tests: tuple[str, ...]
+    file: str = ""
+    name: str = "no mutant"
+    source: str = ""
+    seconds: float = 300.0  # after which the tests count as endless
+    slow: frozenset[str] = frozenset()  # tests to leave out
 
 
 def copy_tree(root: Path, to: Path) -> Path:
@@ -64,59 +60,59 @@ def copy_tree(root: Path, to: Path) -> Path:
     return to
 
 
-def try_mutant(copy: Path, mutant: Mutant, tests: Tests) -> tuple[bool, str]:
-    """Run the tests with a mutant in the copy; return whether it was caught, and by which test or why not."""
-    path = copy / mutant.file
-    original = path.read_text(encoding="utf-8")
-    path.write_text(mutant.source, encoding="utf-8")
+def run_trials(copies: Sequence[Path], trials: Sequence[Trial]) -> Iterator[tuple[Trial, int | None, Path]]:
+    """Run trials, one at a time in each copy.
+
+    Yields:
+        A trial, the exit status of pytest (None if it did not end in time), and the directory of what it wrote.
+    """
+    waiting, free = list(reversed(trials)), list(copies)
+    active: dict = {}
     try:
-        status, lines = run_tests(copy, tests)
+        while waiting or active:
+            while waiting and free:
+                trial, copy = waiting.pop(), free.pop()
+                original = (copy / trial.file).read_bytes() if trial.file else b""
+                if trial.file:
+                    (copy / trial.file).write_text(trial.source, encoding="utf-8")
+                process = FORKS.Process(target=_run_tests, args=(copy, trial))
+                process.start()
+                active[process] = trial, copy, original, time.monotonic() + trial.seconds
+            wait([process.sentinel for process in active], timeout=1)
+            for process, (trial, copy, original, end) in list(active.items()):
+                if process.is_alive() and time.monotonic() < end:
+                    continue
+                status = process.exitcode
+                _kill(process)
+                if trial.file:
+                    (copy / trial.file).write_bytes(original)
+                del active[process]
+                yield trial, status, copy.parent
+                free.append(copy)
     finally:
-        path.write_text(original, encoding="utf-8")
-    failed = [line.split(" ")[1] for line in lines if line.startswith(("FAILED ", "ERROR "))]
-    match status:
-        case 0:
-            return False, "the tests pass"
-        case None:
-            return True, f"the tests had not ended after {tests.patience:.0f} s"
-        case _ if status in (FAILED, BROKEN) and failed:
-            return True, failed[0]
-        case _ if status < 0:
-            return True, f"the tests ended with {signal.Signals(-status).name}"
-    return False, f"pytest exits with {status}: {' '.join(lines[-1:])}"
+        for process in active:  # only when interrupted
+            _kill(process)
 
 
-def measure_tests(copy: Path, arguments: tuple[str, ...]) -> tuple[Tests | None, list[str]]:
-    """Run tests without a mutant; return them without the slow ones, or None and the output if they fail."""
-    status, lines = run_tests(copy, Tests(arguments))
-    if status != 0:
-        return None, lines
-    seconds = json.loads(copy.with_name("seconds").read_text(encoding="utf-8"))
-    slow = frozenset(test for test in seconds if seconds[test] > SLOW)
-    return Tests(arguments, sum(seconds.values()) - sum(seconds[test] for test in slow), slow), lines
+def judge(trial: Trial, status: int | None, printed: str) -> tuple[bool, str]:
+    """Return whether a mutant was caught, and by which test or why not."""
+    failed = [line.split(" ")[1] for line in printed.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    if status is None:
+        return True, f"the tests had not ended after {trial.seconds:.0f} s"
+    if failed or status < 0:  # a crash counts
+        return True, failed[0] if failed else f"signal {-status}"
+    return False, "the tests pass" if status == 0 else f"pytest exits with {status}: {printed[-200:]}"
 
 
-def run_tests(copy: Path, tests: Tests) -> tuple[int | None, list[str]]:
-    """Return the exit status of pytest in a copy, None if it does not end in time, and the lines that it prints."""
-    process = FORKS.Process(target=_run_tests, args=(copy, tests))
-    process.start()
-    running.add(process)
-    process.join(tests.patience)
-    status = process.exitcode
-    kill(process)
-    process.join()
-    running.discard(process)
-    return status, copy.with_name("printed").read_text(encoding="utf-8").splitlines()
-
-
-def kill(process: BaseProcess) -> None:
+def _kill(process) -> None:
     """End a process and all that it started."""
     with contextlib.suppress(ProcessLookupError):  # nothing is left
-        os.killpg(process.pid or 0, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
     process.kill()
+    process.join()
 
 
-class Timing:
+class _Timing:
     """A plugin of pytest that leaves out slow tests and measures the seconds of the others."""
 
     def __init__(self, slow: frozenset[str]) -> None:
@@ -129,7 +125,7 @@ class Timing:
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
 
 
-def _run_tests(copy: Path, tests: Tests) -> None:
+def _run_tests(copy: Path, trial: Trial) -> None:
     """Run the tests of the copy against the packages of the copy, not the installed ones."""
     os.setsid()
     os.chdir(copy)
@@ -141,11 +137,11 @@ def _run_tests(copy: Path, tests: Tests) -> None:
     os.environ.update(ENVIRONMENT, PYTHONPATH=os.pathsep.join(paths), TMPDIR=str(copy.parent))
     import pytest
 
-    timing = Timing(tests.slow)
-    status = pytest.main([*QUIETLY, *tests.arguments], plugins=[timing])
-    for name, module in list(sys.modules.items()):
-        origin = getattr(module, "__file__", None)
-        if (copy / name.split(".")[0]).is_dir() and origin and not Path(origin).resolve().is_relative_to(copy):
-            status = f"{name} comes from {origin}"
+    timing = _Timing(trial.slow)
+    status = pytest.main([*QUIETLY, *trial.tests], plugins=[timing])
     copy.with_name("seconds").write_text(json.dumps(timing.seconds), encoding="utf-8")
+    package = sys.modules.get("flowlab")
+    if package and not Path(str(package.__file__)).is_relative_to(copy):
+        os.truncate(printed, 0)
+        sys.exit(f"flowlab was imported from {package.__file__}")
     sys.exit(status)
