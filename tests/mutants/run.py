@@ -17,11 +17,11 @@ from pathlib import Path
 
 from mutants.patches import PATCHES, find_target
 from mutants.table import SEED, modules_to_mutate, select_tests
-from mutants.trial import ENVIRONMENT, FORKS, LIBRARIES, Trial, copy_tree, judge, run_trials
+from mutants.trial import ENVIRONMENT, FORKS, LIBRARIES, SLOW, Trial, copy_tree, judge, run_trials
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("RESULTS.md")
-SLOW = 3.0  # seconds; a test that takes longer without a mutant is left out
+FAIL_ALONE = "the tests fail without a mutant:"
 
 
 def main() -> int:
@@ -44,7 +44,7 @@ def main() -> int:
         commit = ["git", "-C", ROOT, "log", "-1", "--format=Commit %h, %cs."]
         head = "# Mutants\n\nWritten by `make mutants RECORD=1`. " + subprocess.check_output(commit, text=True)
         RESULTS.write_text(head + "".join(f"\n- {line}" for line in lines) + "\n", encoding="utf-8")
-    return any(f": {name}: " in line for line in lines for name in PATCHES) or not lines
+    return any(line.startswith(FAIL_ALONE) or f": {name}: " in line for line in lines for name in PATCHES)
 
 
 def make_patched() -> list[Trial]:
@@ -74,21 +74,23 @@ def try_all(root: Path, trials: Sequence[Trial], processes: int, patience: float
         patience: seconds that the tests of a mutant may take, beside six times as long as without it.
 
     Returns:
-        A line for each survivor and the count as the last line; no lines if the tests fail without a mutant.
+        A line for each survivor, or for tests that fail without a mutant, and the count as the last line.
     """
     caught, survivors = 0, []
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
         copies = [copy_tree(root, Path(directory).resolve() / str(n) / "tree") for n in range(processes)]
-        measured = {}
+        limits = {}
         for clean, status, wrote in run_trials(copies, [Trial(tests) for tests in {t.tests: 0 for t in trials}]):
             if status != 0:
-                print((wrote / "printed").read_text(), "The tests fail without a mutant:", *clean.tests)
-                return []
+                print((wrote / "printed").read_text())
+                survivors.append(f"{FAIL_ALONE} {' '.join(clean.tests)}")
+                continue
             seconds = json.loads((wrote / "seconds").read_text())
             slow = frozenset(test for test in seconds if seconds[test] > SLOW)
-            measured[clean.tests] = patience + 6 * sum(seconds[test] for test in seconds.keys() - slow), slow
-        limited = [replace(t, seconds=measured[t.tests][0], slow=measured[t.tests][1]) for t in trials]
-        for trial, status, wrote in run_trials(copies, limited):
+            limits[clean.tests] = {"seconds": patience + 6 * sum(seconds.values()), "slow": slow}
+            print(f"{sum(seconds.values()):.0f} s, {len(slow)} slow:", *clean.tests, flush=True)
+        ready = [replace(trial, **limits[trial.tests]) for trial in trials if trial.tests in limits]
+        for trial, status, wrote in run_trials(copies, ready):
             is_caught, word = judge(trial, status, (wrote / "printed").read_text(errors="replace"))
             line = f"{trial.file}: {trial.name}: {word}"
             print("caught  " if is_caught else "SURVIVED", line, flush=True)

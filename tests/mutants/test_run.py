@@ -61,7 +61,7 @@ def test_annotations_and_messages_are_left_alone():
 
 @pytest.mark.parametrize("name", PATCHES)
 def test_the_function_of_a_patch_exists(name):
-    find_target(PATCHES[name][0])
+    assert find_target(PATCHES[name][0])
 
 
 def test_a_patch_of_a_function_that_is_gone_is_an_error():

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 
+import pytest
+
+SLOW = 3.0  # seconds; a test that takes longer without a mutant is left out
 QUIETLY = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider"]
 MEMORY = 64 * 2**30  # bytes of address space; a mutant that asks for more fails
 
@@ -96,7 +99,8 @@ def run_trials(copies: Sequence[Path], trials: Sequence[Trial]) -> Iterator[tupl
 
 def judge(trial: Trial, status: int | None, printed: str) -> tuple[bool, str]:
     """Return whether a mutant was caught, and by which test or why not."""
-    failed = [line.split(" ")[1] for line in printed.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    lines = [line.partition(" ") for line in printed.splitlines()]
+    failed = [rest.split(" - ")[0] for word, _, rest in lines if word in ("FAILED", "ERROR")]
     if status is None:
         return True, f"the tests had not ended after {trial.seconds:.0f} s"
     if failed or status < 0:  # a crash counts
@@ -113,16 +117,24 @@ def _kill(process) -> None:
 
 
 class _Timing:
-    """A plugin of pytest that leaves out slow tests and measures the seconds of the others."""
+    """A plugin of pytest that leaves out slow tests, measures the others, and skips what is slow without a mutant."""
 
-    def __init__(self, slow: frozenset[str]) -> None:
-        self.slow, self.seconds = slow, dict[str, float]()
+    def __init__(self, trial: Trial) -> None:
+        self.slow, self.seconds = trial.slow, dict[str, float]()
+        self.limit = 0 if trial.file else SLOW + 0.5
+        signal.signal(signal.SIGALRM, lambda *_: pytest.skip("it is slow"))
 
     def pytest_collection_modifyitems(self, items: list) -> None:
         items[:] = [item for item in items if item.nodeid not in self.slow]
 
+    def pytest_runtest_logstart(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, self.limit)
+
     def pytest_runtest_logreport(self, report) -> None:
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+
+    def pytest_runtest_logfinish(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _run_tests(copy: Path, trial: Trial) -> None:
@@ -135,9 +147,7 @@ def _run_tests(copy: Path, trial: Trial) -> None:
     os.dup2(printed, 2)
     sys.path[:0] = paths = [str(copy), str(copy / "tests")]
     os.environ.update(ENVIRONMENT, PYTHONPATH=os.pathsep.join(paths), TMPDIR=str(copy.parent))
-    import pytest
-
-    timing = _Timing(trial.slow)
+    timing = _Timing(trial)
     status = pytest.main([*QUIETLY, *trial.tests], plugins=[timing])
     copy.with_name("seconds").write_text(json.dumps(timing.seconds), encoding="utf-8")
     package = sys.modules.get("flowlab")
