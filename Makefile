@@ -45,9 +45,17 @@ conformance: $(VENV)/installed  ## every bijector by every property, and the tai
 faults: $(VENV)/installed  ## kills, full disks, damaged files, wrong clocks: what a run survives; Linux
 	unshare --map-root-user --mount $(BIN)/pytest tests/faults -n $(PROCESSES) --dist worksteal -q
 
+# In an environment of its own: cosmic-ray brings a database and a web client that nothing else here needs.
+MUTANTS := .venv-mutants
+$(MUTANTS)/installed: Makefile
+	$(PYTHON) -m venv $(MUTANTS)
+	$(MUTANTS)/bin/pip install --quiet --disable-pip-version-check 'cosmic-ray==8.7.0' 'parso==0.8.7'
+	touch $@
+
 # RECORD=1 writes the result into tests/mutants/RESULTS.md, to be committed.
-mutants: $(VENV)/installed  ## seeded faults, one after another, each of which the tests must catch
-	PYTHONPATH=tests $(BIN)/python -m mutants.run --processes $(PROCESSES) $(if $(RECORD),--record)
+mutants: $(VENV)/installed $(MUTANTS)/installed  ## changes one place at a time and counts how many the tests catch
+	PYTHONPATH=tests $(BIN)/python -m mutants.run --operators $(MUTANTS)/bin/python --processes $(PROCESSES) \
+		$(if $(RECORD),--record)
 
 reproduce: $(VENV)/installed  ## both documents: every notebook from scratch, every claim, report/index.html
 	$(BIN)/python experiments/reproduce.py
@@ -116,5 +124,5 @@ lab: $(VENV)/installed  ## open the notebooks
 	$(BIN)/jupyter lab notebooks
 
 clean:           ## remove the environments and all caches; runs/ stays
-	rm -rf $(VENV) $(ENGINES) $(BENCH) $(AUDIT) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(ENGINES) $(BENCH) $(AUDIT) $(MUTANTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,104 +1,102 @@
-"""Seeded faults, one after another, each of which the tests must catch: `make mutants`.
+"""Mutants, each of which the tests should catch: `make mutants`.
 
-Each is made in a copy of the tree, where the tests that must fail of it run. The last line is `caught: N of N`. Exit
-status: 0 all are caught, 1 some are not, or the tests fail without any, 2 the list is wrong, 130 interrupted.
+Each is made in a copy of the tree, where the tests of its module run. The last line is `caught: N of N`. Exit status: 0
+for a complete run, also with survivors of the operators; 1 if a patch survives, or the tests fail without a mutant.
 """
 
 import argparse
+import json
 import os
-import queue
 import signal
+import subprocess
 import sys
 import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from mutants.mutant import LIST, Mutant, load
-from mutants.trial import ENVIRONMENT, PATIENCE, attempt, copy_of_the_tree, kill, run_tests, running
+from mutants.patches import PATCHES, find_target
+from mutants.table import SEED, modules_to_mutate, select_tests
+from mutants.trial import ENVIRONMENT, FORKS, LIBRARIES, SLOW, Trial, copy_tree, judge, run_trials
 
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("RESULTS.md")
+FAIL_ALONE = "the tests fail without a mutant:"
 
-Outcome = tuple[bool, str]  # whether it was caught, and by which test or why not
 
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("mutants", description="Seeded faults, each of which the tests must catch.")
-    parser.add_argument("--list", type=Path, default=LIST, help="of the mutants")
-    parser.add_argument("--only", default="", metavar="TEXT", help="those alone whose name or file holds it")
+def main() -> int:
+    parser = argparse.ArgumentParser("mutants", description="Mutants, each of which the tests should catch.")
+    parser.add_argument("--operators", metavar="PYTHON", help="an interpreter with cosmic-ray; without it only patches")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only mutants whose file or name holds this text")
     parser.add_argument("--record", action="store_true", help=f"write {RESULTS.name}")
-    parser.add_argument("--processes", type=int, default=2, help="so many mutants at once")
-    options = parser.parse_args(arguments)
-    if options.record and (options.only or options.list != LIST):
-        parser.error("--record: is of the whole list")
-    mutants = [each for each in load(options.list) if options.only in f"{each.name} {each.file}"]
-    if wrong := [problem for mutant in mutants if (problem := mutant.problem())]:
-        print(*wrong, sep="\n", file=sys.stderr)
-        return 2
+    parser.add_argument("--processes", type=int, default=2, help="how many mutants run at once")
+    options = parser.parse_args()
+    if options.record and (options.only or not options.operators):
+        parser.error("--record: needs all mutants; leave out --only, and give --operators")
+    trials = [*make_patched(), *(make_operated(options.operators) if options.operators else [])]
+    trials = [trial for trial in trials if options.only in f"{trial.file} {trial.name}"]
     os.environ.update(ENVIRONMENT)
+    FORKS.set_forkserver_preload(LIBRARIES)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="flowlab-mutants-") as directory:
-        try:
-            outcomes = try_all(mutants, Path(directory).resolve(), options.processes)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            return 130
-    if outcomes is None:
-        return 1
-    last = f"caught: {sum(caught for caught, _ in outcomes)} of {len(mutants)}"
+    lines = try_all(ROOT, trials, options.processes)
+    print(*lines, sep="\n")
     if options.record:
-        write_record(mutants, outcomes, last)
-    print(last)
-    return 0 if all(caught for caught, _ in outcomes) else 1
+        commit = ["git", "-C", ROOT, "log", "-1", "--format=Commit %h, %cs."]
+        head = "# Mutants\n\nWritten by `make mutants RECORD=1`. " + subprocess.check_output(commit, text=True)
+        RESULTS.write_text(head + "".join(f"\n- {line}" for line in lines) + "\n", encoding="utf-8")
+    return any(line.startswith(FAIL_ALONE) or f": {name}: " in line for line in lines for name in PATCHES)
 
 
-def try_all(mutants: list[Mutant], directory: Path, processes: int) -> list[Outcome] | None:
-    """Try mutants in copies below a directory, and print a line for each; None where the tests fail without any."""
-    copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
-    trees = [copy_of_the_tree(directory / str(number) / "tree") for number in range(processes)]
-    tests = list(dict.fromkeys(test for mutant in mutants for test in mutant.tests))
-    shares = [share for number in range(processes) if (share := tests[number::processes])]
-    pool, outcomes = ThreadPoolExecutor(processes), []
-    futures = [pool.submit(run_tests, tree, share, 10 * PATIENCE) for tree, share in zip(trees, shares, strict=False)]
-    try:
-        for status, lines in [future.result() for future in futures]:
+def make_patched() -> list[Trial]:
+    """Return a mutant for each patch: the file of its function with one call added at the end."""
+    trials = []
+    for name, (anchor, _, *tests) in PATCHES.items():
+        module, qualified = find_target(anchor)
+        file = Path(sys.modules[module].__file__ or "").resolve().relative_to(ROOT).as_posix()
+        call = f"\n__import__('mutants.patches').patches.apply_patch({name!r}, {qualified!r}, globals())\n"
+        source = (ROOT / file).read_text(encoding="utf-8") + call
+        trials.append(Trial(tuple(tests) or select_tests(ROOT, file), file, name, source))
+    return trials
+
+
+def make_operated(python: str) -> list[Trial]:
+    """Return the sampled mutants of cosmic-ray's operators."""
+    request = json.dumps({"seed": SEED, "modules": modules_to_mutate(ROOT)})
+    command = [python, Path(__file__).with_name("operators.py")]
+    made = json.loads(subprocess.check_output(command, cwd=ROOT, input=request, text=True))
+    return [Trial(select_tests(ROOT, mutant["file"]), **mutant) for mutant in made]
+
+
+def try_all(root: Path, trials: Sequence[Trial], processes: int, patience: float = 15) -> list[str]:
+    """Try mutants in copies of a tree, and print a line for each.
+
+    Arguments:
+        patience: seconds that the tests of a mutant may take, beside six times as long as without it.
+
+    Returns:
+        A line for each survivor, or for tests that fail without a mutant, and the count as the last line.
+    """
+    caught, survivors = 0, []
+    with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
+        copies = [copy_tree(root, Path(directory).resolve() / str(n) / "tree") for n in range(processes)]
+        limits = {}
+        for clean, status, wrote in run_trials(copies, [Trial(tests) for tests in {t.tests: 0 for t in trials}]):
             if status != 0:
-                print(*lines, "the tests do not pass without any mutant: it says nothing if they fail", sep="\n")
-                return None
-        for tree in trees:
-            copies.put(tree)
-        futures = [pool.submit(attempt, mutant, copies) for mutant in mutants]
-        for number, (mutant, future) in enumerate(zip(mutants, futures, strict=True), start=1):
-            caught, word, seconds = future.result()
-            outcomes.append((caught, word))
-            told = f"by {word}" if caught else f"NOT CAUGHT: {word}"
-            print(f"{number:3} {seconds:5.1f} s  {mutant.file}: {mutant.name}; {told}", flush=True)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        while not all(future.done() for future in futures):  # where this was interrupted
-            for process in list(running):
-                kill(process)
-            time.sleep(0.05)
-    return outcomes
-
-
-def write_record(mutants: list[Mutant], outcomes: list[Outcome], last: str) -> None:
-    """Write what became of the mutants as a table, with the commit and the date."""
-    from flowlab.runs.provenance import origin
-
-    of = origin()
-    commit = f"{of['git_commit']}{' with changes' if of['git_dirty'] else ''}, {of['time'][:10]}"
-    lines = [
-        "# Seeded faults\n",
-        "Written by `make mutants RECORD=1`. Each is made in a copy of the code, where the tests that `mutants.toml`",
-        f"names must fail of it. Commit {commit}, Python {of['python']}, torch {of['packages']['torch']}.\n",
-        f"**{last}**\n",
-        "| what is wrong | where | caught by |",
-        "|---|---|---|",
-    ]
-    for mutant, (caught, word) in zip(mutants, outcomes, strict=True):
-        lines.append(f"| {mutant.name} | `{mutant.file}` | {f'`{word}`' if caught else f'**not caught**: {word}'} |")
-    RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+                print((wrote / "printed").read_text())
+                survivors.append(f"{FAIL_ALONE} {' '.join(clean.tests)}")
+                continue
+            seconds = json.loads((wrote / "seconds").read_text())
+            slow = frozenset(test for test in seconds if seconds[test] > SLOW)
+            limits[clean.tests] = {"seconds": patience + 6 * sum(seconds.values()), "slow": slow}
+            print(f"{sum(seconds.values()):.0f} s, {len(slow)} slow:", *clean.tests, flush=True)
+        ready = [replace(trial, **limits[trial.tests]) for trial in trials if trial.tests in limits]
+        for trial, status, wrote in run_trials(copies, ready):
+            is_caught, word = judge(trial, status, (wrote / "printed").read_text(errors="replace"))
+            line = f"{trial.file}: {trial.name}: {word}"
+            print("caught  " if is_caught else "SURVIVED", line, flush=True)
+            caught += is_caught
+            survivors += [] if is_caught else [line]
+    return [*sorted(survivors), f"caught: {caught} of {len(trials)}"]
 
 
 if __name__ == "__main__":

@@ -1,93 +1,157 @@
-"""Tests of a copy of the tree, in a process of their own: with a mutant in the copy, or without."""
+"""Trials: tests of a copy of the tree, each in a process of its own, with a mutant in the copy or without."""
 
 import contextlib
-import importlib.util
+import json
 import multiprocessing
 import os
-import queue
+import resource
 import shutil
 import signal
+import subprocess
 import sys
 import time
-from multiprocessing.process import BaseProcess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 
-from mutants.mutant import ROOT, Mutant, files_of_the_tree
+import pytest
 
-PATIENCE = 180  # seconds for the tests of a mutant: one that makes them hang is not caught
+SLOW = 3.0  # seconds; a test that takes longer without a mutant is left out
 QUIETLY = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider"]
-WHY_NOT = {None: "the tests hang", 0: "the tests pass", 1: "no test failed, but what comes before it"}
+MEMORY = 64 * 2**30  # bytes of address space; a mutant that asks for more fails
 
 # Each process is forked from one that has imported what takes long, and nothing of flowlab.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(
-    ["pytest", "torch", "pytorch_lightning", "hypothesis", "pandas", "scipy.stats", "matplotlib.figure", "hydra"]
-)
+LIBRARIES = [
+    "pytest",
+    "torch",
+    "pytorch_lightning",
+    "hypothesis",
+    "pandas",
+    "scipy.stats",
+    "matplotlib.figure",
+    "hydra",
+]
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # plugins take as long to import as torch
-    "PYTHONDONTWRITEBYTECODE": "1",  # whether it is fresh is told by the second, and a mutant may come within one
+    "PYTHONDONTWRITEBYTECODE": "1",  # Python compares whole seconds, and a mutant may come within one
 }
 
-running: set[BaseProcess] = set()
+
+@dataclass(frozen=True)
+class Trial:
+    """Tests, as pytest's arguments, and the mutant that they should catch: `source` as the content of `file`."""
+
+    tests: tuple[str, ...]
+    file: str = ""
+    name: str = "no mutant"
+    source: str = ""
+    seconds: float = 300.0  # after which the tests count as endless
+    slow: frozenset[str] = frozenset()  # tests to leave out
 
 
-def copy_of_the_tree(to: Path) -> Path:
-    """A directory with the files of the tree."""
-    for name in files_of_the_tree():
-        (to / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, to / name)
+def copy_tree(root: Path, to: Path) -> Path:
+    """Copy the files of a repository that are committed or could be: no environments, runs or caches."""
+    command = ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for name in listed.split("\0"):
+        if (root / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / name, to / name)
     return to
 
 
-def attempt(mutant: Mutant, copies: "queue.SimpleQueue[Path]") -> tuple[bool, str, float]:
-    """Whether a mutant is caught, by which test or why not, and the seconds that it took."""
-    copy, begun = copies.get(), time.monotonic()
-    path = copy / mutant.file
-    original = path.read_text(encoding="utf-8")
-    path.write_text(original.replace(mutant.old, mutant.new), encoding="utf-8")
-    status, lines = run_tests(copy, mutant.tests)
-    path.write_text(original, encoding="utf-8")
-    copies.put(copy)
-    failed = [line.removeprefix("FAILED ").split(" - ")[0] for line in lines if line.startswith("FAILED ")]
-    caught = status == 1 and bool(failed)
-    word = failed[0] if caught else WHY_NOT.get(status, f"pytest exits with {status}: {' '.join(lines[-1:])}")
-    return caught, word, time.monotonic() - begun
+def run_trials(copies: Sequence[Path], trials: Sequence[Trial]) -> Iterator[tuple[Trial, int | None, Path]]:
+    """Run trials, one at a time in each copy.
+
+    Yields:
+        A trial, the exit status of pytest (None if it did not end in time), and the directory of what it wrote.
+    """
+    waiting, free = list(reversed(trials)), list(copies)
+    active: dict = {}
+    try:
+        while waiting or active:
+            while waiting and free:
+                trial, copy = waiting.pop(), free.pop()
+                original = (copy / trial.file).read_bytes() if trial.file else b""
+                if trial.file:
+                    (copy / trial.file).write_text(trial.source, encoding="utf-8")
+                process = FORKS.Process(target=_run_tests, args=(copy, trial))
+                process.start()
+                active[process] = trial, copy, original, time.monotonic() + trial.seconds
+            wait([process.sentinel for process in active], timeout=1)
+            for process, (trial, copy, original, end) in list(active.items()):
+                if process.is_alive() and time.monotonic() < end:
+                    continue
+                status = process.exitcode
+                _kill(process)
+                if trial.file:
+                    (copy / trial.file).write_bytes(original)
+                del active[process]
+                yield trial, status, copy.parent
+                free.append(copy)
+    finally:
+        for process in active:  # only when interrupted
+            _kill(process)
 
 
-def run_tests(copy: Path, tests: list[str], patience: float = PATIENCE) -> tuple[int | None, list[str]]:
-    """What pytest exits with in a copy, None where it does not come to an end, and the lines that it prints."""
-    process = FORKS.Process(target=_run_tests, args=(copy, tests))
-    process.start()
-    running.add(process)
-    process.join(patience)
-    status = process.exitcode
-    kill(process)
-    process.join()
-    running.discard(process)
-    return status, copy.with_name("printed").read_text(encoding="utf-8").splitlines()
+def judge(trial: Trial, status: int | None, printed: str) -> tuple[bool, str]:
+    """Return whether a mutant was caught, and by which test or why not."""
+    lines = [line.partition(" ") for line in printed.splitlines()]
+    failed = [rest.split(" - ")[0] for word, _, rest in lines if word in ("FAILED", "ERROR")]
+    if status is None:
+        return True, f"the tests had not ended after {trial.seconds:.0f} s"
+    if failed or status < 0:  # a crash counts
+        return True, failed[0] if failed else f"signal {-status}"
+    return False, "the tests pass" if status == 0 else f"pytest exits with {status}: {printed[-200:]}"
 
 
-def kill(process: BaseProcess) -> None:
-    """End a process and whatever it has started."""
-    with contextlib.suppress(ProcessLookupError):  # it has left nothing behind
-        os.killpg(process.pid or 0, signal.SIGKILL)
+def _kill(process) -> None:
+    """End a process and all that it started."""
+    with contextlib.suppress(ProcessLookupError):  # nothing is left
+        os.killpg(process.pid, signal.SIGKILL)
     process.kill()
+    process.join()
 
 
-def _run_tests(copy: Path, tests: list[str]) -> None:
-    """Run tests of the flowlab of the copy, and not of that which the environment knows of."""
+class _Timing:
+    """A plugin of pytest that leaves out slow tests, measures the others, and skips what is slow without a mutant."""
+
+    def __init__(self, trial: Trial) -> None:
+        self.slow, self.seconds = trial.slow, dict[str, float]()
+        self.limit = 0 if trial.file else SLOW + 0.5
+        signal.signal(signal.SIGALRM, lambda *_: pytest.skip("it is slow"))
+
+    def pytest_collection_modifyitems(self, items: list) -> None:
+        items[:] = [item for item in items if item.nodeid not in self.slow]
+
+    def pytest_runtest_logstart(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, self.limit)
+
+    def pytest_runtest_logreport(self, report) -> None:
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+
+    def pytest_runtest_logfinish(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _run_tests(copy: Path, trial: Trial) -> None:
+    """Run the tests of the copy against the packages of the copy, not the installed ones."""
     os.setsid()
     os.chdir(copy)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     printed = os.open(copy.with_name("printed"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(printed, 1)
     os.dup2(printed, 2)
-    sys.path.insert(0, str(copy))
-    os.environ.update(PYTHONPATH=str(copy), TMPDIR=str(copy.parent))
-    for name in ("flowlab", "hydra_plugins.flowlab_stacked_launcher"):
-        assert name not in sys.modules
-        origin = Path(importlib.util.find_spec(name).origin).resolve()
-        assert origin.is_relative_to(copy), f"{name} comes from {origin}"
-    import pytest
-
-    sys.exit(pytest.main([*QUIETLY, *tests]))
+    sys.path[:0] = paths = [str(copy), str(copy / "tests")]
+    os.environ.update(ENVIRONMENT, PYTHONPATH=os.pathsep.join(paths), TMPDIR=str(copy.parent))
+    timing = _Timing(trial)
+    status = pytest.main([*QUIETLY, *trial.tests], plugins=[timing])
+    copy.with_name("seconds").write_text(json.dumps(timing.seconds), encoding="utf-8")
+    package = sys.modules.get("flowlab")
+    if package and not Path(str(package.__file__)).is_relative_to(copy):
+        os.truncate(printed, 0)
+        sys.exit(f"flowlab was imported from {package.__file__}")
+    sys.exit(status)

@@ -1,0 +1,50 @@
+"""The table of modules that are mutated, and the rule that finds their tests."""
+
+import re
+from pathlib import Path
+
+SEED = 0
+
+# Mutants a module, by folder; folders that are not listed are left out, as are modules without tests.
+SAMPLED = {
+    "flowlab": 3,
+    "flowlab/bijectors": 3,
+    "flowlab/bijectors/linear": 3,
+    "flowlab/networks": 3,
+    "flowlab/distributions": 3,
+    "flowlab/flows": 3,
+    "flowlab/targets": 3,
+    "flowlab/objectives": 3,
+    "flowlab/training": 2,
+    "flowlab/runs": 2,
+    "flowlab/sweeps": 2,
+    "flowlab/config": 2,
+}
+LEFT_OUT = {"__init__", "examples"}
+CONFORMANCE = "tests/conformance/test_properties.py"
+
+
+def modules_to_mutate(root: Path) -> dict[str, int]:
+    """Return the modules of a repository that have tests, each with its number of mutants."""
+    files = {
+        path.relative_to(root).as_posix(): n for folder, n in SAMPLED.items() for path in root.glob(f"{folder}/*.py")
+    }
+    return {file: files[file] for file in sorted(files) if Path(file).stem not in LEFT_OUT and select_tests(root, file)}
+
+
+def select_tests(root: Path, file: str) -> tuple[str, ...]:
+    """Return pytest's arguments for the tests of `flowlab/<folder>/<module>.py`.
+
+    They are `tests/<folder>/test_<module>.py`; the doctests of the module; for bijectors the conformance properties,
+    in double precision, of the examples that are named after its classes; and all of `tests/<folder>` if there are no others.
+    """
+    path, source = Path(file), (root / file).read_text(encoding="utf-8")
+    folder = Path("tests", *path.parts[1:-1])
+    own = folder / f"test_{path.stem}.py"
+    arguments = [own.as_posix()] if (root / own).is_file() else []
+    classes = re.findall(r"^class ([A-Z]\w*)\(", source, re.MULTILINE)
+    if path.parts[1] == "bijectors" and classes:
+        arguments += [CONFORMANCE, "-k", f"not test_property or float64 and ({' or '.join(classes)})"]
+    if not arguments and len(path.parts) > 2 and (root / folder).is_dir():
+        arguments = [folder.as_posix()]
+    return (*arguments, file) if arguments and ">>> " in source else tuple(arguments)
