@@ -10,7 +10,6 @@ from torch import Tensor
 from flowlab.autocast import full_precision
 from flowlab.flow import Flow
 from flowlab.targets.base import ExactTarget
-from flowlab.training.fast_log_prob import fast_log_prob
 
 
 class Objective(ABC):
@@ -34,7 +33,7 @@ class MaximumLikelihood(Objective):
     inverse = True
 
     def __call__(self, flow: Flow, batch: Tensor) -> Tensor:
-        return -fast_log_prob(flow, batch).mean()
+        return -flow.prepared().log_prob(batch).mean()
 
 
 class ReverseKL(Objective):

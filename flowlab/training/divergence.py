@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from flowlab.bijectors import stages
+from flowlab.bijectors.compose import prepare
 from flowlab.flow import Flow
-from flowlab.training.fast_log_prob import fast_log_prob, fast_pulls
 
 
 class DivergedError(RuntimeError):
@@ -24,7 +24,7 @@ def describe_divergence(flow: Flow, batch: Tensor, step: int, inverse: bool) -> 
         step: its number.
         inverse: the loss takes points of the target back to the base.
     """
-    if inverse and fast_log_prob(flow, batch).isfinite().all():
+    if inverse and flow.prepared().log_prob(batch).isfinite().all():
         return f"the gradient is not finite at step {step}, though the loss is"
     return f"the loss is not finite at step {step}: {_first_cause(flow, batch, inverse)}"
 
@@ -33,7 +33,7 @@ def _first_cause(flow: Flow, batch: Tensor, inverse: bool) -> str:
     numbered = list(enumerate(stages(flow.bijector), start=1))
     if not batch.isfinite().all():
         return "the minibatch itself holds values that are not finite"
-    value, pulls = batch, fast_pulls(flow)  # as in the loss: what one way of inverting can, another may not
+    value, prepared = batch, prepare(stages(flow.bijector))  # as in the loss: what one way of inverting can, another may not
     for number, layer in reversed(numbered) if inverse else numbered:
         where = f"layer {number} of {len(numbered)} ({type(layer).__name__})"
         broken = [name for name, parameter in layer.named_parameters() if not parameter.isfinite().all()]
@@ -41,7 +41,7 @@ def _first_cause(flow: Flow, batch: Tensor, inverse: bool) -> str:
             return f"{where} has parameters that are not finite: {', '.join(broken)}"
         if inverse and not layer.codomain.check(value).all():
             return f"a point lies outside the image of {where}"
-        value, log_det = pulls[number - 1](value, None) if inverse else layer.forward_and_log_det(value)
+        value, log_det = prepared[number - 1].inverse_and_log_det(value) if inverse else layer.forward_and_log_det(value)
         for what, tensor in (("value", value), ("log det", log_det)):
             if not tensor.isfinite().all():
                 return f"{where} gave a {what} that is not finite"
