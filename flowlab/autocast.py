@@ -1,13 +1,12 @@
-"""What `torch.autocast` around a flow changes: products of points with matrices are in its dtype, all else as without.
+"""Flows inside `torch.autocast`: products of points with matrices run in its dtype, all other operations do not.
 
-Autocast lowers every product of float32 matrices, also those inside a log det, and gives what torch then can neither
-solve with nor factorise. So whatever is no product of points is taken outside of it.
+By itself autocast lowers every product of float32 matrices, also inside a log det. torch can neither solve with the
+result nor factorize it. So every method of a bijector runs outside of autocast, except for the products that it names.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -19,14 +18,14 @@ HALF = (torch.bfloat16, torch.float16)
 Multiply = Callable[[Tensor, Tensor], Tensor]
 
 
-def lowers(tensor: Tensor) -> bool:
-    """Whether autocast is on around this call, on the device of a tensor."""
+def is_autocast_on(tensor: Tensor) -> bool:
+    """Whether autocast is enabled here on the device of a tensor."""
     kind = tensor.device.type
     return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Autocast switched off on the device of a tensor.
+    """A context that disables autocast on the device of a tensor.
 
     Example:
         >>> import torch
@@ -39,17 +38,15 @@ def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
         torch.bfloat16
         torch.float32
     """
-    return torch.autocast(tensor.device.type, enabled=False) if lowers(tensor) else nullcontext()
+    return torch.autocast(tensor.device.type, enabled=False) if is_autocast_on(tensor) else nullcontext()
 
 
 def product(left: Tensor, right: Tensor, multiply: Multiply = torch.matmul) -> Tensor:
-    """multiply(left, right), in the dtype of a surrounding autocast, given back in that of `left`.
-
-    As autocast itself does, it leaves float64 alone.
+    """multiply(left, right) in autocast's dtype, returned in the dtype of `left`; float64 stays, as in autocast itself.
 
     Arguments:
         left, right: points and a matrix, in either order.
-        multiply: what multiplies them; default `left @ right`.
+        multiply: the product; default `left @ right`.
 
     Example:
         >>> import torch
@@ -59,34 +56,33 @@ def product(left: Tensor, right: Tensor, multiply: Multiply = torch.matmul) -> T
         ...     product(x, x)
         tensor([[1.]])
     """
-    if not lowers(left) or left.dtype == torch.float64:
+    if not is_autocast_on(left) or left.dtype == torch.float64:
         return multiply(left, right)
     half = torch.get_autocast_dtype(left.device.type)
     with full_precision(left):
         return multiply(left.to(half), right.to(half)).to(left.dtype)
 
 
-def raised(value: Any) -> Any:
-    """A tensor in half precision as float32, anything else as it is."""
+def upcast(value: Any) -> Any:
+    """Convert a half-precision tensor to float32; return anything else as it is."""
     return value.float() if isinstance(value, Tensor) and value.dtype in HALF else value
 
 
-def minds_autocast(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of a bijector, taken outside of any autocast unless the bijector is `mixed`.
+def call_upcast(
+    method: Callable[..., Any], points: Tensor, given: Sequence[Any], named: Mapping[str, Any], inside: bool
+) -> Any:
+    """Call a method of a bijector with its tensors upcast, as a surrounding autocast requires.
 
-    Inside autocast points may come in half precision from another layer. They are then taken as float32; the image is
-    given back in their dtype, and the log det stays float32.
+    The image is returned in the dtype of the points; the log det stays float32.
+
+    Arguments:
+        method: takes `given` and `named`, and returns an image, or an image and a log det.
+        points: one of the arguments.
+        given, named: the positional and the keyword arguments.
+        inside: run inside autocast: the method lowers its products itself. Otherwise autocast is disabled.
     """
-
-    @functools.wraps(method)
-    def minded(self: Any, *given: Any, **named: Any) -> Any:
-        points = given[0] if given else next(value for name, value in named.items() if name != "context")
-        if not lowers(points):
-            return method(self, *given, **named)
-        with nullcontext() if self.mixed else full_precision(points):
-            result = method(self, *map(raised, given), **{name: raised(value) for name, value in named.items()})
-        if points.dtype not in HALF:
-            return result
-        return result.to(points.dtype) if isinstance(result, Tensor) else (result[0].to(points.dtype), result[1])
-
-    return minded
+    with nullcontext() if inside else full_precision(points):
+        result = method(*map(upcast, given), **{name: upcast(value) for name, value in named.items()})
+    if points.dtype not in HALF:
+        return result
+    return result.to(points.dtype) if isinstance(result, Tensor) else (result[0].to(points.dtype), result[1])

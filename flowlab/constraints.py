@@ -1,15 +1,15 @@
-"""Where a map or a density lives: small questions about the constraints of `torch.distributions`."""
+"""Supports of maps and densities: questions about the constraints of `torch.distributions`."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 from torch.distributions import biject_to, constraints, transform_to
-from torch.distributions.constraints import Constraint
+from torch.distributions.constraints import Constraint, MixtureSameFamilyConstraint
 
 
 class open_interval(constraints.interval):
-    """lower < x < upper: where the inverse of a map is infinite at the bounds, they are no part of its image."""
+    """lower < x < upper, for a map whose inverse is infinite at the bounds, which its image does not contain."""
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -30,8 +30,8 @@ for registry in (transform_to, biject_to):
     registry.register(open_interval)(lambda constraint, onto=registry: onto(constraints.interval(*constraint.bounds)))
     registry.register(open_simplex)(lambda constraint, onto=registry: onto(constraints.simplex))
 
-# What holds more numbers than free coordinates: the sum is known, or one half of a matrix from the other.
-THIN = tuple(
+# Events with more numbers than free coordinates: the sum is known, or half of a matrix determines the other half.
+LOWER_DIMENSIONAL = tuple(
     type(constraint)
     for constraint in (
         constraints.simplex,
@@ -43,32 +43,53 @@ THIN = tuple(
 )
 
 
-def is_thin(constraint: Constraint) -> bool:
+def is_lower_dimensional(constraint: Constraint) -> bool:
     """Whether an event that satisfies the constraint has fewer free coordinates than numbers, as on a simplex."""
-    return isinstance(_innermost(constraint), THIN)
+    return isinstance(_innermost(constraint), LOWER_DIMENSIONAL)
 
 
 def is_unbounded(constraint: Constraint) -> bool:
-    """Whether every finite number, or vector of them, satisfies the constraint."""
+    """Whether every finite number, or every vector of finite numbers, satisfies the constraint."""
     return _innermost(constraint) is constraints.real
 
 
 def _innermost(constraint: Constraint) -> Constraint:
-    while hasattr(constraint, "base_constraint"):  # independent, or a mixture's
+    while hasattr(constraint, "base_constraint"):  # an independent or a mixture
         constraint = constraint.base_constraint
     return constraint
 
 
 def event_constraint(constraint: Constraint, event_dim: int) -> Constraint:
-    """A constraint on single numbers or vectors, as a constraint on the last `event_dim` dimensions together."""
+    """A constraint on the last `event_dim` dimensions together, from one on single numbers or vectors."""
     extra = event_dim - constraint.event_dim
     return constraints.independent(constraint, extra) if extra > 0 else constraint
 
 
-def holds_for_all(constraint: Constraint, value: Tensor) -> bool:
-    """Whether all numbers lie in an interval, by the least and the greatest: quicker than a verdict on each.
+def can_branch_on_values(points: Tensor) -> bool:
+    """Whether Python may branch on the values of a tensor: they are in CPU memory, and nothing records the operations.
 
-    False says nothing: so it is too where the constraint is no interval between two numbers.
+    False while gradients are recorded, under `vmap` and other functional transforms, and in a traced or compiled graph.
+
+    Example:
+        >>> import torch
+        >>> from flowlab.constraints import can_branch_on_values
+        >>> can_branch_on_values(torch.zeros(2)), torch.no_grad()(can_branch_on_values)(torch.zeros(2))
+        (False, True)
+    """
+    recorded = (  # torch has no public names for the last two; these work in 2.13
+        torch.is_grad_enabled()
+        or torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack() > 0
+    )
+    return not recorded and type(points) is Tensor and points.device.type == "cpu"
+
+
+def holds_for_all(constraint: Constraint, value: Tensor) -> bool:
+    """Whether all numbers lie in an interval, by the smallest and the largest: faster than a check of each.
+
+    False means unknown where the constraint is not an interval between two numbers.
 
     Example:
         >>> import torch
@@ -81,20 +102,22 @@ def holds_for_all(constraint: Constraint, value: Tensor) -> bool:
     bounds = [getattr(interval, name) for name in ("lower_bound", "upper_bound") if hasattr(interval, name)]
     if interval.is_discrete or not bounds or any(isinstance(bound, Tensor) for bound in bounds) or not value.numel():
         return False
-    least, greatest = value.aminmax()
-    return bool(interval.check(least) & interval.check(greatest))
+    smallest, largest = value.aminmax()
+    return bool(interval.check(smallest) & interval.check(largest))
 
 
 def replace_outside(value: Tensor, inside: Tensor, constraint: Constraint) -> Tensor:
     """`value` where its event is `inside`, elsewhere a point that satisfies the constraint."""
-    verdict = inside.reshape(inside.shape + (1,) * (value.ndim - inside.ndim))
+    if isinstance(constraint, MixtureSameFamilyConstraint):
+        constraint = constraint.base_constraint
+    mask = inside.reshape(inside.shape + (1,) * (value.ndim - inside.ndim))
     transform = transform_to(constraint)
     event_shape = value.shape[value.ndim - constraint.event_dim :]
-    return torch.where(verdict, value, transform(value.new_zeros(transform.inverse_shape(event_shape))))
+    return torch.where(mask, value, transform(value.new_zeros(transform.inverse_shape(event_shape))))
 
 
 def clamp_to(value: Tensor, constraint: Constraint) -> Tensor:
-    """`value` brought to the nearest bound of an interval; a constraint without bounds changes nothing."""
+    """`value` clamped to the bounds of an interval; a constraint without bounds changes nothing."""
     lower, upper = getattr(constraint, "lower_bound", None), getattr(constraint, "upper_bound", None)
     value = value if lower is None else value.clamp(min=lower)
     return value if upper is None else value.clamp(max=upper)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import constraints
 
-from flowlab.constraints import holds_for_all, is_thin, open_interval, open_simplex, replace_outside
+from flowlab.constraints import holds_for_all, is_lower_dimensional, open_interval, open_simplex, replace_outside
 
 INTERVALS = (
     constraints.positive,
@@ -76,4 +76,4 @@ def test_an_open_simplex_has_no_faces():
     ids=str,
 )
 def test_what_has_fewer_free_coordinates_than_numbers(constraint, thin):
-    assert is_thin(constraint) == thin
+    assert is_lower_dimensional(constraint) == thin

@@ -1,18 +1,19 @@
-"""Invertible maps that know their log determinant. They need torch alone."""
+"""Invertible maps that know their log determinant. They depend on torch alone."""
 
 from flowlab.bijectors.activations import PReLU, SmoothPReLU
 from flowlab.bijectors.base import Bijector, NoInverseError
 from flowlab.bijectors.cdf import ExponentialCDF, NormalCDF
 from flowlab.bijectors.compose import Chain, Invert, stages
-from flowlab.bijectors.dct import DiscreteCosineTransform
 from flowlab.bijectors.elementwise import AffineScalar, Exp, Sigmoid, Softplus, Tanh
 from flowlab.bijectors.inline import Inline
+from flowlab.bijectors.linear.dct import DiscreteCosineTransform
 from flowlab.bijectors.linear.low_rank_affine import LowRankAffine
 from flowlab.bijectors.linear.triangular import FillTriangular, fill_triangular, pack_triangular
 from flowlab.bijectors.planar import Planar
 from flowlab.bijectors.radial import Radial
+from flowlab.bijectors.shapes import broadcast_context
 from flowlab.bijectors.simplex import SoftmaxCentered
-from flowlab.bijectors.torch_transforms import from_transform, to_transform
+from flowlab.bijectors.torch_adapters import from_transform, to_transform
 
 __all__ = [
     "AffineScalar",
@@ -35,6 +36,7 @@ __all__ = [
     "SoftmaxCentered",
     "Softplus",
     "Tanh",
+    "broadcast_context",
     "fill_triangular",
     "from_transform",
     "pack_triangular",

@@ -1,4 +1,4 @@
-"""Leaky rectifiers with a learned slope: the documents' PReLU, and a smooth one with a closed-form inverse."""
+"""Leaky rectifiers with a learned slope: the PReLU, and a smooth one with a closed-form inverse."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _inverse_softplus(value: float) -> float:
     return value + math.log(-math.expm1(-value))
 
 
-# name -> (raw parameter to what is added to the minimum, its inverse)
+# name -> (the raw parameter to slope - MINIMUM_SLOPE, the inverse of that)
 POSITIVE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[float], float]]] = {
     "abs": (torch.abs, lambda value: value),
     "softplus": (softplus, _inverse_softplus),
@@ -26,7 +26,7 @@ POSITIVE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[float], float]]]
 
 
 class _LeakyRectifier(Bijector):
-    """What both rectifiers share: one slope for all coordinates or one for each, learned and kept positive."""
+    """The base of both rectifiers: one slope for all coordinates or one for each, learned and positive."""
 
     sign = +1
 
@@ -40,17 +40,21 @@ class _LeakyRectifier(Bijector):
         if size is not None and size < 1:
             raise ValueError(f"{name}: size={size!r} must be at least 1, or None for one slope shared by all")
         self.positive = positive
-        self._start = POSITIVE[positive][1](slope - MINIMUM_SLOPE)
-        self.raw_slope = nn.Parameter(torch.full(() if size is None else (size,), self._start))
+        self._initial = POSITIVE[positive][1](slope - MINIMUM_SLOPE)
+        self.raw_slope = nn.Parameter(torch.full(() if size is None else (size,), self._initial))
 
     @property
     def slope(self) -> Tensor:
         """The slope on the negative side, greater than 0.01: of shape () or (size,)."""
         return POSITIVE[self.positive][0](self.raw_slope) + MINIMUM_SLOPE
 
+    @property
+    def parameter_shape(self) -> torch.Size:  # type: ignore[override]
+        return self.raw_slope.shape
+
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         with torch.no_grad():
-            self.raw_slope.fill_(self._start)
+            self.raw_slope.fill_(self._initial)
 
     def extra_repr(self) -> str:
         shape = tuple(self.raw_slope.shape)
@@ -64,16 +68,15 @@ class PReLU(_LeakyRectifier):
     inverse  x = y or y / slope  log det  0 or -log(slope)
 
     Arguments:
-        slope: where the slope starts; greater than 0.01.
+        slope: the initial slope, greater than 0.01.
         size: None for one slope shared by all coordinates, or the number of coordinates for one each.
-        positive: how the slope is kept positive: "softplus", softplus(raw) + 0.01, or "abs", |raw| + 0.01, as in the
-            document.
+        positive: the slope is softplus(raw) + 0.01 for "softplus", |raw| + 0.01 for "abs", as in Jang's tutorial.
 
     Raises:
         ValueError: a slope or size out of range, or an unknown `positive`.
 
-    The log det jumps by log(slope) at 0, so that automatic differentiation misses the mass that crosses the kink
-    when parameters move: see SmoothPReLU.
+    The log det jumps by log(slope) at 0, so automatic differentiation misses the mass that crosses the kink when
+    parameters change: see SmoothPReLU.
 
     Reference:
         | Normalizing Flows Tutorial, Part 1: Distributions and Determinants (Eric Jang, 2018)
@@ -99,10 +102,10 @@ class SmoothPReLU(_LeakyRectifier):
     forward  y = a x + b r, r = sqrt(x^2 + eps^2)                log det  log(R / r)
     inverse  x = (a y - b R) / slope, R = sqrt(y^2 + slope eps^2)    log det  log(r / R)
 
-    (x, r) -> (y, R) multiplies by [[a, b], [b, a]], of determinant a^2 - b^2 = slope, so that R = b x + a r and the
+    (x, r) -> (y, R) multiplies by [[a, b], [b, a]], of determinant a^2 - b^2 = slope. So R = b x + a r, and the
     derivative a + b x / r is R / r, a quotient of positive numbers without cancellation.
-    The derivative runs from the slope on the far left to 1 on the far right; eps -> 0 gives the PReLU. The log density
-    of a flow made of it is smooth in the parameters, so that the gradient of the average log likelihood is unbiased.
+    The derivative rises from the slope on the far left to 1 on the far right; eps -> 0 gives the PReLU. The log density
+    of a flow made of it is smooth in the parameters, so the gradient of the average log likelihood is unbiased.
 
     Arguments:
         slope, size, positive: as in PReLU.
@@ -130,13 +133,17 @@ class SmoothPReLU(_LeakyRectifier):
         smoothness: float | Tensor | nn.Parameter = 1.0,
     ) -> None:
         super().__init__(slope, size, positive)
-        self._hold("smoothness", smoothness)
+        self._register("smoothness", smoothness)
         if not self.smoothness.is_meta and not bool((self.smoothness.isfinite() & (self.smoothness > 0)).all()):
             raise ValueError(f"SmoothPReLU: smoothness={smoothness!r} must be positive and finite; for 0 use PReLU")
 
+    @property
+    def parameter_shape(self) -> torch.Size:  # type: ignore[override]
+        return torch.broadcast_shapes(self.raw_slope.shape, self.smoothness.shape)
+
     def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
         slope, largest = float(self.slope.detach().max()), torch.finfo(dtype).max
-        steepest = max(1.0, slope)  # what overflows are the terms of y on the left, and their sum on the right
+        steepest = max(1.0, slope)  # the terms of y overflow on the left, their sum on the right
         return -largest / ((1 + slope) * steepest), largest / (2 * steepest)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:

@@ -1,104 +1,138 @@
 """The bijector contract.
 
-One direction holds in the whole library: `forward` goes from the base to the data, `inverse` from the data to the base.
+One direction holds in the whole library: `forward` maps the base to the data, `inverse` maps the data to the base.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
-from flowlab.autocast import minds_autocast
+from flowlab.autocast import call_upcast, is_autocast_on
+from flowlab.bijectors.shapes import broadcast_shapes, check_event_shape, sum_rightmost
 
 if TYPE_CHECKING:
     import pandas
 
-    from flowlab.bijectors.compose import Chain
-
 
 class NoInverseError(NotImplementedError):
-    """An inverse was asked of a bijector that has none in closed form."""
-
-
-def sum_rightmost(value: Tensor, dims: int) -> Tensor:
-    """Sum over the last `dims` dimensions; 0 leaves the value as it is."""
-    return value.sum(dim=tuple(range(-dims, 0))) if dims > 0 else value
+    """The bijector has no inverse in closed form."""
 
 
 class Bijector(nn.Module):
     r"""An invertible map y = f(x) that knows log |det df/dx|.
 
-    A subclass writes the two fused methods, `forward_and_log_det` and `inverse_and_log_det`, and declares what is
-    known of the map; everything else is derived here. Where a log det costs much beside the image, the subclass also
-    writes `forward` or `inverse`, which leave it out, and the fused method takes the image from there. There is no
-    cache: what a method returns depends on its arguments and on the parameters alone, and an event on no other event.
+    A subclass writes the two fused methods, `forward_and_log_det` and `inverse_and_log_det`, and declares the
+    properties of the map; the base class derives everything else. Where a log det is expensive, the subclass also
+    writes `forward` or `inverse` without it. There is no cache: a result depends on the arguments and the parameters
+    alone, and one event on no other event.
 
     Declared by a subclass:
         event_dim: how many of the rightmost dimensions one log det covers (0 elementwise, 1 a vector). A log det has
             the shape of x without its last `event_dim` dimensions.
-        image_event_dim: the same of y, where it differs, as for a map of vectors to matrices.
-        forward_shape, inverse_shape: the shape of y from that of x and back, where they differ. The log det is then
-            that between as many free coordinates on both sides; the subclass says which ones they are.
+        image_event_dim: the same for y, where it differs, as for a map of vectors to matrices.
+        event_shape: the shape of one event of x where it is fixed, such as (3,); None where any will do.
+        parameter_shape: for an elementwise map, the shape that its parameters broadcast to, () without parameters; y
+            has the shape of x broadcast with it. None where it is unknown.
+        forward_shape, inverse_shape: the shape of y from the shape of x and back, where they differ. The log det is
+            then taken between equally many free coordinates on both sides; the subclass says which.
         domain, codomain: constraints of `torch.distributions` on x and on y.
         sign: +1 for an increasing elementwise map, -1 for a decreasing one, 0 for neither; a tensor where it
             depends on parameters.
         constant_log_det: the log det is the same at every x.
-        affine: f(x) = A x + b, so that the mean of x is sent to the mean of y.
+        affine: f(x) = A x + b, so the mean of x is mapped to the mean of y.
         has_inverse: there is an exact inverse.
-        mixed: it leaves the products of points with matrices to a surrounding `torch.autocast`, by
-            `flowlab.autocast`; any other map is taken outside of it.
+        forward_passes, inverse_passes: how many evaluations of its network a direction takes, such as d for the slow
+            direction of an autoregressive map.
+        handles_autocast: it lowers its products itself by `flowlab.autocast`; any other map runs outside of
+            `torch.autocast`.
+        preparation_key: maps of one class and one key can be prepared together, see `prepare`; None: there is
+            nothing to prepare.
 
-    Log dets are in nats. `context` conditions the map on another tensor; a bijector that has no use for it ignores it.
+    Log dets are in nats. `context` conditions the map: a tensor of shape (*batch, c) whose batch broadcasts against the
+    batch of the points; see `broadcast_context`. A bijector without use for a context ignores it. Integer points are
+    converted to torch's default dtype.
     """
 
     event_dim: int = 0
+    event_shape: tuple[int, ...] | None = None
+    parameter_shape: torch.Size | None = None
     domain: Constraint = constraints.real
     codomain: Constraint = constraints.real
     sign: int | Tensor = 0
     constant_log_det: bool = False
     affine: bool = False
     has_inverse: bool = True
-    mixed: bool = False
+    forward_passes: int = 1
+    inverse_passes: int = 1
+    handles_autocast: bool = False
+    preparation_key: Hashable | None = None
+
+    # `flowlab.bijectors.compose` sets these two: its classes are bijectors themselves.
+    chain_type: ClassVar[type[Any]]
+    inverse_type: ClassVar[type[Any]]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         for name in ("forward_and_log_det", "inverse_and_log_det", "forward", "inverse"):
             if name in vars(cls):
-                setattr(cls, name, minds_autocast(vars(cls)[name]))
+                setattr(cls, name, _checked(vars(cls)[name], name.startswith("inverse")))
 
     @property
     def image_event_dim(self) -> int:
         """How many of the rightmost dimensions of y one log det covers."""
         return self.event_dim
 
+    @property
+    def image_event_shape(self) -> tuple[int, ...] | None:
+        """The shape of one event of y where it is fixed."""
+        return self.event_shape
+
     def forward_shape(self, shape: torch.Size) -> torch.Size:
-        """The shape of y = f(x) for x of the given shape, batch dimensions included."""
-        return shape
+        """The shape of y = f(x) for x of the given shape, batch dimensions included.
+
+        Raises:
+            ValueError: the map takes no points of that shape.
+        """
+        check_event_shape(type(self).__name__, shape, self.event_shape)
+        return broadcast_shapes(type(self).__name__, shape, self.parameter_shape)
 
     def inverse_shape(self, shape: torch.Size) -> torch.Size:
-        """The shape of x = f^-1(y) for y of the given shape, batch dimensions included."""
-        return shape
+        """The shape of x = f^-1(y) for y of the given shape, batch dimensions included.
+
+        Raises:
+            ValueError: the map has no images of that shape.
+        """
+        check_event_shape(type(self).__name__, shape, self.image_event_shape)
+        return broadcast_shapes(type(self).__name__, shape, self.parameter_shape)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The image y = f(x) and log |det df/dx| at x."""
+        """The image y = f(x) and log |det df/dx| at x.
+
+        Raises:
+            ValueError: the events of x do not have the shape that the map takes.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define forward_and_log_det(x, context=None)")
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The pre-image x = f^-1(y) and log |det dx/dy| at y: the forward log det at x with its sign turned.
+        """The pre-image x = f^-1(y) and log |det dx/dy| at y: minus the forward log det at x.
 
         Raises:
             NoInverseError: the map has no exact inverse.
+            ValueError: the events of y do not have the shape of an image.
         """
         raise NoInverseError(
             f"{type(self).__name__} has no exact inverse: it samples, but it cannot score given points"
         )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """y = f(x); also what calling the bijector does."""
+        """y = f(x); calling the bijector does the same."""
         return self.forward_and_log_det(x, context)[0]
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
@@ -118,37 +152,56 @@ class Bijector(nn.Module):
         return self._reduce(self.inverse_and_log_det(y, context)[1], event_ndims, self.image_event_dim)
 
     def invertible(self, dtype: torch.dtype) -> tuple[float, float] | None:
-        """The interval in which each coordinate of x comes back from its image, where the others are 0.
+        """The interval in which each coordinate of x is recovered from its image, where the others are 0.
 
-        Beyond it the image has overflowed, or has been rounded to the end of the codomain, and x is lost. An affine map
-        that states none loses x where a number on the way overflows; of any other map that states none, such as a
-        chain, nothing is known here.
+        Beyond it the image has overflowed, or is rounded to the end of the codomain, and x is lost. An affine map that
+        states no interval loses x where an intermediate value overflows. For any other map None means unknown.
         """
         return None
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw the documented start of the parameters again; a bijector with a fixed start does nothing."""
+        """Initialize the parameters again, as documented; a bijector with a fixed initialization does nothing."""
+
+    @classmethod
+    def prepare(cls, many: Sequence[Self]) -> Sequence[Bijector]:
+        """The same maps for fixed parameters, all work on the parameters alone done once, for all maps together.
+
+        Arguments:
+            many: maps of this class with one `preparation_key`.
+
+        Returns:
+            One bijector for each map, in their order. Gradients reach the parameters through it; it is of no use once
+            they have changed. Where the log det is constant, it may be given once, of shape (), for all points.
+        """
+        return many
 
     @property
     def inv(self) -> Bijector:
         """The inverse map as a bijector, sharing this one's parameters."""
-        from flowlab.bijectors.compose import Invert
+        inverse: Bijector = self.inverse_type(self)
+        return inverse
 
-        return Invert(self)
-
-    def __or__(self, other: Bijector) -> Chain:
-        from flowlab.bijectors.compose import Chain
-
-        return Chain([self, other])
+    def __or__(self, other: Bijector) -> Bijector:
+        chain: Bijector = self.chain_type([self, other])
+        return chain
 
     def summary(self) -> pandas.DataFrame:
         """A table of the layers in the order applied: parameters with their shapes, how many, and which are learned."""
-        from flowlab.bijectors.summary import summarize
+        from flowlab.bijectors.summary import summarize  # pandas takes as long to import as torch
 
-        return summarize(self)
+        return summarize(self.applied(), first=1)
 
     def _repr_html_(self) -> str:
         return self.summary().to_html()
+
+    def applied(self) -> list[Bijector]:
+        """The bijectors that this one applies one after another; see `flowlab.bijectors.stages`."""
+        return [self]
+
+    @property
+    def layer_name(self) -> str:
+        """The name that a summary shows."""
+        return type(self).__name__
 
     def _reduce(self, log_det: Tensor, event_ndims: int | None, covered: int) -> Tensor:
         if event_ndims is None:
@@ -160,14 +213,38 @@ class Bijector(nn.Module):
             )
         return sum_rightmost(log_det, event_ndims - covered)
 
-    def _hold(self, name: str, value: Any) -> None:
-        """Keep `value` under `name`: an `nn.Parameter` is learned, a number or any other tensor is a constant.
+    def _register(self, name: str, value: Any) -> None:
+        """Register a parameter or a constant under a name.
 
-        A constant is a buffer, so that it moves, saves and loads with the module.
+        An `nn.Parameter` and the parameters of an `nn.Module` are learned. A number or any other tensor is a constant: a
+        buffer, which moves, saves and loads with the module. The buffer is a detached copy, since nothing can be loaded
+        into an expanded tensor.
         """
-        if isinstance(value, nn.Parameter):
+        if isinstance(value, nn.Module):
+            self.add_module(name, value)
+        elif isinstance(value, nn.Parameter):
             self.register_parameter(name, value)
         else:
-            tensor = torch.as_tensor(value)
-            floating = tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())
-            self.register_buffer(name, floating)
+            tensor = torch.as_tensor(value).detach()
+            dtype = tensor.dtype if tensor.is_floating_point() else torch.get_default_dtype()
+            self.register_buffer(name, tensor.to(dtype, copy=True, memory_format=torch.contiguous_format))
+
+
+def _checked(method: Callable[..., Any], inverse: bool) -> Callable[..., Any]:
+    """A method of a bijector that checks the shape of its points, converts integers, and runs outside of autocast."""
+
+    @functools.wraps(method)
+    def call(self: Bijector, *given: Any, **named: Any) -> Any:
+        points = given[0] if given else next(value for name, value in named.items() if name != "context")
+        event_shape = self.image_event_shape if inverse else self.event_shape
+        if event_shape is not None:
+            check_event_shape(type(self).__name__, points.shape, event_shape)
+        if not points.is_floating_point():
+            named = {name: value for name, value in named.items() if value is not points}
+            points = points.to(torch.get_default_dtype())
+            return call(self, points, *given[1:], **named)
+        if not is_autocast_on(points):
+            return method(self, *given, **named)
+        return call_upcast(functools.partial(method, self), points, given, named, inside=self.handles_autocast)
+
+    return call

@@ -1,4 +1,4 @@
-"""Distribution functions as bijectors: forward is a cdf, inverse draws samples from uniforms."""
+"""Distribution functions as bijectors: forward is a cdf, inverse maps uniforms to samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowlab.constraints import open_interval
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 HALF_SQRT_TWO = math.sqrt(0.5)
-HALF_SQRT_TWO_REST = -4.833646656726457e-17  # what a double lacks of it
+HALF_SQRT_TWO_REST = -4.833646656726457e-17  # sqrt(1/2) minus its nearest double
 SQRT_PI_INVERSE = 1 / math.sqrt(math.pi)
 
 
@@ -23,9 +23,9 @@ class NormalCDF(Bijector):
     forward  y = Phi(x)       log det  -x^2 / 2 - log(2 pi) / 2
     inverse  x = Phi^-1(y)    log det  x^2 / 2 + log(2 pi) / 2
 
-    Phi is taken from the complementary error function, which keeps its digits in the left tail, and what the rounding
-    of its argument loses is put back: it is within 2 units in the last place everywhere. Invertible down to -13.9 in
-    float32 and -38.2 in float64, where y underflows; on the right y rounds to 1: invertible up to 5.3 and 8.2.
+    Phi is computed from the complementary error function, which is accurate in the left tail, with a correction for the
+    rounding of its argument: the error is at most 2 units in the last place everywhere. Invertible down to -13.9 in
+    float32 and -38.2 in float64, where y underflows, and up to 5.3 and 8.2, where y rounds to 1.
 
     Example:
         >>> import torch
@@ -34,15 +34,15 @@ class NormalCDF(Bijector):
         tensor(-2.9390)
     """
 
-    codomain, sign = open_interval(0.0, 1.0), +1
+    codomain, sign, parameter_shape = open_interval(0.0, 1.0), +1, torch.Size()
 
     def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
         return (-13.9, 5.3) if dtype == torch.float32 else (-38.2, 8.2)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         z = -HALF_SQRT_TWO * x
-        # To first order, what the rounding of z is worth: far to the left, up to x^2 units in the last place.
-        return 0.5 * torch.special.erfc(z) - _lost_of(z, x) * (-z.square()).exp() * SQRT_PI_INVERSE
+        # The rounding of z, to first order: far to the left it costs up to x^2 units in the last place.
+        return 0.5 * torch.special.erfc(z) - _rounding_error(z, x) * (-z.square()).exp() * SQRT_PI_INVERSE
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.forward(x), -0.5 * x.square() - HALF_LOG_TWO_PI
@@ -52,8 +52,8 @@ class NormalCDF(Bijector):
         return x, 0.5 * x.square() + HALF_LOG_TWO_PI
 
 
-def _lost_of(z: Tensor, x: Tensor) -> Tensor:
-    """-sqrt(1/2) x - z, where z is that product rounded: x and the root are taken in halves whose product is exact."""
+def _rounding_error(z: Tensor, x: Tensor) -> Tensor:
+    """-sqrt(1/2) x - z, where z is that product rounded: x and the root are split into halves with exact products."""
     bits = 26 if x.dtype == torch.float64 else 12
     root = round(HALF_SQRT_TWO * 2**bits) / 2**bits
     rest = (HALF_SQRT_TWO - root) + HALF_SQRT_TWO_REST
@@ -89,9 +89,13 @@ class ExponentialCDF(Bijector):
 
     def __init__(self, rate: float | Tensor | nn.Parameter = 1.0) -> None:
         super().__init__()
-        self._hold("rate", rate)
+        self._register("rate", rate)
         if not self.rate.is_meta and not bool((self.rate.isfinite() & (self.rate > 0)).all()):
             raise ValueError(f"ExponentialCDF: rate={rate!r} must be positive and finite")
+
+    @property
+    def parameter_shape(self) -> torch.Size:  # type: ignore[override]
+        return self.rate.shape
 
     def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
         return 0.0, (16.6 if dtype == torch.float32 else 36.7) / float(self.rate.detach().max())

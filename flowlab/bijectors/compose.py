@@ -1,33 +1,36 @@
-"""New bijectors from old: several applied one after another, and one the other way round."""
+"""New bijectors from old: several applied one after another, and the inverse of one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from flowlab.bijectors.base import Bijector, NoInverseError, sum_rightmost
-from flowlab.constraints import is_thin
+from flowlab.bijectors.base import Bijector, NoInverseError
+from flowlab.bijectors.shapes import check_event_shape, sum_rightmost
+from flowlab.constraints import is_lower_dimensional
 
 
 def added_dims(bijector: Bijector) -> int:
-    """How many dimensions more an event of the image has than one of the domain."""
+    """How many more dimensions an event of the image has than an event of the domain."""
     return bijector.image_event_dim - bijector.event_dim
 
 
 class Chain(Bijector):
-    """Bijectors applied one after another, in the order listed: Chain([f, g])(x) = g(f(x)); so is `f | g`.
+    """Bijectors applied one after another, in the order listed: Chain([f, g])(x) = g(f(x)), as is `f | g`.
 
-    TensorFlow Probability's Chain lists the same bijectors the other way round. A chain inside a chain is taken apart.
+    TensorFlow Probability's Chain lists the same bijectors in the opposite order. A chain inside a chain is flattened.
     An empty chain is the identity. Log dets of parts with smaller events are summed up to the event of the chain.
 
     Raises:
         TypeError: a part is not a bijector.
-        ValueError: a part whose image has fewer free coordinates than numbers, such as a simplex, is followed by a map
-            of all numbers, whose log det counts each as free.
+        ValueError: a part maps to events of a shape that the next part does not take; or its image has fewer free
+            coordinates than numbers, such as a simplex, and a map of all numbers follows, whose log det counts each
+            number as free.
 
     Example:
         >>> import torch
@@ -37,7 +40,7 @@ class Chain(Bijector):
         tensor(2.7183)
     """
 
-    mixed = True  # its parts see to it
+    handles_autocast = True  # each part does
     parts: Sequence[Bijector]
 
     def __init__(self, parts: Iterable[Bijector]) -> None:
@@ -51,19 +54,22 @@ class Chain(Bijector):
                 )
             flat.extend(stages(part))
         for part, following in pairwise(flat):
-            if is_thin(part.codomain) and not is_thin(following.domain):
+            if is_lower_dimensional(part.codomain) and not is_lower_dimensional(following.domain):
                 raise ValueError(
                     f"Chain: {type(following).__name__} cannot follow {type(part).__name__}, whose image "
                     f"{part.codomain} has fewer free coordinates than numbers; put it before"
                 )
         self.parts = nn.ModuleList(flat)  # type: ignore[assignment]
-        for part in reversed(flat):  # the smallest event with which every part gets all that it covers
+        for part in reversed(flat):  # the smallest event that gives every part all dimensions of its own
             self.event_dim = max(self.event_dim - added_dims(part), part.event_dim)
+        self.event_shape = _common_event_shape(flat)
         self.domain = flat[0].domain if flat else constraints.real
         self.codomain = flat[-1].codomain if flat else constraints.real
         self.constant_log_det = all(part.constant_log_det for part in flat)
         self.affine = all(part.affine for part in flat)
         self.has_inverse = all(part.has_inverse for part in flat)
+        self.forward_passes = max((part.forward_passes for part in flat), default=1)
+        self.inverse_passes = max((part.inverse_passes for part in flat), default=1)
 
     @property
     def sign(self) -> int | Tensor:  # type: ignore[override]
@@ -73,8 +79,17 @@ class Chain(Bijector):
         return sign
 
     @property
+    def parameter_shape(self) -> torch.Size | None:  # type: ignore[override]
+        shapes = [part.parameter_shape for part in self.parts]
+        return None if None in shapes else torch.broadcast_shapes(*shapes)  # type: ignore[arg-type]
+
+    @property
     def image_event_dim(self) -> int:
         return self.event_dim + sum(added_dims(part) for part in self.parts)
+
+    @property
+    def image_event_shape(self) -> tuple[int, ...] | None:
+        return None  # the last part checks what it is given
 
     def forward_shape(self, shape: torch.Size) -> torch.Size:
         for part in self.parts:
@@ -87,19 +102,13 @@ class Chain(Bijector):
         return shape
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        event_dim, total = self.event_dim, None
-        for part in self.parts:
-            x, log_det = part.forward_and_log_det(x, context)
-            log_det = sum_rightmost(log_det, event_dim - part.event_dim)
-            total = log_det if total is None else total + log_det
-            event_dim += added_dims(part)
-        return x, torch.zeros_like(x) if total is None else total
+        return push_forward(self.parts, x, context, self.event_dim)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         event_dim, total = self.image_event_dim, None
         for part in reversed(self.parts):
             y, log_det = part.inverse_and_log_det(y, context)
-            log_det = sum_rightmost(log_det, event_dim - part.image_event_dim)
+            log_det = sum_over_event(part, log_det, y.shape[: y.ndim - part.event_dim], event_dim - part.image_event_dim)
             total = log_det if total is None else total + log_det
             event_dim -= added_dims(part)
         return y, torch.zeros_like(y) if total is None else total
@@ -122,6 +131,9 @@ class Chain(Bijector):
     def inv(self) -> Bijector:
         return Chain([part.inv for part in reversed(self.parts)])
 
+    def applied(self) -> list[Bijector]:
+        return list(self.parts)
+
     def __len__(self) -> int:
         return len(self.parts)
 
@@ -130,9 +142,13 @@ class Chain(Bijector):
 
 
 class Invert(Bijector):
-    """The inverse of a bijector, as a bijector: forward is its inverse and the other way round."""
+    """The inverse of a bijector, as a bijector: forward is its inverse, inverse its forward.
 
-    mixed = True  # the bijector sees to it
+    Raises:
+        NoInverseError: the bijector has no exact inverse.
+    """
+
+    handles_autocast = True  # the bijector does
 
     def __init__(self, bijector: Bijector) -> None:
         super().__init__()
@@ -140,16 +156,26 @@ class Invert(Bijector):
             raise NoInverseError(f"{type(bijector).__name__} has no exact inverse, so there is nothing to invert to")
         self.bijector = bijector
         self.event_dim = bijector.image_event_dim
+        self.event_shape = bijector.image_event_shape
         self.domain, self.codomain = bijector.codomain, bijector.domain
         self.constant_log_det, self.affine = bijector.constant_log_det, bijector.affine
+        self.forward_passes, self.inverse_passes = bijector.inverse_passes, bijector.forward_passes
 
     @property
     def sign(self) -> int | Tensor:  # type: ignore[override]
         return self.bijector.sign
 
     @property
+    def parameter_shape(self) -> torch.Size | None:  # type: ignore[override]
+        return self.bijector.parameter_shape
+
+    @property
     def image_event_dim(self) -> int:
         return self.bijector.event_dim
+
+    @property
+    def image_event_shape(self) -> tuple[int, ...] | None:
+        return self.bijector.event_shape
 
     def forward_shape(self, shape: torch.Size) -> torch.Size:
         return self.bijector.inverse_shape(shape)
@@ -173,20 +199,120 @@ class Invert(Bijector):
         self.bijector.reset_parameters(generator)
 
     @property
+    def preparation_key(self) -> Hashable | None:  # type: ignore[override]
+        key = self.bijector.preparation_key
+        return None if key is None else (type(self.bijector), key)
+
+    @classmethod
+    def prepare(cls, many: Sequence[Invert]) -> Sequence[Bijector]:
+        kind = type(many[0].bijector)
+        return [Invert(prepared) for prepared in kind.prepare([each.bijector for each in many])]
+
+    @property
     def inv(self) -> Bijector:
         return self.bijector
 
+    def applied(self) -> list[Bijector]:
+        inside = self.bijector.applied()
+        return [self] if inside == [self.bijector] else [part.inv for part in reversed(inside)]
+
+    @property
+    def layer_name(self) -> str:
+        return f"inverse of {self.bijector.layer_name}"
+
+
+# A chain and an inverse are bijectors, and every bijector makes them.
+Bijector.chain_type, Bijector.inverse_type = Chain, Invert
+
 
 def stages(bijector: Bijector) -> list[Bijector]:
-    """The bijectors that are applied one after another, with chains taken apart.
+    """The bijectors that a bijector applies one after another, chains flattened.
 
     Example:
         >>> from flowlab.bijectors import Chain, Exp, Invert, Tanh, stages
         >>> [type(stage).__name__ for stage in stages(Chain([Tanh(), Chain([Exp(), Tanh()])]))]
         ['Tanh', 'Exp', 'Tanh']
     """
-    if isinstance(bijector, Chain):
-        return list(bijector.parts)
-    if isinstance(bijector, Invert) and isinstance(bijector.bijector, Chain):
-        return stages(bijector.bijector.inv)
-    return [bijector]
+    return bijector.applied()
+
+
+def prepare(bijectors: Sequence[Bijector]) -> list[Bijector]:
+    """The same maps for fixed parameters: maps of one class and one `preparation_key` are prepared together.
+
+    Example:
+        >>> from flowlab.bijectors import LowRankAffine, Tanh
+        >>> from flowlab.bijectors.compose import prepare
+        >>> [type(each).__name__ for each in prepare([LowRankAffine(2), Tanh(), LowRankAffine(2)])]
+        ['InvertedAffine', 'Tanh', 'InvertedAffine']
+    """
+    groups: defaultdict[tuple[type[Bijector], Hashable], list[int]] = defaultdict(list)
+    for place, bijector in enumerate(bijectors):
+        if (key := bijector.preparation_key) is not None:
+            groups[type(bijector), key].append(place)
+    prepared = list(bijectors)
+    for (kind, _), places in groups.items():
+        for place, each in zip(places, kind.prepare([bijectors[place] for place in places]), strict=True):
+            prepared[place] = each
+    return prepared
+
+
+def sum_over_event(part: Bijector, log_det: Tensor, shape: torch.Size, dims: int) -> Tensor:
+    """A log det summed over so many dimensions more than a part covers.
+
+    Arguments:
+        part: the bijector that gave the log det.
+        log_det: of a shape, or once for all points where it is constant.
+        shape: the shape of the points without the event of the part.
+        dims: how many dimensions to sum over.
+    """
+    return sum_rightmost(log_det.expand(shape) if dims > 0 and part.constant_log_det else log_det, dims)
+
+
+def push_forward(
+    parts: Sequence[Bijector], x: Tensor, context: Tensor | None, event_dim: int
+) -> tuple[Tensor, Tensor]:
+    """The image of x under bijectors applied one after another, and the sum of their log dets.
+
+    Arguments:
+        parts: the bijectors in the order applied.
+        x: points of shape (*batch, *event).
+        context: of shape (*batch, c), or None.
+        event_dim: how many dimensions of x one log det covers.
+    """
+    total: Tensor | None = None
+    for part in parts:
+        x, log_det = part.forward_and_log_det(x, context)
+        log_det = sum_over_event(part, log_det, x.shape[: x.ndim - part.image_event_dim], event_dim - part.event_dim)
+        total = log_det if total is None else total + log_det
+        event_dim += added_dims(part)
+    return x, torch.zeros_like(x) if total is None else total
+
+
+def _common_event_shape(parts: Sequence[Bijector]) -> tuple[int, ...] | None:
+    """The shape of an event of the first part that suits all parts, None where any will do; found from the last back.
+
+    Raises:
+        ValueError: no shape suits a part and the part after it.
+    """
+    shape, following = None, ""
+    for part in reversed(parts):
+        name = type(part).__name__
+        try:
+            shape = _event_shape_before(part, shape)
+        except ValueError as error:
+            raise ValueError(f"Chain: {following} cannot follow {name}: {error}") from None
+        following = name
+    return shape
+
+
+def _event_shape_before(part: Bijector, image: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The shape of an event of a part from the shape of its image, as far as both are known."""
+    fixed = part.image_event_shape
+    if fixed is not None and (image is None or len(image) < len(fixed)):
+        check_event_shape(type(part).__name__, fixed, image)
+        image = fixed
+    if image is None or len(image) < part.image_event_dim:
+        return None
+    shape = part.inverse_shape(torch.Size(image))
+    check_event_shape(type(part).__name__, part.forward_shape(shape), image)
+    return tuple(shape[len(shape) - len(image) + added_dims(part) :])

@@ -41,8 +41,8 @@ class AffineScalar(Bijector):
 
     def __init__(self, shift: float | Tensor | nn.Parameter = 0.0, scale: float | Tensor | nn.Parameter = 1.0) -> None:
         super().__init__()
-        self._hold("shift", shift)
-        self._hold("scale", scale)
+        self._register("shift", shift)
+        self._register("scale", scale)
         if not self.scale.is_meta and not bool((self.scale.isfinite() & (self.scale != 0)).all()):
             raise ValueError(f"AffineScalar: scale={scale!r} must be finite and not 0")
         if not self.shift.is_meta and not bool(self.shift.isfinite().all()):
@@ -51,6 +51,10 @@ class AffineScalar(Bijector):
     @property
     def sign(self) -> Tensor:  # type: ignore[override]
         return self.scale.detach().sign()
+
+    @property
+    def parameter_shape(self) -> torch.Size:  # type: ignore[override]
+        return torch.broadcast_shapes(self.shift.shape, self.scale.shape)
 
     def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
         end = torch.finfo(dtype).max / max(1.0, float(self.scale.detach().abs().max()))
@@ -81,7 +85,7 @@ class Exp(Bijector):
     overflows.
     """
 
-    codomain, sign = constraints.positive, +1
+    codomain, sign, parameter_shape = constraints.positive, +1, torch.Size()
 
     def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
         return (-103.0, 88.7) if dtype == torch.float32 else (-744.0, 709.7)
@@ -100,11 +104,11 @@ class Sigmoid(Bijector):
     forward  y = sigmoid(x)             log det  -softplus(x) - softplus(-x)
     inverse  x = log(y) - log(1 - y)    log det  softplus(x) + softplus(-x)
 
-    The log det is taken at the pre-image, where log y (1 - y) does not cancel. Invertible from -88.7 to 16.6 in
+    The log det is computed from x: log y (1 - y) would cancel. Invertible from -88.7 to 16.6 in
     float32 and from -709 to 36.7 in float64: below y underflows to 0, above it rounds to 1.
     """
 
-    codomain, sign = open_interval(0.0, 1.0), +1
+    codomain, sign, parameter_shape = open_interval(0.0, 1.0), +1, torch.Size()
 
     def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
         return (-88.7, 16.6) if dtype == torch.float32 else (-709.0, 36.7)
@@ -124,7 +128,7 @@ class Sigmoid(Bijector):
 
 
 def _log_derivative_of_sigmoid(x: Tensor) -> Tensor:
-    # Since logsigmoid(-x) = logsigmoid(x) - x; at -inf that would be -inf + inf.
+    # logsigmoid(-x) = logsigmoid(x) - x; at -inf this would be -inf + inf.
     x = x.clamp(min=torch.finfo(x.dtype).min)
     return 2 * logsigmoid(x) - x
 
@@ -133,13 +137,13 @@ class Tanh(Bijector):
     r"""y = tanh(x), elementwise, from the real line to (-1, 1).
 
     forward  y = tanh(x)     log det  2 log 2 - softplus(2x) - softplus(-2x)
-    inverse  x = atanh(y)    log det  the same at x, with its sign turned
+    inverse  x = atanh(y)    log det  minus the forward one at x
 
-    log(1 - y^2) would cancel where |y| nears 1; written in x it does not. Invertible for |x| up to 8.66 in float32
+    The log det is computed from x: log(1 - y^2) would cancel where |y| nears 1. Invertible for |x| up to 8.66 in float32
     and 18.7 in float64: beyond, y rounds to 1.
     """
 
-    codomain, sign = open_interval(-1.0, 1.0), +1
+    codomain, sign, parameter_shape = open_interval(-1.0, 1.0), +1, torch.Size()
 
     def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
         end = 8.66 if dtype == torch.float32 else 18.7
@@ -160,7 +164,7 @@ class Tanh(Bijector):
 
 
 def _log_derivative_of_tanh(x: Tensor) -> Tensor:
-    # sech(x)^2 = 4 sigmoid(2x) sigmoid(-2x): smooth at 0, where the form in |x| would have a kink.
+    # sech(x)^2 = 4 sigmoid(2x) sigmoid(-2x): smooth at 0, where the form with |x| would have a kink.
     return 2 * math.log(2) + _log_derivative_of_sigmoid(2 * x)
 
 
@@ -170,11 +174,11 @@ class Softplus(Bijector):
     forward  y = softplus(x)               log det  -softplus(-x)
     inverse  x = y + log(1 - exp(-y))      log det  -log(1 - exp(-y))
 
-    `logaddexp(x, 0)` is exact everywhere, where torch's own softplus becomes linear past 20. Invertible from
+    `logaddexp(x, 0)` is exact everywhere; torch's own softplus is linear above 20. Invertible from
     -103 in float32 and -744 in float64: below, y underflows to 0.
     """
 
-    codomain, sign = constraints.positive, +1
+    codomain, sign, parameter_shape = constraints.positive, +1, torch.Size()
 
     def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
         return -103.0 if dtype == torch.float32 else -744.0, torch.finfo(dtype).max

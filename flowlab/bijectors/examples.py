@@ -12,15 +12,15 @@ from flowlab.bijectors.activations import PReLU, SmoothPReLU
 from flowlab.bijectors.base import Bijector
 from flowlab.bijectors.cdf import ExponentialCDF, NormalCDF
 from flowlab.bijectors.compose import Chain, Invert
-from flowlab.bijectors.dct import DiscreteCosineTransform
 from flowlab.bijectors.elementwise import AffineScalar, Exp, Sigmoid, Softplus, Tanh
 from flowlab.bijectors.inline import Inline
+from flowlab.bijectors.linear.dct import DiscreteCosineTransform
 from flowlab.bijectors.linear.low_rank_affine import LowRankAffine
 from flowlab.bijectors.linear.triangular import FillTriangular
 from flowlab.bijectors.planar import Planar
 from flowlab.bijectors.radial import Radial
 from flowlab.bijectors.simplex import SoftmaxCentered
-from flowlab.bijectors.torch_transforms import from_transform
+from flowlab.bijectors.torch_adapters import from_transform
 
 DIM = 3  # the length of the vectors that every example accepts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,25 +12,32 @@ from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
 from flowlab.bijectors.base import Bijector
+from flowlab.bijectors.shapes import broadcast_context
+
+
+FORWARD, INVERSE, LOG_DET = range(3)
 
 
 class Inline(Bijector):
-    r"""A bijector written in place: forward y = forward(x), inverse x = inverse(y), log det log |det dy/dx|.
+    r"""A bijector from functions: forward y = forward(x), inverse x = inverse(y), log det log |det dy/dx|.
 
     Arguments:
         forward: y from x, both of shape (*, event).
         inverse: x from y; without it the bijector samples but cannot score given points.
-        log_det: log |det dy/dx| at x in nats, of the shape of x without its last `event_dim` dimensions. Without it, it
+        log_det: log |det dy/dx| at x in nats, of the shape of x without its last `event_dim` dimensions. By default it
             is derived by automatic differentiation: one forward-mode product for an elementwise map, the Jacobian
             of each point for a map of vectors.
         event_dim: 0 for an elementwise map, 1 for a map of vectors.
         domain, codomain, sign, constant_log_det: as declared by every bijector.
-        parameters: tensors that the functions take as keyword arguments. A number or a plain tensor is a constant; an
-            `nn.Parameter` is learned, and moves and saves with the bijector. A context, where one is given, is handed
-            on as the keyword `context`.
+        parameters: what the functions take as keyword arguments. A number or a plain tensor is a constant; an
+            `nn.Parameter` and the parameters of an `nn.Module` are learned. All move and save with the bijector.
+
+    A function with an argument `context` is given the context, of shape (*batch, c). For a map of vectors x and the
+    context have the same batch, so `torch.cat([x, context], -1)` works. For an elementwise map the context is passed as
+    given: its batch broadcasts against x.
 
     Raises:
-        ValueError: an event_dim that is not 0 or 1, or a parameter whose name a bijector uses itself.
+        ValueError: an event_dim other than 0 or 1, or a parameter whose name every bijector has already.
 
     Example:
         >>> import torch
@@ -42,6 +50,14 @@ class Inline(Bijector):
         ... )
         >>> round(cube.forward_log_det_jacobian(torch.tensor(2.0)).exp().item(), 4)  # 3 scale x^2
         24.0
+        >>> shift = Inline(
+        ...     forward=lambda x, context, net: x + net(context),
+        ...     inverse=lambda y, context, net: y - net(context),
+        ...     event_dim=1,
+        ...     net=nn.Linear(3, 2),
+        ... )
+        >>> shift(torch.zeros(7, 5, 2), torch.ones(5, 3)).shape  # a context for each of 5 points
+        torch.Size([7, 5, 2])
     """
 
     def __init__(
@@ -61,37 +77,39 @@ class Inline(Bijector):
         if event_dim not in (0, 1):
             raise ValueError(f"Inline: event_dim={event_dim!r} must be 0 (elementwise) or 1 (vectors)")
         self._functions = (forward, inverse, log_det)
+        self._take_context = tuple(map(_takes_context, self._functions))
         self.event_dim, self.domain, self.codomain = event_dim, domain, codomain
         self.sign, self.constant_log_det, self.has_inverse = sign, constant_log_det, inverse is not None
         for name, value in parameters.items():
-            if hasattr(self, name):
+            if name == "context" or hasattr(self, name):
                 raise ValueError(f"Inline: a parameter cannot be called {name!r}: every bijector has that name already")
-            self._hold(name, value)
+            self._register(name, value)
         self._names = tuple(parameters)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return self._functions[0](x, **self._arguments(context))
+        return self._call(FORWARD, *self._broadcast(x, context))
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        inverse = self._functions[1]
-        return super().inverse(y, context) if inverse is None else inverse(y, **self._arguments(context))
+        if not self.has_inverse:
+            return super().inverse(y, context)
+        return self._call(INVERSE, *self._broadcast(y, context))
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        forward, _, log_det = self._functions
-        arguments = self._arguments(context)
-        if log_det is not None:
-            y = forward(x, **arguments)
-            return y, log_det(x, **arguments).expand(y.shape[: y.ndim - self.event_dim])
+        x, context = self._broadcast(x, context)
+        if self._functions[LOG_DET] is not None:
+            y = self._call(FORWARD, x, context)
+            return y, self._call(LOG_DET, x, context).expand(y.shape[: y.ndim - self.event_dim])
         if self.event_dim == 0:
-            image = torch.func.jvp(lambda x: forward(x, **arguments), (x,), (torch.ones_like(x),))
+            image = torch.func.jvp(lambda x: self._call(FORWARD, x, context), (x,), (torch.ones_like(x),))
             y, derivative = image[0], image[1]
             return y, derivative.abs().log()
         # One Jacobian for each point, each with its own row of the context.
-        rows = {"context": context.reshape(-1, context.shape[-1])} if context is not None else {}
-        held = {name: value for name, value in arguments.items() if name != "context"}
-        jacobian = torch.func.vmap(torch.func.jacrev(lambda x, rows: forward(x, **held, **rows)))
+        rows = None if context is None else context.reshape(-1, context.shape[-1])
+        jacobian = torch.func.vmap(
+            torch.func.jacrev(lambda x, row: self._call(FORWARD, x, row)), in_dims=(0, None if rows is None else 0)
+        )
         log_det = torch.linalg.slogdet(jacobian(x.reshape(-1, x.shape[-1]), rows))[1]
-        return forward(x, **arguments), log_det.reshape(x.shape[:-1])
+        return self._call(FORWARD, x, context), log_det.reshape(x.shape[:-1])
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if not self.has_inverse:
@@ -99,6 +117,25 @@ class Inline(Bijector):
         x = self.inverse(y, context)
         return x, -self.forward_and_log_det(x, context)[1]
 
-    def _arguments(self, context: Tensor | None) -> dict[str, Tensor]:
+    def _broadcast(self, points: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Vectors and their context with one batch; anything else as it is."""
+        if context is None or not self.event_dim:
+            return points, context
+        context = broadcast_context(points, context, self.event_dim)
+        return points.expand(*context.shape[:-1], points.shape[-1]), context
+
+    def _call(self, place: int, points: Tensor, context: Tensor | None) -> Tensor:
+        """Call one of the functions with the parameters, and with the context if it takes one."""
+        function = self._functions[place]
+        assert function is not None
         arguments = {name: getattr(self, name) for name in self._names}
-        return arguments if context is None else {**arguments, "context": context}
+        if self._take_context[place]:
+            arguments["context"] = context
+        return function(points, **arguments)
+
+
+def _takes_context(function: Callable[..., Tensor] | None) -> bool:
+    try:
+        return function is not None and "context" in inspect.signature(function).parameters
+    except ValueError:  # a function written in C
+        return False

@@ -1,4 +1,4 @@
-"""The radial flow: it pushes points away from a centre, or pulls them towards it."""
+"""The radial flow: it pushes points away from a centre or pulls them towards it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class Radial(Bijector):
     forward  y - x0 = (x - x0) (gamma + r) / (alpha + r)
              log det  (d - 1) log((gamma + r) / (alpha + r)) + log((r^2 + 2 alpha r + alpha gamma) / (alpha + r)^2)
     inverse  x - x0 = (y - x0) (alpha + r) / (gamma + r),  r^2 + (gamma - r') r = alpha r',  r' = |y - x0|
-             log det  the same with its sign turned
+             log det  minus the forward one at x
 
-    alpha = softplus(raw_alpha) > 0 and gamma = softplus(raw_gamma) > 0, which is beta > -alpha, where the map is
-    invertible. The distances solve a quadratic, so that the inverse has a closed form; its root is taken in the form
-    that adds numbers of one sign. Every term of the log det is positive too, so that nothing cancels.
+    alpha = softplus(raw_alpha) > 0 and gamma = softplus(raw_gamma) > 0, that is beta > -alpha, where the map is
+    invertible. The distances solve a quadratic, so the inverse has a closed form; its root is computed in the form
+    that adds numbers of one sign. Every term of the log det is positive, so nothing cancels.
 
     Arguments:
         dim: d, the length of x; x has shape (*, d).
-        centre: x0, of shape (d,). A tensor is a constant, an `nn.Parameter` is learned; None is learned from a start
-            drawn from N(0, I).
-        alpha, beta: where they start, in units of x: alpha > 0, beta > -alpha. Both are learned, as raw numbers; the
-            properties of these names read them. The default beta = 0 is the identity.
-        generator: where the centre is drawn from; None is torch's global stream.
+        centre: x0, of shape (d,). A tensor is a constant, an `nn.Parameter` is learned; None is learned, initialized
+            from N(0, I).
+        alpha, beta: the initial values, in units of x: alpha > 0, beta > -alpha. Both are learned as raw parameters;
+            the properties `alpha` and `beta` read them. The default beta = 0 is the identity.
+        generator: the source of the centre; None is torch's global stream.
 
     Raises:
         ValueError: dim below 1, a centre of another shape or that is not finite, or alpha or beta out of range.
@@ -71,10 +71,10 @@ class Radial(Bijector):
             raise ValueError(f"Radial: alpha={alpha!r} must be positive and finite")
         if not -alpha < beta < math.inf:
             raise ValueError(f"Radial: beta={beta!r} must be finite and greater than -alpha={-alpha!r}")
-        self.dim = dim
-        self._start = tuple(_softplus.inverse(torch.tensor([alpha, alpha + beta], dtype=torch.float64)).tolist())
+        self.dim, self.event_shape = dim, (dim,)
+        self._initial = tuple(_softplus.inverse(torch.tensor([alpha, alpha + beta], dtype=torch.float64)).tolist())
         self._draws_centre = centre is None
-        self._hold("centre", nn.Parameter(torch.empty(dim)) if centre is None else centre)
+        self._register("centre", nn.Parameter(torch.empty(dim)) if centre is None else centre)
         if self.centre.shape != (dim,):
             raise ValueError(f"Radial: centre has shape {tuple(self.centre.shape)}, it must be {(dim,)}")
         if not self.centre.is_meta and centre is not None and not bool(self.centre.isfinite().all()):
@@ -85,14 +85,14 @@ class Radial(Bijector):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         with torch.no_grad():
-            self.raw_alpha.fill_(self._start[0])
-            self.raw_gamma.fill_(self._start[1])
+            self.raw_alpha.fill_(self._initial[0])
+            self.raw_gamma.fill_(self._initial[1])
             if self._draws_centre:
                 self.centre.normal_(generator=generator)
 
     @property
     def alpha(self) -> Tensor:
-        """alpha > 0, of shape (): the distance within which the map acts most."""
+        """alpha > 0, of shape (): the length scale of the map."""
         return _softplus(self.raw_alpha)
 
     @property
@@ -117,7 +117,7 @@ class Radial(Bijector):
         image = torch.linalg.vector_norm(offset, dim=-1)
         gap, product = image - gamma, alpha * image
         outside = gap >= 0
-        # The root (gap + sqrt(gap^2 + 4 product)) / 2, with no difference of numbers of one sign.
+        # The root (gap + sqrt(gap^2 + 4 product)) / 2, without a difference of numbers of one sign.
         total = torch.where(outside, gap, -gap) + (gap.square() + 4 * product).sqrt()
         r = torch.where(outside, total / 2, 2 * product / total)
         x = self.centre + offset * ((alpha + r) / (gamma + r))[..., None]
@@ -127,7 +127,7 @@ class Radial(Bijector):
         return f"dim={self.dim}"
 
     def _log_det(self, r: Tensor, alpha: Tensor, gamma: Tensor) -> Tensor:
-        # Shares of alpha + r, so that no square overflows: along the d - 1 tangents, and along the radius.
+        # Fractions of alpha + r, so no square overflows: along the d - 1 tangents, and along the radius.
         near, far = alpha / (alpha + r), r / (alpha + r)
         tangent = (gamma + r) / (alpha + r)
         radius = far * (1 + near) + near * gamma / (alpha + r)

@@ -17,13 +17,13 @@ class SoftmaxCentered(Bijector):
     forward  y = softmax([x, 0])              log det  sum_k log y_k over all d + 1 coordinates
     inverse  x_k = log y_k - log y_(d+1)      log det  -sum_k log y_k
 
-    The log det is that of the first d coordinates of y, which fix the last. Their Jacobian is
+    The log det is taken between x and the first d coordinates of y, which determine the last. Their Jacobian is
     dy_i/dx_j = y_i (delta_ij - y_j), the matrix diag(y) - y y^T of the first d coordinates, whose determinant is
     y_1 ... y_d (1 - y_1 - ... - y_d) = y_1 ... y_(d+1) by the matrix determinant lemma. Densities are therefore with
-    respect to the first d coordinates, as those of torch's Dirichlet. The events of x have d numbers, those of y d + 1.
+    respect to the first d coordinates, as in torch's Dirichlet. Events of x have d numbers, events of y d + 1.
 
-    A coordinate that underflows to 0 cannot be inverted: the coordinates of [x, 0] may lie apart by 103 in float32 and
-    744 in float64, less the log of how many are largest.
+    A coordinate that underflows to 0 cannot be inverted: the coordinates of [x, 0] may differ by at most 103 in float32
+    and 744 in float64, minus the log of the number of largest coordinates.
 
     Raises:
         ValueError: an image with fewer than 2 coordinates.

@@ -1,9 +1,9 @@
-"""Base distributions as modules: what a flow starts from."""
+"""Base distributions as modules, and points of any kind as tensors."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,46 +12,80 @@ from torch.distributions.constraints import Constraint
 from torch.nn.functional import pad
 
 from flowlab.autocast import full_precision
-from flowlab.bijectors.torch_tensors import rebuild, tensors_of
+from flowlab.bijectors.shapes import check_event_shape
+from flowlab.bijectors.torch_adapters import rebuild, tensors_of
 from flowlab.constraints import is_unbounded, replace_outside
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
 
+def as_points(value: Any, like: Tensor) -> Tensor:
+    """Points as a tensor: from a tensor, a numpy array, a DataFrame, or nested lists of numbers.
+
+    A floating-point tensor is returned as it is. Integers, arrays, DataFrames and lists are converted to the dtype of
+    `like`; all but tensors are moved to its device.
+
+    Raises:
+        ValueError: the values are not numbers.
+    """
+    if isinstance(value, Tensor):
+        return value if value.is_floating_point() else value.to(like.dtype)
+    array = value.to_numpy() if hasattr(value, "to_numpy") else value
+    try:
+        if getattr(array, "dtype", None) == object:  # of a DataFrame with columns of several types
+            array = array.astype(float)
+        return torch.tensor(array, dtype=like.dtype, device=like.device)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"points: a {type(value).__name__} that does not hold numbers alone ({error}); give numeric columns, such as "
+            "frame.select_dtypes('number')"
+        ) from None
+
+
 class Base(nn.Module):
     """A `torch.distributions` distribution as a module: its tensors are buffers, which move and save with it.
 
-    A distribution that holds an `nn.Parameter` itself, as GumbelDifferences does, is learned. Those of torch hold
-    expanded copies of what they are given, which are constants here.
+    A distribution that holds an `nn.Parameter` itself, as GumbelDifferences does, is learned. The distributions of
+    torch hold expanded copies of their arguments, which are constants here.
 
-    Samples can be drawn from a generator of their own, which torch's distributions do not offer.
+    Unlike torch's distributions, samples can be drawn from a given generator.
     """
 
-    _anchor: Tensor  # empty: where the module is and in which dtype
+    anchor: Tensor  # empty; it knows the device and dtype of the module
 
     def __init__(self, distribution: Distribution) -> None:
         super().__init__()
-        # A copy, since torch's distributions remember in themselves what they are asked for later.
+        # A copy, since torch's distributions cache results in themselves.
         self._template = rebuild(distribution, tensors_of(distribution))
         self.event_shape = distribution.event_shape
         self.batch_shape = distribution.batch_shape
-        self.register_buffer("_anchor", torch.empty(0), persistent=False)
+        self.register_buffer("anchor", torch.empty(0), persistent=False)
         for name, tensor in tensors_of(distribution).items():
             if isinstance(tensor, nn.Parameter):
                 self.register_parameter(name, tensor)
             else:
-                self.register_buffer(name, tensor.detach())
+                self.register_buffer(name, tensor.detach().clone())  # nothing can be loaded into an expanded tensor
+
+    @property
+    def layer_name(self) -> str:
+        """The name that a summary shows."""
+        return type(self._template if type(self) is Base else self).__name__
 
     def distribution(self) -> Distribution:
-        """The torch distribution, reading this module's buffers and parameters."""
+        """The torch distribution, with this module's buffers and parameters."""
         return rebuild(self._template, dict([*self.named_buffers(), *self.named_parameters()]))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log density in nats, -inf outside the support; of shape sample + batch."""
+        """Log density in nats, -inf outside the support; of shape sample + batch.
+
+        Raises:
+            ValueError: the events of x do not have the shape of an event.
+        """
+        check_event_shape(type(self).__name__, x.shape, self.event_shape)
         distribution = self.distribution()
         support = distribution.support
         assert support is not None
-        if not x.numel():  # of no points not all of torch's distributions can tell the shape
+        if not x.numel():  # not all of torch's distributions take an empty batch
             points = x.shape[: x.ndim - len(self.event_shape)]
             return x.new_zeros(torch.broadcast_shapes(points, self.batch_shape))
         with full_precision(x):
@@ -61,28 +95,53 @@ class Base(nn.Module):
             safe = replace_outside(x, inside, support)
             return torch.where(inside, distribution.log_prob(safe), -torch.inf)
 
-    def rsample(self, shape: torch.Size | tuple[int, ...] = (), generator: torch.Generator | None = None) -> Tensor:
-        """Reparameterised samples of shape sample + batch + event; from torch's global stream without a generator."""
-        with full_precision(self._anchor):
-            return self._draw(self.distribution().rsample, shape, generator)
-
-    def sample(self, shape: torch.Size | tuple[int, ...] = (), generator: torch.Generator | None = None) -> Tensor:
-        """Samples of shape sample + batch + event, for distributions too that are not reparameterised."""
-        with full_precision(self._anchor):
-            return self._draw(self.distribution().sample, shape, generator)
-
-    @staticmethod
-    def _draw(
-        draw: Callable[[torch.Size], Tensor], shape: torch.Size | tuple[int, ...], generator: torch.Generator | None
+    def rsample(
+        self,
+        shape: torch.Size | tuple[int, ...] = (),
+        generator: torch.Generator | None = None,
+        batch_shape: torch.Size | None = None,
     ) -> Tensor:
-        if generator is None:
-            return draw(torch.Size(shape))
-        # torch's distributions draw from the global stream alone: set it for this draw, and put it back.
-        seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
-        devices = [generator.device] if generator.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
-            return draw(torch.Size(shape))
+        """Reparameterized samples of shape sample + batch + event.
+
+        Arguments:
+            shape: of the sample.
+            generator: the source of the samples; None is torch's global stream.
+            batch_shape: independent samples for a batch that the distribution's own batch broadcasts to.
+        """
+        return self._draw("rsample", shape, generator, batch_shape)
+
+    def sample(
+        self,
+        shape: torch.Size | tuple[int, ...] = (),
+        generator: torch.Generator | None = None,
+        batch_shape: torch.Size | None = None,
+    ) -> Tensor:
+        """Samples, also of distributions that are not reparameterized; see `rsample`."""
+        return self._draw("sample", shape, generator, batch_shape)
+
+    def _draw(
+        self,
+        method: str,
+        shape: torch.Size | tuple[int, ...],
+        generator: torch.Generator | None,
+        batch_shape: torch.Size | None,
+    ) -> Tensor:
+        distribution, own = self.distribution(), self.batch_shape
+        if batch_shape is not None and batch_shape != own:
+            added = len(batch_shape) - len(own)
+            if batch_shape[added:] == own:  # more samples do, also where a distribution cannot be expanded
+                shape = (*shape, *batch_shape[:added])
+            else:
+                distribution = distribution.expand(batch_shape)
+        with full_precision(self.anchor):
+            if generator is None:
+                return getattr(distribution, method)(torch.Size(shape))
+            # torch's distributions draw from the global stream alone: seed it for this draw, and restore it.
+            seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
+            devices = [generator.device] if generator.device.type == "cuda" else []
+            with torch.random.fork_rng(devices=devices):
+                torch.manual_seed(seed)
+                return getattr(distribution, method)(torch.Size(shape))
 
     def extra_repr(self) -> str:
         return str(self._template)
@@ -98,11 +157,17 @@ class StandardNormal(Base):
         self.dim = dim
 
     def log_prob(self, x: Tensor) -> Tensor:
+        check_event_shape("StandardNormal", x.shape, self.event_shape)
         return -0.5 * (x.square().sum(-1) + self.dim * LOG_TWO_PI)
 
-    def rsample(self, shape: torch.Size | tuple[int, ...] = (), generator: torch.Generator | None = None) -> Tensor:
-        anchor = self._anchor
-        return torch.randn((*shape, self.dim), generator=generator, dtype=anchor.dtype, device=anchor.device)
+    def rsample(
+        self,
+        shape: torch.Size | tuple[int, ...] = (),
+        generator: torch.Generator | None = None,
+        batch_shape: torch.Size | None = None,
+    ) -> Tensor:
+        anchor, batch = self.anchor, batch_shape or ()
+        return torch.randn((*shape, *batch, self.dim), generator=generator, dtype=anchor.dtype, device=anchor.device)
 
     sample = rsample
 
@@ -111,10 +176,10 @@ class StandardNormal(Base):
 
 
 class GumbelDifferences(Distribution):
-    r"""s_k = g_k - g_K, k < K, of independent Gumbel variables g_k with locations `logits` and scale 1.
+    r"""s_k = g_k - g_K, k < K, for independent Gumbel variables g_k with locations `logits` and scale 1.
 
     log p(s) = log (K - 1)! + sum_k t_k - K log sum_k exp(t_k) in nats, t_k = logits_k - s_k with s_K = 0: the integral
-    over g_K, which all K densities share, is a Gamma integral. Their softmax is the base of the Concrete distribution.
+    over g_K is a Gamma integral. The softmax of the differences is the base of the Concrete distribution.
 
     Arguments:
         logits: locations of shape (*, K), K >= 2; s has shape (*, K - 1).
@@ -130,7 +195,7 @@ class GumbelDifferences(Distribution):
     Example:
         >>> import torch
         >>> from flowlab.distributions.base import GumbelDifferences
-        >>> GumbelDifferences(torch.zeros(2)).log_prob(torch.zeros(1)).exp()  # that of a logistic variable at 0
+        >>> GumbelDifferences(torch.zeros(2)).log_prob(torch.zeros(1)).exp()  # a logistic density at 0
         tensor(0.2500)
     """
 

@@ -21,6 +21,4 @@ class MaximumLikelihood(Objective):
     """-mean log q(x | context) over points x of the target: the average negative log likelihood."""
 
     def __call__(self, flow: Flow, batch: Batch, target: Target) -> Tensor:
-        from flowlab.training.fast_log_prob import fast_log_prob
-
-        return -fast_log_prob(flow, batch.x).mean()
+        return -flow.prepared().log_prob(batch.x, batch.context).mean()

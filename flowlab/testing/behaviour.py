@@ -13,7 +13,7 @@ from torch.distributions.constraints import Constraint
 from torch.func import functional_call, stack_module_state, vmap
 
 from flowlab.bijectors.base import Bijector
-from flowlab.constraints import is_thin, is_unbounded
+from flowlab.constraints import is_lower_dimensional, is_unbounded
 from flowlab.distributions.base import Base
 from flowlab.flow import Flow
 from flowlab.seeding import generator
@@ -188,7 +188,7 @@ def spoil(codomain: Constraint, y: Tensor) -> dict[str, Tensor]:
 def base_of(subject: Subject) -> Base:
     """Normal numbers, brought to the domain of the bijector."""
     domain = subject.bijector.domain
-    plain = is_unbounded(domain) and not is_thin(domain)
+    plain = is_unbounded(domain) and not is_lower_dimensional(domain)
     onto = biject_to(domain)
     event = subject.points(torch.zeros(1, subject.dim)).shape[1:]
     ones = torch.ones(event if plain else onto.inverse_shape(event), dtype=subject.dtype)

@@ -14,7 +14,7 @@ from torch.func import jacfwd, vmap
 
 from flowlab.bijectors.base import Bijector
 from flowlab.bijectors.linear.triangular import fill_triangular, pack_triangular
-from flowlab.constraints import is_thin, open_simplex
+from flowlab.constraints import is_lower_dimensional, open_simplex
 from flowlab.testing.subject import Sample
 
 
@@ -43,7 +43,7 @@ def chart(constraint: Constraint) -> Chart | None:
     """The free coordinates of what satisfies a constraint; None where they are not known here."""
     while hasattr(constraint, "base_constraint"):
         constraint = constraint.base_constraint
-    return CHARTS.get(type(constraint), None if is_thin(constraint) else IDENTITY)
+    return CHARTS.get(type(constraint), None if is_lower_dimensional(constraint) else IDENTITY)
 
 
 def jacobian(bijector: Bijector, x: Tensor, context: Tensor | None = None) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import transform_to
 from torch.distributions.constraints import Constraint
 
-from flowlab.constraints import is_thin, is_unbounded
+from flowlab.constraints import is_lower_dimensional, is_unbounded
 from flowlab.testing.charts import chart, stretches
 from flowlab.testing.property import of_rows
 from flowlab.testing.subject import LARGEST, Sample, Subject, forward
@@ -28,7 +28,7 @@ def far(subject: Subject) -> Sample | None:
     None where the domain has an end, since nothing is far then, or where the map tells no such points apart.
     """
     domain, codomain = subject.bijector.domain, subject.bijector.codomain
-    if not is_unbounded(domain) or is_thin(domain) or chart(codomain) is None:
+    if not is_unbounded(domain) or is_lower_dimensional(domain) or chart(codomain) is None:
         return None
     one, mixed = torch.eye(subject.dim)[:ALONE], (-1.0) ** torch.arange(subject.dim)[None]
     directions = torch.cat([one, -one, mixed, -mixed, mixed.abs(), -mixed.abs()])

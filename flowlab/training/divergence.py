@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from flowlab.bijectors import stages
+from flowlab.bijectors.compose import prepare
 from flowlab.flow import Flow
 from flowlab.targets.base import Batch
-from flowlab.training.fast_log_prob import fast_pulls
 from flowlab.training.step import LossOf
 
 
@@ -37,7 +37,7 @@ def _first_cause(flow: Flow, batch: Batch, inverse: bool) -> str:
     numbered = list(enumerate(stages(flow.bijector), start=1))
     if not batch.x.isfinite().all():
         return "the minibatch itself holds values that are not finite"
-    value, pulls = batch.x, fast_pulls(flow)  # as in the loss: one way of inverting can fail where another does not
+    value, prepared = batch.x, prepare(stages(flow.bijector))  # one way of inverting can fail where another does not
     for number, layer in reversed(numbered) if inverse else numbered:
         where = f"layer {number} of {len(numbered)} ({type(layer).__name__})"
         broken = [name for name, parameter in layer.named_parameters() if not parameter.isfinite().all()]
@@ -46,7 +46,7 @@ def _first_cause(flow: Flow, batch: Batch, inverse: bool) -> str:
         if inverse and not layer.codomain.check(value).all():
             return f"a point lies outside the image of {where}"
         if inverse:
-            value, log_det = pulls[number - 1](value, batch.context)
+            value, log_det = prepared[number - 1].inverse_and_log_det(value, batch.context)
         else:
             value, log_det = layer.forward_and_log_det(value, batch.context)
         for what, tensor in (("value", value), ("log det", log_det)):

@@ -6,7 +6,8 @@ import torch
 from flowlab.config.compose import compose
 from flowlab.flows.mlp import build_flow
 from flowlab.seeding import generator
-from flowlab.training.fast_log_prob import LARGEST_DIM, fast_log_prob, fast_pulls
+from flowlab.bijectors.compose import prepare, stages
+from flowlab.bijectors.linear.inverted import LARGEST_DIM
 
 
 @pytest.mark.parametrize("dim", [2, 5, LARGEST_DIM + 1])
@@ -29,7 +30,7 @@ def test_equals_the_flow(dim, words, dtype):
         y = 3 * torch.randn(40, dim, dtype=dtype)
         y[0, 0] = torch.inf
         results = []
-        for log_prob in (flow.log_prob(y), fast_log_prob(flow, y)):
+        for log_prob in (flow.log_prob(y), flow.prepared().log_prob(y)):
             flow.zero_grad()
             log_prob[1:].mean().backward()
             results.append((log_prob.detach(), torch.cat([p.grad.flatten() for p in flow.parameters()])))
@@ -43,10 +44,10 @@ def test_equals_the_flow(dim, words, dtype):
 def test_inside_autocast_points_are_lowered_and_log_dets_are_not(dim):
     flow = build_flow(compose("flow.weighted=true").flow, dim, generator(0, "start"))
     y = torch.randn(40, dim)
-    exact = [pull(y, None) for pull in fast_pulls(flow)]
+    exact = [each.inverse_and_log_det(y) for each in prepare(stages(flow.bijector))]
     with torch.autocast("cpu", torch.bfloat16):
-        lowered = [pull(y, None) for pull in fast_pulls(flow)]
-        log_prob = fast_log_prob(flow, y)
+        lowered = [each.inverse_and_log_det(y) for each in prepare(stages(flow.bijector))]
+        log_prob = flow.prepared().log_prob(y)
     for (x, log_det), (_, expected) in zip(lowered, exact, strict=True):
         assert (x.dtype, log_det.dtype) == (torch.float32, torch.float32)
         assert torch.equal(log_det, expected)

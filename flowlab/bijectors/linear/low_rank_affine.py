@@ -1,8 +1,9 @@
-"""The documents' affine map: a triangular or diagonal scale plus a low-rank update, never inverted densely."""
+"""An affine map with a triangular or diagonal scale plus a low-rank update, never inverted densely."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.distributions import constraints
 
 from flowlab.autocast import full_precision, product
 from flowlab.bijectors.base import Bijector
+from flowlab.bijectors.linear.inverted import LARGEST_DIM, InvertedAffine, inverse_and_log_det
 from flowlab.bijectors.linear.packed import diagonal_places
 from flowlab.bijectors.linear.scales import DiagonalScale, Scale, triangular_scale
 from flowlab.bijectors.linear.triangular import fill_triangular
@@ -25,27 +27,27 @@ class LowRankAffine(Bijector):
 
     The log det is the matrix determinant lemma and the inverse is Woodbury's identity: beside a triangular solve only
     an r x r system is solved. The cost is O(d^2 + d r^2) with a triangular scale and O(d r^2) with a diagonal one,
-    gradients included; no dense d x d inverse or determinant is formed.
+    gradients included; no dense d x d inverse or determinant is formed. `prepare` makes an exception for small d.
 
     Arguments:
         dim: d, the length of x; x has shape (*, d).
         rank: r, from 0 (no update) to d.
         scale: "tril", M packed as d (d + 1) / 2 numbers in TensorFlow Probability's order (the last row first, see
-            `fill_triangular`), or "diag", M as d numbers. Both start at the identity.
-        weighted: learn D, r weights that start at 1; otherwise D = I.
-        factor_scale: standard deviation of the normal start of V, of shape (d, r).
-        shift_scale: standard deviation of the normal start of the shift, of shape (d,).
-        generator: where the start is drawn from; None is torch's global stream.
+            `fill_triangular`), or "diag", M as d numbers. Both are initialized to the identity.
+        weighted: learn D, r weights initialized to 1; otherwise D = I.
+        factor_scale: standard deviation of the normal initialization of V, of shape (d, r).
+        shift_scale: standard deviation of the normal initialization of the shift, of shape (d,).
+        generator: the source of the initialization; None is torch's global stream.
 
     Raises:
         ValueError: dim, rank, scale or a standard deviation out of range.
 
-    Inside `torch.autocast` the products of `forward` are in its dtype. Solutions are not, nor is what Woodbury's
-    identity takes from them: where V is long the two nearly cancel.
+    Inside `torch.autocast` the products of `forward` are in its dtype. Solves are not, nor is the correction of
+    Woodbury's identity: where V is large the two nearly cancel.
 
-    Forward-mode derivatives (`torch.func.jvp`, `jacfwd`) of a triangular map end at d = 256.
+    Forward-mode derivatives (`torch.func.jvp`, `jacfwd`) of a triangular map exist up to d = 256.
 
-    M is free, as in the documents: a diagonal entry at 0 makes the map singular, and the log det keeps it away.
+    M is unconstrained, as in Jang's tutorial: a diagonal entry at 0 makes the map singular; the log det repels it.
 
     Reference:
         | Updating the inverse of a matrix (William W. Hager, 1989)
@@ -65,7 +67,7 @@ class LowRankAffine(Bijector):
     domain = codomain = constraints.real_vector
     constant_log_det = True
     affine = True
-    mixed = True
+    handles_autocast = True
 
     def __init__(
         self,
@@ -87,7 +89,7 @@ class LowRankAffine(Bijector):
         for name, deviation in (("factor_scale", factor_scale), ("shift_scale", shift_scale)):
             if not 0 <= deviation < math.inf:
                 raise ValueError(f"LowRankAffine: {name}={deviation!r} must be finite and at least 0")
-        self.dim, self.rank, self.scale_kind = dim, rank, scale
+        self.dim, self.rank, self.scale_kind, self.event_shape = dim, rank, scale, (dim,)
         self.factor_scale, self.shift_scale = factor_scale, shift_scale
         self.scale = nn.Parameter(torch.empty(dim * (dim + 1) // 2 if scale == "tril" else dim))
         self.factor = nn.Parameter(torch.empty(dim, rank)) if rank else None
@@ -129,20 +131,41 @@ class LowRankAffine(Bijector):
         matrix = self._scale_matrix()
         if self.factor is None:
             return matrix.solve(rows), matrix.log_det()
-        # One solve serves the rows and V: row vectors, so that both stand side by side without a transpose.
+        # One solve serves the rows and V, both as row vectors, so neither needs a transpose.
         both = matrix.solve(torch.cat([rows, self.factor.mT]))
         z, unscaled_factor = both[: rows.shape[0]], both[rows.shape[0] :]
         capacitance = self._capacitance(unscaled_factor)
         lu, pivots, _ = torch.linalg.lu_factor_ex(capacitance)
-        # The log det of M comes last: its gradient is then the first, and autograd adds that of the solution in place.
-        projected, log_det = self._weigh(z @ self.factor), matrix.log_det() + _log_det(lu)
-        if rows.shape[0] < self.dim:  # fewer rows than V has: the r x r matrix is brought to them
+        # The log det of M comes last: autograd then computes its gradient first, and adds the solve's in place.
+        projected, log_det = self._apply_weights(z @ self.factor), matrix.log_det() + _log_det(lu)
+        if rows.shape[0] < self.dim:  # fewer rows than V has: apply the r x r matrix to them
             return z - projected @ torch.linalg.inv_ex(capacitance)[0] @ unscaled_factor, log_det
         return z - projected @ torch.linalg.lu_solve(lu, pivots, unscaled_factor), log_det
 
     def dense(self) -> Tensor:
-        """The matrix M + V D V^T, of shape (d, d): for a look at small maps and for tests."""
+        """The matrix M + V D V^T, of shape (d, d), for inspection of small maps and for tests."""
         return low_rank_matrix(self.dim, self.scale, self.factor, self.weights)
+
+    @property
+    def preparation_key(self) -> Hashable | None:  # type: ignore[override]
+        return (self.dim, self.rank, self.scale_kind, self.weights is None) if self.dim <= LARGEST_DIM else None
+
+    @classmethod
+    def prepare(cls, many: Sequence[LowRankAffine]) -> Sequence[Bijector]:
+        """Invert the matrices of many maps at once: many tiny operations take longer to start than to run."""
+        factors = [each.factor for each in many if each.factor is not None]
+        weights = [each.weights for each in many if each.weights is not None]
+        matrices = low_rank_matrix(
+            many[0].dim,
+            torch.stack([each.scale for each in many]),
+            torch.stack(factors) if factors else None,
+            torch.stack(weights) if weights else None,
+        )
+        inverses, log_dets = inverse_and_log_det(matrices)
+        return [
+            InvertedAffine(each, each.shift, inverse, log_det)
+            for each, inverse, log_det in zip(many, inverses.unbind(), log_dets.unbind(), strict=True)
+        ]
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, rank={self.rank}, scale={self.scale_kind!r}, weighted={self.weights is not None}"
@@ -152,9 +175,9 @@ class LowRankAffine(Bijector):
 
     def _image(self, x: Tensor, matrix: Scale) -> Tensor:
         y = self.shift + matrix.multiply(x)
-        return y if self.factor is None else y + product(self._weigh(product(x, self.factor)), self.factor.mT)
+        return y if self.factor is None else y + product(self._apply_weights(product(x, self.factor)), self.factor.mT)
 
-    def _weigh(self, value: Tensor) -> Tensor:
+    def _apply_weights(self, value: Tensor) -> Tensor:
         return value if self.weights is None else value * self.weights
 
     def _capacitance(self, unscaled_factor: Tensor) -> Tensor:
@@ -162,7 +185,7 @@ class LowRankAffine(Bijector):
         factor = self.factor
         assert factor is not None
         identity = torch.eye(self.rank, dtype=unscaled_factor.dtype, device=unscaled_factor.device)
-        return identity + self._weigh(unscaled_factor @ factor)
+        return identity + self._apply_weights(unscaled_factor @ factor)
 
 
 def low_rank_matrix(dim: int, scale: Tensor, factor: Tensor | None, weights: Tensor | None) -> Tensor:
@@ -170,15 +193,15 @@ def low_rank_matrix(dim: int, scale: Tensor, factor: Tensor | None, weights: Ten
     matrix = torch.diag_embed(scale) if scale.shape[-1] == dim else fill_triangular(scale, dim)
     if factor is None:
         return matrix
-    weighed = factor if weights is None else factor * weights[..., None, :]
+    weighted = factor if weights is None else factor * weights[..., None, :]
     with full_precision(factor):
-        return matrix + weighed @ factor.mT
+        return matrix + weighted @ factor.mT
 
 
 def _log_det(lu: Tensor) -> Tensor:
-    """log |det| from an LU factorisation.
+    """log |det| from an LU factorization.
 
-    `slogdet` and `solve` raise an error where a matrix is singular, also in a gradient; a factorisation leaves it to
-    show as values that are not finite, so that of many flows trained together one can fail alone.
+    `slogdet` and `solve` raise an error where a matrix is singular, also in a gradient. A factorization gives values that
+    are not finite instead, so one of many flows trained together can fail alone.
     """
     return lu.diagonal().abs().log().sum()

@@ -17,9 +17,8 @@ class DiscreteCosineTransform(Bijector):
     forward  y = C x      (the DCT-II)     log det  0
     inverse  x = C^T y    (the DCT-III)    log det  0
 
-    It acts along the last dimension, of any length d >= 1. C is orthogonal, so that lengths and volumes stay as they
-    are. It is taken from one fast Fourier transform of the even coordinates followed by the odd ones reversed, in
-    O(d log d).
+    It acts along the last dimension, of any length d >= 1. C is orthogonal, so it preserves lengths and volumes. It is
+    computed in O(d log d) by one fast Fourier transform of the even coordinates followed by the odd ones reversed.
 
     Raises:
         RuntimeError: x is in half precision, for which torch has no Fourier transform on every device.
@@ -41,7 +40,7 @@ class DiscreteCosineTransform(Bijector):
     affine = True
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if x.numel() == 0:  # not every library of Fourier transforms has one of nothing
+        if x.numel() == 0:  # not every library of Fourier transforms takes an empty tensor
             return x, x.new_zeros(x.shape[:-1])
         folded = torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], -1)
         cosine, sine, scale = self._weights(x)

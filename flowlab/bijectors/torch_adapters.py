@@ -1,23 +1,62 @@
-"""Both ways between bijectors and `torch.distributions` transforms, so that what torch has is not written again."""
+"""Adapters to `torch.distributions`: transforms as bijectors, bijectors as transforms, and the tensors inside both."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from typing import Any
+
 import torch
-from torch import Tensor
-from torch.distributions import biject_to, constraints, transform_to
+from torch import Tensor, nn
+from torch.distributions import Distribution, biject_to, constraints, transform_to
 from torch.distributions.transforms import AffineTransform, ComposeTransform, Transform, _InverseTransform
 
 from flowlab.bijectors.base import Bijector
 from flowlab.bijectors.compose import Chain
 from flowlab.bijectors.linear.triangular import FillTriangular
-from flowlab.bijectors.torch_tensors import rebuild, tensors_of
 from flowlab.constraints import event_constraint, open_interval, open_simplex
+
+
+def tensors_of(thing: Any, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a distribution or transform, and of all inside it, by names that a module can register."""
+    found: dict[str, Tensor] = {}
+    for name, value in _inside(thing):
+        key = f"{prefix}{name.strip('_')}"
+        found.update({key: value} if isinstance(value, Tensor) else tensors_of(value, f"{key}_"))
+    return found
+
+
+def rebuild(thing: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> Any:
+    """A copy of a distribution or transform that uses the given tensors instead of its own."""
+    if isinstance(thing, list | tuple):
+        return [rebuild(part, tensors, f"{prefix}{number}_") for number, part in enumerate(thing)]
+    clone = copy.copy(thing)
+    if isinstance(clone, Transform):
+        clone._inv = None  # the inverse that torch caches would still use the old tensors
+    for name, value in _inside(thing):
+        key = f"{prefix}{name.strip('_')}"
+        setattr(clone, name, tensors[key] if isinstance(value, Tensor) else rebuild(value, tensors, f"{key}_"))
+    return clone
+
+
+def _inside(thing: Any) -> list[tuple[str, Any]]:
+    if isinstance(thing, list | tuple):
+        return [(str(number), part) for number, part in enumerate(thing)]
+    # In `_inv` an inverse keeps the transform that it inverts; any other transform caches its own inverse there.
+    cached = () if isinstance(thing, _InverseTransform) else ("_inv",)
+    return [(name, value) for name, value in vars(thing).items() if name not in cached and _is_part(value)]
+
+
+def _is_part(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return bool(value) and all(isinstance(part, Distribution | Transform) for part in value)
+    return isinstance(value, Tensor | Distribution | Transform)
 
 
 class FromTransform(Bijector):
     """A bijective `torch.distributions` transform as a bijector; made by `from_transform`.
 
-    Tensors held by the transform become parameters or buffers, so that they are learned, moved and saved.
+    The tensors of the transform become parameters or buffers, so they are learned, moved and saved.
 
     Raises:
         ValueError: the transform is not bijective.
@@ -27,11 +66,15 @@ class FromTransform(Bijector):
         super().__init__()
         if not transform.bijective:
             raise ValueError(f"{type(transform).__name__} is not bijective, so it has no log det and no inverse")
-        # A cache would make what a method returns depend on what was asked before.
-        self._transform = transform.with_cache(0) if transform._cache_size else transform
-        self._names = tuple(tensors_of(self._transform))
-        for name, tensor in tensors_of(self._transform).items():
-            self._hold(f"{name}_", tensor)
+        # A cache would make a result depend on earlier calls.
+        uncached = transform.with_cache(0) if transform._cache_size else transform
+        self._transform = rebuild(uncached, tensors_of(uncached))  # a copy: torch stores results in its own
+        self._names = tuple(tensors_of(uncached))
+        for name, tensor in tensors_of(uncached).items():
+            if isinstance(tensor, nn.Parameter):
+                self.register_parameter(f"{name}_", tensor)
+            else:  # indices and masks keep their dtype
+                self.register_buffer(f"{name}_", tensor.detach().clone())
         self.affine = self.constant_log_det = isinstance(transform, AffineTransform)
         self.domain, self.codomain = self._transform.domain, self._transform.codomain
         if isinstance(self.codomain, constraints.interval):
@@ -77,7 +120,7 @@ class FromTransform(Bijector):
         return type(self._transform).__name__
 
     def _bound(self) -> Transform:
-        """The transform, reading this module's tensors."""
+        """The transform, with this module's tensors."""
         if not self._names:
             return self._transform
         return rebuild(self._transform, {name: getattr(self, f"{name}_") for name in self._names})
@@ -87,7 +130,7 @@ def from_transform(transform: Transform) -> Bijector:
     """A `torch.distributions` transform as a bijector; a composition becomes a Chain, an inverse an Invert.
 
     Raises:
-        TypeError: something else than a transform.
+        TypeError: the argument is not a transform.
         ValueError: the transform is not bijective.
 
     Example:
@@ -99,6 +142,8 @@ def from_transform(transform: Transform) -> Bijector:
     """
     if not isinstance(transform, Transform):
         raise TypeError(f"from_transform takes a transform of torch.distributions, got {type(transform).__name__}")
+    if isinstance(transform, BijectorTransform):
+        return transform.bijector
     if isinstance(transform, ComposeTransform):
         return Chain([from_transform(part) for part in transform.parts])
     if isinstance(transform, _InverseTransform):
@@ -125,7 +170,7 @@ class BijectorTransform(Transform):
     @property
     def sign(self) -> int | Tensor:  # type: ignore[override]
         sign = self.bijector.sign
-        if isinstance(sign, int) and sign == 0:
+        if not torch.as_tensor(sign).all():
             raise NotImplementedError(f"{type(self.bijector).__name__} is neither increasing nor decreasing")
         return sign
 
@@ -149,7 +194,7 @@ class BijectorTransform(Transform):
 
 
 def to_transform(bijector: Bijector) -> Transform:
-    """A bijector as a `torch.distributions` transform, for TransformedDistribution and whatever else takes one.
+    """A bijector as a `torch.distributions` transform, for TransformedDistribution and everything else that takes one.
 
     Example:
         >>> import torch
@@ -161,7 +206,7 @@ def to_transform(bijector: Bijector) -> Transform:
     return BijectorTransform(bijector)
 
 
-# torch has no map to the lower triangular matrices of its own.
+# torch itself has no map to the lower triangular matrices.
 @biject_to.register(constraints.lower_triangular)
 @transform_to.register(constraints.lower_triangular)
 def _to_lower_triangular(constraint: constraints.Constraint) -> Transform:
