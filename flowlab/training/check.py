@@ -7,7 +7,8 @@ import torch
 
 from flowlab.config.schemas import Config, ConfigError
 from flowlab.constraints import is_unbounded
-from flowlab.distributed.world import check_started
+from flowlab.distributed.cluster import check_started
+from flowlab.distributed.devices import check_devices
 from flowlab.flows.mlp import check_flow, layers
 from flowlab.loggers.open import check_logger
 from flowlab.targets.base import ExactTarget, Target
@@ -33,7 +34,7 @@ def check_run(config: Config, here: bool = True) -> Target:
     if here:
         check_started(config.trainer)
         _check_memory(config, target.dim, dtype)
-        _check_gpus(config)
+        check_devices(config.trainer)
         choose(config)
     if isinstance(target, FileTarget):
         target.check_precision(dtype)
@@ -69,16 +70,6 @@ def check_run(config: Config, here: bool = True) -> Target:
             "multiple of their number"
         )
     return target
-
-
-def _check_gpus(config: Config) -> None:
-    if config.trainer.accelerator != "gpu":
-        return
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if not there:
-        raise ConfigError("trainer.accelerator=gpu: no GPU can be used here; use trainer.accelerator=cpu")
-    if config.trainer.devices > there:
-        raise ConfigError(f"trainer.devices={config.trainer.devices}: there are {there} GPUs")
 
 
 def bytes_of_step(config: Config, dim: int) -> int:

@@ -16,6 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from flowlab.autocast import HALF
 from flowlab.config.schemas import Config, ConfigError, CustomConfig
+from flowlab.distributed.devices import resolve_device
 from flowlab.training.cuda_graph import Replayed
 from flowlab.training.state import State
 from flowlab.training.step import Step
@@ -59,7 +60,7 @@ def choose(config: Config, stacked: bool = False) -> Choice:
         return Choice(True, "trainer.compile=true")
     if stacked:
         return Choice(False, "the numbers of a stack must not depend on its size")
-    if config.trainer.accelerator != "cpu":
+    if resolve_device(config.trainer.accelerator).type != "cpu":
         return Choice(False, "what it saves was measured on a CPU alone; trainer.compile=true asks for it")
     if isinstance(config.flow, CustomConfig):
         return Choice(False, "what it saves for a flow of your own is not known; trainer.compile=true asks for it")

@@ -10,7 +10,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from flowlab.distributed.world import ALONE, World
+from flowlab.distributed.world import SINGLE_PROCESS, World
 from flowlab.flow import Flow
 from flowlab.targets.base import ExactTarget, Target
 
@@ -37,7 +37,7 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    flow: Flow, points: Tensor, target: Target | None = None, chunk: int = 20_000, world: World = ALONE
+    flow: Flow, points: Tensor, target: Target | None = None, chunk: int = 20_000, world: World = SINGLE_PROCESS
 ) -> Evaluation:
     """Score a flow on points of shape (n, dim), `chunk` at a time, n at least 2.
 
@@ -45,14 +45,14 @@ def evaluate(
     Several ranks score a share each, and all of them then have the scores of all points: nothing is counted twice.
     """
     log_q, log_p, errors = [], [], []
-    for part in world.share(points).split(chunk):
+    for part in world.shard(points).split(chunk):
         x, log_prob = flow.inverse_and_log_prob(part)
         log_q.append(log_prob)
         errors.append((flow.bijector.forward(x) - part).abs().amax(-1))
         if isinstance(target, ExactTarget):
             log_p.append(target.log_prob(part))
-    scores = world.whole(torch.cat(log_q).double(), len(points))
-    log_ratio = world.whole(torch.cat(log_p).double(), len(points)).sub_(scores) if log_p else None
+    scores = world.all_gather(torch.cat(log_q).double(), len(points))
+    log_ratio = world.all_gather(torch.cat(log_p).double(), len(points)).sub_(scores) if log_p else None
     nll, nll_se = _mean_and_error(scores.neg_())
     kl, kl_se = (None, None) if log_ratio is None else _mean_and_error(log_ratio)
     return Evaluation(
@@ -61,7 +61,7 @@ def evaluate(
         kl=kl,
         kl_se=kl_se,
         bits_per_dim=nll / (points.shape[1] * math.log(2)),
-        inverse_error=float(world.whole(torch.cat(errors), len(points)).max()),
+        inverse_error=float(world.all_gather(torch.cat(errors), len(points)).max()),
     )
 
 

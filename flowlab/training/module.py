@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from flowlab.config.schemas import Config
-from flowlab.distributed.stopping import Stopping
+from flowlab.distributed.stopping import GracefulStop
 from flowlab.flow import Flow
 from flowlab.objectives.objective import Objective
 from flowlab.training.batches import Stream
@@ -47,7 +47,7 @@ class FlowModule(pl.LightningModule):
     automatic_optimization = False
 
     def __init__(
-        self, flow: Flow, stream: Stream, objective: Objective, config: Config, record: Record, stopping: Stopping
+        self, flow: Flow, stream: Stream, objective: Objective, config: Config, record: Record, stopping: GracefulStop
     ) -> None:
         super().__init__()
         self.flow, self.stream, self.objective = flow, stream, objective
@@ -57,7 +57,7 @@ class FlowModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         if choose(self.config).compiled:
             step = Step([self.flow], self.objective, self.config.optimizer, self.stream.place)
-            mean = self.world.mean if self.world.size > 1 else None
+            mean = self.world.all_reduce_mean if self.world.size > 1 else None
             self.compiled = compiled_step(step, next(self.flow.parameters()).device, mean)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -78,7 +78,7 @@ class FlowModule(pl.LightningModule):
         step = start + len(losses)
         if self.record.due(step):
             self.record.write(step, self.flow, float(grad_norm), self.trainer.loggers)
-        if self.stopping.agreed((time.perf_counter() - begun) / len(losses)):
+        if self.stopping.agree((time.perf_counter() - begun) / len(losses)):
             self.trainer.should_stop = True
 
     def _eager_steps(self, optimizer: torch.optim.Optimizer, steps: range) -> tuple[Tensor, Tensor]:
@@ -87,8 +87,8 @@ class FlowModule(pl.LightningModule):
         They are fewer where training is asked to stop.
         """
         before = copy.deepcopy((self.flow.state_dict(), optimizer.state_dict()))
-        taken = [self._step(optimizer, step) for step in self.stopping.until_asked(steps)]
-        losses = self.world.mean(torch.stack(taken))
+        taken = [self._step(optimizer, step) for step in self.stopping.iterate(steps)]
+        losses = self.world.all_reduce_mean(torch.stack(taken))
         failed = losses.isfinite().logical_not().nonzero()
         if len(failed) or not in_a_row(self.flow.parameters()).isfinite().all():
             # A loss can be finite and its gradient not: then the last update of this call did the damage.
@@ -117,7 +117,7 @@ class FlowModule(pl.LightningModule):
         state = read_state([self.flow], [optimizer], steps.start)
         losses = []
         rates_of_steps = zip(steps, adam_rates([self.config], steps, state.numbers), strict=True)
-        for step, rates in self.stopping.until_asked(rates_of_steps):
+        for step, rates in self.stopping.iterate(rates_of_steps):
             state, loss = self.compiled(state, self._draw(step)[None], *rates)
             losses.append(loss)
         write_state(state, 0, self.flow, optimizer)
@@ -128,7 +128,7 @@ class FlowModule(pl.LightningModule):
 
     def _draw(self, step: int) -> Tensor:
         """Of the minibatch, which is the same however many ranks there are, each takes its share."""
-        return self.world.share(self.stream.draw(step))
+        return self.world.shard(self.stream.draw(step))
 
     def _go_back(
         self, optimizer: torch.optim.Optimizer, before: tuple[dict[str, Any], dict[str, Any]], start: int, failed: int

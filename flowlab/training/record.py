@@ -9,7 +9,7 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from flowlab.config.schemas import Config
-from flowlab.distributed.world import ALONE, World
+from flowlab.distributed.world import SINGLE_PROCESS, World
 from flowlab.flow import Flow
 from flowlab.loggers.csv import CSVMetrics
 from flowlab.targets.base import Target
@@ -32,7 +32,7 @@ class Record:
         seconds: of training, over all sessions of a run.
     """
 
-    def __init__(self, config: Config, target: Target, validation: Tensor, world: World = ALONE) -> None:
+    def __init__(self, config: Config, target: Target, validation: Tensor, world: World = SINGLE_PROCESS) -> None:
         self.config, self.target, self.validation, self.world = config, target, validation, world
         self.row: dict[str, float] = {}
         self.row_step = 0
