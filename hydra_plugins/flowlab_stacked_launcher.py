@@ -31,7 +31,7 @@ class StackedLauncher(Launcher):
         from flowlab.cli.jobs import job
         from flowlab.cli.main import last_line, score
         from flowlab.sweeps.launch import train_many, usable_processes
-        from flowlab.system.terminal import say
+        from flowlab.system.display import print_line
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
@@ -47,8 +47,8 @@ class StackedLauncher(Launcher):
             sweep.name,
             self.processes or usable_processes(),
             self.memory_gb,
-            ended=lambda run: say(last_line(run), sys.stdout) if run.result else None,
-            say=say,
+            ended=lambda run: print_line(last_line(run), sys.stdout) if run.result else None,
+            say=print_line,
         )
         # Whether a job failed is written in its directory; a search takes None for a failed trial.
         return [

@@ -30,7 +30,7 @@ from flowlab.plotting import fitted_exponent
 from flowlab.runs.provenance import origin
 from flowlab.sweeps.record import without_paths
 from flowlab.system.files import write_json, write_text
-from flowlab.system.surroundings import threads
+from flowlab.system.process import set_threads
 
 DIMS = [64, 128, 256, 512, 1024, 2048, 4096, 8192]
 LARGEST_DENSE = 4096
@@ -111,7 +111,7 @@ def main() -> None:
     begun = time.perf_counter()
     largest = {side: max(dims_of(side, options.dims)) for side in SIDES}
     peaks = {side: {"dim": dim, **peak_megabytes(side, dim)} for side, dim in largest.items()}
-    with threads(1), torch.no_grad():
+    with set_threads(1), torch.no_grad():
         table = pandas.DataFrame([row for dim in options.dims for row in measure(dim, options.repeat)])
     fitted, ratio = exponents(table), ratios(table, max(shared))
     report(table, fitted, peaks)

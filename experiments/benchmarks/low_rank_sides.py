@@ -15,7 +15,7 @@ from torch import Tensor
 
 from flowlab.bijectors import LowRankAffine
 from flowlab.seeding import generator
-from flowlab.system.surroundings import threads
+from flowlab.system.process import set_threads
 
 VECTORS, RANK, SEED = 64, 8, 0
 SIDES, TASKS = ("dense", "tril", "diag"), ("inverse", "forward", "gradient")
@@ -105,7 +105,7 @@ def peak_megabytes(side: str, dim: int) -> dict[str, float]:
 
 
 def _peak_megabytes(side: str, dim: int) -> dict[str, float]:
-    with threads(1), torch.no_grad():
+    with set_threads(1), torch.no_grad():
         for work in works(side, 64).values():
             work()
         before, tasks = _resident(), works(side, dim)

@@ -39,7 +39,7 @@ from flowlab import Flow
 from flowlab.bijectors import AffineScalar, Chain, Exp, Sigmoid, Softplus, Tanh
 from flowlab.flows.mlp import build_flow
 from flowlab.seeding import generator
-from flowlab.system.surroundings import threads
+from flowlab.system.process import set_threads
 from flowlab.targets.build import build_target
 from flowlab.training.evaluate import evaluate
 
@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--memory", nargs=2, metavar=("SIDE", "TASK"), help="print the peak of one task, in MB")
     options = parser.parse_args()
     if options.memory:
-        with threads(1):
+        with set_threads(1):
             print(peak(tuple(options.memory), options.points, options.evaluated))
         return
     agree(options.points)
@@ -193,7 +193,7 @@ def main() -> None:
         makers = works(options.points, options.evaluated).items()
         tasks = {key: make() for key, make in makers if (key[0] != DEFAULT) == compared}
         for count in options.threads:
-            with threads(count):
+            with set_threads(count):
                 measured = measure(tasks, options.repeat)
             seconds[count] = measured if compared else seconds[count].join(measured)
     for count in options.threads:

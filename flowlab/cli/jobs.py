@@ -22,7 +22,7 @@ from flowlab.cli.engines import bounds_of_search, check_engine, searches, target
 from flowlab.config.compose import as_typed, compose_yaml, conf_directory, parse_overrides, to_config
 from flowlab.config.schemas import Config, ConfigError, StackedLauncherConfig
 from flowlab.config.secrets import check_written
-from flowlab.system.imports import quick_imports
+from flowlab.system.process import pause_garbage_collection
 
 # Every job is composed and checked before the first one starts, which takes some 40 ms each.
 MOST_JOBS = 10_000
@@ -178,7 +178,7 @@ def check_jobs(overrides: list[list[str]], sweep: Path | None, here: bool = True
                     f"trainer.started_by={trainer.started_by}: is for a single run; in a sweep each job starts "
                     "processes of its own: trainer=ddp, or trainer=ddp_cpu"
                 )
-    with quick_imports():
+    with pause_garbage_collection():
         import flowlab.training.train  # noqa: F401  what the jobs will need
         from flowlab.training.check import check_run
 

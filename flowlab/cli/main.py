@@ -23,9 +23,9 @@ from flowlab.config.schemas import Config, ConfigError
 from flowlab.config.secrets import redact
 from flowlab.config.untrusted import check_links, check_replayed, forget_pickles, printable
 from flowlab.sweeps.manifest import NAME, Manifest
+from flowlab.system.display import print_line
 from flowlab.system.files import WriteError, read_json
-from flowlab.system.signals import INTERRUPTED, TERMINABLE, handled
-from flowlab.system.terminal import say
+from flowlab.system.signals import EXIT_INTERRUPTED, STOP_HANDLERS, handle_signals
 
 if TYPE_CHECKING:
     from flowlab.runs.directory import Run
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(usage())
         return OK
     try:
-        with handled(TERMINABLE):
+        with handle_signals(STOP_HANDLERS):
             return _carry_out(arguments)
     except ConfigError as error:
         print(f"flowlab: {_told(error)}", file=sys.stderr)
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return MISTAKE
     except KeyboardInterrupt as stopped:
         print(f"flowlab: interrupted; go on with {str(stopped) or 'resume=RUN_DIR'}", file=sys.stderr)
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
 
 
 def _carry_out(arguments: list[str]) -> int:
@@ -146,9 +146,9 @@ def _sweep(flags: list[str], words: list[str]) -> int:
         root.mkdir(parents=True, exist_ok=True)
     # What was checked need not be checked again by Hydra.
     checked = [] if searches(settings) else ["hydra/sweeper=checked"]
-    from flowlab.system.lock import check_unlocked, locked
+    from flowlab.system.lock import check_unlocked, lock_directory
 
-    with locked(root, "working on this sweep"):
+    with lock_directory(root, "working on this sweep"):
         for job in jobs:
             check_unlocked(job.directory)
         try:
@@ -220,7 +220,7 @@ def _run_job(config: Config, directory: Path, sweep: str | None) -> int:
 
 def _is_first(config: Config) -> bool:
     """Whether this process is the first of its run, or the only one."""
-    from flowlab.distributed.world import check_started, cluster_environment
+    from flowlab.distributed.cluster import check_started, cluster_environment
 
     check_started(config.trainer)
     return cluster_environment(config.trainer).global_rank() == 0
@@ -253,7 +253,7 @@ def _report(start: Callable[[], Run], directory: str | Path, first: bool = True)
     except KeyboardInterrupt:
         if first:
             raise
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     except WriteError as error:
         print(f"flowlab: {error}", file=sys.stderr)
         return FAILED
@@ -262,7 +262,7 @@ def _report(start: Callable[[], Run], directory: str | Path, first: bool = True)
         print(f"flowlab: failed: {type(error).__name__}: {_told(error)}\nflowlab: {where}", file=sys.stderr)
         return FAILED
     if first:
-        say(last_line(run), sys.stdout)
+        print_line(last_line(run), sys.stdout)
     return OK
 
 

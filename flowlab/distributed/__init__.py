@@ -1,1 +1,1 @@
-"""Several processes that train one run."""
+"""Several processes (ranks) that train one run."""

@@ -1,103 +1,93 @@
-"""How training is asked to stop, by Ctrl-C or by a cluster: it does so between two steps, and saves where it is."""
+"""Stop training between two steps when a signal asks for it, and save the state."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 
-from flowlab.distributed.world import ALONE, World
-from flowlab.system.signals import Preempted, handled
+from flowlab.distributed.world import SINGLE_PROCESS, World
+from flowlab.system.signals import Preempted, handle_signals
 
 T = TypeVar("T")
 
-LONGEST_CALL = 1.0  # seconds, after which several ranks look again whether one of them was asked to stop
-AT_ONCE = 1.0  # seconds after a signal in which another is not yet a second one: a launcher may pass it on twice
+LONGEST_CALL = 1.0  # seconds between two moments at which several ranks agree whether to stop
+REPEAT_TIMEOUT = 1.0  # seconds in which a repeated signal counts as the first: a launcher may pass it on twice
 
 
-class Stopping(pl.Callback):
-    """Hears the signals that ask training to stop; a second one takes effect at once.
+class GracefulStop(pl.Callback):
+    """Stop after the current step when a signal asks for it; a second signal interrupts at once.
 
-    Python raises KeyboardInterrupt wherever it happens to be, and now and then that is inside a callback that drops it.
-    Several ranks stop at the end of the same call from Lightning, whichever of them was asked.
+    Python raises KeyboardInterrupt anywhere, sometimes inside a callback that drops it. This callback only notes the
+    signal. Several ranks stop at the end of the same call from Lightning, whichever of them received the signal.
 
     Arguments:
         world: the ranks.
-        preemption: SIGUSR1 says that the machine will be taken away, as `sbatch --signal=USR1@60` has it.
+        preemption: handle SIGUSR1, which announces that the machine will be taken away (`sbatch --signal=USR1@60`).
 
     Attributes:
-        steps: so many may a call of several ranks take; None where one is alone, which looks after each.
+        received: the number of the signal; 0 before there is one.
+        steps: the largest number of steps in one call; None for a single process, which looks after each step.
     """
 
-    def __init__(self, world: World = ALONE, preemption: bool = False) -> None:
+    def __init__(self, world: World = SINGLE_PROCESS, preemption: bool = False) -> None:
         self.world = world
         self.signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *([signal.SIGUSR1] if preemption else [])]
-        self.asked = 0  # the number of the signal
+        self.received = 0
         self.steps = None if world.size == 1 else 1
         self._handlers = contextlib.ExitStack()
-        self._heard_at: float | None = None
+        self._received_at: float | None = None
 
-    # Lightning's own handler would talk to the other ranks from wherever this one happens to be. It is set between
-    # these two; ours stands before it, since that is what Lightning puts back at its end, and over it.
+    # Lightning sets its own handler between these two hooks, and it would talk to the other ranks in the middle of a
+    # step. Our handler must be there before, since Lightning restores it at the end, and again on top.
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._listen()
+        self._set_handlers()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._listen()
+        self._set_handlers()
 
-    def _listen(self) -> None:
-        self._handlers.enter_context(handled(dict.fromkeys(self.signals, self._ask)))
+    def _set_handlers(self) -> None:
+        self._handlers.enter_context(handle_signals(dict.fromkeys(self.signals, self._receive)))
 
-    def until_asked(self, steps: Iterable[T]) -> Iterator[T]:
-        """One step at least, and the others as long as nobody has asked for an end, or until all ranks have agreed."""
+    def iterate(self, steps: Iterable[T]) -> Iterator[T]:
+        """Yield steps until a signal arrives, at least one; several ranks yield all steps and then agree."""
         for step in steps:
             yield step
-            if self.asked and self.world.size == 1:
+            if self.received and self.world.size == 1:
                 return
 
-    def agreed(self, seconds: float) -> bool:
-        """Whether training is to stop, for all ranks; the last step took so many seconds."""
-        asked, seconds = self.world.largest(self.asked, seconds)
+    def agree(self, seconds: float) -> bool:
+        """Return whether training stops, the same answer in all ranks.
+
+        Arguments:
+            seconds: the duration of this rank's last step; the slowest rank sets the length of the next call.
+        """
+        received, seconds = self.world.all_reduce_max(self.received, seconds)
         self.steps = self.steps and max(1, int(LONGEST_CALL / seconds))
-        self.asked = int(asked) or self.asked  # a signal may have come since, for the next time
-        return bool(asked)
+        self.received = int(received) or self.received  # a signal during the exchange counts at the next one
+        return bool(received)
 
     @contextlib.contextmanager
-    def heard(self) -> Iterator[None]:
-        """Training, which raises what was asked of it at its end; the first rank is then the first to go on.
+    def raise_at_end(self) -> Iterator[None]:
+        """Raise at the end of training what the signal asked for; rank 0 leaves first.
 
         Raises:
-            KeyboardInterrupt: it was asked to stop.
-            Preempted: and it should be started again.
+            KeyboardInterrupt: a signal stopped training.
+            Preempted: the signal was SIGUSR1: the job should start again.
         """
         with self._handlers:
             yield
-        self.world.wait_for_the_first()
-        if self.asked:
-            raise Preempted if self.asked == signal.SIGUSR1 else KeyboardInterrupt
+        self.world.wait_for_rank_zero()
+        if self.received:
+            raise Preempted if self.received == signal.SIGUSR1 else KeyboardInterrupt
 
-    def _ask(self, number: int, frame: Any) -> None:
+    def _receive(self, number: int, frame: Any) -> None:
         now = time.monotonic()
-        self._heard_at = self._heard_at or now
-        if now - self._heard_at > AT_ONCE:
+        self._received_at = self._received_at or now
+        if now - self._received_at > REPEAT_TIMEOUT:
             raise KeyboardInterrupt
-        self.asked = max(self.asked, number)
-
-
-def requeue() -> None:
-    """Ask Slurm to put this job back into its queue, from where it starts once more with the same command."""
-    job = os.environ["SLURM_JOB_ID"]
-    try:
-        subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        why = getattr(error, "stderr", "").strip() or error
-        print(f"flowlab: job {job} cannot be requeued: {why}; submit it again", file=sys.stderr)
-    else:
-        print(f"flowlab: job {job} goes back into the queue", file=sys.stderr)
+        self.received = max(self.received, number)

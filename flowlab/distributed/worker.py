@@ -1,26 +1,27 @@
-"""One of the processes that train a run together: `python -m flowlab.distributed.worker RUN_DIR ERRORS_DIR`.
+"""One rank of a run: `python -m flowlab.distributed.worker RUN_DIR ERRORS_DIR`.
 
-`flowlab.distributed.launch` starts it, with its number in the environment.
+`flowlab.distributed.launch` starts it with LOCAL_RANK in the environment.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import Any
 
-from flowlab.system.files import WriteError, write_json
-from flowlab.system.imports import quick_imports
-from flowlab.system.signals import INTERRUPTED, TERMINABLE, handled
+from flowlab.system.files import write_bytes
+from flowlab.system.process import pause_garbage_collection
+from flowlab.system.signals import EXIT_INTERRUPTED, STOP_HANDLERS, handle_signals
 
 
 def main(directory: str, errors: str) -> int:
-    """Train a run, as the rank that LOCAL_RANK says; an error goes into a file in the directory `errors`."""
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    with quick_imports():
+    """Train a run as rank LOCAL_RANK; an error goes into the file RANK.pickle of the directory `errors`."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with pause_garbage_collection():
+        from flowlab.distributed.devices import resolve_device
         from flowlab.distributed.world import World
         from flowlab.runs.directory import load_run
         from flowlab.training.progress import progress_callback
@@ -30,22 +31,32 @@ def main(directory: str, errors: str) -> int:
     try:
         run = load_run(directory)
         settings = run.config.trainer
-        with World(rank, settings.devices, rank).connected(settings.accelerator) as world, handled(TERMINABLE):
-            fit(run, run.target, progress_callback(settings.progress) if world.first else None, world)
+        device = resolve_device(settings.accelerator, rank)
+        with World(rank, settings.devices, rank).connect(device) as world, handle_signals(STOP_HANDLERS):
+            fit(run, run.target, progress_callback(settings.progress) if world.is_rank_zero else None, world)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     except Exception as error:
-        content: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
-        content["traceback"] = traceback.format_exc()
-        if isinstance(error, WriteError):
-            content["system"] = [error.errno, error.strerror, error.filename]
-        write_json(Path(errors) / f"{rank}.json", content)
+        error.add_note(f"In rank {rank}:\n{traceback.format_exc()}")
+        write_bytes(Path(errors) / f"{rank}.pickle", _dump_error(error))
         return 1
     return 0
 
 
-def _end_with_the_parent() -> None:
-    os.read(0, 1)  # returns when nobody is left to write to the pipe
+def _dump_error(error: Exception) -> bytes:
+    """Pickle an error; one that cannot be read back becomes a RuntimeError with the same words."""
+    try:
+        content = pickle.dumps(error)
+        pickle.loads(content)
+    except Exception:
+        substitute = RuntimeError(f"{type(error).__name__}: {error}")
+        substitute.__notes__ = error.__notes__
+        return pickle.dumps(substitute)
+    return content
+
+
+def _end_with_parent() -> None:
+    os.read(0, 1)  # returns when the parent has ended, since it alone holds the other end of the pipe
     os._exit(1)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from pytorch_lightning.loggers.logger import Logger
 
 from flowlab.config.schemas import ConfigError
-from flowlab.system.files import write_bytes, writing
-from flowlab.system.lock import check_held
+from flowlab.system.files import raise_write_error, write_bytes
+from flowlab.system.lock import check_not_replaced
 
 COLUMNS = (
     "step",
@@ -66,8 +66,8 @@ class CSVMetrics(Logger):
         assert step is not None
         if step <= self.last_step:
             return
-        check_held(self.path.parent)
-        with writing(self.path), open(self.path, "a", newline="", encoding="utf-8") as file:
+        check_not_replaced(self.path.parent)
+        with raise_write_error(self.path), open(self.path, "a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow({"step": step, **metrics})
         self.last_step = step
 

@@ -20,10 +20,10 @@ from requests.utils import get_netrc_auth
 from flowlab.config.compose import to_dict
 from flowlab.config.schemas import WandbConfig
 from flowlab.config.secrets import redact
-from flowlab.distributed.stopping import Preempted
 from flowlab.loggers.csv import rows_after
 from flowlab.loggers.wandb_file import last_step, mend
-from flowlab.system.terminal import say
+from flowlab.system.display import print_line
+from flowlab.system.signals import Preempted
 
 if TYPE_CHECKING:
     import wandb
@@ -111,7 +111,7 @@ def wandb_run(ours: Run) -> Iterator[WandbRun | None]:
     known = last_step(directory, identifier)
     theirs = _init(ours, settings, mode)
     if not theirs.offline:
-        say(f"W&B: {theirs.url}")
+        print_line(f"W&B: {theirs.url}")
         known = theirs.starting_step - 1 if theirs.resumed else 0
     for step, row in rows_after(ours.directory / "metrics.csv", known):
         theirs.log(row, step=step)  # an earlier session was killed before these were sent or written
@@ -129,7 +129,7 @@ def wandb_run(ours: Run) -> Iterator[WandbRun | None]:
             theirs.finish(exit_code=exit_code)
         if theirs.offline:
             shown = directory.relative_to(Path.cwd()) if directory.is_relative_to(Path.cwd()) else directory
-            say(f"W&B ran offline; to upload the run: wandb sync {shlex.quote(str(shown))}")
+            print_line(f"W&B ran offline; to upload the run: wandb sync {shlex.quote(str(shown))}")
 
 
 def _init(ours: Run, settings: WandbConfig, mode: Any) -> wandb.Run:
@@ -183,7 +183,7 @@ def costs_no_run(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        say(f"flowlab: W&B: {what}: {type(error).__name__} {redact(str(error))}".rstrip())
+        print_line(f"flowlab: W&B: {what}: {type(error).__name__} {redact(str(error))}".rstrip())
 
 
 @contextlib.contextmanager

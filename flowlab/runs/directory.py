@@ -21,8 +21,8 @@ from flowlab.flows.mlp import build_flow, check_flow
 from flowlab.runs.checkpoint_contents import check_flow_in
 from flowlab.runs.checkpoint_file import read_checkpoint
 from flowlab.runs.provenance import provenance
-from flowlab.system.files import beside, read_json, write_json, write_text
-from flowlab.system.lock import locked
+from flowlab.system.files import part_path, read_json, write_json, write_text
+from flowlab.system.lock import lock_directory
 from flowlab.targets.base import Target
 from flowlab.targets.build import build_target
 from flowlab.targets.file import FileTarget
@@ -163,7 +163,7 @@ def begin(config: Config, target: Target, directory: Path, group: str | None) ->
     run = Run(directory, config)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with locked(directory):
+        with lock_directory(directory):
             check_directory(directory)  # of two that start at once, the second finds what the first has written
             _clear(directory)
             try:
@@ -186,7 +186,7 @@ def _clear(directory: Path) -> None:
 
 def _before_the_beginning(directory: Path) -> set[Path]:
     whole = {directory / name for name in BEFORE_THE_BEGINNING}
-    return whole | {beside(path) for path in (*whole, directory / "config.yaml")}
+    return whole | {part_path(path) for path in (*whole, directory / "config.yaml")}
 
 
 def check_data(run: Run, target: Target) -> None:

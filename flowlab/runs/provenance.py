@@ -15,13 +15,14 @@ import torch
 import flowlab
 from flowlab.config.schemas import Config
 from flowlab.config.secrets import redact_command
+from flowlab.distributed.devices import resolve_device
 
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "scipy", "pandas", "matplotlib", "wandb")
 
 
 def provenance(config: Config) -> dict[str, Any]:
     """What is needed to tell how a run was made, as plain data."""
-    gpu = config.trainer.accelerator == "gpu" and torch.cuda.is_available()
+    gpu = resolve_device(config.trainer.accelerator).type == "cuda" and torch.cuda.is_available()
     return {
         **origin(),
         "device": torch.cuda.get_device_name() if gpu else "cpu",

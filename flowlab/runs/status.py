@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from flowlab.config.secrets import redact
 from flowlab.runs.directory import Run
-from flowlab.system.files import NO_ROOM, WriteError, write_json, write_over
-from flowlab.system.lock import check_held, locked
+from flowlab.system.files import DISK_FULL, WriteError, overwrite_json, write_json
+from flowlab.system.lock import check_not_replaced, lock_directory
 
 
 @contextlib.contextmanager
@@ -27,7 +27,7 @@ def told(*runs: Run, to_the_end: bool = True) -> Iterator[None]:
     """
     with contextlib.ExitStack() as locks:
         for run in runs:
-            locks.enter_context(locked(run.directory))
+            locks.enter_context(lock_directory(run.directory))
         with _told(runs, to_the_end):
             yield
 
@@ -44,7 +44,7 @@ def fail(run: Run, error: Exception) -> None:
         ConfigError: another process works on the directory.
     """
     run.directory.mkdir(parents=True, exist_ok=True)
-    with locked(run.directory):
+    with lock_directory(run.directory):
         _fail(run, error)
 
 
@@ -90,11 +90,11 @@ def _write_if_possible(run: Run, **content: str) -> bool:
 
 def _write(runs: Sequence[Run], **content: str) -> None:
     for run in runs:
-        check_held(run.directory)
+        check_not_replaced(run.directory)
         path = run.directory / "status.json"
         try:
             write_json(path, content)
         except WriteError as error:
-            if error.errno not in NO_ROOM or not path.exists():
+            if error.errno not in DISK_FULL or not path.exists():
                 raise
-            write_over(path, content)
+            overwrite_json(path, content)

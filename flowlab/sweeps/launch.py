@@ -16,7 +16,8 @@ import torch
 
 from flowlab.config.compose import to_config, to_dict
 from flowlab.config.schemas import Config, ConfigError
-from flowlab.distributed.stopping import Stopping
+from flowlab.distributed.devices import resolve_device
+from flowlab.distributed.stopping import GracefulStop
 from flowlab.flows.mlp import layers
 from flowlab.loggers.open import open_loggers
 from flowlab.runs.directory import Run, located
@@ -26,9 +27,9 @@ from flowlab.sweeps.groups import bytes_of_job, describe, parts, stack_key, stac
 from flowlab.sweeps.pool import share_out
 from flowlab.sweeps.progress import Reporter, sweep_progress
 from flowlab.sweeps.stack import Job, StackCheckpoints, StackFigures, StackModule
-from flowlab.system.signals import TERMINABLE, handled
-from flowlab.system.surroundings import quiet_lightning, threads
-from flowlab.system.terminal import say
+from flowlab.system.display import print_line
+from flowlab.system.process import set_threads, silence_lightning
+from flowlab.system.signals import STOP_HANDLERS, handle_signals
 from flowlab.targets.base import Target
 from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Saving
@@ -122,7 +123,7 @@ def train_many(
         if not ready:
             continue
         trainer = ready[0][0].config.trainer
-        beside_others = trainer.threads == 1 and trainer.accelerator == "cpu"
+        beside_others = trainer.threads == 1 and resolve_device(trainer.accelerator).type == "cpu"
         if trainer.devices > 1:
             in_turn += [Piece([member], False, group) for member in ready]
         elif len(members) == 1 or not stackable(ready[0][0].config):
@@ -167,7 +168,7 @@ def _open(run: Run, target: Target, group: str | None) -> bool:
     try:
         opened(begun(run.directory, run.config), run.config, target, run.directory, group)
     except (ConfigError, OSError) as error:
-        say(f"flowlab: {run.directory}: cannot go on: {error}")
+        print_line(f"flowlab: {run.directory}: cannot go on: {error}")
         with contextlib.suppress(ConfigError, OSError):  # another process works on it, or it cannot be written
             fail(run, error)
         return False
@@ -205,17 +206,17 @@ def train_stack(stack: Sequence[Member], progress: pl.Callback | None = None) ->
     """
     config = stack[0][0].config
     with contextlib.ExitStack() as surroundings:
-        surroundings.enter_context(quiet_lightning())
-        surroundings.enter_context(threads(config.trainer.threads))
+        surroundings.enter_context(silence_lightning())
+        surroundings.enter_context(set_threads(config.trainer.threads))
         jobs = [_job(run, target) for run, target in stack]
         closing = [surroundings.enter_context(contextlib.ExitStack()) for _ in jobs]
         for job, closes in zip(jobs, closing, strict=True):
             job.loggers = closes.enter_context(open_loggers(job.run))
-        stopping = Stopping()
+        stopping = GracefulStop()
         module = StackModule(jobs, stopping)
         trainer = pl.Trainer(
             max_steps=config.max_steps,
-            accelerator=config.trainer.accelerator,
+            accelerator=resolve_device(config.trainer.accelerator).type,
             devices=1,
             logger=False,
             callbacks=[StackCheckpoints(), StackFigures(), stopping, *([progress] if progress else [])],
@@ -224,7 +225,7 @@ def train_stack(stack: Sequence[Member], progress: pl.Callback | None = None) ->
             enable_model_summary=False,
         )
         together = told(*(job.run for job in jobs), to_the_end=False)
-        with handled(TERMINABLE), together, _resumable(module) as checkpoint, stopping.heard():
+        with handle_signals(STOP_HANDLERS), together, _resumable(module) as checkpoint, stopping.raise_at_end():
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
         for place, job in enumerate(jobs):
             # What went wrong is then in its directory, and its loggers have seen it.

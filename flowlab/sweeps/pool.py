@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from flowlab.system.signals import INTERRUPTED
+from flowlab.system.signals import EXIT_INTERRUPTED
 
 # A piece of work; it may send how far it is.
 Piece = Callable[[Callable[[Any], None]], None]
@@ -94,4 +94,4 @@ def _carry_out(piece: Piece, connection: Connection, of_the_parent: list[Connect
     try:
         piece(connection.send)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(EXIT_INTERRUPTED)

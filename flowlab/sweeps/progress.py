@@ -10,8 +10,7 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flowlab.system.notebook import NotebookBar
-from flowlab.system.terminal import say
+from flowlab.system.display import NotebookBar, print_line
 from flowlab.training.progress import LINES, shown_as
 
 # Takes the number of a piece of work and the steps that it has taken, or None when it has ended.
@@ -65,7 +64,7 @@ def sweep_progress(kind: str, jobs: Sequence[int], steps: Sequence[int]) -> Iter
             below_cell.update(done, total, words)
         if kind == "lines" and done * LINES // total > printed:
             printed = done * LINES // total
-            say(f"{100 * done // total:>3}% of the steps, {words}")
+            print_line(f"{100 * done // total:>3}% of the steps, {words}")
 
     with bar, closing(NotebookBar()) if kind == "notebook" else nullcontext() as below_cell:
         task = bar.add_task("", total=total, runs="")

@@ -18,7 +18,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
-from flowlab.distributed.stopping import Stopping
+from flowlab.distributed.stopping import GracefulStop
 from flowlab.flow import Flow
 from flowlab.objectives.objective import Objective
 from flowlab.runs.directory import Run
@@ -63,7 +63,7 @@ class StackModule(pl.LightningModule):
 
     automatic_optimization = False
 
-    def __init__(self, jobs: list[Job], stopping: Stopping) -> None:
+    def __init__(self, jobs: list[Job], stopping: GracefulStop) -> None:
         super().__init__()
         self.jobs, self.stopping = jobs, stopping
         self.config = jobs[0].run.config
@@ -89,7 +89,7 @@ class StackModule(pl.LightningModule):
         steps = range(start, min(end_of_call(job.run.config, start) for job in self.jobs))
         before = self.state.alive.clone()  # a CUDA graph writes its state where it was
         rates = adam_rates([job.run.config for job in self.jobs], steps, self.state.numbers)
-        rates_of_steps = self.stopping.until_asked(zip(steps, rates, strict=True))
+        rates_of_steps = self.stopping.iterate(zip(steps, rates, strict=True))
         losses = torch.stack([self._step(step, *rate) for step, rate in rates_of_steps])
         count_steps(self.trainer, len(losses))
         stop = start + len(losses)
@@ -100,7 +100,7 @@ class StackModule(pl.LightningModule):
             if job.record.due(stop):
                 self.load_flow(place)
                 job.record.write(stop, job.flow, float(self.state.grad_norms[place]), job.loggers)
-        if self.stopping.asked or not self.state.alive.any():
+        if self.stopping.received or not self.state.alive.any():
             self.trainer.should_stop = True
 
     def _step(self, step: int, rates: Tensor, root: Tensor) -> Tensor:

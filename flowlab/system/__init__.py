@@ -1,1 +1,1 @@
-"""The operating system: files, signals, locks, the terminal."""
+"""The operating system: files, locks, signals, the process, the terminal and the notebook."""

@@ -1,4 +1,4 @@
-"""Writing files so that a reader finds either the old content or the new, never a part; and reading JSON."""
+"""Write files atomically: a reader finds the old content or the new, never a part. Read and write JSON."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 
 from flowlab.config.schemas import ConfigError
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class WriteError(OSError):
-    """A file could not be written: which, and why; `advice` says how to go on."""
+    """A file cannot be written; the message names the file and the reason, and `advice` tells how to continue."""
 
     advice = ""
 
@@ -26,11 +26,11 @@ class WriteError(OSError):
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Name the file that cannot be written.
+def raise_write_error(path: Path) -> Iterator[None]:
+    """Replace a system error inside the block by a WriteError that names the file.
 
     Raises:
-        WriteError: in the place of any other error of the system.
+        WriteError: the block raised an OSError.
     """
     try:
         yield
@@ -41,28 +41,28 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, flush it to the disk, then put it in the place of `path`.
+    """Let `write` fill a file next to `path`, flush it to the disk, then rename it to `path`.
 
     Raises:
-        WriteError: it cannot be written; what was at `path` is still there.
+        WriteError: the file cannot be written; the old content of `path` is still there.
     """
-    part = beside(path)
-    with writing(path):
-        part.unlink(missing_ok=True)  # it may be a link to somewhere else
+    part = part_path(path)
+    with raise_write_error(path):
+        part.unlink(missing_ok=True)  # it may be a symbolic link
         try:
             write(part)
-            flush(part)
+            sync(part)
             os.replace(part, path)
         except BaseException:
-            with contextlib.suppress(OSError):  # the disk may not let it go either
+            with contextlib.suppress(OSError):  # the disk may refuse this too
                 part.unlink()
             raise
-        with contextlib.suppress(OSError):  # some file systems know no flushing of a directory
-            flush(path.parent)  # that holds the new name: after a power failure it would else be the old
+        with contextlib.suppress(OSError):  # some file systems cannot flush a directory
+            sync(path.parent)  # a power failure would otherwise undo the rename
 
 
-def flush(path: Path) -> None:
-    """See that a file or a directory is on the disk, and not in memory alone."""
+def sync(path: Path) -> None:
+    """Flush a file or a directory from memory to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -70,13 +70,13 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def beside(path: Path) -> Path:
-    """Where a file is while it is being written; what is found there was left by a kill."""
+def part_path(path: Path) -> Path:
+    """Return the temporary path of a file that is being written; a killed process leaves it behind."""
     return path.with_name(f".{path.name}.part")
 
 
-def sweep_up(directory: Path) -> None:
-    """Remove what kills have left of files that were being written, anywhere below a directory."""
+def remove_parts(directory: Path) -> None:
+    """Remove the temporary files that killed processes have left anywhere below a directory."""
     for part in directory.rglob(".*.part"):
         part.unlink(missing_ok=True)
 
@@ -90,24 +90,24 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON as every reader takes it: numbers that are not finite become null."""
-    write_text(path, _as_json(content))
+    """Write standard JSON: NaN and infinity become null."""
+    write_text(path, _to_json(content))
 
 
-def write_over(path: Path, content: dict[str, Any]) -> None:
-    """Write a little JSON where a little is, on a disk with no room for another file: its block can be used again.
+def overwrite_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a small JSON file in place: on a full disk its block can be used again.
 
     Raises:
-        WriteError: it takes more than that block; what was there still is.
+        WriteError: the content does not fit into that block; the old content is still there.
     """
-    text = _as_json(content).encode()
-    with writing(path), open(path, "rb+", buffering=0) as file:
+    text = _to_json(content).encode()
+    with raise_write_error(path), open(path, "rb+", buffering=0) as file:
         os.posix_fallocate(file.fileno(), 0, len(text))
         file.write(text)
         file.truncate()
 
 
-def _as_json(content: dict[str, Any]) -> str:
+def _to_json(content: dict[str, Any]) -> str:
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in content.items()
     }
@@ -115,10 +115,10 @@ def _as_json(content: dict[str, Any]) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; empty where there is no file.
+    """Read a JSON object; it is empty if there is no file.
 
     Raises:
-        ConfigError: the file is damaged.
+        ConfigError: the file is damaged, or does not hold an object.
     """
     if path.exists() and not path.is_file():
         raise ConfigError(f"{path}: cannot be read: it is not a file; move it away")

@@ -1,4 +1,4 @@
-"""A directory belongs to one process at a time."""
+"""Lock a directory for one process at a time."""
 
 from __future__ import annotations
 
@@ -10,57 +10,61 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flowlab.config.schemas import ConfigError
-from flowlab.system.files import WriteError, writing
+from flowlab.system.files import WriteError, raise_write_error
 
-_held: dict[Path, int] = {}  # the directories that this process has locked, and their descriptors
+_locks: dict[Path, int] = {}  # the directories that this process has locked, with their file descriptors
 
 
 @contextlib.contextmanager
-def locked(directory: Path, what: str = "training this run") -> Iterator[None]:
-    """Keep a directory to this process; the lock goes with the process, however that ends.
+def lock_directory(directory: Path, activity: str = "training this run") -> Iterator[None]:
+    """Lock a directory inside the block; the system releases the lock when the process ends, however it ends.
+
+    Arguments:
+        directory: an existing directory.
+        activity: completes the error message "another process is ...".
 
     Raises:
-        ConfigError: another process holds it.
+        ConfigError: a different process has locked the directory.
     """
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _held[directory.absolute()] = descriptor
+        _locks[directory.absolute()] = descriptor
         try:
             yield
         finally:
-            del _held[directory.absolute()]
+            del _locks[directory.absolute()]
     except BlockingIOError:
-        raise ConfigError(f"{directory}: another process is {what}") from None
+        raise ConfigError(f"{directory}: another process is {activity}") from None
     finally:
         os.close(descriptor)
 
 
 def check_unlocked(directory: Path) -> None:
-    """Refuse a run directory that another process works on.
+    """Check that no process has locked a directory, which need not exist.
 
     Raises:
-        ConfigError: one does, or it is not a directory.
+        ConfigError: a process has locked it, or it is not a directory.
     """
     if directory.exists() and not directory.is_dir():
         raise ConfigError(f"{directory}: is not a directory; move it away")
     if directory.is_dir():
-        with locked(directory):
+        with lock_directory(directory):
             pass
 
 
-def check_held(directory: Path) -> None:
-    """See that a directory is still the one that this process has locked, if it has.
+def check_not_replaced(directory: Path) -> None:
+    """Check that a directory is still the one that this process has locked.
 
-    Somebody may have removed it, taking the run for dead, and have begun another there: what this process writes would
-    get into that.
+    Somebody may have removed the directory and started a new run there; this process must not write into that run.
+    A rank has no lock of its own, and then there is nothing to check.
 
     Raises:
-        WriteError: it is not.
+        WriteError: the directory is gone, or a new one is in its place.
     """
-    descriptor = _held.get(directory.absolute())
+    descriptor = _locks.get(directory.absolute())
     if descriptor is None:
-        return  # another process of this run has, as for a rank
-    with writing(directory):
+        return
+    with raise_write_error(directory):
         if not os.path.samestat(os.fstat(descriptor), os.stat(directory)):
             raise WriteError(errno.ESTALE, "another directory has taken its place", str(directory))

@@ -1,4 +1,4 @@
-"""Signals, for as long as something is going on."""
+"""Signal handlers for the duration of a block."""
 
 from __future__ import annotations
 
@@ -8,39 +8,41 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-INTERRUPTED = 130  # exit status
+EXIT_INTERRUPTED = 130  # exit status
 
 Handler = Callable[[int, Any], Any] | int
 
 
 class Preempted(KeyboardInterrupt):
-    """A scheduler has said that it will take the machine away; the run goes on when it is started again."""
+    """A scheduler takes the machine away; the run continues when the job starts again."""
 
 
-def preempt(number: int, frame: Any) -> None:
-    """The handler that raises it."""
+def raise_preempted(number: int, frame: Any) -> None:
+    """Raise Preempted; a signal handler."""
     raise Preempted
 
 
-# SIGTERM, and a terminal that is gone, end as Ctrl-C does, so that a directory says what became of its run.
-TERMINABLE: dict[int, Handler] = dict.fromkeys((signal.SIGTERM, signal.SIGHUP), signal.default_int_handler)
+# SIGTERM and a lost terminal act as Ctrl-C does, so the run directory records the end of its run.
+STOP_HANDLERS: dict[int, Handler] = dict.fromkeys((signal.SIGTERM, signal.SIGHUP), signal.default_int_handler)
 
 
 @contextlib.contextmanager
-def handled(handlers: Mapping[int, Handler]) -> Iterator[None]:
-    """Signals handled so inside the block, and after it as before; only the main thread has any."""
+def handle_signals(handlers: Mapping[int, Handler]) -> Iterator[None]:
+    """Set signal handlers inside the block and restore the previous ones after it.
+
+    Only the main thread can set handlers; in other threads the block runs unchanged. Below nohup, SIGHUP stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = {number: handler for number, handler in handlers.items() if not (number == signal.SIGHUP and _nohup())}
-    before = {number: signal.signal(number, handler) for number, handler in heard.items()}
+    ignores_hangup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    before = {
+        number: signal.signal(number, handler)
+        for number, handler in handlers.items()
+        if not (number == signal.SIGHUP and ignores_hangup)
+    }
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-def _nohup() -> bool:
-    """Whether this process was started to outlive its terminal."""
-    return signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        for number, previous in before.items():
+            signal.signal(number, signal.SIG_DFL if previous is None else previous)

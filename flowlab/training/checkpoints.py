@@ -13,8 +13,8 @@ import pytorch_lightning as pl
 
 from flowlab.config.schemas import Config
 from flowlab.runs.checkpoint_file import write_checkpoint
-from flowlab.system.files import flush, writing
-from flowlab.system.lock import check_held
+from flowlab.system.files import raise_write_error, sync
+from flowlab.system.lock import check_not_replaced
 from flowlab.training.record import Record
 
 
@@ -41,10 +41,10 @@ class Saving:
             self.best_nll, self.best_step = held_out.nll, step
             self.best = copy.deepcopy(checkpoint())
         if stopping or step % self.config.trainer.checkpoint_every == 0 or step == self.config.max_steps:
-            check_held(self.directory.parent)
+            check_not_replaced(self.directory.parent)
             rows = self.directory.parent / "metrics.csv"
-            with writing(rows):
-                flush(rows)  # a run that goes on from this checkpoint does not make them again
+            with raise_write_error(rows):
+                sync(rows)  # a run that goes on from this checkpoint does not make them again
             self.write_best()
             self._write("last.ckpt", checkpoint())
 
@@ -55,7 +55,7 @@ class Saving:
         self.best = None
 
     def _write(self, name: str, checkpoint: dict[str, Any]) -> None:
-        with writing(self.directory):
+        with raise_write_error(self.directory):
             self.directory.mkdir(exist_ok=True)
         write_checkpoint(self.directory / name, checkpoint)
 

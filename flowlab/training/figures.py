@@ -14,8 +14,8 @@ from flowlab.flow import Flow
 from flowlab.loggers.csv import CSVMetrics
 from flowlab.loggers.open import log_figures
 from flowlab.runs.directory import Run
+from flowlab.system.display import print_line
 from flowlab.system.files import WriteError
-from flowlab.system.terminal import say
 from flowlab.targets.base import Target
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def costs_a_picture(run: Run) -> Iterator[None]:
     except WriteError:
         raise
     except Exception as error:
-        say(f"flowlab: {run.directory}/figures: not all could be drawn: {error}")
+        print_line(f"flowlab: {run.directory}/figures: not all could be drawn: {error}")
 
 
 def show(run: Run, flow: Flow, target: Target, loggers: list[Logger], step: int) -> None:

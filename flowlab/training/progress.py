@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flowlab.config.schemas import Config
-from flowlab.system.notebook import NotebookBar, in_notebook
-from flowlab.system.terminal import say
+from flowlab.system.display import NotebookBar, is_in_notebook, print_line
 from flowlab.training.compile import Choice
 from flowlab.training.record import Record
 
@@ -36,7 +35,7 @@ def progress_callback(kind: str) -> pl.Callback | None:
 
 def shown_as(kind: str) -> str:
     """What a kind means here: bar, notebook, lines or off."""
-    if kind in ("auto", "bar") and in_notebook():
+    if kind in ("auto", "bar") and is_in_notebook():
         return "notebook"
     return kind if kind != "auto" else "bar" if sys.stderr.isatty() else "lines"
 
@@ -44,7 +43,7 @@ def shown_as(kind: str) -> str:
 def announce(choice: Choice, kind: str) -> None:
     """Say before a run, where its progress is shown outside a notebook, what was chosen for the step."""
     if shown_as(kind) in ("bar", "lines"):
-        say(f"the step is {'' if choice.compiled else 'not '}compiled: {choice.why}")
+        print_line(f"the step is {'' if choice.compiled else 'not '}compiled: {choice.why}")
 
 
 class Lines(pl.Callback):
@@ -57,7 +56,7 @@ class Lines(pl.Callback):
         step, last = trainer.global_step, pl_module.config.max_steps
         if pl_module.record.row_step == step and step * LINES // last > self.printed:
             self.printed = step * LINES // last
-            say(f"step {step:>{len(str(last))}}/{last}  {_numbers(pl_module.record)}")
+            print_line(f"step {step:>{len(str(last))}}/{last}  {_numbers(pl_module.record)}")
 
 
 class Bar(pl.Callback):

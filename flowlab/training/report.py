@@ -12,8 +12,8 @@ from flowlab.config.schemas import Config
 from flowlab.flow import Flow
 from flowlab.loggers.open import log_outcome
 from flowlab.runs.directory import Run
-from flowlab.system.files import write_json, writing
-from flowlab.system.lock import check_held
+from flowlab.system.files import raise_write_error, write_json
+from flowlab.system.lock import check_not_replaced
 from flowlab.targets.base import Target
 from flowlab.training.divergence import DivergedError
 from flowlab.training.evaluate import Evaluation, evaluate, gaussian_nll
@@ -44,7 +44,7 @@ def write_outcome(run: Run, flow: Flow, target: Target, training: dict[str, Any]
             raise DivergedError("training came to its end, but no validation gave a finite NLL")
         flow.load_state_dict(run.load_flow("best").state_dict())
     result = _measure(run.config, flow, target) | {"weights": weights} | training
-    check_held(run.directory)
+    check_not_replaced(run.directory)
     write_json(run.directory / "result.json", result)
     log_outcome(loggers, result, _save_figures(run, flow, target))
 
@@ -54,7 +54,7 @@ def _save_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
     with costs_a_picture(run):
         from flowlab.plotting import save_figure  # needs matplotlib: not before there is a flow
 
-        with writing(run.directory / "figures"):
+        with raise_write_error(run.directory / "figures"):
             (run.directory / "figures").mkdir(exist_ok=True)
         for name, figure in figures.items():
             save_figure(figure, run.directory / "figures" / f"{name}.png")

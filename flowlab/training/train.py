@@ -14,9 +14,11 @@ from pytorch_lightning.strategies import DDPStrategy
 from flowlab.config.compose import to_config, to_dict
 from flowlab.config.schemas import Config, ConfigError
 from flowlab.config.untrusted import check_links
+from flowlab.distributed.cluster import cluster_environment, join_world, requeue_job
+from flowlab.distributed.devices import resolve_device
 from flowlab.distributed.launch import train_on_ranks
-from flowlab.distributed.stopping import Stopping, requeue
-from flowlab.distributed.world import ALONE, World, cluster_environment, joined
+from flowlab.distributed.stopping import GracefulStop
+from flowlab.distributed.world import SINGLE_PROCESS, World
 from flowlab.flow import Flow
 from flowlab.loggers.open import open_loggers
 from flowlab.objectives.objective import MaximumLikelihood, Mixed, Objective, ReverseKL
@@ -34,10 +36,10 @@ from flowlab.runs.provenance import provenance
 from flowlab.runs.relocation import moved, same_run
 from flowlab.runs.resume_checks import check_files
 from flowlab.runs.status import fail, told
-from flowlab.system.files import sweep_up, write_json
-from flowlab.system.lock import locked
-from flowlab.system.signals import TERMINABLE, Preempted, handled, preempt
-from flowlab.system.surroundings import quiet_lightning, threads
+from flowlab.system.files import remove_parts, write_json
+from flowlab.system.lock import lock_directory
+from flowlab.system.process import set_threads, silence_lightning
+from flowlab.system.signals import STOP_HANDLERS, Preempted, handle_signals, raise_preempted
 from flowlab.targets.base import ExactTarget, Target
 from flowlab.training.batches import Stream, base_stream, data_stream
 from flowlab.training.check import check_run
@@ -76,8 +78,10 @@ def train(config: Config, directory: str | Path | None = None, group: str | None
     config = to_config(to_dict(config))  # values set from Python are checked as those from the shell are
     target = check_run(config)
     chosen = Path(directory) if directory is not None else default_directory(config)
-    with joined(config.trainer) as world:
-        return carry_out(world.of_the_first(lambda: begin(config, target, chosen, group)), target, world=world)
+    with join_world(config.trainer) as world:
+        return carry_out(
+            world.broadcast_from_rank_zero(lambda: begin(config, target, chosen, group)), target, world=world
+        )
 
 
 def resume(directory: str | Path, *overrides: str) -> Run:
@@ -99,8 +103,8 @@ def resume(directory: str | Path, *overrides: str) -> Run:
         raise ConfigError(f"{directory}: this run is done already: {run!r}")
     run = Run(run.directory, moved(run.config, overrides))
     target = check_run(run.config)
-    with joined(run.config.trainer) as world:
-        world.of_the_first(lambda: reopen(run, target))
+    with join_world(run.config.trainer) as world:
+        world.broadcast_from_rank_zero(lambda: reopen(run, target))
         return carry_out(run, target, world=world)
 
 
@@ -118,16 +122,16 @@ def complete(config: Config, directory: Path, group: str | None = None) -> Run:
         ConfigError: as `train` and `resume` do.
         DivergedError: as `train` does.
     """
-    with joined(config.trainer) as world:
-        before = world.of_the_first(lambda: begun(directory, config))
+    with join_world(config.trainer) as world:
+        before = world.broadcast_from_rank_zero(lambda: begun(directory, config))
         if before and before.done:
             return before
         try:
             target = check_run(config)
-            run = world.of_the_first(lambda: opened(before, config, target, directory, group))
+            run = world.broadcast_from_rank_zero(lambda: opened(before, config, target, directory, group))
         except ConfigError as error:
             # It may be this machine that cannot run it; who reads the sweep elsewhere finds out why from its directory.
-            if world.first:
+            if world.is_rank_zero:
                 with contextlib.suppress(ConfigError, OSError):
                     fail(Run(directory, located(config)), error)
             raise
@@ -175,15 +179,15 @@ def reopen(run: Run, target: Target) -> None:
         raise ConfigError(f"{path}: resumed={record['resumed']!r}: must be a list; remove it")
     record["resumed"].append(provenance(run.config))
     try:
-        with locked(run.directory):
-            sweep_up(run.directory)
+        with lock_directory(run.directory):
+            remove_parts(run.directory)
             write_json(path, record)
             write_config(run)
     except OSError as error:
         raise ConfigError(f"{run.directory}: cannot be written: {error.strerror}") from None
 
 
-def carry_out(run: Run, target: Target, progress: pl.Callback | None = None, world: World = ALONE) -> Run:
+def carry_out(run: Run, target: Target, progress: pl.Callback | None = None, world: World = SINGLE_PROCESS) -> Run:
     """Fit, evaluate, draw and save, from the last checkpoint if there is one.
 
     Arguments:
@@ -193,21 +197,21 @@ def carry_out(run: Run, target: Target, progress: pl.Callback | None = None, wor
         world: the ranks that do so together, where something else has started them.
     """
     settings = run.config.trainer
-    if progress is None and world.first:
+    if progress is None and world.is_rank_zero:
         announce(choose(run.config), settings.progress)
         progress = progress_callback(settings.progress)
-    handlers = TERMINABLE
+    handlers = STOP_HANDLERS
     if settings.started_by == "slurm":  # outside of training too; the others leave it to the first
-        handlers = handlers | {signal.SIGUSR1: preempt if world.first else signal.SIG_IGN}
+        handlers = handlers | {signal.SIGUSR1: raise_preempted if world.is_rank_zero else signal.SIG_IGN}
     try:
-        with handled(handlers), told(run) if world.first else contextlib.nullcontext():
+        with handle_signals(handlers), told(run) if world.is_rank_zero else contextlib.nullcontext():
             if settings.started_by == "flowlab" and settings.devices > 1:
-                train_on_ranks(run)
+                train_on_ranks(run.directory, settings)
             else:
                 fit(run, target, progress, world)
     except Preempted:
-        if world.first:
-            requeue()
+        if world.is_rank_zero:
+            requeue_job()
         raise
     return run
 
@@ -218,18 +222,18 @@ def fit(run: Run, target: Target, progress: pl.Callback | None, world: World) ->
     config, directory, settings = run.config, run.directory, run.config.trainer
     device = device_of(config, world)
     with contextlib.ExitStack() as surroundings:
-        surroundings.enter_context(quiet_lightning())
-        surroundings.enter_context(threads(settings.threads))
+        surroundings.enter_context(silence_lightning())
+        surroundings.enter_context(set_threads(settings.threads))
         flow = initial_flow(config, target).to(device)
         stream, objective = what_to_minimise(config, flow, target, device)
         record = new_record(config, target, device, world)
-        stopping = Stopping(world, preemption=settings.started_by == "slurm")
+        stopping = GracefulStop(world, preemption=settings.started_by == "slurm")
         module = FlowModule(flow, stream, objective, config, record, stopping)
         saving = Saving(config, directory / "checkpoints")
-        loggers = surroundings.enter_context(open_loggers(run)) if world.first else []
+        loggers = surroundings.enter_context(open_loggers(run)) if world.is_rank_zero else []
         trainer = pl.Trainer(
             max_steps=config.max_steps,
-            accelerator=settings.accelerator,
+            accelerator=torch.device(device).type,
             devices=settings.devices,
             num_nodes=settings.nodes,
             strategy=DDPStrategy() if world.size > 1 else "auto",
@@ -242,7 +246,7 @@ def fit(run: Run, target: Target, progress: pl.Callback | None, world: World) ->
             enable_model_summary=False,
         )
         last = directory / "checkpoints" / "last.ckpt"
-        with stopping.heard(), world.together():
+        with stopping.raise_at_end(), world.detect_lost_ranks():
             trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
         training = {
             "steps": trainer.global_step,
@@ -251,16 +255,16 @@ def fit(run: Run, target: Target, progress: pl.Callback | None, world: World) ->
             "seconds": record.seconds,
             "steps_per_second": trainer.global_step / record.seconds,
         }
-        if world.first:
+        if world.is_rank_zero:
             write_outcome(run, flow.to(device), target, training, loggers)
 
 
-def device_of(config: Config, world: World = ALONE) -> str:
+def device_of(config: Config, world: World = SINGLE_PROCESS) -> str:
     """Where a rank computes."""
-    return f"cuda:{world.local_rank}" if config.trainer.accelerator == "gpu" else "cpu"
+    return str(resolve_device(config.trainer.accelerator, world.local_rank))
 
 
-def new_record(config: Config, target: Target, device: str, world: World = ALONE) -> Record:
+def new_record(config: Config, target: Target, device: str, world: World = SINGLE_PROCESS) -> Record:
     """The record of a run, with its held-out points."""
     points = target.rows("validation", config.validation_size, config.seed, getattr(torch, config.dtype))
     return Record(config, target, points.to(device), world)

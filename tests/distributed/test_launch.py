@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from flowlab import ConfigError, compose, load_run, resume, train
-from flowlab.distributed.launch import PATIENCE, local_store
+from flowlab.distributed.launch import STOP_TIMEOUT, open_loopback_store
 from flowlab.training.divergence import DivergedError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -113,7 +113,7 @@ def test_ranks_end_at_the_same_bits(changed_ranks, tmp_path):
     ("compiled", "without"),
     [
         ("false", "FlowModule.manual_backward = lambda self, loss: loss.backward()"),
-        ("true", "from flowlab.distributed.world import World\nWorld.mean = lambda self, values: values"),
+        ("true", "from flowlab.distributed.world import World\nWorld.all_reduce_mean = lambda self, values: values"),
     ],
 )
 def test_without_averaging_they_train_something_else(
@@ -129,7 +129,7 @@ def test_without_averaging_they_train_something_else(
 
 
 def test_where_they_meet_nobody_on_the_network_reaches():
-    store = local_store()
+    store = open_loopback_store()
     ends = [end for end in psutil.Process().net_connections() if end.status == psutil.CONN_LISTEN]
     assert [end.laddr.ip for end in ends if end.laddr.port == store.port] == ["127.0.0.1"]
 
@@ -139,11 +139,11 @@ def test_an_error_in_one_rank_ends_all_and_is_told(changed_ranks, tmp_path):
         "def fail(module, batch, number): raise ValueError('planted')\nif rank == 1: FlowModule.training_step = fail"
     )
     begun = time.monotonic()
-    with pytest.raises(RuntimeError, match="planted"):
+    with pytest.raises(ValueError, match="planted"):
         train(compose(*SMALL, "max_steps=20000", "trainer=ddp_cpu"), tmp_path / "run")
     assert time.monotonic() - begun < 120, "it waited for a rank that was no more: gloo gives up after half an hour"
     status = load_run(tmp_path / "run").status
-    assert (status["status"], status["error"]) == ("failed", "RuntimeError: planted")
+    assert (status["status"], status["error"]) == ("failed", "ValueError: planted")
     assert "In rank 1" in status["traceback"]
     assert not ranks_of(tmp_path / "run")
 
@@ -193,7 +193,7 @@ def test_whoever_is_ended_ends_all_and_the_run_can_go_on(tmp_path, how, victim, 
     wait_until((directory / "checkpoints/last.ckpt").exists)
     target = ranks_of(directory)[1] if victim == "rank" else process
     target.send_signal(getattr(signal, how))
-    error = process.communicate(timeout=PATIENCE)[1]  # after which they would be killed
+    error = process.communicate(timeout=STOP_TIMEOUT)[1]  # after which they would be killed
     assert process.returncode == {"failed": 1, "running": -9, "interrupted": 130}[status]
     wait_until(lambda: not ranks_of(directory))
     assert "Traceback" not in error

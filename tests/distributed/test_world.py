@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from flowlab import ConfigError, compose, load_run, train
-from flowlab.distributed.world import ALONE, World
+from flowlab.distributed.world import SINGLE_PROCESS, World
 from flowlab.training.check import check_run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,9 +26,9 @@ def torchrun(*words, cwd, program=ROOT / "experiments/train.py"):
 
 def test_rank_r_of_n_takes_the_rows_r_and_every_nth_after():
     rows = torch.arange(7)
-    shares = [World(rank, 3).share(rows) for rank in range(3)]
-    assert [share.tolist() for share in shares] == [[0, 3, 6], [1, 4], [2, 5]]
-    assert torch.equal(ALONE.whole(ALONE.share(rows), 7), rows)
+    shards = [World(rank, 3).shard(rows) for rank in range(3)]
+    assert [shard.tolist() for shard in shards] == [[0, 3, 6], [1, 4], [2, 5]]
+    assert torch.equal(SINGLE_PROCESS.all_gather(SINGLE_PROCESS.shard(rows), 7), rows)
 
 
 def test_under_torchrun_they_train_what_one_does_into_one_directory(tmp_path):

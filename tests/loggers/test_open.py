@@ -15,10 +15,10 @@ from wandb_shell import KEY_OF_NETRC, SMALL, assert_same_table, logged, shell, s
 
 from flowlab import ConfigError, compose, load_run, train
 from flowlab.config.compose import to_dict
-from flowlab.distributed.stopping import Preempted
 from flowlab.loggers.open import open_loggers
 from flowlab.loggers.wandb_file import last_step, mend, records
 from flowlab.sweeps.launch import train_many
+from flowlab.system.signals import Preempted
 from flowlab.training.divergence import DivergedError
 
 DIVERGING = ("optimizer.lr=1e60", "optimizer.schedule=constant", "dtype=float64")

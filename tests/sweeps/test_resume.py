@@ -16,7 +16,7 @@ from flowlab.sweeps import launch as train_module
 from flowlab.sweeps import summary
 from flowlab.sweeps.groups import bytes_of_job
 from flowlab.sweeps.launch import train_many
-from flowlab.system.lock import locked
+from flowlab.system.lock import lock_directory
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ("test_size=500", "validation_size=500", "batch_size=64", "trainer.progress=off")
@@ -109,7 +109,7 @@ def test_another_sweep_is_refused(done, words, complaint, tmp_path, capsys):
 def test_a_sweep_that_another_process_works_on_is_left_alone(done, tmp_path, capsys):
     before = stamps(tmp_path)
     for directory, what in ((tmp_path / "sweep", "working on this sweep"), (tmp_path / "sweep/1", "training this run")):
-        with locked(directory):
+        with lock_directory(directory):
             assert main(["-m", "sweep_resume=sweep"]) == 2
         assert f"another process is {what}" in capsys.readouterr().err
         assert stamps(tmp_path) == before

@@ -3,15 +3,23 @@ import math
 
 import pytest
 
-from flowlab.system.files import WriteError, beside, sweep_up, write_atomically, write_json, write_over, write_text
+from flowlab.system.files import (
+    WriteError,
+    overwrite_json,
+    part_path,
+    remove_parts,
+    write_atomically,
+    write_json,
+    write_text,
+)
 
 
-def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(tmp_path):
+def test_a_failed_write_keeps_the_old_content_and_leaves_no_other_file(tmp_path):
     path = tmp_path / "a.txt"
     write_text(path, "old")
 
-    def fail(beside):
-        beside.write_text("half of the new con")
+    def fail(part):
+        part.write_text("half of the new con")
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
@@ -20,21 +28,21 @@ def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_link_in_the_place_of_the_part_is_not_followed(tmp_path):
+def test_a_symbolic_link_at_the_temporary_path_is_not_followed(tmp_path):
     mine = tmp_path / "mine.txt"
     mine.write_text("mine")
-    beside(tmp_path / "a.txt").symlink_to(mine)
+    part_path(tmp_path / "a.txt").symlink_to(mine)
     write_text(tmp_path / "a.txt", "new")
     assert (mine.read_text(), (tmp_path / "a.txt").read_text()) == ("mine", "new")
     assert not (tmp_path / "a.txt").is_symlink()
 
 
-def test_numbers_that_json_does_not_know_become_null(tmp_path):
+def test_numbers_that_are_not_finite_become_null(tmp_path):
     write_json(tmp_path / "a.json", {"a": math.inf, "b": math.nan, "c": 1.5, "d": "x"})
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": None, "b": None, "c": 1.5, "d": "x"}
 
 
-def test_what_cannot_be_written_is_named(tmp_path):
+def test_the_error_names_the_file_that_cannot_be_written(tmp_path):
     with pytest.raises(WriteError, match=r"none/a\.txt: cannot be written: No such file or directory$"):
         write_text(tmp_path / "none/a.txt", "x")
     (tmp_path / "a.txt").mkdir()
@@ -44,19 +52,19 @@ def test_what_cannot_be_written_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("before", ["{}", "x" * 100])
-def test_a_little_is_written_over(tmp_path, before):
+def test_a_small_file_is_overwritten_in_place(tmp_path, before):
     path = tmp_path / "a.json"
     path.write_text(before)
-    write_over(path, {"status": "failed"})
+    overwrite_json(path, {"status": "failed"})
     assert json.loads(path.read_text()) == {"status": "failed"}
     with pytest.raises(WriteError):
-        write_over(tmp_path / "none.json", {})
+        overwrite_json(tmp_path / "none.json", {})
 
 
-def test_what_a_kill_left_is_swept_up(tmp_path):
+def test_temporary_files_of_killed_processes_are_removed(tmp_path):
     (tmp_path / "below").mkdir()
     for path in (tmp_path / "a.txt", tmp_path / "below/b.txt"):
         path.write_text("whole")
-        beside(path).write_text("par")
-    sweep_up(tmp_path)
+        part_path(path).write_text("par")
+    remove_parts(tmp_path)
     assert {path.name for path in tmp_path.rglob("*")} == {"a.txt", "below", "b.txt"}

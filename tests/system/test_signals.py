@@ -3,29 +3,29 @@ import signal
 
 import pytest
 
-from flowlab.system.signals import TERMINABLE, handled
+from flowlab.system.signals import STOP_HANDLERS, handle_signals
 
 
 @pytest.fixture(autouse=True)
 def _in_the_foreground():
-    """As from a terminal, whatever the tests were started from: below nohup a process is deaf to its end."""
+    """Handle SIGHUP as a process in a terminal does: under nohup the tests would ignore it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_what_ends_a_process_ends_as_ctrl_c_does(number):
+def test_sigterm_and_sighup_act_as_ctrl_c(number):
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), handled(TERMINABLE):
+    with pytest.raises(KeyboardInterrupt), handle_signals(STOP_HANDLERS):
         os.kill(os.getpid(), number)
     assert signal.getsignal(number) == before
 
 
-def test_what_nohup_has_said_holds():
+def test_sighup_stays_ignored_under_nohup():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with handled(TERMINABLE):
+        with handle_signals(STOP_HANDLERS):
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)

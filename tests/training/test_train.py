@@ -15,7 +15,7 @@ import torch
 from flowlab import ConfigError, compose, load_run, resume, train
 from flowlab.loggers.csv import CSVMetrics
 from flowlab.runs.directory import begin
-from flowlab.system.lock import locked
+from flowlab.system.lock import lock_directory
 from flowlab.training.evaluate import evaluate
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=2", "batch_size=64")
@@ -165,7 +165,7 @@ def test_values_set_from_python_are_checked(tmp_path):
 def test_two_runs_do_not_share_a_directory(finished, tmp_path):
     directory = tmp_path / "run"
     directory.mkdir()
-    with locked(directory), pytest.raises(ConfigError, match="another process is training this run"):
+    with lock_directory(directory), pytest.raises(ConfigError, match="another process is training this run"):
         begin(finished.config, finished.target, directory, None)
     begin(finished.config, finished.target, directory, None)
     with pytest.raises(ConfigError, match="not empty.*resume="):

@@ -1,4 +1,4 @@
-"""The progress bar in a real kernel: seen while a cell runs, gone when it ends."""
+"""The progress bar in a real kernel: it is visible while a cell runs, and removed at its end."""
 
 import subprocess
 import sys
@@ -8,9 +8,9 @@ import pytest
 from nbclient import NotebookClient
 
 TRAIN = """
-import tempfile, flowlab, flowlab.system.notebook
+import tempfile, flowlab, flowlab.system.display
 words = ("test_size=100", "validation_size=100", "flow.depth=2")
-flowlab.system.notebook.UPDATE_SECONDS = 0.0
+flowlab.system.display.UPDATE_SECONDS = 0.0
 """
 ONE = 'run = flowlab.train(flowlab.compose("max_steps=60", *words), tempfile.mkdtemp() + "/run")'
 MANY = """
@@ -26,8 +26,8 @@ except Exception as error:
 """
 
 
-class Listening(NotebookClient):
-    """Keeps what is drawn over an output while a cell runs."""
+class RecordingClient(NotebookClient):
+    """Keep every update of an output while a cell runs."""
 
     def process_message(self, msg, cell, cell_index):
         if msg["msg_type"] == "update_display_data":
@@ -38,7 +38,7 @@ class Listening(NotebookClient):
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in (TRAIN, ONE, MANY, FAILS)])
-    client = Listening(notebook, timeout=120, kernel_name="python3")
+    client = RecordingClient(notebook, timeout=120, kernel_name="python3")
     client.execute()
     path = tmp_path_factory.mktemp("notebook") / "trained.ipynb"
     nbformat.write(notebook, path)
@@ -46,7 +46,7 @@ def executed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("index", [1, 2], ids=["train", "train_many"])
-def test_a_bar_is_drawn_and_goes(executed, index):
+def test_the_bar_is_drawn_and_removed(executed, index):
     notebook, drawn, _ = executed
     pictures = [data.get("text/html", "") for cell, data in drawn if cell == index]
     assert any("<progress" in picture for picture in pictures)
@@ -56,19 +56,19 @@ def test_a_bar_is_drawn_and_goes(executed, index):
     assert not [output for output in notebook.cells[index].outputs if output.get("name") == "stderr"]
 
 
-def test_it_says_how_far_the_run_is(executed):
+def test_the_bar_shows_the_step_and_the_speed(executed):
     _, drawn, _ = executed
     texts = [data["text/html"] for cell, data in drawn if cell == 1 and "text/html" in data]
     assert any("/60  loss" in text and "steps/s" in text for text in texts)
 
 
-def test_it_goes_when_training_fails(executed):
+def test_the_bar_is_removed_when_training_fails(executed):
     notebook, drawn, _ = executed
     assert "DivergedError" in "".join(output.get("text", "") for output in notebook.cells[3].outputs)
     assert [data for cell, data in drawn if cell == 3][-1] == {"text/plain": ""}
 
 
-def test_nbval_passes_such_a_notebook(executed):
+def test_nbval_accepts_the_notebook(executed):
     path = executed[2]
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(

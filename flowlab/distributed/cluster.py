@@ -1,0 +1,108 @@
+"""Ranks that Slurm or torchrun has started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pytorch_lightning.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+
+from flowlab.config.schemas import ConfigError, TrainerConfig
+from flowlab.distributed.devices import resolve_device
+from flowlab.distributed.world import SINGLE_PROCESS, World
+from flowlab.system.display import print_line
+
+
+class Launcher(NamedTuple):
+    """A command that starts ranks, the environment variables that it sets, and its options for the number of ranks."""
+
+    command: str
+    mark: str  # this variable is set in each rank
+    world_size: str
+    local_world_size: str
+    options: str
+
+
+LAUNCHERS = {
+    "slurm": Launcher(
+        "srun",
+        mark="SLURM_STEP_NUM_TASKS",
+        world_size="SLURM_STEP_NUM_TASKS",
+        local_world_size="SLURM_NTASKS_PER_NODE",
+        options="--ntasks-per-node and --nodes of sbatch",
+    ),
+    "torchrun": Launcher(
+        "torchrun",
+        mark="TORCHELASTIC_RUN_ID",
+        world_size="WORLD_SIZE",
+        local_world_size="LOCAL_WORLD_SIZE",
+        options="--nproc-per-node and --nnodes",
+    ),
+}
+
+
+@contextlib.contextmanager
+def join_world(trainer: TrainerConfig) -> Iterator[World]:
+    """Connect this process to the ranks that Slurm or torchrun has started; where flowlab starts ranks, do nothing.
+
+    Raises:
+        ConfigError: the ranks do not match the configuration.
+    """
+    if trainer.started_by == "flowlab":
+        yield SINGLE_PROCESS
+        return
+    check_started(trainer)
+    environment = cluster_environment(trainer)
+    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = environment.main_address, str(environment.main_port)
+    world = World(environment.global_rank(), environment.world_size(), environment.local_rank())
+    with world.connect(resolve_device(trainer.accelerator, world.local_rank)) as connected:
+        yield connected
+
+
+def cluster_environment(trainer: TrainerConfig) -> ClusterEnvironment:
+    """Return Lightning's description of the ranks."""
+    if trainer.started_by == "slurm":
+        return SLURMEnvironment(auto_requeue=False)  # Lightning would save and requeue in the middle of a step
+    return TorchElasticEnvironment() if trainer.started_by == "torchrun" else LightningEnvironment()
+
+
+def check_started(trainer: TrainerConfig) -> None:
+    """Check that the launcher of the configuration has started the ranks, and as many as the configuration says.
+
+    Raises:
+        ConfigError: a different launcher has started this process, or a different number of ranks.
+    """
+    if trainer.started_by == "flowlab":
+        return
+    command, mark, world_size, local_world_size, options = LAUNCHERS[trainer.started_by]
+    if mark not in os.environ:
+        raise ConfigError(
+            f"trainer.started_by={trainer.started_by}: {command} did not start this process; "
+            f"run `{command} ... python experiments/train.py ...`, or use trainer=cpu or trainer=ddp"
+        )
+    started, local = int(os.environ[world_size]), int(os.environ.get(local_world_size, "1"))
+    if (started, local) != (trainer.processes, trainer.devices):
+        raise ConfigError(
+            f"trainer.devices={trainer.devices}, trainer.nodes={trainer.nodes}: {command} has started {started} "
+            f"processes, {local} on each node; set their number with {options}"
+        )
+
+
+def requeue_job() -> None:
+    """Ask Slurm to queue this job again; Slurm then runs the same command from its start."""
+    job = os.environ["SLURM_JOB_ID"]
+    try:
+        subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", "").strip() or error
+        print_line(f"flowlab: job {job} cannot be requeued: {reason}; submit it again")
+    else:
+        print_line(f"flowlab: job {job} goes back into the queue")

@@ -1,0 +1,41 @@
+import io
+import subprocess
+import sys
+
+from flowlab.system.display import print_line
+
+PROGRAM = "import sys, time\nfrom flowlab.system.display import print_line\n"
+
+
+def test_a_closed_pipe_does_not_stop_a_process():
+    code = PROGRAM + "print_line('first')\ntime.sleep(0.3)\nfor _ in range(3): print_line('more')"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    assert process.stderr.readline() == "first\n"
+    process.stderr.close()
+    assert process.wait(60) == 0
+
+
+def test_a_full_disk_loses_the_line_and_nothing_else():
+    code = PROGRAM + "print_line('lost', sys.stdout)\nprint_line('lost', sys.stdout)\nprint_line('printed')"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "printed\n")
+
+
+def test_a_line_is_a_single_write():
+    """Two writes would mix with the lines of a process that writes into the same log."""
+
+    class Writes(io.RawIOBase):
+        def __init__(self):
+            self.received = []
+
+        def writable(self):
+            return True
+
+        def write(self, content):
+            self.received.append(bytes(content))
+            return len(content)
+
+    writes = Writes()
+    print_line("a line", io.TextIOWrapper(writes, write_through=True))  # stdout and stderr under PYTHONUNBUFFERED
+    assert writes.received == [b"a line\n"]
