@@ -1,7 +1,7 @@
 """flowlab: a reproducible experiment suite for normalizing flows.
 
-What is named here is imported when it is first used, so that `import flowlab` costs nothing and the parts that need
-only torch never load Lightning, Hydra or matplotlib.
+Every name here is imported on first use: `import flowlab` costs nothing, and the parts that need only torch never load
+Lightning, Hydra or matplotlib.
 """
 
 from importlib import import_module
@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from flowlab import targets as targets
     from flowlab.config.allowed import allow as allow
     from flowlab.config.compose import compose as compose
-    from flowlab.config.schemas import ConfigError as ConfigError
+    from flowlab.config.errors import ConfigError as ConfigError
+    from flowlab.config.registry import register as register
     from flowlab.distributions.base import StandardNormal as StandardNormal
     from flowlab.flow import Flow as Flow
     from flowlab.runs.directory import Run as Run
     from flowlab.runs.directory import load_run as load_run
-    from flowlab.sweeps.launch import train_many as train_many
     from flowlab.sweeps.table import load_sweep as load_sweep
+    from flowlab.sweeps.train_many import train_many as train_many
+    from flowlab.training.fit import fit as fit
+    from flowlab.training.lightning import FlowModule as FlowModule
     from flowlab.training.train import resume as resume
     from flowlab.training.train import train as train
 
@@ -29,12 +32,15 @@ __version__ = "0.1.0"
 _HOME = {
     "allow": "flowlab.config.allowed",
     "StandardNormal": "flowlab.distributions.base",
-    "ConfigError": "flowlab.config.schemas",
+    "ConfigError": "flowlab.config.errors",
+    "FlowModule": "flowlab.training.lightning",
+    "fit": "flowlab.training.fit",
+    "register": "flowlab.config.registry",
     "compose": "flowlab.config.compose",
     "Flow": "flowlab.flow",
     "Run": "flowlab.runs.directory",
     "load_sweep": "flowlab.sweeps.table",
-    "train_many": "flowlab.sweeps.launch",
+    "train_many": "flowlab.sweeps.train_many",
     "load_run": "flowlab.runs.directory",
     "resume": "flowlab.training.train",
     "train": "flowlab.training.train",

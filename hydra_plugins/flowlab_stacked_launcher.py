@@ -10,7 +10,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from flowlab.config.schemas import StackedLauncherConfig
+from flowlab.config.schema import StackedLauncherConfig
 
 ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=StackedLauncherConfig, provider="flowlab")
 
@@ -30,7 +30,7 @@ class StackedLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from flowlab.cli.jobs import job
         from flowlab.cli.main import last_line, score
-        from flowlab.sweeps.launch import train_many, usable_processes
+        from flowlab.sweeps.train_many import train_many, usable_processes
         from flowlab.system.display import print_line
 
         setup_globals()

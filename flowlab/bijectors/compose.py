@@ -108,7 +108,9 @@ class Chain(Bijector):
         event_dim, total = self.image_event_dim, None
         for part in reversed(self.parts):
             y, log_det = part.inverse_and_log_det(y, context)
-            log_det = sum_over_event(part, log_det, y.shape[: y.ndim - part.event_dim], event_dim - part.image_event_dim)
+            log_det = sum_over_event(
+                part, log_det, y.shape[: y.ndim - part.event_dim], event_dim - part.image_event_dim
+            )
             total = log_det if total is None else total + log_det
             event_dim -= added_dims(part)
         return y, torch.zeros_like(y) if total is None else total
@@ -268,9 +270,7 @@ def sum_over_event(part: Bijector, log_det: Tensor, shape: torch.Size, dims: int
     return sum_rightmost(log_det.expand(shape) if dims > 0 and part.constant_log_det else log_det, dims)
 
 
-def push_forward(
-    parts: Sequence[Bijector], x: Tensor, context: Tensor | None, event_dim: int
-) -> tuple[Tensor, Tensor]:
+def push_forward(parts: Sequence[Bijector], x: Tensor, context: Tensor | None, event_dim: int) -> tuple[Tensor, Tensor]:
     """The image of x under bijectors applied one after another, and the sum of their log dets.
 
     Arguments:

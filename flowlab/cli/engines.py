@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig
 
-from flowlab.config.schemas import ConfigError
+from flowlab.config.errors import ConfigError
 
 # What to install for a node whose package is not there. Ray's launcher asks for versions older than it works with.
 EXTRAS = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -19,28 +20,37 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from flowlab.cli.engines import bounds_of_search, check_engine, searches, target_of
-from flowlab.config.compose import as_typed, compose_yaml, conf_directory, parse_overrides, to_config
-from flowlab.config.schemas import Config, ConfigError, StackedLauncherConfig
+from flowlab.config.aliases import renamed_words
+from flowlab.config.compose import compose_yaml, conf_directory, parse_overrides, to_config
+from flowlab.config.errors import ConfigError
+from flowlab.config.overrides import store_installed
+from flowlab.config.schema import Config, StackedLauncherConfig
 from flowlab.config.secrets import check_written
+from flowlab.config.typed import as_typed
 from flowlab.system.process import pause_garbage_collection
+
+if TYPE_CHECKING:
+    from flowlab.training.build import Experiment
 
 # Every job is composed and checked before the first one starts, which takes some 40 ms each.
 MOST_JOBS = 10_000
 
 
-@dataclass(frozen=True)
+@dataclass
 class Job:
     """One run that a command line asks for.
 
     Attributes:
         overrides: its own, without those that Hydra would take for a sweep.
-        config: what they compose to.
+        config: its configuration.
         directory: its run directory.
+        experiment: the objects of its configuration, for a single run.
     """
 
     overrides: list[str]
     config: Config
     directory: Path
+    experiment: Experiment | None = field(default=None, compare=False)
 
 
 def hydra_settings(overrides: Sequence[str]) -> DictConfig:
@@ -49,7 +59,9 @@ def hydra_settings(overrides: Sequence[str]) -> DictConfig:
     Raises:
         ConfigError: an override that cannot be parsed, or an unknown key or option.
     """
+    overrides = renamed_words(overrides)
     parsed = parse_overrides(overrides)
+    store_installed(parsed)
     for override in parsed:
         if override.is_sweep_override() and override.key_or_group.startswith(("hydra.", "hydra/")):
             raise ConfigError(f"{override.key_or_group}: must have one value; a comma must stand in quotes")
@@ -83,6 +95,7 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
         >>> expand(["seed=0,1", "flow.depth=4"])
         [['seed=0', 'flow.depth=4'], ['seed=1', 'flow.depth=4']]
     """
+    overrides = renamed_words(overrides)
     settings = hydra_settings(overrides)
     check_engine(settings)
     # A named sweep (+sweep=...) brings its own values; the command line comes after it and wins.
@@ -145,7 +158,8 @@ def job(words: Sequence[str], number: int, sweep: Path | None, compose: Callable
         with open_dict(composed):
             composed.hydra.job.id = composed.hydra.job.num = number
         if target_of(composed.hydra, "launcher") == StackedLauncherConfig._target_:
-            as_typed(StackedLauncherConfig, composed.hydra.launcher, "hydra.launcher.")
+            launcher = OmegaConf.to_container(composed.hydra.launcher)
+            as_typed(StackedLauncherConfig, launcher, "hydra.launcher.")  # type: ignore[arg-type]
         _known[own, number, sweep] = Job(list(own), to_config(composed), _directory(composed, sweep))
     return _known[own, number, sweep]
 
@@ -173,18 +187,22 @@ def check_jobs(overrides: list[list[str]], sweep: Path | None, here: bool = True
         for number in numbers:
             jobs.append(job(overrides[number], number, sweep, partial(compose_yaml, hydra_settings=True)))
             trainer = jobs[-1].config.trainer
-            if sweep and trainer.started_by != "flowlab":
+            if sweep and trainer.launcher != "flowlab":
                 raise ConfigError(
-                    f"trainer.started_by={trainer.started_by}: is for a single run; in a sweep each job starts "
+                    f"trainer.launcher={trainer.launcher}: is for a single run; in a sweep each job starts "
                     "processes of its own: trainer=ddp, or trainer=ddp_cpu"
                 )
     with pause_garbage_collection():
-        import flowlab.training.train  # noqa: F401  what the jobs will need
-        from flowlab.training.check import check_run
+        import flowlab.training.train  # noqa: F401  the jobs will need it
+        from flowlab.training.build import build, check
 
+    targets: dict = {}
     with _naming(overrides, sweep) as numbers:
         for number in numbers:
-            check_run(jobs[number].config, here)
+            if sweep is None:
+                jobs[number].experiment = build(jobs[number].config, here)
+            else:
+                check(jobs[number].config, here, targets)
     return jobs
 
 

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from hydra._internal.utils import get_args_parser
 
 from flowlab.cli.engines import elsewhere, searches
-from flowlab.cli.jobs import check_distinct, check_jobs, check_new, expand, given, hydra_settings
+from flowlab.cli.jobs import Job, check_distinct, check_jobs, check_new, expand, given, hydra_settings
 from flowlab.cli.usage import usage
 from flowlab.config.compose import compose_yaml, conf_directory, parse_overrides, to_config
-from flowlab.config.schemas import Config, ConfigError
+from flowlab.config.errors import ConfigError
+from flowlab.config.schema import Config
 from flowlab.config.secrets import redact
 from flowlab.config.untrusted import check_links, check_replayed, forget_pickles, printable
 from flowlab.sweeps.manifest import NAME, Manifest
@@ -95,14 +96,25 @@ def _carry_out(arguments: list[str]) -> int:
     flags = [word for word in arguments if word not in parsed.overrides]
     if parsed.multirun:
         return _sweep(flags, parsed.overrides)
-    jobs = check_jobs([list(parsed.overrides)], sweep=None)
-    directory = jobs[0].directory
-    if jobs[0].config.trainer.started_by == "flowlab":
-        check_new(jobs, sweep=None)
-    elif not _is_first(jobs[0].config):
-        return _run_job(jobs[0].config, directory, sweep=None)  # the first one makes the directories
-    status = _through_hydra([*flags, *_in_directory("hydra.run.dir", directory, parsed.overrides)])
-    return status if status != OK or read_json(directory / "status.json").get("status") == "done" else FAILED
+    (job,) = check_jobs([list(parsed.overrides)], sweep=None)
+    if job.config.trainer.launcher == "flowlab":
+        check_new([job], sweep=None)
+        return _report(lambda: _train(job), job.directory)
+    # A launcher may start its processes again, so they resume a run that has begun.
+    return _report(lambda: _complete(job), job.directory, _is_rank_zero(job.config))
+
+
+def _train(job: Job) -> Run:
+    from flowlab.training.train import train_experiment
+
+    assert job.experiment is not None
+    return train_experiment(job.experiment, job.directory)
+
+
+def _complete(job: Job) -> Run:
+    from flowlab.training.train import complete
+
+    return complete(job.config, job.directory, experiment=job.experiment)
 
 
 def _sweep(flags: list[str], words: list[str]) -> int:
@@ -206,24 +218,21 @@ def _through_hydra(arguments: list[str]) -> int:
 
 
 def _run_job(config: Config, directory: Path, sweep: str | None) -> int:
-    from flowlab.training.train import complete, train
+    """Train a job of a sweep that Hydra has started."""
+    from flowlab.training.train import complete
 
-    if sweep is None:
-        # What starts processes from outside may start them again.
-        start = train if config.trainer.started_by == "flowlab" else complete
-        return _report(lambda: start(config, directory), directory, _is_first(config))
-    with contextlib.suppress(ConfigError):  # of a damaged file; `complete` tells of it, and the other jobs go on
+    with contextlib.suppress(ConfigError):  # of a damaged file; `complete` reports it, and the other jobs go on
         if read_json(directory / "status.json").get("status") == "done":
             return OK
-    return _report(lambda: complete(config, directory, group=Path(sweep).name), directory)
+    return _report(lambda: complete(config, directory, group=sweep and Path(sweep).name), directory)
 
 
-def _is_first(config: Config) -> bool:
-    """Whether this process is the first of its run, or the only one."""
-    from flowlab.distributed.cluster import check_started, cluster_environment
+def _is_rank_zero(config: Config) -> bool:
+    """Whether this process is rank 0 of its run, or the only process."""
+    from flowlab.distributed.cluster import check_started, find_rank
 
     check_started(config.trainer)
-    return cluster_environment(config.trainer).global_rank() == 0
+    return find_rank(config.trainer).is_rank_zero
 
 
 def _resume(resumed: list[str], arguments: list[str]) -> int:
@@ -235,10 +244,10 @@ def _resume(resumed: list[str], arguments: list[str]) -> int:
     if flags:
         raise ConfigError(f"{flags[0]}: resume=RUN_DIR goes with trainer=... and trainer.KEY=... alone")
     from flowlab.runs.directory import load_run
-    from flowlab.runs.relocation import moved
+    from flowlab.runs.relocation import relocate
     from flowlab.training.train import resume
 
-    first = _is_first(moved(load_run(directory).config, others))
+    first = _is_rank_zero(relocate(load_run(directory).config, others))
     return _report(lambda: resume(directory, *others), directory, first)
 
 

@@ -32,6 +32,7 @@ SAID_BETTER = {
     "does not support deletion": "must have a value",
 }
 
+
 def conf_directory() -> Path:
     """Where the YAML lies: inside the installed package, or beside it in a clone."""
     package = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from flowlab.config.schemas import ConfigError
+from flowlab.config.errors import ConfigError
 
 REDACTED = "<redacted>"
 

@@ -12,7 +12,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from flowlab.config.compose import flat, parse_overrides
-from flowlab.config.schemas import ConfigError
+from flowlab.config.errors import ConfigError
 
 # What a manifest may say to Hydra again: how a sweep is carried out, by values that are words or numbers alone. Others,
 # as the shell lines of hydra.launcher.setup, are code.

@@ -8,14 +8,8 @@ import subprocess
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pytorch_lightning.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
-
-from flowlab.config.schemas import ConfigError, TrainerConfig
+from flowlab.config.errors import ConfigError
+from flowlab.config.schema import TrainerConfig
 from flowlab.distributed.devices import resolve_device
 from flowlab.distributed.world import SINGLE_PROCESS, World
 from flowlab.system.display import print_line
@@ -56,22 +50,25 @@ def join_world(trainer: TrainerConfig) -> Iterator[World]:
     Raises:
         ConfigError: the ranks do not match the configuration.
     """
-    if trainer.started_by == "flowlab":
+    if trainer.launcher == "flowlab":
         yield SINGLE_PROCESS
         return
     check_started(trainer)
-    environment = cluster_environment(trainer)
-    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = environment.main_address, str(environment.main_port)
-    world = World(environment.global_rank(), environment.world_size(), environment.local_rank())
-    with world.connect(resolve_device(trainer.accelerator, world.local_rank)) as connected:
-        yield connected
+    with find_rank(trainer).connect(resolve_device(trainer.accelerator, find_rank(trainer).local_rank)) as world:
+        yield world
 
 
-def cluster_environment(trainer: TrainerConfig) -> ClusterEnvironment:
-    """Return Lightning's description of the ranks."""
-    if trainer.started_by == "slurm":
-        return SLURMEnvironment(auto_requeue=False)  # Lightning would save and requeue in the middle of a step
-    return TorchElasticEnvironment() if trainer.started_by == "torchrun" else LightningEnvironment()
+def find_rank(trainer: TrainerConfig) -> World:
+    """This process among the ranks that a launcher has started; the environment then says where rank 0 is."""
+    if trainer.launcher == "flowlab":
+        return SINGLE_PROCESS
+    if trainer.launcher == "torchrun":
+        return World(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
+    from pytorch_lightning.plugins.environments import SLURMEnvironment  # it reads Slurm's lists of nodes
+
+    slurm = SLURMEnvironment(auto_requeue=False)
+    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = slurm.main_address, str(slurm.main_port)
+    return World(slurm.global_rank(), slurm.world_size(), slurm.local_rank())
 
 
 def check_started(trainer: TrainerConfig) -> None:
@@ -80,12 +77,12 @@ def check_started(trainer: TrainerConfig) -> None:
     Raises:
         ConfigError: a different launcher has started this process, or a different number of ranks.
     """
-    if trainer.started_by == "flowlab":
+    if trainer.launcher == "flowlab":
         return
-    command, mark, world_size, local_world_size, options = LAUNCHERS[trainer.started_by]
+    command, mark, world_size, local_world_size, options = LAUNCHERS[trainer.launcher]
     if mark not in os.environ:
         raise ConfigError(
-            f"trainer.started_by={trainer.started_by}: {command} did not start this process; "
+            f"trainer.launcher={trainer.launcher}: {command} did not start this process; "
             f"run `{command} ... python experiments/train.py ...`, or use trainer=cpu or trainer=ddp"
         )
     started, local = int(os.environ[world_size]), int(os.environ.get(local_world_size, "1"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from flowlab.config.schemas import ConfigError, TrainerConfig
+from flowlab.config.errors import ConfigError
+from flowlab.config.schema import TrainerConfig
 
 
 def resolve_device(accelerator: str, local_rank: int = 0) -> torch.device:

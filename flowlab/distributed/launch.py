@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from flowlab.config.schemas import TrainerConfig
+from flowlab.config.schema import TrainerConfig
 from flowlab.distributed.world import LostRankError
 from flowlab.system.signals import EXIT_INTERRUPTED
 

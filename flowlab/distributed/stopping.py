@@ -8,8 +8,6 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-import pytorch_lightning as pl
-
 from flowlab.distributed.world import SINGLE_PROCESS, World
 from flowlab.system.signals import Preempted, handle_signals
 
@@ -19,11 +17,11 @@ LONGEST_CALL = 1.0  # seconds between two moments at which several ranks agree w
 REPEAT_TIMEOUT = 1.0  # seconds in which a repeated signal counts as the first: a launcher may pass it on twice
 
 
-class GracefulStop(pl.Callback):
+class GracefulStop:
     """Stop after the current step when a signal asks for it; a second signal interrupts at once.
 
-    Python raises KeyboardInterrupt anywhere, sometimes inside a callback that drops it. This callback only notes the
-    signal. Several ranks stop at the end of the same call from Lightning, whichever of them received the signal.
+    Python raises KeyboardInterrupt anywhere, sometimes where it is dropped, so the handler only notes the signal.
+    Several ranks stop at the end of the same call, whichever of them received the signal.
 
     Arguments:
         world: the ranks.
@@ -39,19 +37,7 @@ class GracefulStop(pl.Callback):
         self.signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *([signal.SIGUSR1] if preemption else [])]
         self.received = 0
         self.steps = None if world.size == 1 else 1
-        self._handlers = contextlib.ExitStack()
         self._received_at: float | None = None
-
-    # Lightning sets its own handler between these two hooks, and it would talk to the other ranks in the middle of a
-    # step. Our handler must be there before, since Lightning restores it at the end, and again on top.
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._set_handlers()
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._set_handlers()
-
-    def _set_handlers(self) -> None:
-        self._handlers.enter_context(handle_signals(dict.fromkeys(self.signals, self._receive)))
 
     def iterate(self, steps: Iterable[T]) -> Iterator[T]:
         """Yield steps until a signal arrives, at least one; several ranks yield all steps and then agree."""
@@ -79,7 +65,7 @@ class GracefulStop(pl.Callback):
             KeyboardInterrupt: a signal stopped training.
             Preempted: the signal was SIGUSR1: the job should start again.
         """
-        with self._handlers:
+        with handle_signals(dict.fromkeys(self.signals, self._receive)):
             yield
         self.world.wait_for_rank_zero()
         if self.received:

@@ -24,8 +24,8 @@ def main(directory: str, errors: str) -> int:
         from flowlab.distributed.devices import resolve_device
         from flowlab.distributed.world import World
         from flowlab.runs.directory import load_run
-        from flowlab.training.progress import progress_callback
-        from flowlab.training.train import fit
+        from flowlab.training.build import build
+        from flowlab.training.run import train_in_process
 
     rank = int(os.environ["LOCAL_RANK"])
     try:
@@ -33,7 +33,7 @@ def main(directory: str, errors: str) -> int:
         settings = run.config.trainer
         device = resolve_device(settings.accelerator, rank)
         with World(rank, settings.devices, rank).connect(device) as world, handle_signals(STOP_HANDLERS):
-            fit(run, run.target, progress_callback(settings.progress) if world.is_rank_zero else None, world)
+            train_in_process(run, build(run.config, here=False), world)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from flowlab.config.schemas import ConfigError
+from flowlab.config.errors import ConfigError
 
 T = TypeVar("T")
 

@@ -1,36 +1,62 @@
-"""What a checkpoint must hold, so that its flow can be built and its run can go on: looked at before anything is."""
+"""The contents of a checkpoint: checked before a flow is built from it, or a run resumes from it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flowlab.flow import Flow
 
-# What Lightning reads of a checkpoint, and what flowlab adds to it, with the type of each.
+BEST = "Checkpoints"  # the key of the best step so far, among the callbacks
+
+# The parts that resuming needs, with the type of each.
 PARTS: dict[str, type] = {
     "global_step": int,
-    "pytorch-lightning_version": str,
     "state_dict": dict,
-    "loops": dict,
     "callbacks": dict,
     "optimizer_states": list,
     "flowlab": dict,
 }
-MOST_REPEATED = 2**28  # bytes that a tensor may be larger than what is stored of it
+MOST_REPEATED = 2**28  # bytes by which a tensor may exceed its storage
 RECORD: dict[str, type] = {"seconds": float, "window": list, "rate_mark": list}
 
 
-def check_flow_in(checkpoint: Any) -> None:
-    """See that a flow can be built of a checkpoint.
+def state_shape(module: nn.Module, context_shape: tuple[int, ...] | None) -> dict[str, Any]:
+    """The shapes that are needed, beside the configuration, to build the flow of a checkpoint without its data."""
+    shapes = {"event_shape": list(module.event_shape)} if isinstance(module, Flow) else {}
+    return shapes if context_shape is None else shapes | {"context_shape": list(context_shape)}
+
+
+def shapes_of(checkpoint: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """The shapes of a point and of a context; the first version wrote the dimension of a point alone."""
+    content = checkpoint["flowlab"]
+    event = tuple(content["event_shape"]) if "event_shape" in content else (content["dim"],)
+    return event, tuple(content["context_shape"]) if "context_shape" in content else None
+
+
+def flow_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights of a checkpoint's flow."""
+    weights = checkpoint["state_dict"].items()
+    return {name.removeprefix("flow."): value for name, value in weights if name.startswith("flow.")}
+
+
+def check_weights(checkpoint: Any) -> None:
+    """Check that a flow can be built from a checkpoint.
 
     Raises:
         ValueError: a part is missing or of another type.
     """
     _check_parts(checkpoint, {"state_dict": dict, "flowlab": dict}, "it")
-    _check_parts(checkpoint["flowlab"], {"dim": int}, "its part 'flowlab'")
+    content = checkpoint["flowlab"]
+    for name, shape in (
+        ("event_shape", content.get("event_shape", [content.get("dim")])),
+        ("context_shape", content.get("context_shape", [])),
+    ):
+        if not isinstance(shape, list) or not all(type(size) is int and size > 0 for size in shape):
+            raise ValueError(f"its part 'flowlab' has no part {name!r}, or one of another type")
     for name, value in checkpoint["state_dict"].items():
         if not isinstance(name, str) or not name.startswith("flow.") or not isinstance(value, Tensor):
             raise ValueError(f"its part 'state_dict' holds {name!r}, which is no tensor of a flow")
@@ -38,21 +64,21 @@ def check_flow_in(checkpoint: Any) -> None:
             raise ValueError(f"its weights {name!r} are not finite real numbers")
 
 
-def check_can_go_on(checkpoint: dict[str, Any], flow: Flow) -> None:
-    """See that training can go on from a checkpoint: that its parts are there, and of one step.
+def check_resumable(checkpoint: dict[str, Any], flow: Flow, moments: Sequence[str]) -> None:
+    """Check that training can resume from a checkpoint: its parts are there, and belong to one step.
 
     Arguments:
-        checkpoint: whose flow has been built.
-        flow: that flow.
+        checkpoint: it has passed `check_weights`.
+        flow: built from it.
+        moments: the names of the rows that the optimizer keeps.
 
     Raises:
         ValueError: a part is missing, of another type or shape, or does not belong to the others.
     """
     _check_parts(checkpoint, PARTS, "it")
     _check_parts(checkpoint["flowlab"], RECORD, "its part 'flowlab'")
-    _check_parts(checkpoint["callbacks"], {"Checkpoints": dict}, "its part 'callbacks'")
-    _check_parts(checkpoint["callbacks"]["Checkpoints"], {"best_nll": float, "best_step": int}, "'Checkpoints'")
-    _check_parts(checkpoint["loops"], {"fit_loop": dict}, "its part 'loops'")
+    _check_parts(checkpoint["callbacks"], {BEST: dict}, "its part 'callbacks'")
+    _check_parts(checkpoint["callbacks"][BEST], {"best_nll": float, "best_step": int}, f"{BEST!r}")
     optimizer: Any = checkpoint["optimizer_states"][0] if checkpoint["optimizer_states"] else None
     _check_parts(optimizer, {"state": dict, "param_groups": list}, "its optimizer")
     parameters, step = list(flow.parameters()), checkpoint["global_step"]
@@ -61,13 +87,13 @@ def check_can_go_on(checkpoint: dict[str, Any], flow: Flow) -> None:
         raise ValueError("its optimizer has not the state of every parameter that is trained")
     for number, parameter in trained.items():
         state = optimizer["state"][number]
-        _check_parts(
-            state, {"step": Tensor, "exp_avg": Tensor, "exp_avg_sq": Tensor}, f"its optimizer's state {number}"
-        )
-        for name in ("exp_avg", "exp_avg_sq"):
+        _check_parts(state, {"step": Tensor} | dict.fromkeys(moments, Tensor), f"its optimizer's state {number}")
+        for name in moments:
             if state[name].shape != parameter.shape or not _is_finite(state[name]):
                 raise ValueError(f"its optimizer's state {number} does not fit the parameter, or is not finite")
-        if (state["exp_avg_sq"] < 0).any() or not torch.equal(state["step"].cpu(), torch.tensor(float(step))):
+            if name.endswith("_sq") and (state[name] < 0).any():
+                raise ValueError(f"its optimizer's state {number} holds squares below 0")
+        if not torch.equal(state["step"].cpu(), torch.tensor(float(step))):
             raise ValueError(f"its optimizer's state {number} is not one of step {step}")
 
 

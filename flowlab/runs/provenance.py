@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 import flowlab
-from flowlab.config.schemas import Config
+from flowlab.config.schema import Config
 from flowlab.config.secrets import redact_command
 from flowlab.distributed.devices import resolve_device
 

@@ -1,13 +1,12 @@
-"""Whether what a stopped run has left is what it needs to go on to the same end."""
+"""Check that a stopped run has left all that it needs to resume to the same end."""
 
 from __future__ import annotations
 
-from flowlab.config.schemas import ConfigError
-from flowlab.loggers.csv import check_metrics
-from flowlab.runs.checkpoint_contents import check_can_go_on
+from flowlab.config.errors import ConfigError
+from flowlab.flow import Flow
+from flowlab.loggers._csv import check_metrics
+from flowlab.runs.checkpoint_contents import BEST, check_resumable
 from flowlab.runs.directory import Run
-from flowlab.targets.base import Target
-from flowlab.training.checkpoints import Checkpoints
 
 FILES = (
     *("config.yaml", "status.json", "provenance.json", "result.json", "metrics.csv"),
@@ -15,11 +14,16 @@ FILES = (
 )
 
 
-def check_files(run: Run, target: Target) -> None:
-    """Refuse to go on from files that are damaged, or from which something is missing.
+def check_files(run: Run, flow: Flow, finite: bool) -> None:
+    """Refuse to resume from damaged or missing files.
+
+    Arguments:
+        run: the run.
+        flow: its flow, of which the weights are replaced by those of the checkpoints.
+        finite: the training data are finite, so the best checkpoint gives the result.
 
     Raises:
-        ConfigError: the file, what is wrong with it, and what can be done.
+        ConfigError: the file, what is wrong with it, and the remedy.
     """
     for name in FILES:
         path = run.directory / name
@@ -29,17 +33,17 @@ def check_files(run: Run, target: Target) -> None:
     if not run.has_checkpoint("last"):
         check_metrics(metrics, 0)
         return
-    flow, last = run.load_flow("last"), run.checkpoint("last")
+    if run.has_checkpoint("best"):
+        run.load_weights(flow, "best")
+    last = run.load_weights(flow, "last")
     try:
-        check_can_go_on(last, flow)
+        check_resumable(last, flow, run.config.optimizer.moments)
     except ValueError as error:
         raise ConfigError(
             f"{run.directory}/checkpoints/last.ckpt: {error}; remove the checkpoints, and the run begins again"
         ) from None
     check_metrics(metrics, last["flowlab"]["rate_mark"][0])
-    if run.has_checkpoint("best"):
-        run.load_flow("best")
-    elif target.train_size is not None and last["callbacks"][Checkpoints.__qualname__]["best_step"]:
+    if finite and last["callbacks"][BEST]["best_step"] and not run.has_checkpoint("best"):
         raise ConfigError(
             f"{run.directory}/checkpoints: best.ckpt is gone, whose weights would be the result; put it back, or "
             "remove last.ckpt, and the run begins again"

@@ -13,7 +13,7 @@ from flowlab.system.lock import check_not_replaced, lock_directory
 
 
 @contextlib.contextmanager
-def told(*runs: Run, to_the_end: bool = True) -> Iterator[None]:
+def track_status(*runs: Run, to_the_end: bool = True) -> Iterator[None]:
     """Say of runs that they are running, then how it ended; an error is written down and goes on to the caller.
 
     Arguments:
@@ -28,16 +28,16 @@ def told(*runs: Run, to_the_end: bool = True) -> Iterator[None]:
     with contextlib.ExitStack() as locks:
         for run in runs:
             locks.enter_context(lock_directory(run.directory))
-        with _told(runs, to_the_end):
+        with _track(runs, to_the_end):
             yield
 
 
-def interrupt(run: Run) -> None:
+def mark_interrupted(run: Run) -> None:
     """Write down that a run was interrupted, if it can be."""
     _write_if_possible(run, status="interrupted", error=f"interrupted; go on with resume={run.directory}")
 
 
-def fail(run: Run, error: Exception) -> None:
+def mark_failed(run: Run, error: Exception) -> None:
     """Write down that a run failed outside its training: it could not be opened, or its process died.
 
     Raises:
@@ -49,13 +49,13 @@ def fail(run: Run, error: Exception) -> None:
 
 
 @contextlib.contextmanager
-def _told(runs: tuple[Run, ...], to_the_end: bool) -> Iterator[None]:
+def _track(runs: tuple[Run, ...], to_the_end: bool) -> Iterator[None]:
     _write(runs, status="running")
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
         for run in runs:
-            interrupt(run)
+            mark_interrupted(run)
         kind = type(stop) if isinstance(stop, KeyboardInterrupt) else KeyboardInterrupt
         raise kind(", ".join(f"resume={run.directory}" for run in runs)) from None
     except WriteError as error:

@@ -6,11 +6,10 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from flowlab.config.schemas import ConfigError
+from flowlab.config.errors import ConfigError
 from flowlab.runs.directory import Run, load_run
 from flowlab.system.files import read_json
 from flowlab.targets.base import Target
-from flowlab.targets.build import build_target
 
 
 def check_same_data(runs: Sequence[Run]) -> None:
@@ -32,8 +31,8 @@ def check_same_data(runs: Sequence[Run]) -> None:
                 begun.append((run, run.provenance["data_sha256"]))
     for run, sha256 in begun if waiting else ():
         name = str(run.config.target)
-        target = targets[name] = targets.get(name) or build_target(run.config.target)
-        if getattr(target, "sha256", None) != sha256:
+        target = targets[name] = targets.get(name) or run.config.target.build()
+        if target.fingerprint != sha256:
             raise ConfigError(
                 f"{getattr(target, 'path', name)}: the file has changed since {run.directory} began, and a sweep has "
                 "the same data to its end; put it back, or start a new sweep"

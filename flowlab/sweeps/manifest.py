@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from flowlab.cli.jobs import Job
-from flowlab.config.compose import flat, to_dict
-from flowlab.config.schemas import ConfigError
+from flowlab.config.aliases import renamed_keys
+from flowlab.config.compose import flat
+from flowlab.config.errors import ConfigError
 from flowlab.system.files import WriteError, read_json, write_json
 
 NAME = "manifest.json"
@@ -44,7 +45,7 @@ class Manifest:
                 {
                     "overrides": job.overrides,
                     "directory": str(job.directory.relative_to(directory)),
-                    "config": to_dict(job.config),
+                    "config": job.config.to_dict(),
                 }
                 for job in jobs
             ],
@@ -109,7 +110,7 @@ class Manifest:
             )
         for number, (there, here) in enumerate(zip(self.jobs, other.jobs, strict=True)):
             # Compared as JSON has them: a tuple has become a list, and every key a string.
-            before, now = (flat(json.loads(json.dumps(job["config"]))) for job in (there, here))
+            before, now = (flat(renamed_keys(json.loads(json.dumps(job["config"])))) for job in (there, here))
             for name in [*before, *(name for name in now if name not in before)]:
                 if before.get(name) != now.get(name):
                     raise ConfigError(

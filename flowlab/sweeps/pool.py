@@ -1,4 +1,4 @@
-"""Pieces of work shared out to a few processes, a fresh one for each piece."""
+"""A pool of processes: a fresh one for each piece of work."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ import torch
 
 from flowlab.system.signals import EXIT_INTERRUPTED
 
-# A piece of work; it may send how far it is.
+# A piece of work; its argument sends its progress.
 Piece = Callable[[Callable[[Any], None]], None]
 
 
-def share_out(pieces: Sequence[Piece], processes: int, hear: Callable[[int, Any], None]) -> list[int]:
-    """Carry out every piece, so many at a time; gives the exit code of each, negative where a signal ended it.
+def run_pool(pieces: Sequence[Piece], processes: int, receive: Callable[[int, Any], None]) -> list[int]:
+    """Do every piece of work; gives the exit code of each, negative where a signal ended it.
 
-    The processes are forked, so that nothing is imported twice, have one thread of torch each, and end when this one
-    does, however that ends.
+    The processes are forked, so nothing is imported twice. They have one thread of torch each, and end when this one
+    does, however it ends.
 
     Arguments:
-        pieces: in the order in which they are begun.
-        processes: at most so many at once; 1 carries out everything in this process.
-        hear: takes the number of a piece and what it sends; or None, when it has ended.
+        pieces: in the order in which they begin.
+        processes: at most this many at once; 1 does everything in this process.
+        receive: receives the number of a piece and a message from it, or None when it has ended.
 
     Raises:
         KeyboardInterrupt: passed on to every process, and then to the caller; so are other errors, as an interruption.
     """
     if processes == 1:
         for number, piece in enumerate(pieces):
-            piece(lambda message, number=number: hear(number, message))  # type: ignore[misc]
-            hear(number, None)
+            piece(lambda message, number=number: receive(number, message))  # type: ignore[misc]
+            receive(number, None)
         return [0] * len(pieces)
     context = multiprocessing.get_context("fork")
     codes = [0] * len(pieces)
@@ -50,7 +50,7 @@ def share_out(pieces: Sequence[Piece], processes: int, hear: Callable[[int, Any]
             while waiting and len(running) < processes:
                 number, piece = waiting.pop(0)
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_carry_out, args=(piece, theirs, [ours, *running]))
+                process = context.Process(target=_work, args=(piece, theirs, [ours, *running]))
                 process.start()
                 theirs.close()
                 running[ours] = number, process
@@ -58,13 +58,13 @@ def share_out(pieces: Sequence[Piece], processes: int, hear: Callable[[int, Any]
                 assert isinstance(connection, Connection)
                 number, process = running[connection]
                 try:
-                    hear(number, connection.recv())
+                    receive(number, connection.recv())
                 except (EOFError, ConnectionResetError):
                     process.join()
                     codes[number] = process.exitcode or 0
                     del running[connection]
                     connection.close()
-                    hear(number, None)
+                    receive(number, None)
     except BaseException:
         for _, process in running.values():
             with contextlib.suppress(ProcessLookupError):
@@ -75,9 +75,9 @@ def share_out(pieces: Sequence[Piece], processes: int, hear: Callable[[int, Any]
     return codes
 
 
-def _carry_out(piece: Piece, connection: Connection, of_the_parent: list[Connection]) -> None:
+def _work(piece: Piece, connection: Connection, parent_ends: list[Connection]) -> None:
     os.setpgid(0, 0)  # Ctrl-C in a terminal reaches the parent alone, which passes it on once
-    for other in of_the_parent:
+    for other in parent_ends:
         other.close()
     gc.freeze()  # what the parent has imported will not become garbage here
     torch.set_num_threads(1)  # with more, OpenMP waits for ever where the parent has used it before the fork

@@ -1,47 +1,32 @@
-"""How far a sweep is: a bar in a terminal or a notebook, lines elsewhere."""
+"""Show the progress of a sweep: a bar in a terminal or a notebook, lines elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from typing import Any
 
-import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flowlab.system.display import NotebookBar, print_line
-from flowlab.training.progress import LINES, shown_as
+from flowlab.training.progress import LINES, resolve_display
 
-# Takes the number of a piece of work and the steps that it has taken, or None when it has ended.
-Hear = Callable[[int, int | None], None]
-
-
-class Reporter(pl.Callback):
-    """Sends the step that training has come to."""
-
-    def __init__(self, send: Callable[[int], None]) -> None:
-        self.send = send
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.send(trainer.global_step)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        self.send(trainer.global_step)
+# Receives the number of a piece of work and the steps that it has taken, or None when it has ended.
+Receive = Callable[[int, int | None], None]
 
 
 @contextmanager
-def sweep_progress(kind: str, jobs: Sequence[int], steps: Sequence[int]) -> Iterator[Hear]:
-    """Show how far the pieces of a sweep are.
+def show_sweep_progress(kind: str, jobs: Sequence[int], steps: Sequence[int]) -> Iterator[Receive]:
+    """Show the progress of a sweep's pieces of work.
 
     Arguments:
         kind: bar, lines, off or auto, as for a run.
-        jobs: in each piece.
-        steps: that each of its jobs has to come to.
+        jobs: the number of jobs in each piece.
+        steps: the last step of each piece's jobs.
     """
     total = sum(count * last for count, last in zip(jobs, steps, strict=True))
     taken, ended = [0] * len(jobs), [False] * len(jobs)
-    kind = shown_as(kind)
+    kind = resolve_display(kind)
     bar = Progress(
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%  {task.fields[runs]}"),
@@ -52,7 +37,7 @@ def sweep_progress(kind: str, jobs: Sequence[int], steps: Sequence[int]) -> Iter
     )
     printed = 0
 
-    def hear(piece: int, step: int | None) -> None:
+    def receive(piece: int, step: int | None) -> None:
         nonlocal printed
         taken[piece] = steps[piece] if step is None else step
         ended[piece] = step is None
@@ -68,4 +53,4 @@ def sweep_progress(kind: str, jobs: Sequence[int], steps: Sequence[int]) -> Iter
 
     with bar, closing(NotebookBar()) if kind == "notebook" else nullcontext() as below_cell:
         task = bar.add_task("", total=total, runs="")
-        yield hear
+        yield receive

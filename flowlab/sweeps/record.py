@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas
 
-from flowlab.config.schemas import ConfigError
+from flowlab.config.errors import ConfigError
 from flowlab.sweeps.manifest import NAME as MANIFEST
 from flowlab.sweeps.table import load_sweep
 from flowlab.system.files import read_json, write_json, write_text

@@ -15,7 +15,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from flowlab.config.schemas import ConfigError
+from flowlab.config.errors import ConfigError
 from flowlab.config.untrusted import check_links, printable
 from flowlab.loggers.csv import COLUMNS
 from flowlab.plotting import save_figure

@@ -8,8 +8,10 @@ from typing import Any
 
 import pandas
 
-from flowlab.config.compose import flat, to_dict
-from flowlab.config.schemas import Config, ConfigError
+from flowlab.config.aliases import renamed_keys
+from flowlab.config.compose import flat
+from flowlab.config.errors import ConfigError
+from flowlab.config.schema import Config
 from flowlab.runs.directory import load_run
 from flowlab.sweeps.manifest import NAME as MANIFEST
 from flowlab.sweeps.manifest import Manifest
@@ -62,7 +64,7 @@ def _number(path: Path) -> tuple[int, str]:
 
 def _read(directory: Path, config: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Settings, results and the rest of one run, as far as they can be read; `config` is that of a sweep's job."""
-    settings: dict[str, Any] = flat(config) if config else {}
+    settings: dict[str, Any] = flat(renamed_keys(config)) if config else {}
     results: dict[str, Any] = {}
     try:
         if config and not (directory / "config.yaml").is_file():
@@ -75,7 +77,7 @@ def _read(directory: Path, config: dict[str, Any] | None) -> tuple[dict[str, Any
             }
             return settings, results, rest
         run = load_run(directory)
-        settings = flat(to_dict(run.config))
+        settings = flat(run.config.to_dict())
         status, error = str(run.status.get("status", "unknown")), run.status.get("error")
         results = run.result
     except ConfigError as unreadable:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from flowlab.config.schemas import ConfigError
+from flowlab.config.errors import ConfigError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from flowlab.config.schemas import ConfigError
+from flowlab.config.errors import ConfigError
 from flowlab.system.files import WriteError, raise_write_error
 
 _locks: dict[Path, int] = {}  # the directories that this process has locked, with their file descriptors

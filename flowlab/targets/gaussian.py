@@ -14,7 +14,6 @@ from flowlab.config.registry import register
 from flowlab.targets.base import LOG_TWO_PI, ExactTarget
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 

@@ -142,7 +142,7 @@ def _between_ranks(step: StackedStep) -> TakeStep:
 
     def take(state: State, drawn: Batch, rates: Tensor) -> tuple[State, Tensor]:
         gradients, losses = gradients_of(state.numbers, *drawn.tensors())
-        both = step.world.mean(torch.cat([gradients, losses[:, None]], dim=1))
+        both = step.world.all_reduce_mean(torch.cat([gradients, losses[:, None]], dim=1))
         gradients, losses = both[:, :-1], both[:, -1]
         return State.of_tensors(update(gradients, losses, rates, *state.tensors())), losses
 

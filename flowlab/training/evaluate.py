@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from flowlab.config.registry import lookup
-from flowlab.distributed.world import ALONE, World
+from flowlab.distributed.world import SINGLE_PROCESS, World
 from flowlab.flow import Flow
 from flowlab.targets.base import Batch, ExactTarget, Target
 
@@ -54,7 +54,7 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(flow: Flow, batch: Batch, target: Target | None = None, world: World = ALONE) -> Evaluation:
+def evaluate(flow: Flow, batch: Batch, target: Target | None = None, world: World = SINGLE_PROCESS) -> Evaluation:
     """Score a flow on a batch of at least 2 points, CHUNK at a time.
 
     Several ranks score a shard each; all of them then have the scores of all points.
@@ -71,9 +71,9 @@ def evaluate(flow: Flow, batch: Batch, target: Target | None = None, world: Worl
         flow,
         batch,
         target,
-        world.gather(torch.cat(log_q).double(), count),
-        world.gather(torch.cat(log_p).double(), count) if log_p else None,
-        world.gather(torch.cat(errors), count),
+        world.all_gather(torch.cat(log_q).double(), count),
+        world.all_gather(torch.cat(log_p).double(), count) if log_p else None,
+        world.all_gather(torch.cat(errors), count),
     )
 
 

@@ -1,108 +1,80 @@
-"""How far a run is: a bar in a terminal or a notebook, lines elsewhere."""
+"""Show the progress of a run: a bar in a terminal or a notebook, lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any, Protocol, runtime_checkable
 
-import pytorch_lightning as pl
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 
-from flowlab.config.schemas import Config
 from flowlab.system.display import NotebookBar, is_in_notebook, print_line
-from flowlab.training.compile import Choice
+from flowlab.training.loop import Progress
 from flowlab.training.record import Record
 
 LINES = 10  # over a whole run
 
 
-@runtime_checkable
-class Recorded(Protocol):
-    """A module whose progress can be shown."""
-
-    config: Config
-
-    @property
-    def record(self) -> Record: ...
-
-
-def progress_callback(kind: str) -> pl.Callback | None:
-    """The callback of a kind: bar, lines, off, or auto: a bar in a terminal or a notebook, lines elsewhere."""
-    kind = shown_as(kind)
+def build_progress(kind: str) -> Progress | None:
+    """The display of a kind: bar, lines, off, or auto, which is a bar in a terminal or a notebook and lines elsewhere."""
+    kind = resolve_display(kind)
     return {"bar": Bar, "notebook": BarInNotebook, "lines": Lines}[kind]() if kind != "off" else None
 
 
-def shown_as(kind: str) -> str:
-    """What a kind means here: bar, notebook, lines or off."""
+def resolve_display(kind: str) -> str:
+    """The display that a kind means here: bar, notebook, lines or off."""
     if kind in ("auto", "bar") and is_in_notebook():
         return "notebook"
     return kind if kind != "auto" else "bar" if sys.stderr.isatty() else "lines"
 
 
-def announce(choice: Choice, kind: str) -> None:
-    """Say before a run, where its progress is shown outside a notebook, what was chosen for the step."""
-    if shown_as(kind) in ("bar", "lines"):
-        print_line(f"the step is {'' if choice.compiled else 'not '}compiled: {choice.why}")
-
-
-class Lines(pl.Callback):
+class Lines:
     """One line on stderr every tenth of the run."""
 
-    printed = 0  # tenths
+    def start(self, step: int, max_steps: int) -> None:
+        self.max_steps, self.printed = max_steps, step * LINES // max_steps  # tenths
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        assert isinstance(pl_module, Recorded)
-        step, last = trainer.global_step, pl_module.config.max_steps
-        if pl_module.record.row_step == step and step * LINES // last > self.printed:
-            self.printed = step * LINES // last
-            print_line(f"step {step:>{len(str(last))}}/{last}  {_numbers(pl_module.record)}")
+    def update(self, step: int, record: Record) -> None:
+        if record.row_step == step and step * LINES // self.max_steps > self.printed:
+            self.printed = step * LINES // self.max_steps
+            print_line(f"step {step:>{len(str(self.max_steps))}}/{self.max_steps}  {_numbers(record)}")
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
-class Bar(pl.Callback):
+class Bar:
     """A bar on stderr with the latest numbers."""
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Recorded)
+    def start(self, step: int, max_steps: int) -> None:
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}"), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
-        self.task = self.bar.add_task("", total=pl_module.config.max_steps, completed=trainer.global_step, numbers="")
+        self.bar = RichProgress(*columns, console=Console(stderr=True), refresh_per_second=4)
+        self.task = self.bar.add_task("", total=max_steps, completed=step, numbers="")
         self.bar.start()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        assert isinstance(pl_module, Recorded)
-        self.bar.update(self.task, completed=trainer.global_step, numbers=_numbers(pl_module.record))
+    def update(self, step: int, record: Record) -> None:
+        self.bar.update(self.task, completed=step, numbers=_numbers(record))
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.bar.stop()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+    def close(self) -> None:
         self.bar.stop()
 
 
-class BarInNotebook(pl.Callback):
-    """A bar below the cell with the latest numbers; it goes when training ends."""
+class BarInNotebook:
+    """A bar below the cell with the latest numbers; it disappears when training ends."""
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.bar = NotebookBar()
+    def start(self, step: int, max_steps: int) -> None:
+        self.bar, self.max_steps = NotebookBar(), max_steps
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        assert isinstance(pl_module, Recorded)
-        step, last = trainer.global_step, pl_module.config.max_steps
-        self.bar.update(step, last, f"{step}/{last}  {_numbers(pl_module.record)}")
+    def update(self, step: int, record: Record) -> None:
+        self.bar.update(step, self.max_steps, f"{step}/{self.max_steps}  {_numbers(record)}")
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.bar.close()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+    def close(self) -> None:
         self.bar.close()
 
 
 def _numbers(record: Record) -> str:
     row = record.row
     parts = [f"loss {row['loss']:.3f}"] if "loss" in row else []
-    held_out = record.held_out
-    parts += [f"nll {held_out.nll:.3f}"] if held_out else []
-    parts += [f"kl {held_out.kl:.3f}"] if held_out and held_out.kl is not None else []
+    parts += [f"{name} {record.metrics[name]:.3f}" for name in ("nll", "kl") if name in record.metrics]
     parts += [f"{row['steps_per_second']:.0f} steps/s"] if row else []
     return "  ".join(parts)

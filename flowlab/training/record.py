@@ -31,9 +31,7 @@ class Record:
         seconds: training time over all sessions of a run.
     """
 
-    def __init__(
-        self, settings: TrainerConfig, max_steps: int, optimizer: Optimizer, measure: Measure | None
-    ) -> None:
+    def __init__(self, settings: TrainerConfig, max_steps: int, optimizer: Optimizer, measure: Measure | None) -> None:
         self.settings, self.max_steps, self.optimizer, self.measure = settings, max_steps, optimizer, measure
         self.rows: dict[int, dict[str, float]] = {}
         self.row: dict[str, float] = {}

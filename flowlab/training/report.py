@@ -1,92 +1,120 @@
-"""The end of a run: its flow measured on points that nothing before has seen, drawn, and written down."""
+"""The result of a run: its flow is measured on new points, drawn, and written to the run directory."""
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pytorch_lightning.loggers import Logger
 
-from flowlab.config.schemas import Config
 from flowlab.flow import Flow
-from flowlab.loggers.open import log_outcome
+from flowlab.loggers.base import log_figures, log_outcome
 from flowlab.runs.directory import Run
-from flowlab.system.files import raise_write_error, write_json
+from flowlab.system.display import print_line
+from flowlab.system.files import WriteError, raise_write_error, write_json
 from flowlab.system.lock import check_not_replaced
 from flowlab.targets.base import Target
 from flowlab.training.divergence import DivergedError
-from flowlab.training.evaluate import Evaluation, evaluate, gaussian_nll
-from flowlab.training.figures import costs_a_picture, draw
+from flowlab.training.evaluate import TEST, evaluate, gaussian_nll
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def write_outcome(run: Run, flow: Flow, target: Target, training: dict[str, Any], loggers: list[Logger]) -> None:
+def write_result(run: Run, flow: Flow, target: Target, training: dict[str, Any], loggers: Sequence[Any]) -> None:
     """Write result.json and the figures of a trained flow.
 
     Arguments:
-        run: its directory.
-        flow: with its last weights.
-        target: what was modelled.
-        training: what training itself has to say: steps, seconds ...
-        loggers: which of them show the outcome as well.
+        run: the run directory.
+        flow: with its last weights; finite data can be memorized, so there it gets the best weights.
+        target: the distribution that it learned.
+        training: steps, seconds and the like.
+        loggers: the sinks that show the result too.
 
     Raises:
         DivergedError: the flow gives no finite NLL, or has lost its inverse to rounding.
     """
-    weights = "last"
-    if target.train_size is not None:
-        # Finite data can be learned by heart: take the weights that did best on others.
-        weights = "best"
+    weights = "last" if target.train_size is None else "best"
+    if weights == "best":
         if not run.has_checkpoint("best"):
             raise DivergedError("training came to its end, but no validation gave a finite NLL")
-        flow.load_state_dict(run.load_flow("best").state_dict())
-    result = _measure(run.config, flow, target) | {"weights": weights} | training
+        run.load_weights(flow, "best")
+    result = _measure(run, flow, target) | {"weights": weights} | training
     check_not_replaced(run.directory)
     write_json(run.directory / "result.json", result)
     log_outcome(loggers, result, _save_figures(run, flow, target))
 
 
-def _save_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
-    figures = draw(run, flow, target)
-    with costs_a_picture(run):
-        from flowlab.plotting import save_figure  # needs matplotlib: not before there is a flow
+def _measure(run: Run, flow: Flow, target: Target) -> dict[str, Any]:
+    config = run.config
+    test = target.batch("test", config.test_size, config.seed, torch.float64)
+    train = target.rows("train", config.test_size, config.seed, torch.float64)
+    like = next(flow.parameters())
+    measured = evaluate(flow, test.to(like.device, like.dtype), target).measure([*TEST, *config.metrics])
+    _check_sound(measured, float(test.x.abs().max()))
+    result: dict[str, Any] = {name: measured[name] for name in measured if name not in ("kl", "kl_se")} | {
+        "gaussian_nll": gaussian_nll(train, test.x),
+        "test_points": len(test.x),
+        "parameters": sum(parameter.numel() for parameter in flow.parameters()),
+    }
+    if target.entropy is not None:
+        result |= {"entropy": target.entropy, "kl": measured.get("kl"), "kl_se": measured.get("kl_se")}
+    return result
 
-        with raise_write_error(run.directory / "figures"):
-            (run.directory / "figures").mkdir(exist_ok=True)
+
+def _check_sound(measured: dict[str, float], farthest: float) -> None:
+    """Refuse meaningless numbers: without an inverse, the flow's density is none."""
+    if not math.isfinite(measured["nll"]):
+        raise DivergedError("training came to its end, but the NLL of the test points is not finite")
+    if not measured["inverse_error"] <= farthest:
+        raise DivergedError(
+            "training came to its end, but the flow cannot be inverted any more: to the base and back, a test point "
+            f"moves by {measured['inverse_error']:.3g}, where none lies farther than {farthest:.3g} from 0"
+        )
+
+
+def draw_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
+    """The figures of a run by name; none where they cannot be drawn."""
+    from flowlab.plotting import run_figures  # needs pandas and matplotlib: not before there is a flow
+
+    with _report_failed_figures(run):
+        return run_figures(flow, target, run.metrics, run.config.seed, run.config.objective.label)
+    return {}
+
+
+def show_figures(run: Run, flow: Flow, target: Target, loggers: Sequence[Any], step: int) -> None:
+    """Draw the figures of a step during training; a resumed run has shown those of the steps that it repeats."""
+    if step >= max((getattr(logger, "last_step", 0) for logger in loggers), default=0):
+        with _report_failed_figures(run):
+            log_figures(loggers, draw_figures(run, flow, target), step)
+
+
+def _save_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
+    figures = draw_figures(run, flow, target)
+    with _report_failed_figures(run):
+        from flowlab.plotting import save_figure
+
+        directory = run.directory / "figures"
+        with raise_write_error(directory):
+            directory.mkdir(exist_ok=True)
         for name, figure in figures.items():
-            save_figure(figure, run.directory / "figures" / f"{name}.png")
+            save_figure(figure, directory / f"{name}.png")
         return figures
     return {}
 
 
-def _measure(config: Config, flow: Flow, target: Target) -> dict[str, Any]:
-    test = target.rows("test", config.test_size, config.seed, torch.float64)
-    train = target.rows("train", config.test_size, config.seed, torch.float64)
-    measured = evaluate(flow, test.to(next(flow.parameters())), target)
-    _check_sound(measured, float(test.abs().max()))
-    result: dict[str, Any] = {
-        "nll": measured.nll,
-        "nll_se": measured.nll_se,
-        "bits_per_dim": measured.bits_per_dim,
-        "inverse_error": measured.inverse_error,
-        "gaussian_nll": gaussian_nll(train, test),
-        "test_points": len(test),
-        "parameters": sum(parameter.numel() for parameter in flow.parameters()),
-    }
-    if target.entropy is not None:
-        result |= {"entropy": target.entropy, "kl": measured.kl, "kl_se": measured.kl_se}
-    return result
+@contextlib.contextmanager
+def _report_failed_figures(run: Run) -> Iterator[None]:
+    """Print the error of a figure that cannot be drawn; the run continues without it.
 
-
-def _check_sound(measured: Evaluation, farthest: float) -> None:
-    """Refuse numbers that mean nothing: without an inverse, what the flow calls a density is none."""
-    if not math.isfinite(measured.nll):
-        raise DivergedError("training came to its end, but the NLL of the test points is not finite")
-    if not measured.inverse_error <= farthest:
-        raise DivergedError(
-            "training came to its end, but the flow cannot be inverted any more: to the base and back, a test point "
-            f"moves by {measured.inverse_error:.3g}, where none lies farther than {farthest:.3g} from 0"
-        )
+    Raises:
+        WriteError: it could not be saved; the run is not done, and saves it when it resumes.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except Exception as error:
+        print_line(f"flowlab: {run.directory}/figures: not all could be drawn: {error}")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from flowlab.distributed.world import ALONE, World
+from flowlab.distributed.world import SINGLE_PROCESS, World
 from flowlab.optimizers.base import Optimizer
 from flowlab.targets.base import Batch
 from flowlab.training.batches import as_drawn
@@ -55,7 +55,7 @@ class Step(ABC):
         world: the ranks that average their gradients.
     """
 
-    def __init__(self, recipe: Recipe, world: World = ALONE) -> None:
+    def __init__(self, recipe: Recipe, world: World = SINGLE_PROCESS) -> None:
         self.recipe, self.world = recipe, world
 
     def __call__(self, state: State, drawn: Batch, rates: Tensor) -> tuple[State, Tensor]:
@@ -68,7 +68,7 @@ class Step(ABC):
         """
         gradients, losses = self.gradients(state.numbers, drawn)
         if self.world.size > 1:
-            both = self.world.mean(torch.cat([gradients, losses[:, None]], dim=1))
+            both = self.world.all_reduce_mean(torch.cat([gradients, losses[:, None]], dim=1))
             gradients, losses = both[:, :-1], both[:, -1]
         return self.update(state, gradients, losses, rates), losses
 
@@ -95,7 +95,7 @@ class SingleStep(Step):
         recipe, world: see Step.
     """
 
-    def __init__(self, module: nn.Module, recipe: Recipe, world: World = ALONE) -> None:
+    def __init__(self, module: nn.Module, recipe: Recipe, world: World = SINGLE_PROCESS) -> None:
         super().__init__(recipe, world)
         self.module, self.parameters = module, trained(module)
         self.row = flatten(self.parameters)
@@ -130,7 +130,7 @@ class StackedStep(Step):
         recipe, world: see Step.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], recipe: Recipe, world: World = ALONE) -> None:
+    def __init__(self, modules: Sequence[nn.Module], recipe: Recipe, world: World = SINGLE_PROCESS) -> None:
         super().__init__(recipe, world)
         module = modules[0]
         places = {parameter: place for place, parameter in enumerate(trained(module))}

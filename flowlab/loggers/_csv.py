@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers.logger import Logger
+Logger = object
 
-from flowlab.config.schemas import ConfigError
+from flowlab.config.errors import ConfigError
 from flowlab.system.files import raise_write_error, write_bytes
 from flowlab.system.lock import check_not_replaced
 

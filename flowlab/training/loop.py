@@ -1,0 +1,208 @@
+"""The training loop of one job, or of several jobs of one structure."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from flowlab.config.schema import TrainerConfig
+from flowlab.distributed.stopping import GracefulStop
+from flowlab.optimizers.base import Optimizer
+from flowlab.runs.checkpoint_contents import BEST, flow_weights, state_shape
+from flowlab.targets.base import Batch
+from flowlab.training.batches import Batches, as_drawn
+from flowlab.training.checkpoints import Checkpoints
+from flowlab.training.compile import TakeStep, choose, compiled_step
+from flowlab.training.divergence import DivergedError, describe_divergence
+from flowlab.training.record import Record
+from flowlab.training.state import new_state, optimizer_state, read_state, write_parameters
+from flowlab.training.step import LossOf, Recipe, SingleStep, StackedStep, rates_of_steps
+
+
+class Progress(Protocol):
+    """Shows or reports how far training is."""
+
+    def start(self, step: int, max_steps: int) -> None: ...
+    def update(self, step: int, record: Record) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass
+class Job:
+    """A module to train, with everything that belongs to it alone.
+
+    Attributes:
+        module: a flow, or any module with a loss.
+        loss: the loss of the module and a minibatch.
+        optimizer: its optimizer.
+        batches: its minibatches.
+        record: its log.
+        checkpoints: its best and last states.
+        loggers: the sinks of its rows.
+        inverse: the loss takes points of the target back to the base; describes a divergence.
+        show: draws the figures that are due after a step, and hands them to the loggers.
+        figures_every: steps between two such drawings; None draws none during training.
+        context_shape: the shape of a context, for its checkpoints.
+        failure: why it stopped, if it diverged.
+    """
+
+    module: nn.Module
+    loss: LossOf
+    optimizer: Optimizer
+    batches: Batches
+    record: Record
+    checkpoints: Checkpoints
+    loggers: Sequence[Any] = ()
+    inverse: bool = True
+    show: Callable[[nn.Module, int], None] = lambda module, step: None
+    figures_every: int | None = None
+    context_shape: tuple[int, ...] | None = None
+    failure: DivergedError | None = field(default=None, init=False)
+
+
+class Loop:
+    """Takes optimizer steps until all are taken, a signal arrives, or every job has failed.
+
+    Each call takes up to `steps_per_call` steps, and ends at every step where something is logged, validated, drawn or
+    saved: so these happen at the steps that the settings name, and the numbers do not depend on `steps_per_call`.
+
+    Arguments:
+        jobs: at least one, of one structure; several are trained as a stack.
+        settings: how often what happens, in steps.
+        max_steps: the last step.
+        stop: the signals that end training early, and the ranks.
+        same_batches: all jobs make their minibatches of draws in the same way, so they can be made together.
+
+    Attributes:
+        step: how many steps have been taken.
+        state: parameters and moments of all jobs.
+        compiled: whether the step is a compiled graph.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        settings: TrainerConfig,
+        max_steps: int,
+        stop: GracefulStop | None = None,
+        same_batches: bool = True,
+    ) -> None:
+        self.jobs, self.settings, self.max_steps = list(jobs), settings, max_steps
+        self.stop = stop or GracefulStop()
+        self.world, self.step = self.stop.world, 0
+        first, modules = self.jobs[0], [job.module for job in self.jobs]
+        self.draws = [job.batches.draw if same_batches else job.batches for job in self.jobs]
+        place = first.batches.place if same_batches else as_drawn
+        recipe = Recipe(first.loss, first.optimizer, place, settings.precision == "bf16-mixed")
+        self.state = new_state(modules, first.optimizer)
+        device = self.state.numbers.device.type
+        self.compiled = choose(settings.compile, max_steps, device, len(self.jobs) > 1).compiled
+        self._single: SingleStep | None = None
+        self.take: TakeStep
+        if self.compiled:
+            self.take = compiled_step(StackedStep(modules, recipe, self.world))
+        elif len(self.jobs) > 1:
+            self.take = StackedStep(modules, recipe, self.world)
+        else:
+            self.take = self._single = SingleStep(first.module, recipe, self.world)
+
+    def restore(self, checkpoints: Sequence[dict[str, Any]]) -> None:
+        """Continue from checkpoints of all jobs, each of the same step; the modules get their weights."""
+        for job, checkpoint in zip(self.jobs, checkpoints, strict=True):
+            job.module.load_state_dict(flow_weights(checkpoint))
+            job.checkpoints.best.load_state_dict(checkpoint["callbacks"][BEST])
+            job.record.load_state_dict(checkpoint["flowlab"])
+        modules, saved = [job.module for job in self.jobs], [each["optimizer_states"][0] for each in checkpoints]
+        self.step = checkpoints[0]["global_step"]
+        self.state = read_state(modules, self.jobs[0].optimizer, saved, self.step)
+
+    def run(self, progress: Progress | None = None) -> None:
+        """Train; a job that diverges keeps its last finite parameters, and says why in `failure`."""
+        if progress:
+            progress.start(self.step, self.max_steps)
+        try:
+            with self.stop.raise_at_end(), self.world.detect_lost_ranks():
+                stopping = False
+                while self.step < self.max_steps and not stopping and self.state.alive.any():
+                    stopping = self._call()
+                    if progress:
+                        progress.update(self.step, self.jobs[0].record)
+        finally:
+            for job in self.jobs:
+                with contextlib.suppress(OSError):  # the disk may have caused the end
+                    job.checkpoints.write_best()
+            if progress:
+                progress.close()
+            for place, job in enumerate(self.jobs):
+                write_parameters(self.state, place, job.module)
+            if self._single:
+                self._single.release()
+
+    def _call(self) -> bool:
+        """Take the steps up to the next event, then log, validate, draw and save; tells whether to stop."""
+        begun, alive = time.perf_counter(), self.state.alive
+        steps = range(self.step, self._next_event())[: self.stop.steps]
+        rates = rates_of_steps([job.optimizer for job in self.jobs], steps, self.max_steps, self.state.numbers)
+        losses = torch.stack([self._take(step, each) for step, each in self.stop.iterate(rates)])
+        self.step += len(losses)
+        self._record_failures(alive)
+        share = (time.perf_counter() - begun) / len(self.jobs)
+        for place, job in self.living():
+            job.record.add(losses[:, place], share)
+            if job.record.is_due(self.step):
+                norm = float(self.state.grad_norms[place])
+                job.record.write(self.step, self.module(place), norm, job.loggers)
+        stopping = self.stop.agree((time.perf_counter() - begun) / len(losses))
+        for place, job in self.living() if self.world.is_rank_zero else ():
+            job.checkpoints.step(self.step, job.record, lambda place=place: self.checkpoint(place), stopping)  # type: ignore[misc]
+            if job.figures_every and self.step % job.figures_every == 0 and self.step < self.max_steps:
+                job.show(self.module(place), self.step)
+        return stopping
+
+    def _take(self, step: int, rates: Tensor) -> Tensor:
+        """Take one step of all jobs; gives their losses."""
+        drawn = [self.world.shard(draw(step)) for draw in self.draws]
+        stacked = Batch(*(torch.stack(tensors) for tensors in zip(*(each.tensors() for each in drawn), strict=True)))
+        self.state, losses = self.take(self.state, stacked, rates)
+        return losses
+
+    def _next_event(self) -> int:
+        settings = self.settings
+        every = [settings.steps_per_call, settings.log_every, settings.validate_every, settings.checkpoint_every]
+        every += [job.figures_every for job in self.jobs if job.figures_every]
+        return min(self.max_steps, *(self.step - self.step % interval + interval for interval in every))
+
+    def _record_failures(self, alive: Tensor) -> None:
+        """Describe the failure of each job that was alive before the last call and is not any more."""
+        for place in (alive & ~self.state.alive).nonzero().flatten().tolist():
+            job, step = self.jobs[place], int(self.state.steps[place])
+            batch = job.batches(step)
+            message = describe_divergence(self.module(place), batch, step, job.loss, job.inverse)
+            job.failure = DivergedError(message)
+
+    def living(self) -> list[tuple[int, Job]]:
+        """The jobs that have not failed, with their places."""
+        return [(place, self.jobs[place]) for place in self.state.alive.nonzero().flatten().tolist()]
+
+    def module(self, place: int) -> nn.Module:
+        """A job's module with its present parameters."""
+        write_parameters(self.state, place, self.jobs[place].module)
+        return self.jobs[place].module
+
+    def checkpoint(self, place: int) -> dict[str, Any]:
+        """The state of a job, the same whether it is trained alone or in a stack."""
+        job, module = self.jobs[place], self.module(place)
+        lr = job.optimizer.learning_rate(self.step - 1, self.max_steps)
+        return {
+            "global_step": self.step,
+            "state_dict": {f"flow.{name}": tensor.detach().clone() for name, tensor in module.state_dict().items()},
+            "optimizer_states": [optimizer_state(self.state, place, module, job.optimizer, lr)],
+            "callbacks": {BEST: job.checkpoints.best.state_dict()},
+            "flowlab": state_shape(module, job.context_shape) | job.record.state_dict(),
+        }
