@@ -227,7 +227,7 @@ def check_new(jobs: list[Job], sweep: Path | None) -> None:
     Raises:
         ConfigError: one that cannot be made, or that holds something.
     """
-    from flowlab.runs.directory import check_directory
+    from flowlab.runs.begin import check_directory
 
     with _naming([job.overrides for job in jobs], sweep) as numbers:
         for number in numbers:

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flowlab.cli.jobs import Job
-from flowlab.config.aliases import renamed_keys
-from flowlab.config.compose import flat
+from flowlab.config.compose import flat, to_config
 from flowlab.config.errors import ConfigError
 from flowlab.system.files import WriteError, read_json, write_json
 
@@ -109,8 +108,7 @@ class Manifest:
                 f"{self.directory}: holds a sweep of {len(self.jobs)} jobs, and not of {len(other.jobs)}; {advice}"
             )
         for number, (there, here) in enumerate(zip(self.jobs, other.jobs, strict=True)):
-            # Compared as JSON has them: a tuple has become a list, and every key a string.
-            before, now = (flat(renamed_keys(json.loads(json.dumps(job["config"])))) for job in (there, here))
+            before, now = (_settings(job["config"]) for job in (there, here))
             for name in [*before, *(name for name in now if name not in before)]:
                 if before.get(name) != now.get(name):
                     raise ConfigError(
@@ -123,6 +121,11 @@ class Manifest:
                     f"{advice}"
                 )
         return self
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of any version as flat settings, as JSON has them: a tuple is a list, and every key a string."""
+    return flat(json.loads(json.dumps(to_config(config).to_dict())))
 
 
 def _are_words(value: Any) -> bool:

@@ -17,7 +17,6 @@ from rich.table import Table
 
 from flowlab.config.errors import ConfigError
 from flowlab.config.untrusted import check_links, printable
-from flowlab.loggers.csv import COLUMNS
 from flowlab.plotting import save_figure
 from flowlab.plotting.labels import setting_labels, setting_name, setting_text
 from flowlab.sweeps.data import files_that_changed
@@ -39,10 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--curve",
         metavar="METRIC",
-        choices=COLUMNS[1:],
         action="append",
         default=[],
-        help=f"with --record: also write PATH_METRIC.csv, a metric of every run by step: {', '.join(COLUMNS[1:])}",
+        help="with --record: also write PATH_METRIC.csv, a metric of every run by step: a column of metrics.csv",
     )
     options = parser.parse_args(arguments)
     if options.curve and not options.record:
