@@ -44,6 +44,14 @@ def enclosing_function(source: str, line: int) -> str:
     return ".".join(around) or "module"
 
 
+def is_changed(source: str, mutated: str) -> bool:
+    """Return whether a mutated module differs from the original and compiles; an operator can take `**` for a power."""
+    try:
+        return ast.dump(ast.parse(mutated)) != ast.dump(ast.parse(source))
+    except SyntaxError:
+        return False
+
+
 def sample_mutants(path: str, count: int, seed: int) -> list[dict[str, str]]:
     """Draw places of a file at random, and an operator for each; equal for equal text and seed."""
     from cosmic_ray.ast import ast_nodes, get_ast
@@ -51,12 +59,12 @@ def sample_mutants(path: str, count: int, seed: int) -> list[dict[str, str]]:
     from cosmic_ray.plugins import get_operator, operator_names
 
     source, draw = Path(path).read_text(encoding="utf-8"), random.Random(f"{seed}/{path}")
-    excluded, found = excluded_ranges(source), dict[Position, list]()
+    nodes, excluded, found = list(ast_nodes(get_ast(source))), excluded_ranges(source), dict[Position, list]()
     for name in operator_names():
         if USELESS.search(name) or get_operator(name).arguments():
             continue
         operator = get_operator(name)()
-        places = (place for node in ast_nodes(get_ast(source)) for place in operator.mutation_positions(node))
+        places = (place for node in nodes for place in operator.mutation_positions(node))
         for occurrence, (start, _) in enumerate(places):
             if not any(low <= start < high for low, high in excluded):
                 found.setdefault(start, []).append((name.removeprefix("core/"), operator, occurrence))
@@ -64,9 +72,11 @@ def sample_mutants(path: str, count: int, seed: int) -> list[dict[str, str]]:
     for line, column in draw.sample(sorted(found), len(found)):
         name, operator, occurrence = draw.choice(found[line, column])
         mutated = mutate_code(source, operator, occurrence)
-        if len(mutants) < count and ast.dump(ast.parse(mutated)) != ast.dump(ast.parse(source)):
+        if is_changed(source, mutated):
             where = f"{enclosing_function(source, line)}: {name}: line {line}"
             mutants.append({"file": path, "name": where, "source": mutated})
+        if len(mutants) == count:
+            break
     return mutants
 
 
