@@ -12,12 +12,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
 
 SLOW = 3.0  # seconds; a test that takes longer without a mutant is left out
+ENOUGH = 20.0  # seconds; of tests that take longer together, the slowest are left out
 QUIETLY = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider"]
 MEMORY = 64 * 2**30  # bytes of address space; a mutant that asks for more fails
 
@@ -95,6 +97,13 @@ def run_trials(copies: Sequence[Path], trials: Sequence[Trial]) -> Iterator[tupl
     finally:
         for process in active:  # only when interrupted
             _kill(process)
+
+
+def find_slow(seconds: dict[str, float]) -> frozenset[str]:
+    """Return the tests to leave out, from the seconds that each takes without a mutant."""
+    tests = sorted(seconds, key=lambda test: seconds[test])
+    totals = accumulate(seconds[test] for test in tests)
+    return frozenset(test for test, total in zip(tests, totals, strict=True) if seconds[test] > SLOW or total > ENOUGH)
 
 
 def judge(trial: Trial, status: int | None, printed: str) -> tuple[bool, str]:
