@@ -10,6 +10,7 @@ import random
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 # Replacements that raise TypeError on every tensor of floats, cost much memory, or rarely change a result.
 USELESS = re.compile(
@@ -44,18 +45,20 @@ def enclosing_function(source: str, line: int) -> str:
     return ".".join(around) or "module"
 
 
-def is_changed(source: str, mutated: str) -> bool:
-    """Return whether a mutated module differs from the original and compiles; an operator can take `**` for a power."""
+def apply_operator(source: str, operator: Any, occurrence: int) -> str | None:
+    """Return the mutated module; None if it is the same or does not compile, or the operator fails on the place."""
+    from cosmic_ray.mutating import mutate_code
+
     try:
-        return ast.dump(ast.parse(mutated)) != ast.dump(ast.parse(source))
-    except SyntaxError:
-        return False
+        mutated = mutate_code(source, operator, occurrence)
+        return mutated if ast.dump(ast.parse(mutated)) != ast.dump(ast.parse(source)) else None
+    except Exception:  # such as a SyntaxError for the `**` of a call, which is taken for a power
+        return None
 
 
 def sample_mutants(path: str, count: int, seed: int) -> list[dict[str, str]]:
     """Draw places of a file at random, and an operator for each; equal for equal text and seed."""
     from cosmic_ray.ast import ast_nodes, get_ast
-    from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator, operator_names
 
     source, draw = Path(path).read_text(encoding="utf-8"), random.Random(f"{seed}/{path}")
@@ -71,8 +74,7 @@ def sample_mutants(path: str, count: int, seed: int) -> list[dict[str, str]]:
     mutants: list[dict[str, str]] = []
     for line, column in draw.sample(sorted(found), len(found)):
         name, operator, occurrence = draw.choice(found[line, column])
-        mutated = mutate_code(source, operator, occurrence)
-        if is_changed(source, mutated):
+        if mutated := apply_operator(source, operator, occurrence):
             where = f"{enclosing_function(source, line)}: {name}: line {line}"
             mutants.append({"file": path, "name": where, "source": mutated})
         if len(mutants) == count:
