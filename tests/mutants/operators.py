@@ -10,6 +10,7 @@ import random
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 # Replacements that raise TypeError on every tensor of floats, cost much memory, or rarely change a result.
 USELESS = re.compile(
@@ -44,29 +45,40 @@ def enclosing_function(source: str, line: int) -> str:
     return ".".join(around) or "module"
 
 
+def apply_operator(source: str, operator: Any, occurrence: int) -> str | None:
+    """Return the mutated module; None if it is the same or does not compile, or the operator fails on the place."""
+    from cosmic_ray.mutating import mutate_code
+
+    try:
+        mutated = mutate_code(source, operator, occurrence)
+        return mutated if ast.dump(ast.parse(mutated)) != ast.dump(ast.parse(source)) else None
+    except Exception:  # such as a SyntaxError for the `**` of a call, which is taken for a power
+        return None
+
+
 def sample_mutants(path: str, count: int, seed: int) -> list[dict[str, str]]:
     """Draw places of a file at random, and an operator for each; equal for equal text and seed."""
     from cosmic_ray.ast import ast_nodes, get_ast
-    from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator, operator_names
 
     source, draw = Path(path).read_text(encoding="utf-8"), random.Random(f"{seed}/{path}")
-    excluded, found = excluded_ranges(source), dict[Position, list]()
+    nodes, excluded, found = list(ast_nodes(get_ast(source))), excluded_ranges(source), dict[Position, list]()
     for name in operator_names():
         if USELESS.search(name) or get_operator(name).arguments():
             continue
         operator = get_operator(name)()
-        places = (place for node in ast_nodes(get_ast(source)) for place in operator.mutation_positions(node))
+        places = (place for node in nodes for place in operator.mutation_positions(node))
         for occurrence, (start, _) in enumerate(places):
             if not any(low <= start < high for low, high in excluded):
                 found.setdefault(start, []).append((name.removeprefix("core/"), operator, occurrence))
     mutants: list[dict[str, str]] = []
     for line, column in draw.sample(sorted(found), len(found)):
         name, operator, occurrence = draw.choice(found[line, column])
-        mutated = mutate_code(source, operator, occurrence)
-        if len(mutants) < count and ast.dump(ast.parse(mutated)) != ast.dump(ast.parse(source)):
+        if mutated := apply_operator(source, operator, occurrence):
             where = f"{enclosing_function(source, line)}: {name}: line {line}"
             mutants.append({"file": path, "name": where, "source": mutated})
+        if len(mutants) == count:
+            break
     return mutants
 
 

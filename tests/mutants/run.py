@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mutants.patches import PATCHES, find_target
 from mutants.table import SEED, modules_to_mutate, select_tests
-from mutants.trial import ENVIRONMENT, FORKS, LIBRARIES, SLOW, Trial, copy_tree, judge, run_trials
+from mutants.trial import ENVIRONMENT, FORKS, LIBRARIES, Trial, copy_tree, find_slow, judge, run_trials
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -86,8 +86,9 @@ def try_all(root: Path, trials: Sequence[Trial], processes: int, patience: float
                 survivors.append(f"{FAIL_ALONE} {' '.join(clean.tests)}")
                 continue
             seconds = json.loads((wrote / "seconds").read_text())
-            slow = frozenset(test for test in seconds if seconds[test] > SLOW)
-            limits[clean.tests] = {"seconds": patience + 6 * sum(seconds.values()), "slow": slow}
+            slow = find_slow(seconds)
+            taken = sum(seconds[test] for test in seconds.keys() - slow)
+            limits[clean.tests] = {"seconds": patience + 6 * taken, "slow": slow}
             print(f"{sum(seconds.values()):.0f} s, {len(slow)} slow:", *clean.tests, flush=True)
         ready = [replace(trial, **limits[trial.tests]) for trial in trials if trial.tests in limits]
         for trial, status, wrote in run_trials(copies, ready):

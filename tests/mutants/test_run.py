@@ -1,10 +1,13 @@
 """The runner tells caught mutants from survivors, and every function that a patch names exists."""
 
+import importlib
+import random
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from mutants.operators import enclosing_function, excluded_ranges
-from mutants.patches import PATCHES, find_target
+from mutants.patches import PATCHES, apply_patch, change_arguments, find_target
 from mutants.run import ROOT, try_all
 from mutants.table import modules_to_mutate, select_tests
 from mutants.trial import Trial
@@ -60,13 +63,22 @@ def test_annotations_and_messages_are_left_alone():
 
 
 @pytest.mark.parametrize("name", PATCHES)
-def test_the_function_of_a_patch_exists(name):
-    assert find_target(PATCHES[name][0])
+def test_the_function_of_a_patch_exists_and_is_replaced(name):
+    module, qualified = find_target(PATCHES[name][0])
+    holder, _, last = qualified.rpartition(".")
+    namespace = dict(vars(importlib.import_module(module)))
+    if holder:  # a class of the same content, so the real one stays as it is
+        namespace[holder] = SimpleNamespace(**vars(namespace[holder]))
+    before = vars(namespace[holder])[last] if holder else namespace[last]
+    apply_patch(name, qualified, namespace)
+    assert (vars(namespace[holder])[last] if holder else namespace[last]) is not before
 
 
-def test_a_patch_of_a_function_that_is_gone_is_an_error():
+def test_a_patch_of_a_function_or_an_argument_that_is_gone_is_an_error():
     with pytest.raises(LookupError, match=r"flowlab\.seeding\.gone is gone"):
         find_target("flowlab.seeding.gone")
+    with pytest.raises(LookupError, match="Random has no argument sed"):
+        change_arguments(sed=0)(random.Random)
 
 
 def test_the_table_finds_modules_and_their_tests():

@@ -12,12 +12,15 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from multiprocessing.connection import wait
 from pathlib import Path
 
+import psutil
 import pytest
 
 SLOW = 3.0  # seconds; a test that takes longer without a mutant is left out
+ENOUGH = 20.0  # seconds; of tests that take longer together, the slowest are left out
 QUIETLY = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider"]
 MEMORY = 64 * 2**30  # bytes of address space; a mutant that asks for more fails
 
@@ -86,15 +89,22 @@ def run_trials(copies: Sequence[Path], trials: Sequence[Trial]) -> Iterator[tupl
                 if process.is_alive() and time.monotonic() < end:
                     continue
                 status = process.exitcode
-                _kill(process)
+                _kill(process, copy)
                 if trial.file:
                     (copy / trial.file).write_bytes(original)
                 del active[process]
                 yield trial, status, copy.parent
                 free.append(copy)
     finally:
-        for process in active:  # only when interrupted
-            _kill(process)
+        for process, (_, copy, *_) in active.items():  # only when interrupted
+            _kill(process, copy)
+
+
+def find_slow(seconds: dict[str, float]) -> frozenset[str]:
+    """Return the tests to leave out, from the seconds that each takes without a mutant."""
+    tests = sorted(seconds, key=lambda test: seconds[test])
+    totals = accumulate(seconds[test] for test in tests)
+    return frozenset(test for test, total in zip(tests, totals, strict=True) if seconds[test] > SLOW or total > ENOUGH)
 
 
 def judge(trial: Trial, status: int | None, printed: str) -> tuple[bool, str]:
@@ -108,12 +118,14 @@ def judge(trial: Trial, status: int | None, printed: str) -> tuple[bool, str]:
     return False, "the tests pass" if status == 0 else f"pytest exits with {status}: {printed[-200:]}"
 
 
-def _kill(process) -> None:
-    """End a process and all that it started."""
-    with contextlib.suppress(ProcessLookupError):  # nothing is left
-        os.killpg(process.pid, signal.SIGKILL)
+def _kill(process, copy: Path) -> None:
+    """End a process and all that it started, in sessions of their own as well: they share a temporary directory."""
     process.kill()
     process.join()
+    for each in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # it has ended, or is not ours
+            if each.environ().get("TMPDIR") == str(copy.parent):
+                each.kill()
 
 
 class _Timing:
