@@ -6,7 +6,7 @@ result nor factorize it. So every method of a bijector runs outside of autocast,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -68,21 +68,18 @@ def upcast(value: Any) -> Any:
     return value.float() if isinstance(value, Tensor) and value.dtype in HALF else value
 
 
-def call_upcast(
-    method: Callable[..., Any], points: Tensor, given: Sequence[Any], named: Mapping[str, Any], inside: bool
-) -> Any:
+def call_upcast(method: Callable[..., Any], points: Tensor, context: Any, inside: bool) -> Any:
     """Call a method of a bijector with its tensors upcast, as a surrounding autocast requires.
 
     The image is returned in the dtype of the points; the log det stays float32.
 
     Arguments:
-        method: takes `given` and `named`, and returns an image, or an image and a log det.
-        points: one of the arguments.
-        given, named: the positional and the keyword arguments.
+        method: takes points and a context, and returns an image, or an image and a log det.
+        points, context: its arguments.
         inside: run inside autocast: the method lowers its products itself. Otherwise autocast is disabled.
     """
     with nullcontext() if inside else full_precision(points):
-        result = method(*map(upcast, given), **{name: upcast(value) for name, value in named.items()})
+        result = method(upcast(points), upcast(context))
     if points.dtype not in HALF:
         return result
     return result.to(points.dtype) if isinstance(result, Tensor) else (result[0].to(points.dtype), result[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +23,7 @@ from flowlab.constraints import (
 )
 from flowlab.distributions.base import Base, as_points
 from flowlab.distributions.flow_distribution import FlowDistribution
+from flowlab.system.blocks import map_blocks
 
 if TYPE_CHECKING:
     import pandas
@@ -77,7 +78,7 @@ class Flow(nn.Module):
                 f"Flow: the bijector maps events of {bijector.event_dim} dimension(s), but the base has shape "
                 f"{tuple(shape)}; give the base as many dimensions"
             )
-        self._base_batch_shape = shape[: len(shape) - self.base_event_dim]
+        self._base_ndim = len(shape)
         self.base_event_shape = shape[len(shape) - self.base_event_dim :]
         try:
             image = bijector.forward_shape(shape)
@@ -115,7 +116,8 @@ class Flow(nn.Module):
             ValueError: the points do not have the shape of an event, or their batch does not broadcast against the
                 context's.
         """
-        return self._pull_back(stages(self.bijector), y, context)[1]
+        parts = stages(self.bijector)
+        return self._map_blocks(lambda block: self._pull_back(parts, block, context)[1], y, context)
 
     def inverse_and_log_prob(self, y: Any, context: Any = None) -> tuple[Tensor, Tensor]:
         """The pre-images f^-1(y), NaN outside the support, and the log densities in nats, in one pass: see log_prob."""
@@ -142,7 +144,8 @@ class Flow(nn.Module):
         """Samples of shape sample + batch + event, without gradient; from torch's global stream without a generator."""
         with torch.no_grad():
             x = self.base.sample(shape, generator, self.batch_shape(context) + self._promoted_shape)
-            return self.bijector.forward(*self.broadcast(x, context, self.base_event_dim))
+            x, context = self.broadcast(x, context, self.base_event_dim)
+            return self._map_blocks(lambda block: self.bijector.forward(block, context), x, context)
 
     def rsample_and_log_prob(
         self,
@@ -205,6 +208,15 @@ class Flow(nn.Module):
     def _repr_html_(self) -> str:
         return self.summary().to_html()
 
+    def _map_blocks(self, function: Callable[[Tensor], Tensor], points: Any, context: Any) -> Tensor:
+        """function(points), in blocks where every coordinate of every row is known to be mapped in the same way."""
+        points = as_points(points, self.anchor)
+        if context is None and can_branch_on_values(points):
+            shape = self.bijector.parameter_shape
+            if shape is not None and points.ndim > max(len(shape), self._base_ndim):
+                return map_blocks(function, points)
+        return function(points)
+
     @property
     def _promoted_shape(self) -> torch.Size:
         return self.base_event_shape[: self.promoted_dims]
@@ -230,8 +242,7 @@ class Flow(nn.Module):
                 inside = event_in_image if inside is None else inside & event_in_image
                 y = replace_outside(y, in_image, image)
             y, log_det = part.inverse_and_log_det(y, context)
-            batch = y.shape[: y.ndim - part.event_dim]
-            log_det = sum_over_event(part, log_det, batch, event_dim - part.image_event_dim)
+            log_det = sum_over_event(part, log_det, y, part.event_dim, event_dim - part.image_event_dim)
             log_det_sum = log_det if log_det_sum is None else log_det_sum + log_det
             event_dim -= added_dims(part)
         log_prob = sum_rightmost(self.base.log_prob(y), self.promoted_dims)
@@ -247,7 +258,8 @@ class Flow(nn.Module):
         x, context = self.broadcast(x, context, self.base_event_dim)
         check_event_shape("Flow.push_forward", x.shape, self.base_event_shape)
         y, log_det = push_forward(parts, x, context, self.bijector.event_dim)
-        log_det = sum_rightmost(log_det, self.base_event_dim - self.bijector.event_dim)
+        bijector = self.bijector
+        log_det = sum_over_event(bijector, log_det, y, bijector.image_event_dim, self.base_event_dim - bijector.event_dim)
         return y, sum_rightmost(self.base.log_prob(x), self.promoted_dims) - log_det
 
 

@@ -1,10 +1,22 @@
 """Questions about constraints."""
 
+import math
+
 import pytest
 import torch
-from torch.distributions import constraints
+from torch.distributions import Categorical, Gamma, MixtureSameFamily, constraints
+from torch.fx.experimental.proxy_tensor import make_fx
 
-from flowlab.constraints import holds_for_all, is_lower_dimensional, open_interval, open_simplex, replace_outside
+from flowlab import Flow
+from flowlab.bijectors import AffineScalar
+from flowlab.constraints import (
+    can_branch_on_values,
+    holds_for_all,
+    is_lower_dimensional,
+    open_interval,
+    open_simplex,
+    replace_outside,
+)
 
 INTERVALS = (
     constraints.positive,
@@ -19,7 +31,7 @@ INTERVALS = (
 
 @pytest.mark.parametrize("interval", INTERVALS, ids=str)
 @pytest.mark.parametrize("odd", [0.25, 0.0, 1.0, 7.0, -7.0, torch.inf, -torch.inf, torch.nan])
-def test_the_extremes_speak_for_all(interval, odd):
+def test_the_extremes_decide_for_all(interval, odd):
     value = torch.full((3, 4), 0.25)
     value[1, 2] = odd
     assert holds_for_all(interval, value) == bool(interval.check(value).all())
@@ -35,7 +47,7 @@ def test_the_extremes_speak_for_all(interval, odd):
     ],
     ids=str,
 )
-def test_what_the_extremes_cannot_tell(constraint):
+def test_extremes_do_not_decide(constraint):
     assert not holds_for_all(constraint, torch.full((3, 4), 0.25))
 
 
@@ -44,7 +56,7 @@ def test_no_numbers_at_all():
 
 
 @pytest.mark.parametrize("constraint", [*INTERVALS[:-1], constraints.interval(torch.zeros(4), torch.ones(4))], ids=str)
-def test_what_is_outside_is_replaced_by_what_is_inside(constraint):
+def test_points_outside_are_replaced_by_points_inside(constraint):
     value = torch.tensor([[0.25, -7.0, 7.0, torch.nan]] * 2)
     inside = constraint.check(value)
     replaced = replace_outside(value, inside, constraint)
@@ -59,7 +71,7 @@ def test_an_open_simplex_has_no_faces():
 
 
 @pytest.mark.parametrize(
-    ("constraint", "thin"),
+    ("constraint", "expected"),
     [
         (constraints.simplex, True),
         (open_simplex(), True),
@@ -75,5 +87,34 @@ def test_an_open_simplex_has_no_faces():
     ],
     ids=str,
 )
-def test_what_has_fewer_free_coordinates_than_numbers(constraint, thin):
-    assert is_lower_dimensional(constraint) == thin
+def test_events_with_fewer_free_coordinates_than_numbers(constraint, expected):
+    assert is_lower_dimensional(constraint) == expected
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_python_branches_on_values_only_where_they_are():
+    seen = []
+
+    def ask(points):
+        seen.append(can_branch_on_values(points))
+        return points + 1
+
+    points = torch.zeros(3)
+    ask(points)
+    with torch.no_grad():
+        torch.vmap(ask)(points)
+        make_fx(ask)(points)
+        make_fx(ask, tracing_mode="symbolic")(points)
+        torch.jit.trace(ask, points, check_trace=False)  # the check calls it untraced
+        ask(points.to("meta"))
+        torch.func.jvp(ask, (points,), (points,))
+        assert not any(seen)
+        ask(points)
+    assert seen[-1]
+
+
+def test_a_mixture_of_bounded_components_can_be_the_base():
+    modes = Categorical(torch.ones(2))
+    mixture = MixtureSameFamily(modes, Gamma(torch.tensor([1.0, 4.0]), torch.ones(2)))
+    log_prob = Flow(mixture, AffineScalar(scale=2.0)).log_prob(torch.tensor([-1.0, 2.0]))
+    torch.testing.assert_close(log_prob, torch.tensor([-torch.inf, mixture.log_prob(torch.tensor(1.0)) - math.log(2)]))

@@ -234,17 +234,25 @@ def _checked(method: Callable[..., Any], inverse: bool) -> Callable[..., Any]:
     """A method of a bijector that checks the shape of its points, converts integers, and runs outside of autocast."""
 
     @functools.wraps(method)
-    def call(self: Bijector, *given: Any, **named: Any) -> Any:
-        points = given[0] if given else next(value for name, value in named.items() if name != "context")
-        event_shape = self.image_event_shape if inverse else self.event_shape
-        if event_shape is not None:
-            check_event_shape(type(self).__name__, points.shape, event_shape)
-        if not points.is_floating_point():
-            named = {name: value for name, value in named.items() if value is not points}
-            points = points.to(torch.get_default_dtype())
-            return call(self, points, *given[1:], **named)
-        if not is_autocast_on(points):
-            return method(self, *given, **named)
-        return call_upcast(functools.partial(method, self), points, given, named, inside=self.handles_autocast)
+    def forward(self: Bijector, x: Tensor, context: Tensor | None = None) -> Any:
+        if (shape := self.event_shape) is not None and x.shape[-len(shape) :] != shape:
+            check_event_shape(type(self).__name__, x.shape, shape)
+        if is_autocast_on(x) or not x.is_floating_point():
+            return _call_converted(self, method, x, context)
+        return method(self, x, context)
 
-    return call
+    @functools.wraps(method)
+    def backward(self: Bijector, y: Tensor, context: Tensor | None = None) -> Any:
+        if (shape := self.image_event_shape) is not None and y.shape[-len(shape) :] != shape:
+            check_event_shape(type(self).__name__, y.shape, shape)
+        if is_autocast_on(y) or not y.is_floating_point():
+            return _call_converted(self, method, y, context)
+        return method(self, y, context)
+
+    return backward if inverse else forward
+
+
+def _call_converted(bijector: Bijector, method: Callable[..., Any], points: Tensor, context: Tensor | None) -> Any:
+    points = points if points.is_floating_point() else points.to(torch.get_default_dtype())
+    call = functools.partial(method, bijector)
+    return call_upcast(call, points, context, bijector.handles_autocast) if is_autocast_on(points) else call(points, context)

@@ -108,9 +108,7 @@ class Chain(Bijector):
         event_dim, total = self.image_event_dim, None
         for part in reversed(self.parts):
             y, log_det = part.inverse_and_log_det(y, context)
-            log_det = sum_over_event(
-                part, log_det, y.shape[: y.ndim - part.event_dim], event_dim - part.image_event_dim
-            )
+            log_det = sum_over_event(part, log_det, y, part.event_dim, event_dim - part.image_event_dim)
             total = log_det if total is None else total + log_det
             event_dim -= added_dims(part)
         return y, torch.zeros_like(y) if total is None else total
@@ -258,16 +256,21 @@ def prepare(bijectors: Sequence[Bijector]) -> list[Bijector]:
     return prepared
 
 
-def sum_over_event(part: Bijector, log_det: Tensor, shape: torch.Size, dims: int) -> Tensor:
-    """A log det summed over so many dimensions more than a part covers.
+def sum_over_event(part: Bijector, log_det: Tensor, points: Tensor, covered: int, dims: int) -> Tensor:
+    """A log det summed over all dimensions of an event that it does not cover yet.
 
     Arguments:
         part: the bijector that gave the log det.
-        log_det: of a shape, or once for all points where it is constant.
-        shape: the shape of the points without the event of the part.
-        dims: how many dimensions to sum over.
+        log_det: of the shape of the points without the dimensions covered; or of shape () where it is constant.
+        points: what the part returned with it.
+        covered: how many dimensions of these points the log det covers.
+        dims: how many dimensions of the event are left.
     """
-    return sum_rightmost(log_det.expand(shape) if dims > 0 and part.constant_log_det else log_det, dims)
+    if dims <= 0:
+        return log_det
+    if part.constant_log_det:
+        log_det = log_det.expand(points.shape[: points.ndim - covered])
+    return sum_rightmost(log_det, dims)
 
 
 def push_forward(parts: Sequence[Bijector], x: Tensor, context: Tensor | None, event_dim: int) -> tuple[Tensor, Tensor]:
@@ -282,7 +285,7 @@ def push_forward(parts: Sequence[Bijector], x: Tensor, context: Tensor | None, e
     total: Tensor | None = None
     for part in parts:
         x, log_det = part.forward_and_log_det(x, context)
-        log_det = sum_over_event(part, log_det, x.shape[: x.ndim - part.image_event_dim], event_dim - part.event_dim)
+        log_det = sum_over_event(part, log_det, x, part.image_event_dim, event_dim - part.event_dim)
         total = log_det if total is None else total + log_det
         event_dim += added_dims(part)
     return x, torch.zeros_like(x) if total is None else total
@@ -315,4 +318,4 @@ def _event_shape_before(part: Bijector, image: tuple[int, ...] | None) -> tuple[
         return None
     shape = part.inverse_shape(torch.Size(image))
     check_event_shape(type(part).__name__, part.forward_shape(shape), image)
-    return tuple(shape[len(shape) - len(image) + added_dims(part) :])
+    return tuple(shape[len(shape) - len(image) + added_dims(part) :]) or None

@@ -32,17 +32,18 @@ class InvertedAffine(Bijector):
     constant_log_det = True
     affine = True
     handles_autocast = True
+    original: Bijector
+    tensors: tuple[Tensor, Tensor, Tensor]
 
     def __init__(self, affine: Bijector, shift: Tensor, inverse: Tensor, log_det: Tensor) -> None:
         super().__init__()
-        self.original, self.event_shape = affine, affine.event_shape
-        self._tensors = (shift, inverse, log_det)  # results, not parameters of this module
+        vars(self).update(original=affine, tensors=(shift, inverse, log_det))  # not registered: made anew every step
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.original.forward_and_log_det(x, context)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        shift, inverse, log_det = self._tensors
+        shift, inverse, log_det = self.tensors
         if y.ndim == 1:
             return product(inverse, y - shift), log_det
         return product(inverse, (y - shift).mT).mT, log_det  # points in columns: faster for few coordinates

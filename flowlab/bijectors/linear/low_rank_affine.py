@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +90,7 @@ class LowRankAffine(Bijector):
             if not 0 <= deviation < math.inf:
                 raise ValueError(f"LowRankAffine: {name}={deviation!r} must be finite and at least 0")
         self.dim, self.rank, self.scale_kind, self.event_shape = dim, rank, scale, (dim,)
+        self.preparation_key = (dim, rank, scale, weighted) if dim <= LARGEST_DIM else None
         self.factor_scale, self.shift_scale = factor_scale, shift_scale
         self.scale = nn.Parameter(torch.empty(dim * (dim + 1) // 2 if scale == "tril" else dim))
         self.factor = nn.Parameter(torch.empty(dim, rank)) if rank else None
@@ -145,10 +146,6 @@ class LowRankAffine(Bijector):
     def dense(self) -> Tensor:
         """The matrix M + V D V^T, of shape (d, d), for inspection of small maps and for tests."""
         return low_rank_matrix(self.dim, self.scale, self.factor, self.weights)
-
-    @property
-    def preparation_key(self) -> Hashable | None:  # type: ignore[override]
-        return (self.dim, self.rank, self.scale_kind, self.weights is None) if self.dim <= LARGEST_DIM else None
 
     @classmethod
     def prepare(cls, many: Sequence[LowRankAffine]) -> Sequence[Bijector]:

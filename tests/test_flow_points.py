@@ -1,0 +1,172 @@
+"""What a flow takes as points: shapes that fit its events, and arrays, frames, lists and integers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.distributions import Dirichlet, Exponential, Independent, Normal
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from flowlab import Flow, StandardNormal
+from flowlab.bijectors import AffineScalar, Chain, Exp, FillTriangular, LowRankAffine, Planar, Radial, SoftmaxCentered, Tanh
+
+SHIFT = torch.zeros(3)
+
+
+def test_the_shape_of_an_event():
+    assert Flow(Normal(0.0, 1.0), Exp()).event_shape == ()
+    assert Flow(StandardNormal(3), Tanh()).event_shape == (3,)
+    assert Flow(StandardNormal(3), SoftmaxCentered()).event_shape == (4,)
+    assert Flow(StandardNormal(6), FillTriangular()).event_shape == (3, 3)
+    assert Flow(Dirichlet(torch.ones(5, 3)), SoftmaxCentered().inv).event_shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("flow", "shape", "message"),
+    [
+        (Flow(StandardNormal(1), LowRankAffine(1)), (5,), r"Flow: points of shape \(5,\) .*\(1,\); .*x\[:, None\]"),
+        (Flow(StandardNormal(1), Exp()), (4, 5), r"shape \(\*, 1\), such as x\[..., None\]"),
+        (Flow(StandardNormal(2), AffineScalar(scale=2.0)), (5, 3), r"\(5, 3\) .* shape \(2,\); .* shape \(\*, 2\)$"),
+        (Flow(StandardNormal(2), AffineScalar(scale=2.0)), (2, 5), "x.mT for points in columns"),
+        (Flow(StandardNormal(2), Tanh()), (), r"shape \(\) .* shape \(2,\)"),
+        (Flow(StandardNormal(6), FillTriangular()), (3, 2), r"\(3, 3\)"),
+    ],
+)
+def test_points_of_another_shape_are_refused_in_words(flow, shape, message):
+    points = torch.zeros(shape)
+    calls = (flow.log_prob, flow.inverse_and_log_prob, flow.distribution().log_prob, flow.prepared().log_prob)
+    for call in calls:
+        with pytest.raises(ValueError, match=message):
+            call(points)
+
+
+def test_shapes_are_checked_where_a_flow_is_transformed_or_compiled():
+    flow = Flow(StandardNormal(2), LowRankAffine(2))
+    wrong = torch.zeros(5, 3)
+    state = {name: torch.stack([value, value]) for name, value in flow.state_dict().items()}
+    with pytest.raises(ValueError, match=r"shape \(\*, 2\)"):
+        torch.vmap(flow.log_prob)(wrong)
+    with pytest.raises(ValueError, match=r"shape \(\*, 2\)"):
+        torch.vmap(lambda state: torch.func.functional_call(flow, state, wrong))(state)
+    with pytest.raises(ValueError, match=r"shape \(\*, 2\)"):
+        make_fx(lambda y: flow.log_prob(y))(wrong)
+
+
+def test_points_of_the_base_are_checked_too():
+    flow = Flow(StandardNormal(2), Tanh())
+    with pytest.raises(ValueError, match=r"Flow.push_forward: points of shape \(5, 3\)"):
+        flow.push_forward(torch.zeros(5, 3))
+    with pytest.raises(ValueError, match=r"StandardNormal: points of shape \(2,\)"):
+        StandardNormal(3).log_prob(torch.zeros(2))
+    with pytest.raises(ValueError, match=r"Base: points of shape \(2,\)"):
+        Flow(Independent(Normal(torch.zeros(3), torch.ones(3)), 1), Tanh()).base.log_prob(torch.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Flow(StandardNormal(2), LowRankAffine(3)), r"base has events of shape \(2,\).*LowRankAffine.*\(3,\)"),
+        (lambda: Flow(StandardNormal(1), Radial(3)), r"base has events of shape \(1,\).*Radial.*\(3,\)"),
+        (lambda: Flow(StandardNormal(3), Planar(2).inv), r"base has events of shape \(3,\).*Planar.*\(2,\)"),
+        (lambda: Flow(StandardNormal(1), AffineScalar(SHIFT)), r"base has events of shape \(1,\).*AffineScalar"),
+        (lambda: Flow(StandardNormal(2), AffineScalar(SHIFT)), r"parameters of shape \(3,\) do not broadcast.*\(2,\)"),
+        (lambda: Flow(StandardNormal(3), SoftmaxCentered() | LowRankAffine(3).inv), "Chain"),
+        (lambda: Chain([LowRankAffine(2), Tanh(), LowRankAffine(3)]), "Tanh cannot follow LowRankAffine"),
+        (lambda: Chain([AffineScalar(SHIFT), LowRankAffine(1)]), "LowRankAffine cannot follow AffineScalar"),
+    ],
+)
+def test_a_bijector_that_does_not_fit_is_refused_at_construction(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("bijector", [LowRankAffine(3, scale="diag"), Planar(3), Radial(3), LowRankAffine(3).inv], ids=str)
+def test_a_bijector_checks_events_of_a_fixed_size(bijector):
+    for call in (bijector, bijector.inverse, bijector.forward_and_log_det, bijector.inverse_and_log_det):
+        with pytest.raises(ValueError, match=r"points of shape \(5, 1\) do not hold events of shape \(3,\)"):
+            call(torch.ones(5, 1))
+
+
+def test_a_chain_knows_the_event_that_its_parts_share():
+    assert Chain([Tanh(), LowRankAffine(3)]).event_shape == (3,)
+    assert Chain([FillTriangular(), FillTriangular().inv, LowRankAffine(6)]).event_shape == (6,)
+    assert Chain([Tanh(), Exp()]).event_shape is None
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=str)
+def flow(request):
+    return Flow(StandardNormal(2), LowRankAffine(2, 1) | Tanh() | Exp()).to(request.param)
+
+
+ROWS = [[1.5, 0.5], [2.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda rows: rows,
+        np.array,
+        lambda rows: np.array(rows, dtype=np.float32),
+        lambda rows: pd.DataFrame(rows, columns=["a", "b"]),
+        lambda rows: pd.DataFrame(rows, columns=["a", "b"]).convert_dtypes(),
+        lambda rows: pd.DataFrame(rows, columns=["a", "b"], dtype=object),
+    ],
+    ids=["lists", "float64", "float32", "frame", "nullable", "object"],
+)
+def test_points_of_every_kind(flow, kind):
+    expected = flow.log_prob(torch.tensor(ROWS, dtype=flow.anchor.dtype))
+    points = kind(ROWS)
+    for log_prob in (
+        flow.log_prob(points),
+        flow.inverse_and_log_prob(points)[1],
+        flow.distribution().log_prob(points),
+        flow.prepared().log_prob(points),
+    ):
+        assert log_prob.dtype == flow.anchor.dtype
+        torch.testing.assert_close(log_prob, expected)
+
+
+def test_a_read_only_array_is_copied(recwarn):
+    points = np.ones((2, 2))
+    points.setflags(write=False)
+    Flow(StandardNormal(2), Exp()).log_prob(points)
+    assert not recwarn.list
+
+
+def test_a_frame_that_does_not_hold_numbers_is_refused_in_words():
+    frame = pd.DataFrame({"a": [1.0], "name": ["x"]})
+    with pytest.raises(ValueError, match=r"a DataFrame that does not hold numbers alone .*'x'.*select_dtypes"):
+        Flow(StandardNormal(2), Exp()).log_prob(frame)
+
+
+def test_integers_become_the_dtype_of_the_flow():
+    flow = Flow(StandardNormal(2), LowRankAffine(2) | Exp()).double()
+    whole = torch.tensor([[1, 2], [3, 4]])
+    for points in (whole, whole.numpy(), whole.tolist(), pd.DataFrame(whole.numpy())):
+        assert torch.equal(flow.log_prob(points), flow.log_prob(whole.double()))
+    scalar = Flow(Exponential(torch.tensor(1.0)), AffineScalar(scale=2.0)).distribution()
+    assert scalar.cdf(torch.tensor(1)) == scalar.cdf(1.0) == scalar.cdf(np.array(1)) == scalar.cdf(torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("bijector", [Tanh(), Exp(), SoftmaxCentered(), AffineScalar(scale=2)], ids=str)
+def test_bijectors_take_integers(bijector):
+    whole = torch.tensor([0, 1, 2])
+    for value, expected in zip(
+        bijector.forward_and_log_det(whole), bijector.forward_and_log_det(whole.float()), strict=True
+    ):
+        assert value.dtype == torch.float32
+        assert torch.equal(value, expected)
+
+
+def test_a_tensor_keeps_its_dtype():
+    flow = Flow(StandardNormal(2), Exp())
+    assert flow.log_prob(torch.ones(3, 2, dtype=torch.float64)).dtype == torch.float64
+    assert flow.log_prob(np.ones((3, 2))).dtype == torch.float32
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (3, 0, 2)])
+def test_an_empty_batch_has_no_densities(flow, shape):
+    for points in (torch.zeros(shape), np.zeros(shape)):
+        assert flow.log_prob(points).shape == shape[:-1]
+        assert flow.prepared().log_prob(points).shape == shape[:-1]
+    assert flow.sample((0,)).shape == (0, 2)
