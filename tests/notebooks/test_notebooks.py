@@ -1,7 +1,7 @@
-"""Notebooks are committed as they ran: in order, without errors or warnings, with their pictures.
+"""Notebooks are committed as executed: in order, without errors or warnings, with their pictures.
 
-nbval compares the text of each cell with a fresh run, but passes a notebook whose output was stripped, and never
-looks at a picture; these tests close both gaps.
+nbval compares the text of each cell with a fresh run. It accepts a notebook without outputs and ignores pictures; these
+tests close both gaps.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -31,7 +31,7 @@ def test_there_are_notebooks():
 
 
 def test_every_claim_and_figure_is_in_one_notebook_and_as_the_ledger_expects():
-    """What `experiments/reproduce.py --check` says: each once, in its notebook, and REPRODUCTION.md agrees."""
+    """`experiments/reproduce.py --check` finds each once, in its notebook, and REPRODUCTION.md agrees."""
     done = subprocess.run(
         [sys.executable, ROOT / "experiments" / "reproduce.py", "--check"], capture_output=True, text=True, check=False
     )
@@ -42,7 +42,7 @@ def test_every_claim_and_figure_is_in_one_notebook_and_as_the_ledger_expects():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_executed_in_order_without_complaint(path):
+def test_cells_were_executed_in_order_without_errors(path):
     cells = code_cells(path)
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     for cell in cells:
@@ -50,12 +50,12 @@ def test_executed_in_order_without_complaint(path):
             assert output["output_type"] != "error"
             assert output.get("name") != "stderr", "".join(output["text"])
             for text in texts(output):
-                assert not re.search(r"/(home|root|tmp|work|Users)/", text), f"a path of a machine: {text}"
+                assert not re.search(r"/(home|root|tmp|work|Users)/", text), f"a local path: {text}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_picture_is_there_and_followed_by_a_fingerprint(path):
-    """nbval does not compare pictures, so the data behind each is printed as rounded numbers."""
+def test_every_picture_is_present_and_has_a_fingerprint(path):
+    """nbval ignores pictures, so each cell prints the data behind its picture as rounded numbers."""
     figures = 0
     for cell in code_cells(path):
         if any("image/png" in output.get("data", {}) for output in cell["outputs"]):
@@ -66,17 +66,17 @@ def test_every_picture_is_there_and_followed_by_a_fingerprint(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_no_output_is_exempt(path):
-    """nbval passes over cells that ask for it."""
+def test_no_cell_is_exempt_from_nbval(path):
+    """nbval skips cells that are marked."""
     for cell in code_cells(path):
         assert "NBVAL" not in "".join(cell["source"]).upper()
         assert not cell["metadata"].get("tags")
 
 
-# What is damaged is nbval's to notice, in one notebook as in another: here are the two that come to it soonest.
+# The first two notebooks print a number soonest, so their test is fast.
 @pytest.mark.parametrize("path", NOTEBOOKS[:2], ids=lambda path: path.stem)
 def test_a_wrong_number_is_noticed(path, tmp_path):
-    """Damage the first printed number and let nbval look at the notebook up to there: it must fail."""
+    """nbval fails on a notebook whose first printed number is changed."""
     content = json.loads(path.read_text(encoding="utf-8"))
     kept = []
     for cell in content["cells"]:
@@ -90,7 +90,8 @@ def test_a_wrong_number_is_noticed(path, tmp_path):
             break
     content["cells"] = kept
     (tmp_path / "notebooks").mkdir()
-    (tmp_path / "experiments").symlink_to(path.parent.parent / "experiments")  # where some read tables of record
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")  # with the recorded tables
+    (tmp_path / "notebooks" / "lesson_figures").symlink_to(path.parent / "lesson_figures")
     damaged = tmp_path / "notebooks" / path.name
     damaged.write_text(json.dumps(content), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider"]
