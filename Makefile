@@ -27,7 +27,7 @@ train: $(VENV)/installed  ## train the banana of Jang's tutorial
 
 test: $(VENV)/installed  ## every test, then every notebook against its committed output
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(addprefix --ignore=,$(TRUST) $(RANKS))
-	$(BIN)/pytest -n $(PROCESSES) --dist loadfile --nbval --nbval-current-env notebooks
+	$(BIN)/pytest -n $(PROCESSES) --dist loadfile --nbval --nbval-current-env $(NOTEBOOKS)
 
 # Minutes of their own: what `make test` leaves out, and `pytest` alone does not.
 TRUST := tests/test_bad_input.py tests/test_security.py tests/test_leaks.py tests/test_determinism.py
@@ -57,7 +57,7 @@ mutants: $(VENV)/installed $(MUTANTS)/installed  ## changes one place at a time 
 	PYTHONPATH=tests $(BIN)/python -m mutants.run --operators $(MUTANTS)/bin/python --processes $(PROCESSES) \
 		$(if $(RECORD),--record)
 
-reproduce: $(VENV)/installed  ## both documents: every notebook from scratch, every claim, report/index.html
+reproduce: $(VENV)/installed  ## every notebook from scratch, every claim of Jang's tutorial and Keydana's post, report/index.html
 	$(BIN)/python experiments/reproduce.py
 
 # An environment of their own: Ray and Optuna's old sweeper bring much that nothing else here needs. Ray's launcher comes

@@ -1,4 +1,4 @@
-"""Both documents reproduced: `python experiments/reproduce.py`; `--check` reads the committed notebooks alone."""
+"""Reproduce Jang's tutorial and Keydana's post: `python experiments/reproduce.py`; `--check` only reads notebooks."""
 
 import sys
 from pathlib import Path

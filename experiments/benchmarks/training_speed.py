@@ -13,7 +13,7 @@ Without a peer the run is the default one, `experiment=banana`, not compiled, an
 flow, minibatches, objective and fused Adam of torch with the same rates; both end at the same weights. The table says
 where the time of the run goes.
 
-With `--peer tfp-jax` the run is `experiment=banana_document`, compiled, and the other sides are the same flow from the
+With `--peer tfp-jax` the run is `experiment=jang2018`, compiled, and the other sides are the same flow from the
 same start by peer_tfp_jax.py in processes of their own, inside one `lax.scan`: JAX as it comes, with a thread for each
 core, and JAX kept to one core, which is faster here. That all give the same loss for the same points is checked first.
 The start is near the identity: from the document's the first losses are too large to be compared. It needs what `make
@@ -58,7 +58,7 @@ from flowlab.training.progress import Lines
 from flowlab.training.train import carry_out, what_to_minimise
 
 EAGER = ["experiment=banana", "trainer.compile=false"]
-COMPILED = ["experiment=banana_document", "flow.start=near_identity", "trainer.compile=true"]
+COMPILED = ["experiment=jang2018", "flow.start=near_identity", "trainer.compile=true"]
 STEPS = {"bare": 1000, "tfp-jax": 10_000}  # of a turn: seconds of both sides
 SAME_LOSS = 1e-4  # relative, in float32
 

@@ -1,4 +1,4 @@
-"""What the two documents state and show, and the checks of it that notebooks make."""
+"""The claims and figures of Jang's tutorial and Keydana's post, and the checks that notebooks make of them."""
 
 from flowlab.claims.check import Check, check, judge, show
 from flowlab.claims.ledger import Claim, FigureEntry, Quantity, load_ledger

@@ -1,7 +1,7 @@
-"""Holding a value against the ledger, and showing a figure of a document.
+"""Check values against the ledger, and show figures of Jang's tutorial and Keydana's post.
 
-In a notebook what is checked and shown is recorded in the notebook itself, as metadata of the cell's output: so that
-the report is made of executed notebooks and of nothing else.
+A notebook records its checks and figures as metadata of the cell's output. So the report needs nothing but executed
+notebooks.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowlab.claims.ledger import ERRATUM, HOLDS, REFUTED, Claim, LedgerError, Quantity, load_ledger
-from flowlab.system.display import is_in_notebook
+from flowlab.system.notebook import in_notebook
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
-METADATA = "flowlab"  # the key of what is recorded
+METADATA = "flowlab"  # the key of the records
 
-# A number, several, or an estimate with its standard error where the ledger counts in standard errors.
+# A number, several numbers, or an estimate and its standard error where the ledger counts in standard errors.
 Value = float | Sequence[float]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of one quantity.
+    """Our values of one quantity.
 
     Attributes:
-        quantity: of the ledger.
-        values: ours.
-        standard_error: of an estimate; None where the rule does not count in standard errors.
+        quantity: the ledger's entry.
+        values: our values.
+        standard_error: the standard error of an estimate; None where the rule does not count in standard errors.
     """
 
     quantity: Quantity
@@ -40,42 +40,38 @@ class Measured:
 
     @property
     def difference(self) -> float | None:
-        """The largest distance from the reference; None where there is none."""
-        references = self.quantity.references
-        if not references:
-            return None
-        return max(abs(ours - reference) for ours, reference in zip(self.values, references, strict=True))
+        """The largest distance from the reference; None without a reference."""
+        if references := self.quantity.references:
+            return max(abs(ours - reference) for ours, reference in zip(self.values, references, strict=True))
+        return None
 
     @property
     def holds(self) -> bool:
-        """Whether every rule of the ledger is kept; NaN keeps none."""
-        quantity, difference = self.quantity, self.difference
-        rules = []
+        """Whether our values satisfy every rule of the ledger; NaN satisfies none."""
+        quantity, allowed = self.quantity, math.inf
         if quantity.tolerance is not None:
-            rules.append(difference is not None and difference <= quantity.tolerance)
-        if quantity.standard_errors is not None:
+            allowed = quantity.tolerance
+        elif quantity.standard_errors is not None:
             assert self.standard_error is not None
-            rules.append(difference is not None and difference <= quantity.standard_errors * self.standard_error)
-        if quantity.at_least is not None:
-            rules.append(all(value >= quantity.at_least for value in self.values))
-        if quantity.at_most is not None:
-            rules.append(all(value <= quantity.at_most for value in self.values))
-        return all(rules) and not any(math.isnan(value) for value in self.values)
+            allowed = quantity.standard_errors * self.standard_error
+        low = -math.inf if quantity.at_least is None else quantity.at_least
+        high = math.inf if quantity.at_most is None else quantity.at_most
+        return (self.difference or 0.0) <= allowed and all(low <= value <= high for value in self.values)
 
     def reference(self) -> str:
-        """The value that ours is held against, as printed; empty where there is none."""
+        """Return the reference as printed; an empty text without a reference."""
         return self._list(self.quantity.references)
 
     def ours(self) -> str:
-        """Our value, as printed."""
+        """Return our value as printed."""
         quantity = self.quantity
         if not quantity.references and quantity.at_most is not None and 0 < quantity.at_most < 1e-3 and self.holds:
-            return f"at most {quantity.at_most:g}"  # rounding errors, whose size differs between machines
+            return f"at most {quantity.at_most:g}"  # the size of rounding errors differs between machines
         error = "" if self.standard_error is None else f" +- {self.standard_error:.{quantity.decimals}f}"
         return self._list(self.values) + error
 
     def distance(self) -> str:
-        """How far ours is from the reference, as printed; empty where there is none."""
+        """Return the distance from the reference as printed; an empty text without a reference or rule."""
         quantity, difference = self.quantity, self.difference
         if difference is None or not quantity.decides:
             return ""
@@ -91,24 +87,24 @@ class Measured:
 
 @dataclass(frozen=True)
 class Check:
-    """A claim with what was measured of it."""
+    """A claim with our values of its quantities."""
 
     claim: Claim
     measured: tuple[Measured, ...]
 
     @property
     def verdict(self) -> str:
-        """holds, holds with erratum, or refuted."""
+        """The verdict: holds, holds with erratum, or refuted."""
         if not all(each.holds for each in self.measured):
             return REFUTED
         return ERRATUM if self.claim.erratum else HOLDS
 
     def __str__(self) -> str:
-        """One line for each quantity: the reference, ours, the difference; and the verdict."""
+        """Return the verdict, and for each quantity the reference, our value and the difference."""
         lines = []
         for each in self.measured:
-            held = f"reference {each.reference()}" if each.quantity.references else each.quantity.rule()
-            words = [held, f"ours {each.ours()}", each.distance()]
+            rule = f"reference {each.reference()}" if each.quantity.references else each.quantity.rule()
+            words = [rule, f"ours {each.ours()}", each.distance()]
             broken = "" if each.holds else "  <- does not hold"
             lines.append(", ".join(filter(None, words)) + broken)
         if len(lines) == 1:
@@ -118,26 +114,26 @@ class Check:
         return "\n".join([f"{self.claim.id} {self.verdict}", *named])
 
     def record(self) -> dict[str, Any]:
-        """What `from_record` makes the same check of; plain JSON."""
+        """Return plain JSON from which `from_record` builds the same check."""
         values = {
-            each.quantity.name: {"values": [_plain(value) for value in each.values]}
-            | ({} if each.standard_error is None else {"standard_error": _plain(each.standard_error)})
+            each.quantity.name: {"values": [_to_json(value) for value in each.values]}
+            | ({} if each.standard_error is None else {"standard_error": _to_json(each.standard_error)})
             for each in self.measured
         }
         return {"claim": self.claim.id, "verdict": self.verdict, "values": values}
 
 
 def judge(id: str, *value: Value, **values: Value) -> Check:
-    """Hold our values against a claim of the ledger.
+    """Compare our values with a claim of the ledger.
 
     Arguments:
-        id: of the claim.
-        value: ours, of a claim with one quantity.
-        values: ours by the names of the quantities, all of them. Where the ledger counts in standard errors, a pair:
-            the estimate and its standard error.
+        id: the claim's id.
+        value: our value, for a claim with one quantity.
+        values: our values of all quantities by name; an estimate and its standard error where the ledger counts in
+            standard errors.
 
     Raises:
-        LedgerError: there is no such claim, or the values are not those of its quantities.
+        LedgerError: the ledger has no such claim, or the values do not fit its quantities.
 
     Example:
         >>> from flowlab.claims import judge
@@ -152,16 +148,16 @@ def judge(id: str, *value: Value, **values: Value) -> Check:
         values = {names[0]: value[0]}
     if sorted(values) != sorted(names):
         raise LedgerError(f"{id}: got {', '.join(values) or 'nothing'}; its quantities are {', '.join(names)}")
-    return Check(claim, tuple(_measured(id, quantity, values[quantity.name]) for quantity in claim.quantities))
+    return Check(claim, tuple(_build_measured(id, quantity, values[quantity.name]) for quantity in claim.quantities))
 
 
 def check(id: str, *value: Value, **values: Value) -> None:
-    """Print how our values stand to a claim of the ledger; in a notebook, record them with the cell's output.
+    """Print the comparison of our values with a claim; in a notebook, also record the values with the cell's output.
 
-    Arguments and errors are those of `judge`.
+    Arguments and errors as in `judge`.
     """
     checked = judge(id, *value, **values)
-    if is_in_notebook():
+    if in_notebook():
         from IPython.display import display
 
         display({"text/plain": str(checked)}, raw=True, metadata={METADATA: checked.record()})
@@ -170,22 +166,23 @@ def check(id: str, *value: Value, **values: Value) -> None:
 
 
 def show(id: str, figure: Figure, drawn: Mapping[str, ArrayLike], digits: int = 2) -> None:
-    """Show a figure of a document and print a fingerprint of what is drawn; in a notebook, record which figure it is.
+    """Show a figure of the ledger and print fingerprints of its data; in a notebook, also record the figure's id.
 
     Arguments:
-        id: of the figure in the ledger.
-        figure: to be shown.
-        drawn: the data behind it by name, each printed by `flowlab.plotting.fingerprint` to so many digits.
+        id: the figure's id in the ledger.
+        figure: the figure.
+        drawn: the data behind the figure by name, whose `flowlab.plotting.fingerprint` is printed.
+        digits: the digits of the fingerprints.
 
     Raises:
-        LedgerError: there is no such figure, or nothing is said to be drawn.
+        LedgerError: the ledger has no such figure, or `drawn` is empty.
     """
     from flowlab.plotting.fingerprints import fingerprint
 
     entry = load_ledger().figure(id)
     if not drawn:
-        raise LedgerError(f"{id}: name the data behind the figure, so that their fingerprint can be printed")
-    if is_in_notebook():
+        raise LedgerError(f"{id}: drawn={{}}: must name the data behind the figure, whose fingerprints are printed")
+    if in_notebook():
         from IPython.display import display
 
         display(figure, metadata={METADATA: {"figure": entry.id}})
@@ -194,7 +191,7 @@ def show(id: str, figure: Figure, drawn: Mapping[str, ArrayLike], digits: int = 
 
 
 def from_record(record: Mapping[str, Any]) -> Check:
-    """The check that a notebook recorded, judged again by the ledger as it is now.
+    """Judge a recorded check again by the present ledger.
 
     Raises:
         LedgerError: the ledger has no such claim, or other quantities.
@@ -207,8 +204,8 @@ def from_record(record: Mapping[str, Any]) -> Check:
     return judge(record["claim"], **values)
 
 
-def _measured(id: str, quantity: Quantity, value: Value) -> Measured:
-    values = _numbers(value)
+def _build_measured(id: str, quantity: Quantity, value: Value) -> Measured:
+    values = _to_floats(value)
     if quantity.standard_errors is not None:
         if len(values) != 2:
             raise LedgerError(f"{id}: {quantity.name}={value!r}: must be a pair, the estimate and its standard error")
@@ -220,11 +217,11 @@ def _measured(id: str, quantity: Quantity, value: Value) -> Measured:
     return Measured(quantity, values)
 
 
-def _numbers(value: Any) -> tuple[float, ...]:
-    """A number, sequence, array or tensor as plain numbers."""
+def _to_floats(value: Any) -> tuple[float, ...]:
+    """Return the numbers of a number, sequence, array or tensor."""
     content = value.tolist() if hasattr(value, "tolist") else value
     return tuple(float(each) for each in content) if isinstance(content, (list, tuple)) else (float(content),)
 
 
-def _plain(value: float) -> float | str:
+def _to_json(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)

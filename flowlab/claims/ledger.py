@@ -1,4 +1,4 @@
-"""The ledger: every claim and figure of the documents, typed, from `ledger.toml`."""
+"""The ledger: every claim and figure of Jang's tutorial and Keydana's post, typed, from `ledger.toml`."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ HOLDS, ERRATUM, REFUTED = "holds", "holds with erratum", "refuted"
 
 
 class LedgerError(ValueError):
-    """The ledger, or a value held against it, cannot be right: the message names the entry and what is allowed."""
+    """The ledger, or a value compared with it, is malformed; the message names the entry and what is allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """A number, or several, of a claim, and when it holds.
+    """One or several numbers of a claim, and the rule by which they hold.
 
     Attributes:
-        name: as the keyword of `flowlab.claims.check`.
-        reference: the document's value, or the value that ours is held against; several as a tuple.
-        tolerance: ours holds within this distance of the reference.
-        standard_errors: ours, given with its standard error, holds within so many of them of the reference.
-        at_least, at_most: ours holds on that side of the bound.
-        digits: decimals that are printed, of the reference too.
+        name: the keyword of `flowlab.claims.check`.
+        reference: the reference value; a tuple for several numbers.
+        tolerance: our value holds within this distance of the reference.
+        standard_errors: our value holds within this many of its standard errors of the reference.
+        at_least, at_most: our value holds on this side of the bound.
+        digits: the decimals that are printed.
 
-    With neither rule the quantity is reported and decides nothing.
+    A quantity without a rule is only reported.
     """
 
     name: str = ""
@@ -45,13 +45,13 @@ class Quantity:
 
     def __post_init__(self) -> None:
         if self.reference is None and not (self.tolerance is None and self.standard_errors is None):
-            raise LedgerError(f"{self.name}: tolerance and standard_errors need a reference")
-        if len([rule for rule in (self.tolerance, self.standard_errors) if rule is not None]) > 1:
+            raise LedgerError(f"{self.name}: tolerance and standard_errors need a reference; give one")
+        if self.tolerance is not None and self.standard_errors is not None:
             raise LedgerError(f"{self.name}: give tolerance or standard_errors, not both")
 
     @property
     def decides(self) -> bool:
-        """Whether a rule applies; otherwise the quantity is only reported."""
+        """Whether the quantity has a rule; otherwise it is only reported."""
         return any(rule is not None for rule in (self.tolerance, self.standard_errors, self.at_least, self.at_most))
 
     @property
@@ -61,7 +61,7 @@ class Quantity:
         return self.reference if isinstance(self.reference, tuple) else (self.reference,)
 
     def rule(self) -> str:
-        """When the quantity holds, in words."""
+        """Return the rule in words."""
         if self.standard_errors is not None:
             return f"{self.standard_errors:g} standard errors"
         if self.tolerance is not None:
@@ -71,7 +71,7 @@ class Quantity:
 
     @property
     def decimals(self) -> int:
-        """How many decimals are printed: `digits`, or as many as the tolerance distinguishes, or three."""
+        """The decimals that are printed: `digits`, or those that the tolerance distinguishes, or three."""
         if self.digits is not None:
             return self.digits
         if self.tolerance:
@@ -81,15 +81,15 @@ class Quantity:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A statement of a document in our own words, and what it is held against.
+    """A statement of Jang's tutorial or Keydana's post in our own words, with its reference values.
 
     Attributes:
-        id: of the list that the project set out with, such as K3.
+        id: a letter for the author and a number, such as K3.
         document: Jang or Keydana.
-        source: where the references come from; never the code that is checked.
-        notebook: the one that checks it.
-        erratum: what has to be corrected in the document for the claim to hold.
-        refutation: why the claim does not hold; where it is given, the claim is expected not to.
+        source: where the references come from; never the code under test.
+        notebook: the notebook that checks the claim.
+        erratum: the correction that the text needs for the claim to hold.
+        refutation: why the claim does not hold; None for a claim that is expected to hold.
     """
 
     id: str
@@ -104,19 +104,21 @@ class Claim:
     def __post_init__(self) -> None:
         names = [quantity.name for quantity in self.quantities]
         if len(set(names)) < len(names):
-            raise LedgerError(f"{self.id}: two quantities have the same name; there are {', '.join(names)}")
+            raise LedgerError(f"{self.id}: two quantities have the same name; the names are {', '.join(names)}")
         if not any(quantity.decides for quantity in self.quantities):
-            raise LedgerError(f"{self.id}: no quantity decides whether it holds")
+            raise LedgerError(
+                f"{self.id}: no quantity has a rule; give one a tolerance, standard_errors, at_least or at_most"
+            )
 
     @property
     def expected(self) -> str:
-        """The verdict that the notebooks are to come to."""
+        """The verdict that the notebook must reach."""
         return REFUTED if self.refutation else ERRATUM if self.erratum else HOLDS
 
 
 @dataclass(frozen=True, kw_only=True)
 class FigureEntry:
-    """A figure of a document: what it shows and the notebook that draws it."""
+    """A figure of Jang's tutorial or Keydana's post: its caption and the notebook that draws it."""
 
     id: str
     document: str
@@ -132,10 +134,10 @@ class Ledger:
     figures: dict[str, FigureEntry]
 
     def claim(self, id: str) -> Claim:
-        return _entry(self.claims, id, "claim")
+        return _find_entry(self.claims, id, "claim")
 
     def figure(self, id: str) -> FigureEntry:
-        return _entry(self.figures, id, "figure")
+        return _find_entry(self.figures, id, "figure")
 
 
 @cache
@@ -143,7 +145,7 @@ def load_ledger(path: Path = LEDGER) -> Ledger:
     """Read the ledger.
 
     Raises:
-        LedgerError: an entry lacks a key, has one that is unknown, or cannot be decided.
+        LedgerError: an entry lacks a key, has an unknown key, or has no rule.
 
     Example:
         >>> from flowlab.claims import load_ledger
@@ -152,14 +154,16 @@ def load_ledger(path: Path = LEDGER) -> Ledger:
     """
     content = tomllib.loads(path.read_text(encoding="utf-8"))
     claims = [
-        _build(Claim, entry | {"quantities": tuple(_quantity(entry, each) for each in entry.get("quantities", ()))})
+        _build(
+            Claim, entry | {"quantities": tuple(_build_quantity(entry, each) for each in entry.get("quantities", ()))}
+        )
         for entry in content["claims"]
     ]
     figures = [_build(FigureEntry, entry) for entry in content["figures"]]
-    return Ledger(_by_id(claims), _by_id(figures))
+    return Ledger(_index_by_id(claims), _index_by_id(figures))
 
 
-def _quantity(entry: Mapping[str, Any], content: Mapping[str, Any]) -> Quantity:
+def _build_quantity(entry: Mapping[str, Any], content: Mapping[str, Any]) -> Quantity:
     reference = content.get("reference")
     several = {"reference": tuple(reference)} if isinstance(reference, list) else {}
     return _build(Quantity, {**content, **several}, str(entry.get("id")))
@@ -168,12 +172,12 @@ def _quantity(entry: Mapping[str, Any], content: Mapping[str, Any]) -> Quantity:
 Entry = TypeVar("Entry", Quantity, Claim, FigureEntry)
 
 
-def _build(kind: type[Entry], content: Mapping[str, Any], of: str = "") -> Entry:
-    name = of or str(content.get("id"))
+def _build(kind: type[Entry], content: Mapping[str, Any], id: str = "") -> Entry:
+    name = id or str(content.get("id"))
     known = [each.name for each in fields(kind)]
     unknown = [key for key in content if key not in known]
     if unknown:
-        raise LedgerError(f"{name}: there is no key {unknown[0]!r}; allowed are {', '.join(known)}")
+        raise LedgerError(f"{name}: has the unknown key {unknown[0]!r}; allowed are {', '.join(known)}")
     document = content.get("document", DOCUMENTS[0])
     if document not in DOCUMENTS:
         raise LedgerError(f"{name}: document={document!r}; allowed are {', '.join(DOCUMENTS)}")
@@ -183,16 +187,16 @@ def _build(kind: type[Entry], content: Mapping[str, Any], of: str = "") -> Entry
         raise LedgerError(f"{name}: {error}") from None
 
 
-def _by_id(entries: Iterable[Any]) -> dict[str, Any]:
+def _index_by_id(entries: Iterable[Any]) -> dict[str, Any]:
     by_id: dict[str, Any] = {}
     for entry in entries:
         if entry.id in by_id:
-            raise LedgerError(f"{entry.id}: is there twice")
+            raise LedgerError(f"{entry.id}: two entries have this id; rename one")
         by_id[entry.id] = entry
     return by_id
 
 
-def _entry(entries: Mapping[str, Any], id: str, what: str) -> Any:
+def _find_entry(entries: Mapping[str, Any], id: str, kind: str) -> Any:
     if id not in entries:
-        raise LedgerError(f"{id!r}: there is no such {what} in the ledger; there are {', '.join(entries)}")
+        raise LedgerError(f"{id!r}: the ledger has no such {kind}; allowed are {', '.join(entries)}")
     return entries[id]

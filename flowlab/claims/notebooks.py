@@ -1,4 +1,4 @@
-"""What executed notebooks recorded: their checks and figures, read back and compared with the ledger."""
+"""Read the checks and figures that executed notebooks recorded, and compare them with the ledger."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowlab.claims.ledger import ERRATUM, HOLDS, REFUTED, FigureEntry, LedgerEr
 
 @dataclass(frozen=True)
 class Cell:
-    """Where something was recorded: the notebook, the number of the cell as executed, and its code."""
+    """The cell of a record: its notebook, its execution count and its code."""
 
     notebook: str
     number: int
@@ -26,7 +26,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class FoundCheck:
-    """A claim as a notebook checked it."""
+    """A check that a notebook recorded."""
 
     check: Check
     cell: Cell
@@ -34,7 +34,7 @@ class FoundCheck:
 
 @dataclass(frozen=True)
 class FoundFigure:
-    """A figure as a notebook drew it: its PNG in base64."""
+    """A figure that a notebook recorded, as PNG in base64."""
 
     entry: FigureEntry
     cell: Cell
@@ -43,11 +43,12 @@ class FoundFigure:
 
 @dataclass
 class Findings:
-    """Everything that some notebooks recorded.
+    """The records of notebooks.
 
     Attributes:
-        checks, figures: by id, in the order of the ledger.
-        problems: what is missing, twice, in the wrong place, or differs from the ledger; one line each.
+        checks, figures: the records by id, in the ledger's order.
+        problems: one line for each record that is missing, duplicate, misplaced or different from the ledger.
+        missing: the number of claims without a check.
     """
 
     checks: dict[str, FoundCheck] = field(default_factory=dict)
@@ -56,7 +57,7 @@ class Findings:
     missing: int = 0
 
     def last_line(self) -> str:
-        """The counts of verdicts and figures."""
+        """Return the counts of verdicts and figures."""
         verdicts = Counter(found.check.verdict for found in self.checks.values())
         figures = load_ledger().figures
         return (
@@ -66,49 +67,49 @@ class Findings:
 
 
 def gather(notebooks: Iterable[Path]) -> Findings:
-    """Read what executed notebooks recorded and compare it with the ledger.
+    """Read the records of executed notebooks and compare them with the ledger.
 
-    Every check is judged again from the recorded values: what was printed must be what the ledger says now.
+    Every check is judged again from the recorded values; the printed text must agree with the present ledger.
 
     Raises:
-        LedgerError: a file is no notebook.
+        LedgerError: a file is not a notebook.
     """
     ledger = load_ledger()
     findings = Findings()
     checks: list[FoundCheck] = []
     figures: list[FoundFigure] = []
     for path in notebooks:
-        for cell, output in _outputs(path, findings.problems):
+        for cell, output in _iterate_outputs(path, findings.problems):
             recorded = output.get("metadata", {}).get(METADATA, {})
             if "claim" in recorded:
-                checks += _found_check(recorded, cell, output, findings.problems)
+                checks += _read_check(recorded, cell, output, findings.problems)
             if "figure" in recorded:
-                figures += _found_figure(recorded, cell, output, findings.problems)
+                figures += _read_figure(recorded, cell, output, findings.problems)
     for id, claim in ledger.claims.items():
         found = [each for each in checks if each.check.claim.id == id]
-        _compare(id, claim.notebook, [each.cell for each in found], findings.problems)
+        _check_place(id, claim.notebook, [each.cell for each in found], findings.problems)
         if not found:
             findings.missing += 1
             continue
         findings.checks[id] = found[0]
         if found[0].check.verdict != claim.expected:
-            findings.problems.append(f"{id}: is {found[0].check.verdict}, the ledger expects {claim.expected}")
+            findings.problems.append(f"{id}: is {found[0].check.verdict}; the ledger expects {claim.expected}")
     for id, entry in ledger.figures.items():
         drawn = [each for each in figures if each.entry.id == id]
-        _compare(id, entry.notebook, [each.cell for each in drawn], findings.problems)
+        _check_place(id, entry.notebook, [each.cell for each in drawn], findings.problems)
         if drawn:
             findings.figures[id] = drawn[0]
     return findings
 
 
-def _outputs(path: Path, problems: list[str]) -> Iterable[tuple[Cell, dict[str, Any]]]:
+def _iterate_outputs(path: Path, problems: list[str]) -> Iterable[tuple[Cell, dict[str, Any]]]:
     import nbformat
 
     try:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
-    except Exception as error:  # of many kinds
-        raise LedgerError(f"{path}: is no notebook: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # nbformat raises many kinds
+        raise LedgerError(f"{path}: is not a notebook: {str(error).splitlines()[0]}") from None
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
@@ -119,7 +120,7 @@ def _outputs(path: Path, problems: list[str]) -> Iterable[tuple[Cell, dict[str, 
             yield where, output
 
 
-def _found_check(recorded: dict[str, Any], cell: Cell, output: dict[str, Any], problems: list[str]) -> list[FoundCheck]:
+def _read_check(recorded: dict[str, Any], cell: Cell, output: dict[str, Any], problems: list[str]) -> list[FoundCheck]:
     try:
         check = from_record(recorded)
     except LedgerError as error:
@@ -127,16 +128,16 @@ def _found_check(recorded: dict[str, Any], cell: Cell, output: dict[str, Any], p
         return []
     printed = "".join(output["data"].get("text/plain", ""))
     if printed != str(check):
-        problems.append(f"{check.claim.id}: {cell} printed what the ledger does not say any more: {printed!r}")
+        problems.append(f"{check.claim.id}: {cell} printed a text that differs from the present ledger: {printed!r}")
     return [FoundCheck(check, cell)]
 
 
-def _found_figure(
+def _read_figure(
     recorded: dict[str, Any], cell: Cell, output: dict[str, Any], problems: list[str]
 ) -> list[FoundFigure]:
     png = "".join(output["data"].get("image/png", "")).replace("\n", "")
     if not png:
-        problems.append(f"{recorded['figure']}: {cell} holds no picture")
+        problems.append(f"{recorded['figure']}: {cell} has no picture")
         return []
     try:
         return [FoundFigure(load_ledger().figure(recorded["figure"]), cell, png)]
@@ -145,10 +146,10 @@ def _found_figure(
         return []
 
 
-def _compare(id: str, notebook: str, cells: list[Cell], problems: list[str]) -> None:
+def _check_place(id: str, notebook: str, cells: list[Cell], problems: list[str]) -> None:
     if not cells:
-        problems.append(f"{id}: is missing; {notebook} is to have it")
+        problems.append(f"{id}: is missing; add it to {notebook}")
     elif len(cells) > 1:
-        problems.append(f"{id}: is there {len(cells)} times: {'; '.join(map(str, cells))}")
+        problems.append(f"{id}: is recorded {len(cells)} times: {'; '.join(map(str, cells))}; keep one")
     elif cells[0].notebook != notebook:
-        problems.append(f"{id}: is in {cells[0]}, but belongs into {notebook}")
+        problems.append(f"{id}: is in {cells[0]}; move it to {notebook}")

@@ -1,4 +1,4 @@
-"""The report: what the notebooks found, as one self-contained page and as the committed table."""
+"""The report on executed notebooks: a self-contained page, and the committed table."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ TITLES = {
     "Keydana": "Getting into the flow: Bijectors in TensorFlow Probability (Sigrid Keydana, 2019)",
 }
 MISSING = "missing"
+MARKS = {HOLDS: "holds", ERRATUM: "erratum", REFUTED: "refuted", MISSING: "missing"}  # CSS classes
 
 
 def page(findings: Findings, origin: dict[str, Any], seconds: float) -> str:
-    """The report as one HTML page that needs no other file.
+    """Return the report as one HTML page that needs no other file.
 
     Arguments:
-        findings: of executed notebooks.
-        origin: from `flowlab.runs.provenance.origin`.
-        seconds: that executing the notebooks took.
+        findings: the records of executed notebooks.
+        origin: the versions and the commit, from `flowlab.runs.provenance.origin`.
+        seconds: the time that the notebooks took.
     """
     return _render("report.html", findings, origin=origin, seconds=seconds)
 
 
 def table(findings: Findings) -> str:
-    """The report as Markdown, without pictures and without anything that differs between machines."""
+    """Return the report as Markdown, without pictures and without anything that differs between machines."""
     return _render("reproduction.md", findings)
 
 
@@ -43,32 +44,35 @@ def _render(template: str, findings: Findings, **more: Any) -> str:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters["cell"] = lambda text: str(text).replace("|", r"\|")  # of a Markdown table
+    environment.filters["cell"] = lambda text: str(text).replace("|", r"\|")  # in a Markdown table
     return environment.get_template(template).render(
-        claims=_claims(findings), figures=_figures(findings), titles=TITLES, last_line=findings.last_line(), **more
+        claims=_claim_rows(findings),
+        figures=_figure_rows(findings),
+        titles=TITLES,
+        last_line=findings.last_line(),
+        **more,
     )
 
 
-def _claims(findings: Findings) -> list[dict[str, Any]]:
-    """Every claim of the ledger with what was found of it, document by document."""
+def _claim_rows(findings: Findings) -> list[dict[str, Any]]:
+    """Return every claim of the ledger with its check, Jang's first."""
     rows = []
-    for id, claim in _by_document(load_ledger().claims):
+    for id, claim in _sort_by_author(load_ledger().claims):
         found = findings.checks.get(id)
+        verdict = found.check.verdict if found else MISSING
         rows.append(
             {
                 "claim": claim,
-                "verdict": found.check.verdict if found else MISSING,
-                "mark": {HOLDS: "holds", ERRATUM: "erratum", REFUTED: "refuted"}.get(
-                    found.check.verdict if found else MISSING, "missing"
-                ),
-                "quantities": _quantities(found) if found else [],
+                "verdict": verdict,
+                "mark": MARKS[verdict],
+                "quantities": _quantity_rows(found) if found else [],
                 "cell": found.cell if found else None,
             }
         )
     return rows
 
 
-def _quantities(found: FoundCheck) -> list[dict[str, Any]]:
+def _quantity_rows(found: FoundCheck) -> list[dict[str, Any]]:
     return [
         {
             "name": each.quantity.name.replace("_", " "),
@@ -81,15 +85,15 @@ def _quantities(found: FoundCheck) -> list[dict[str, Any]]:
     ]
 
 
-def _figures(findings: Findings) -> list[dict[str, Any]]:
-    entries = _by_document(load_ledger().figures)
+def _figure_rows(findings: Findings) -> list[dict[str, Any]]:
+    entries = _sort_by_author(load_ledger().figures)
     return [{"entry": entry, "found": findings.figures.get(id)} for id, entry in entries]
 
 
-def _by_document(entries: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Entries of the document read last come last; within one by their numbers."""
-    return sorted(entries.items(), key=lambda item: (item[1].document, _number(item[0]), item[0]))
+def _sort_by_author(entries: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return the entries by author, and by number for each author."""
+    return sorted(entries.items(), key=lambda item: (item[1].document, _parse_number(item[0]), item[0]))
 
 
-def _number(id: str) -> int:
+def _parse_number(id: str) -> int:
     return int("".join(letter for letter in id if letter.isdigit()))

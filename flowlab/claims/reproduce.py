@@ -1,6 +1,6 @@
-"""Reproducing both documents from a shell: `python experiments/reproduce.py`, or `--check` of what is committed.
+"""The command `python experiments/reproduce.py`: execute all notebooks, or `--check` the committed ones.
 
-Exit status: 0 every claim and figure is there and as the ledger expects, 1 something is missing or differs, 2 the
+Exit status: 0 if every claim and figure is present and agrees with the ledger, 1 if one is missing or differs, 2 for a
 user's mistake.
 """
 
@@ -30,10 +30,10 @@ AGREES, DIFFERS, MISTAKE = 0, 1, 2
 
 
 def main(root: Path, arguments: Sequence[str] | None = None) -> int:
-    """Carry out a command line for the repository at `root`; gives the exit status."""
+    """Run the command line for the repository at `root`, and return the exit status."""
     parser = argparse.ArgumentParser("reproduce.py", description="Execute every notebook, check every claim, report.")
     parser.add_argument(
-        "--check", action="store_true", help=f"only read the committed notebooks, and compare {TABLE} with them"
+        "--check", action="store_true", help=f"only read the committed notebooks and compare {TABLE} with them"
     )
     parser.add_argument("--report", metavar="DIR", type=Path, default=root / "report", help="default: report")
     parser.add_argument("--at-once", metavar="N", type=int, default=os.cpu_count() or 1, help="notebooks at a time")
@@ -42,7 +42,7 @@ def main(root: Path, arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--at-once {options.at_once}: must be at least 1")
     notebooks = sorted((root / "notebooks").glob("*.ipynb"))
     if not notebooks:
-        parser.error(f"{root / 'notebooks'}: there is no notebook")
+        parser.error(f"{root / 'notebooks'}: has no notebook")
     try:
         findings = _check(root, notebooks) if options.check else _reproduce(root, notebooks, options)
     except LedgerError as error:
@@ -62,34 +62,34 @@ def main(root: Path, arguments: Sequence[str] | None = None) -> int:
 
 def _check(root: Path, notebooks: Sequence[Path]) -> Findings:
     findings = gather(notebooks)
-    _print(findings)
+    _print_verdicts(findings)
     kept = (root / TABLE).read_text(encoding="utf-8") if (root / TABLE).is_file() else ""
     changes = list(
         difflib.unified_diff(kept.splitlines(), table(findings).splitlines(), TABLE, "notebooks", "", "", 0, "")
     )
     if changes:
         findings.problems.append(
-            "\n".join([f"{TABLE} differs from the notebooks; make reproduce writes it:", *changes])
+            "\n".join([f"{TABLE} differs from the notebooks; write it by make reproduce:", *changes])
         )
     return findings
 
 
 def _reproduce(root: Path, notebooks: Sequence[Path], options: argparse.Namespace) -> Findings:
-    begun = time.perf_counter()
+    start = time.perf_counter()
 
-    def say(path: Path, seconds: float) -> None:
+    def report(path: Path, seconds: float) -> None:
         print(f"executed {path.name} in {seconds:.0f} s", flush=True)
 
     executed = options.report / "notebooks"
-    problems = execute(notebooks, executed, options.at_once, say)
+    problems = execute(notebooks, executed, options.at_once, report)
     findings = gather(sorted(executed / path.name for path in notebooks if (executed / path.name).is_file()))
     findings.problems[:0] = problems
-    _print(findings)
+    _print_verdicts(findings)
     written = {
-        options.report / "index.html": page(findings, origin(), time.perf_counter() - begun),
+        options.report / "index.html": page(findings, origin(), time.perf_counter() - start),
         options.report / TABLE: table(findings),
     }
-    if not findings.problems:  # the committed table is not replaced by half a one
+    if not findings.problems:  # an incomplete table does not replace the committed one
         written[root / TABLE] = table(findings)
     for path, text in written.items():
         write_text(path, text)
@@ -97,10 +97,10 @@ def _reproduce(root: Path, notebooks: Sequence[Path], options: argparse.Namespac
     return findings
 
 
-def _print(findings: Findings) -> None:
-    """The verdicts as a table."""
+def _print_verdicts(findings: Findings) -> None:
+    """Print the verdicts as a table."""
     rich = Table(box=SIMPLE_HEAD)
-    for name in ("claim", "document", "verdict", "shown in"):
+    for name in ("claim", "author", "verdict", "shown in"):
         rich.add_column(name)
     for id, found in findings.checks.items():
         rich.add_row(id, found.check.claim.document, found.check.verdict, str(found.cell))

@@ -1,4 +1,4 @@
-"""The numbers behind a figure in one printed line, since nbval compares text and not pictures."""
+"""Fingerprints: the numbers behind a figure in one printed line, since nbval compares text and not pictures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 
 def fingerprint(name: str, data: ArrayLike, digits: int = 2) -> str:
-    """Shape, smallest, mean and largest of an array, rounded; for points of shape (n, dim) of each coordinate.
+    """Return an array's shape, minimum, mean and maximum, rounded; by coordinate for points of shape (n, dim).
 
     Example:
         >>> from flowlab.plotting import fingerprint
@@ -18,7 +18,7 @@ def fingerprint(name: str, data: ArrayLike, digits: int = 2) -> str:
     points = array if array.ndim > 1 and array.shape[-1] <= 8 else array.reshape(-1, 1)
     points = points.reshape(-1, points.shape[-1])
     numbers = []
-    for what in (np.min, np.mean, np.max):
-        values = [round(float(value), digits) + 0.0 for value in what(points, axis=0)]
-        numbers.append(f"{what.__name__} {values[0] if len(values) == 1 else values}")
+    for statistic in (np.min, np.mean, np.max):
+        values = [round(float(value), digits) + 0.0 for value in statistic(points, axis=0)]
+        numbers.append(f"{statistic.__name__} {values[0] if len(values) == 1 else values}")
     return f"fingerprint {name}: shape {array.shape}, {', '.join(numbers)}"

@@ -1,4 +1,4 @@
-"""Settings of a sweep in the words of a figure: `flow.rank`=2 is "rank 2"."""
+"""The words for a sweep's settings in figures: `flow.rank`=2 becomes "rank 2"."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MEASURES = {
 
 
 def setting_name(name: str) -> str:
-    """The last part of a dotted name; that of an option's name is the group.
+    """Return the last part of a dotted name, and the group for the name of an option.
 
     Example:
         >>> from flowlab.plotting.labels import setting_name
@@ -29,7 +29,7 @@ def setting_name(name: str) -> str:
 
 
 def setting_text(value: Any) -> str:
-    """A value as short as it can be said; of a path the file's name.
+    """Return a short text for a value; a path becomes its file name.
 
     Example:
         >>> from flowlab.plotting.labels import setting_text
@@ -48,7 +48,7 @@ def setting_text(value: Any) -> str:
 
 
 def setting_labels(table: pandas.DataFrame, names: Sequence[str]) -> list[str]:
-    """For each row of a sweep's table its settings in words; null is left out where there is something else to say.
+    """Return the settings of each row of a sweep's table in words; leave out null unless all are null.
 
     Example:
         >>> import pandas
@@ -58,9 +58,9 @@ def setting_labels(table: pandas.DataFrame, names: Sequence[str]) -> list[str]:
         ['banana', 'gaussian, mean [1, 1]']
     """
     rows = zip(*(map(setting_text, table[name].tolist()) for name in names), strict=True)
-    return [_in_words(dict(zip(names, row, strict=True))) for row in rows] if names else [""] * len(table)
+    return [_join_settings(dict(zip(names, row, strict=True))) for row in rows] if names else [""] * len(table)
 
 
-def _in_words(texts: dict[str, str]) -> str:
-    said = {name: text for name, text in texts.items() if text != "null"} or texts
-    return ", ".join(text if name.endswith(".name") else f"{setting_name(name)} {text}" for name, text in said.items())
+def _join_settings(texts: dict[str, str]) -> str:
+    shown = {name: text for name, text in texts.items() if text != "null"} or texts
+    return ", ".join(text if name.endswith(".name") else f"{setting_name(name)} {text}" for name, text in shown.items())

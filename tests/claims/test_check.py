@@ -26,32 +26,32 @@ def holds(quantity, *values, standard_error=None):
         ({"at_least": 1, "at_most": 2}, 1.5, 2.5),
     ],
 )
-def test_each_rule_on_both_sides_of_its_bound(quantity, inside, outside):
+def test_each_rule_holds_up_to_its_bound(quantity, inside, outside):
     assert holds(quantity, inside)
     assert not holds(quantity, outside)
     assert not holds(quantity, math.nan)
 
 
-def test_one_of_several_values_breaks_a_quantity():
+def test_every_value_of_a_quantity_must_hold():
     assert holds({"reference": (1.0, 2.0), "tolerance": 0.1}, 1.0, 2.0)
     assert not holds({"reference": (1.0, 2.0), "tolerance": 0.1}, 1.0, 2.2)
     assert not holds({"at_most": 0.1}, 0.0, 0.2)
     assert not holds({"at_least": 0.1}, 0.0, 0.2)
 
 
-def test_an_estimate_is_held_against_its_own_standard_error():
+def test_an_estimate_is_compared_by_its_standard_error():
     quantity = {"reference": 4.0, "standard_errors": 3}
     assert holds(quantity, 4.29, standard_error=0.1)
     assert not holds(quantity, 4.31, standard_error=0.1)
 
 
-def test_what_is_reported_decides_nothing_but_must_be_a_number():
+def test_a_reported_value_holds_unless_it_is_nan():
     assert holds({}, 1e9)
     assert holds({"reference": 1.0}, 1e9)
     assert not holds({}, math.nan)
 
 
-def test_a_check_prints_value_reference_difference_and_verdict(capsys):
+def test_check_prints_values_references_differences_and_verdict(capsys):
     claims.check("K3", directly=-2.9389886, by_the_bijector=torch.tensor(-2.9389886, dtype=torch.float64))
     assert capsys.readouterr().out.splitlines() == [
         "K3 holds",
@@ -64,12 +64,12 @@ def test_a_check_prints_value_reference_difference_and_verdict(capsys):
     assert "ours -2.940000, difference 0.001  <- does not hold" in out
 
 
-def test_a_claim_with_one_quantity_takes_a_bare_value_and_one_line(capsys):
+def test_a_claim_with_one_quantity_takes_a_positional_value(capsys):
     claims.check("K4", 1.0000003)
     assert capsys.readouterr().out == "K4 holds: reference 1.000000, ours 1.000000, difference at most 1e-06\n"
 
 
-def test_the_verdict_of_a_claim_with_an_erratum():
+def test_a_claim_with_an_erratum_has_its_own_verdict():
     values = {"base": [0.5, 0.6914625, 0.8413447], "transformed": np.array([0.5, 0.6914625, 0.8413447])}
     assert claims.judge("K6", **values).verdict == "holds with erratum"
     assert claims.judge("K6", **values | {"base": [0.5, 0.5, 0.5]}).verdict == "refuted"
@@ -83,25 +83,17 @@ def test_rounding_errors_are_printed_as_their_bound():
     assert "values: at most 1e-06, ours 0.002" in str(claims.judge("K7", values=2e-3, log_dets=0.0, gradients=1e-7))
 
 
-def test_minus_zero_is_zero():
-    check = Check(
-        Claim(
-            id="A",
-            document="Jang",
-            statement="",
-            source="",
-            notebook="",
-            quantities=(Quantity(name="x", reference=0.0, tolerance=1e-3),),
-        ),
-        (Measured(Quantity(name="x", reference=0.0, tolerance=1e-3), (-1e-9,)),),
-    )
+def test_minus_zero_is_printed_as_zero():
+    quantity = Quantity(name="x", reference=0.0, tolerance=1e-3)
+    claim = Claim(id="A", document="Jang", statement="", source="", notebook="", quantities=(quantity,))
+    check = Check(claim, (Measured(quantity, (-1e-9,)),))
     assert "ours 0.000," in str(check)
 
 
 @pytest.mark.parametrize(
     ("arguments", "values", "message"),
     [
-        (("K99", 1.0), {}, "'K99': there is no such claim"),
+        (("K99", 1.0), {}, "'K99': the ledger has no such claim"),
         (("K3", 1.0), {}, "K3: give its quantities by name: directly, by_the_bijector"),
         (("K3",), {"directly": 1.0}, "K3: got directly; its quantities are directly, by_the_bijector"),
         (("K4",), {}, "K4: got nothing; its quantities are mass"),
@@ -115,12 +107,12 @@ def test_minus_zero_is_zero():
         (("J7",), dict.fromkeys(("mean_x1", "variance_x1", "mean_x2", "variance_x2", "entropy"), 4.0), "J7: mean_x1"),
     ],
 )
-def test_values_that_do_not_fit_are_refused(arguments, values, message):
+def test_values_that_do_not_fit_the_claim_are_refused(arguments, values, message):
     with pytest.raises(LedgerError, match=message):
         claims.judge(*arguments, **values)
 
 
-def test_a_record_is_plain_json_and_gives_the_same_check_again():
+def test_a_record_is_plain_json_and_builds_the_same_check():
     pair = (4.0, 0.01)
     moments = {"mean_x1": pair, "variance_x1": (33.0, 0.1), "mean_x2": (0.0, 0.1), "variance_x2": (16.0, 0.3)}
     check = claims.judge("J7", **moments, entropy=math.inf)
@@ -128,10 +120,10 @@ def test_a_record_is_plain_json_and_gives_the_same_check_again():
     assert from_record(json.loads(text)) == check
 
 
-def test_a_figure_is_followed_by_fingerprints(capsys):
+def test_show_prints_fingerprints(capsys):
     claims.show("FJ1", Figure(), {"areas": [1.0, 1.0]}, digits=1)
     assert capsys.readouterr().out == "fingerprint areas: shape (2,), min 1.0, mean 1.0, max 1.0\n"
-    with pytest.raises(LedgerError, match="FJ1: name the data behind the figure"):
+    with pytest.raises(LedgerError, match="FJ1: drawn={}: must name the data behind the figure"):
         claims.show("FJ1", Figure(), {})
-    with pytest.raises(LedgerError, match="'FJ99': there is no such figure"):
+    with pytest.raises(LedgerError, match="'FJ99': the ledger has no such figure"):
         claims.show("FJ99", Figure(), {"areas": [1.0]})

@@ -27,7 +27,7 @@ def ledger(tmp_path, text):
     return load_ledger(path)
 
 
-def test_the_list_that_the_project_set_out_with_is_complete():
+def test_the_ledger_has_every_claim_and_figure():
     known = load_ledger()
     jang = {f"J{n}" for n in (1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 15, 16, 17, 18, 19, 22)}
     jang |= {"J6a", "J6b", "J6c", "J9b", "J20a", "J20b", "J20c", "J20d"}
@@ -38,7 +38,7 @@ def test_the_list_that_the_project_set_out_with_is_complete():
     assert all(claim.document[0] == id[0] for id, claim in known.claims.items())
 
 
-def test_an_entry_is_typed(tmp_path):
+def test_load_ledger_returns_typed_entries(tmp_path):
     known = ledger(tmp_path, ENTRY + FIGURE)
     claim = known.claim("A1")
     assert isinstance(claim, Claim)
@@ -47,7 +47,7 @@ def test_an_entry_is_typed(tmp_path):
     assert known.figure("F1").caption == "Four."
 
 
-def test_what_a_claim_is_expected_to_be(tmp_path):
+def test_errata_and_refutations_set_the_expected_verdict(tmp_path):
     quantity = Quantity(name="sum", at_least=0)
     given = {"id": "A", "document": "Jang", "statement": "", "source": "", "notebook": "", "quantities": (quantity,)}
     assert Claim(**given, erratum="wrong sign").expected == ERRATUM
@@ -57,28 +57,28 @@ def test_what_a_claim_is_expected_to_be(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("tolerance", "tolerence"), "A1: there is no key 'tolerence'; allowed are name, reference, tolerance"),
+        (("tolerance", "tolerence"), "A1: has the unknown key 'tolerence'; allowed are name, reference, tolerance"),
         (('document = "Jang"', 'document = "Kant"'), "A1: document='Kant'; allowed are Jang, Keydana"),
         (('source = "arithmetic"\n', ""), "A1: .*missing .*'source'"),
-        ((", tolerance = 1e-6", ""), "A1: no quantity decides"),
+        ((", tolerance = 1e-6", ""), "A1: no quantity has a rule"),
         (("reference = 4, ", ""), "sum: tolerance and standard_errors need a reference"),
         (("tolerance = 1e-6", "tolerance = 1e-6, standard_errors = 3"), "sum: give tolerance or standard_errors"),
         (("[{", '[{ name = "sum", at_least = 0 }, {'), "A1: two quantities have the same name"),
-        ((ENTRY, ENTRY + ENTRY), "A1: is there twice"),
+        ((ENTRY, ENTRY + ENTRY), "A1: two entries have this id"),
     ],
 )
-def test_a_wrong_entry_is_named(tmp_path, change, message):
+def test_a_wrong_entry_is_refused(tmp_path, change, message):
     text = (ENTRY + FIGURE).replace(*change)
     assert text != ENTRY + FIGURE
     with pytest.raises(LedgerError, match=message):
         ledger(tmp_path, text)
 
 
-def test_an_unknown_id_is_answered_with_those_there_are(tmp_path):
+def test_an_unknown_id_is_answered_with_the_known_ones(tmp_path):
     known = ledger(tmp_path, ENTRY + FIGURE)
-    with pytest.raises(LedgerError, match="'A2': there is no such claim in the ledger; there are A1"):
+    with pytest.raises(LedgerError, match="'A2': the ledger has no such claim; allowed are A1"):
         known.claim("A2")
-    with pytest.raises(LedgerError, match="'A1': there is no such figure in the ledger; there are F1"):
+    with pytest.raises(LedgerError, match="'A1': the ledger has no such figure; allowed are F1"):
         known.figure("A1")
 
 
@@ -92,5 +92,5 @@ def test_an_unknown_id_is_answered_with_those_there_are(tmp_path):
         (Quantity(at_least=0.01), 3),
     ],
 )
-def test_as_many_decimals_as_the_tolerance_tells_apart(quantity, decimals):
+def test_decimals_follow_from_digits_or_tolerance(quantity, decimals):
     assert quantity.decimals == decimals

@@ -1,4 +1,4 @@
-"""The references of the ledger, computed again without flowlab: no claim is held against the code that it checks."""
+"""The ledger's references, computed without flowlab: no claim is compared with the code under test."""
 
 import ast
 from pathlib import Path
@@ -21,7 +21,7 @@ def norm_moments(dim):
 
 
 def mutual_information_of_the_banana():
-    """Of x1 and x2: the entropy of x1 = x2^2 / 4 + noise less that of the noise; both sums on grids of step 0.05."""
+    """Return the entropy of x1 = x2^2 / 4 + noise minus the entropy of the noise, by sums on grids of step 0.05."""
     x1, x2 = np.arange(-9, 200, 0.05), np.arange(-36, 36, 0.05)
     density = NORMAL.pdf(x1[:, None] - x2**2 / 4) @ scipy.stats.norm(scale=4).pdf(x2) * 0.05
     return scipy.special.entr(density).sum() * 0.05 - NORMAL.entropy()
@@ -61,25 +61,25 @@ INDEPENDENT = {
     ("J22", "gradient_of_the_shift"): lambda: 2 * 1.0,
     ("J22", "gradient_of_the_scale"): lambda: 2 * 2.0,
 }
-# What the ideal is by definition: a limit, no difference, a count of all runs, yes or no.
+# References by definition: a limit, no difference, the count of all runs, yes or no.
 BY_DEFINITION = {0.0, 1.0, 16}
 
 
 @pytest.mark.parametrize(("id", "name"), INDEPENDENT, ids=lambda value: value)
-def test_a_closed_form(id, name):
+def test_references_agree_with_closed_forms(id, name):
     quantity = next(each for each in load_ledger().claim(id).quantities if each.name == name)
     assert quantity.references == pytest.approx(np.atleast_1d(INDEPENDENT[id, name]()), abs=1e-6)
 
 
-def test_no_reference_is_left_out():
+def test_every_reference_is_checked_here():
     for claim in load_ledger().claims.values():
         for quantity in claim.quantities:
             if quantity.decides and (claim.id, quantity.name) not in INDEPENDENT:
                 assert set(quantity.references) <= BY_DEFINITION, f"{claim.id}: {quantity.name}"
 
 
-def test_the_ledger_is_read_by_code_that_computes_nothing():
-    """References are literals of a data file, and its reader imports nothing of flowlab that could compute one."""
+def test_the_ledger_module_computes_nothing():
+    """References are literals of a data file, and its reader imports nothing that could compute one."""
     source = Path(__file__).parent.parent.parent / "flowlab" / "claims" / "ledger.py"
     tree = ast.parse(source.read_text(encoding="utf-8"))
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

@@ -1,4 +1,4 @@
-"""Notebooks executed for real, and what is made of them; and what is said of notebooks that were tampered with."""
+"""Real notebooks are executed and reported, and changes by hand are noticed."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ CELLS = [
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """A repository with one notebook: reproduced by the command, with its output."""
+    """A repository with one notebook after the command has run, and its exit status."""
     root = tmp_path_factory.mktemp("repository")
     (root / "notebooks").mkdir()
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in CELLS])
@@ -32,7 +32,7 @@ def executed(tmp_path_factory):
 
 @pytest.fixture
 def repository(executed, tmp_path):
-    """The same as if its executed notebook were committed."""
+    """A repository whose executed notebook is committed."""
     (tmp_path / "notebooks").mkdir()
     for name, place in (("02_bijectors.ipynb", "report/notebooks"), ("REPRODUCTION.md", "report")):
         to = tmp_path / "notebooks" / name if name.endswith("ipynb") else tmp_path / name
@@ -50,7 +50,7 @@ def problems(root):
     return gather(sorted((root / "notebooks").glob("*.ipynb"))).problems
 
 
-def test_what_is_missing_is_counted_and_is_an_error(executed, capsys):
+def test_missing_claims_are_counted_and_are_an_error(executed, capsys):
     root, status = executed
     assert status == 1
     assert main(root, ["--report", str(root / "again")]) == 1
@@ -58,7 +58,7 @@ def test_what_is_missing_is_counted_and_is_an_error(executed, capsys):
     assert printed.out.splitlines()[-1] == (
         "claims: 1 hold, 0 hold with erratum, 0 refuted, 35 missing; figures: 1 of 18"
     )
-    assert "J11: is missing; 08_saturating_nonlinearities is to have it" in printed.err
+    assert "J11: is missing; add it to 08_saturating_nonlinearities" in printed.err
     assert "executed 02_bijectors.ipynb in" in printed.out
 
 
@@ -77,7 +77,7 @@ def test_the_page_needs_no_other_file(executed):
         assert word in page
 
 
-def test_the_table_has_every_claim_and_figure_and_nothing_of_this_machine(executed):
+def test_the_table_has_every_claim_and_figure_and_no_local_path(executed):
     text = (executed[0] / "report" / "REPRODUCTION.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     first = {row.split(" | ")[0].strip("| ") for row in rows}
@@ -87,7 +87,7 @@ def test_the_table_has_every_claim_and_figure_and_nothing_of_this_machine(execut
         assert len(re.findall(r"(?<!\\)\|", row)) in (4, 9), row
 
 
-def test_what_is_committed_agrees(repository, capsys):
+def test_a_committed_repository_agrees(repository, capsys):
     main(repository, ["--check"])
     printed = capsys.readouterr()
     assert "REPRODUCTION.md" not in printed.err
@@ -95,39 +95,42 @@ def test_what_is_committed_agrees(repository, capsys):
     assert not [problem for problem in problems(repository) if "is missing" not in problem]
 
 
-def test_a_table_that_was_edited_is_noticed(repository, capsys):
+def test_an_edited_table_is_noticed(repository, capsys):
     change(repository, "-2.938989", "-2.938988", "REPRODUCTION.md")
     main(repository, ["--check"])
     assert "REPRODUCTION.md differs from the notebooks" in capsys.readouterr().err
 
 
-def test_a_printed_number_that_was_edited_is_noticed(repository):
+def test_an_edited_printed_number_is_noticed(repository):
     change(repository, "ours -2.938989", "ours -2.938988")
-    assert any("K3: 02_bijectors, cell 2 printed what the ledger does not say" in each for each in problems(repository))
+    assert any(
+        "K3: 02_bijectors, cell 2 printed a text that differs from the present ledger" in each
+        for each in problems(repository)
+    )
 
 
 def test_a_recorded_value_is_judged_again(repository):
     change(repository, "-2.9389886", "-2.9")
-    assert any("K3: is refuted, the ledger expects holds" in each for each in problems(repository))
+    assert any("K3: is refuted; the ledger expects holds" in each for each in problems(repository))
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("03_other.ipynb", "K3: is there 2 times: 02_bijectors, cell 2; 03_other, cell 2"),
-        ("01_other.ipynb", "FK2: is there 2 times: 01_other, cell 3; 02_bijectors, cell 3"),
+        ("03_other.ipynb", "K3: is recorded 2 times: 02_bijectors, cell 2; 03_other, cell 2; keep one"),
+        ("01_other.ipynb", "FK2: is recorded 2 times: 01_other, cell 3; 02_bijectors, cell 3; keep one"),
     ],
 )
-def test_a_second_notebook_with_the_same_is_noticed(repository, name, message):
+def test_a_duplicate_record_is_noticed(repository, name, message):
     notebook = repository / "notebooks" / "02_bijectors.ipynb"
     notebook.with_name(name).write_bytes(notebook.read_bytes())
     assert message in problems(repository)
 
 
-def test_the_wrong_notebook_is_noticed(repository):
+def test_a_record_in_the_wrong_notebook_is_noticed(repository):
     notebook = repository / "notebooks" / "02_bijectors.ipynb"
     notebook.rename(notebook.with_name("03_other.ipynb"))
-    assert "K3: is in 03_other, cell 2, but belongs into 02_bijectors" in problems(repository)
+    assert "K3: is in 03_other, cell 2; move it to 02_bijectors" in problems(repository)
 
 
 def test_a_stripped_picture_is_noticed(repository):
@@ -135,11 +138,11 @@ def test_a_stripped_picture_is_noticed(repository):
     content = json.loads(path.read_text(encoding="utf-8"))
     del content["cells"][2]["outputs"][0]["data"]["image/png"]
     path.write_text(json.dumps(content), encoding="utf-8")
-    assert "FK2: 02_bijectors, cell 3 holds no picture" in problems(repository)
+    assert "FK2: 02_bijectors, cell 3 has no picture" in problems(repository)
 
 
-def test_a_notebook_that_fails_is_named_and_the_others_are_read(repository, capsys):
-    """What it recorded when it still worked does not count; a dead kernel and a damaged file are named too."""
+def test_a_failing_notebook_is_named_and_the_others_are_read(repository, capsys):
+    """Its earlier records do not count; a dead kernel and a damaged file are named, too."""
     notebooks = repository / "notebooks"
     broken = json.loads((notebooks / "02_bijectors.ipynb").read_text(encoding="utf-8"))
     broken["cells"][0]["source"] = "1 / 0"
@@ -158,7 +161,7 @@ def test_a_notebook_that_fails_is_named_and_the_others_are_read(repository, caps
     assert (repository / "REPRODUCTION.md").read_bytes() == before
 
 
-def test_kernels_leave_nothing_behind(repository):
+def test_kernels_leave_no_process_and_no_file(repository):
     before = set(psutil.Process().children(recursive=True))
     main(repository, [])
     assert set(psutil.Process().children(recursive=True)) <= before
@@ -169,9 +172,9 @@ def test_kernels_leave_nothing_behind(repository):
 @pytest.mark.parametrize(
     "content", ["{", "[]", '{"cells": 5}', '{"cells": [{"cell_type": "code"}], "metadata": {}, "nbformat": 4}']
 )
-def test_what_is_no_notebook_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_notebook_is_refused(tmp_path, content):
     (tmp_path / "x.ipynb").write_text(content, encoding="utf-8")
-    with pytest.raises(LedgerError, match=r"x\.ipynb: is no notebook"):
+    with pytest.raises(LedgerError, match=r"x\.ipynb: is not a notebook"):
         gather([tmp_path / "x.ipynb"])
 
 
@@ -183,7 +186,7 @@ def test_a_mistake_is_answered_without_a_traceback(repository, tmp_path_factory,
     empty = tmp_path_factory.mktemp("empty")
     for root, words, message in (
         (repository, ["--at-once", "0"], "--at-once 0: must be at least 1"),
-        (empty, ["--check"], "there is no notebook"),
+        (empty, ["--check"], "has no notebook"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main(root, words)

@@ -116,7 +116,7 @@ def test_resume_goes_on_to_the_end(tmp_path, monkeypatch, capsys):
 def test_help_names_every_option(capsys):
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
-    for word in ("resume=", "banana_document", "reverse_kl", "wandb", "two_moons"):
+    for word in ("resume=", "jang2018", "reverse_kl", "wandb", "two_moons"):
         assert word in said
 
 

@@ -29,7 +29,7 @@ def test_every_group_but_experiment_has_schemas():
 
 
 def test_document_settings():
-    jang = compose("experiment=banana_document")
+    jang = compose("experiment=jang2018")
     assert (jang.max_steps, jang.batch_size, jang.optimizer.lr) == (100_000, 512, 1e-3)
     assert (jang.flow.depth, jang.flow.rank, jang.flow.activation, jang.flow.positive) == (6, 2, "prelu", "abs")
     assert (jang.flow.start, jang.optimizer.schedule) == ("glorot", "constant")
@@ -56,9 +56,9 @@ def test_whole_numbers_are_numbers():
 
 
 def test_command_line_beats_experiment_beats_group():
-    assert compose("experiment=banana_document").optimizer.lr == 1e-3
-    assert compose("experiment=banana_document", "optimizer.lr=0.5").optimizer.lr == 0.5
-    assert compose("experiment=banana_document", "flow=smooth_prelu").flow.activation == "smooth_prelu"
+    assert compose("experiment=jang2018").optimizer.lr == 1e-3
+    assert compose("experiment=jang2018", "optimizer.lr=0.5").optimizer.lr == 0.5
+    assert compose("experiment=jang2018", "flow=smooth_prelu").flow.activation == "smooth_prelu"
 
 
 def test_composing_needs_no_torch():

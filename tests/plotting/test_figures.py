@@ -1,4 +1,4 @@
-"""Figures draw the data that they are given."""
+"""Figures of a run draw the data that they are given."""
 
 import matplotlib
 import numpy as np
@@ -9,7 +9,6 @@ from flowlab.plotting import (
     deformation,
     density_pair,
     loss_curve,
-    samples_and_densities,
     save_figure,
     scatter_pair,
 )
@@ -57,7 +56,7 @@ def test_density_pair_names_the_coordinates_of_each_panel():
         assert [axes.get_ylabel() for axes in figure.axes[:2]] == ["v", right_columns[1] if right_columns else ""]
 
 
-def test_deformation_keeps_the_colour_of_the_first_quadrant():
+def test_deformation_colours_points_by_their_first_quadrant():
     start = np.array([[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
     figure = deformation([start, -start], ["base", "turned"])
     for axes, layer in zip(figure.axes, (start, -start), strict=True):
@@ -71,7 +70,7 @@ def test_deformation_survives_points_that_are_not_finite():
     assert len(deformation([start, start * np.nan, start * np.inf], ["a", "b", "c"]).axes) == 3
 
 
-def test_loss_curve_draws_the_curve_the_points_and_the_entropy():
+def test_loss_curve_draws_the_loss_the_held_out_nll_and_the_entropy():
     figure = loss_curve([1, 2, 3], [9.0, 6.0, 5.0], [3], [5.1], entropy=4.2)
     curve, points, line = figure.axes[0].lines
     np.testing.assert_array_equal(curve.get_xydata(), [[1, 9], [2, 6], [3, 5]])
@@ -81,7 +80,7 @@ def test_loss_curve_draws_the_curve_the_points_and_the_entropy():
     assert loss_curve([1, 2], [1e7, 5.0]).axes[0].get_yscale() == "log"
 
 
-def test_points_of_a_longer_run_are_drawn_at_their_steps_and_those_above_the_curve_at_the_edge():
+def test_loss_curve_draws_points_above_the_curve_at_the_upper_edge():
     printed = [1e4, 2e4, 3e4, 4e4], [200.5, 6.1, 5.5, 4.5]
     (axes,) = loss_curve([100, 1000], [6.0, 5.0], points={"elsewhere": printed}).axes
     below, above = axes.lines[-2:]
@@ -92,22 +91,7 @@ def test_points_of_a_longer_run_are_drawn_at_their_steps_and_those_above_the_cur
     assert (axes.get_xscale(), axes.get_ylim()[1]) == ("log", 6.0)
 
 
-def test_samples_and_densities_draw_all_four_in_one_frame():
-    known, learned = np.zeros((30, 20)), np.full((30, 20), 0.5)
-    known[25, 3] = 2.0  # large x1, small x2
-    figure = samples_and_densities([LEFT, RIGHT], [known, learned], BOUNDS)
-    panels, scale = figure.axes[:4], figure.axes[4]
-    for axes, drawn in zip(panels[:2], (LEFT, RIGHT), strict=True):
-        np.testing.assert_array_equal(axes.collections[0].get_offsets(), drawn)
-    for axes, drawn in zip(panels[2:], (known, learned), strict=True):
-        mesh = axes.collections[0]
-        np.testing.assert_array_equal(mesh.get_array(), drawn.T)
-        assert mesh.get_clim() == (0, 2.0)
-    assert {(axes.get_xlim(), axes.get_ylim()) for axes in panels} == {BOUNDS}
-    assert scale.get_ylabel() == "density"
-
-
-def test_saving_is_reproducible_and_leaves_the_callers_style(tmp_path):
+def test_save_figure_is_reproducible_and_keeps_the_callers_style(tmp_path):
     before = dict(matplotlib.rcParams)
     for name in ("a.png", "b.png"):
         save_figure(scatter_pair(LEFT, RIGHT, BOUNDS), tmp_path / name)
@@ -117,7 +101,7 @@ def test_saving_is_reproducible_and_leaves_the_callers_style(tmp_path):
 
 
 @pytest.mark.parametrize("draw", [scatter_pair, density_pair])
-def test_data_are_not_changed(draw):
+def test_figures_do_not_change_their_data(draw):
     left, right = (np.abs(LEFT[:20]), np.abs(RIGHT[:20])) if draw is density_pair else (LEFT, RIGHT)
     copies = left.copy(), right.copy()
     draw(left, right, BOUNDS)

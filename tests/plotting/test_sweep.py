@@ -1,4 +1,4 @@
-"""Figures of a sweep draw the numbers of its table."""
+"""Figures of a sweep draw the numbers in its table."""
 
 import numpy as np
 import pandas
@@ -29,7 +29,7 @@ def median_lines(axes):
     return {line.get_label(): line.get_xydata() for line in axes.lines if not line.get_label().startswith("_")}
 
 
-def test_a_line_for_each_rank_goes_through_the_medians():
+def test_sweep_lines_draws_a_line_through_the_medians_of_each_rank():
     (axes,) = sweep_lines(sweep()).axes
     lines = median_lines(axes)
     np.testing.assert_allclose(lines["rank 0"], [[1, 2], [2, 2 / 4], [12, 2 / 144]])
@@ -39,11 +39,11 @@ def test_a_line_for_each_rank_goes_through_the_medians():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["rank 0", "rank 2"]
     assert axes.get_ylabel() == "KL(target || flow) in nats"
     assert axes.get_title(loc="left") == "median and range of 3 seeds"
-    # The style's own colours, also where the figure is shown later, as in a notebook.
+    # The style's colours, even if the figure is shown later in another style, as in a notebook.
     assert [line.get_color() for line in axes.lines if line.get_label() in lines] == ["#0072b2", "#d55e00"]
 
 
-def test_the_band_is_the_range_and_the_points_are_the_runs():
+def test_sweep_lines_draws_the_range_as_a_band_and_the_runs_as_points():
     table = sweep()
     (axes,) = sweep_lines(table).axes
     corners = axes.collections[0].get_paths()[0].vertices
@@ -54,7 +54,7 @@ def test_the_band_is_the_range_and_the_points_are_the_runs():
     np.testing.assert_allclose(np.sort(points), np.sort(table["kl"]))
 
 
-def test_one_seed_and_no_other_setting():
+def test_sweep_lines_of_one_seed_and_one_setting_draws_one_line():
     table = sweep()[lambda t: (t["seed"] == 0) & (t["flow.rank"] == 0)].drop(columns=["seed", "flow.rank"])
     (axes,) = sweep_lines(table).axes
     (line,) = axes.lines
@@ -72,7 +72,7 @@ def test_failed_runs_are_left_out_and_counted():
     assert axes.get_title(loc="left") == "median and range of 1 to 3 seeds; 2 runs failed, 1 run running"
 
 
-def test_options_are_drawn_side_by_side_and_not_connected():
+def test_values_without_an_order_are_drawn_side_by_side():
     table = sweep()[lambda t: t["flow.depth"] == 1].replace({"flow.rank": {0: "prelu", 2: "smooth_prelu"}})
     table = pandas.concat([table.assign(slope="scalar"), table.assign(slope="vector", kl=table["kl"] * 2)])
     (axes,) = sweep_lines(table, x="flow.rank", by="slope").axes
@@ -83,7 +83,7 @@ def test_options_are_drawn_side_by_side_and_not_connected():
     assert [text.get_text() for text in axes.get_xticklabels()] == ["prelu", "smooth_prelu"]
 
 
-def test_an_estimate_below_zero_is_drawn():
+def test_a_negative_estimate_is_drawn():
     table = sweep()
     table.loc[table["flow.depth"] == 12, "kl"] = -3e-4
     (axes,) = sweep_lines(table).axes
@@ -92,29 +92,29 @@ def test_an_estimate_below_zero_is_drawn():
 
 
 @pytest.mark.parametrize("draw", [sweep_lines, sweep_heatmap])
-def test_a_missing_column_is_named_with_those_that_are_there(draw):
+def test_a_missing_column_is_answered_with_the_present_ones(draw):
     table = sweep().assign(**{"target.name": "banana"})
-    with pytest.raises(ValueError, match=r"'flow.dept': there is no such column; there are flow.depth, "):
+    with pytest.raises(ValueError, match=r"'flow.dept': there is no such column; allowed are flow.depth, "):
         draw(table, x="flow.dept")
     with pytest.raises(ValueError, match="'nll': there is no such column"):
         draw(table, value="nll")
 
 
 @pytest.mark.parametrize("draw", [sweep_lines, sweep_heatmap])
-def test_runs_that_differ_in_what_is_not_named_are_no_seeds(draw):
+def test_runs_that_differ_in_an_unnamed_setting_are_refused(draw):
     table = sweep().assign(**{"target.name": "banana"})
-    with pytest.raises(ValueError, match="several runs of one seed, so they differ in more than"):
+    with pytest.raises(ValueError, match="several runs have the same seed, so they differ in more than"):
         draw(table, x="target.name", **({"by": "flow.rank"} if draw is sweep_lines else {"y": "flow.rank"}))
 
 
 @pytest.mark.parametrize("draw", [sweep_lines, sweep_heatmap])
-def test_no_result_at_all_is_said(draw):
+def test_a_sweep_without_results_is_refused(draw):
     table = failed(sweep().assign(**{"target.name": "banana"}), list(range(18)))
     with pytest.raises(ValueError, match="kl: no run has this result: 18 runs failed"):
         draw(table)
 
 
-def test_too_many_lines():
+def test_too_many_lines_are_refused():
     table = pandas.DataFrame({"flow.depth": 1, "optimizer.lr": range(1, 20), "kl": 0.1})
     with pytest.raises(ValueError, match="19 lines are too many"):
         sweep_lines(table, by="optimizer.lr")
@@ -126,7 +126,7 @@ def heatmap_table():
     return table.reset_index(drop=True)
 
 
-def test_the_heat_map_holds_the_medians_and_marks_what_failed():
+def test_sweep_heatmap_draws_medians_and_marks_failed_cells():
     table = failed(heatmap_table(), [3, 4, 5, 9])  # two_moons at depth 2; one seed of banana at depth 1
     table = table[~((table["target.name"] == "banana") & (table["flow.depth"] == 12))]
     (axes,) = sweep_heatmap(table).axes
@@ -147,21 +147,21 @@ def test_the_heat_map_holds_the_medians_and_marks_what_failed():
     assert axes.get_title(loc="left") == "KL(target || flow) in nats\nmedian of 2 to 3 seeds; 4 runs failed"
 
 
-def test_values_near_zero_do_not_use_up_the_colours():
+def test_values_near_zero_share_the_darkest_colour():
     table = heatmap_table()
     table.loc[table["flow.depth"] == 12, "kl"] = -1e-5
     norm = sweep_heatmap(table).axes[0].collections[0].norm
     assert (norm.vmin, norm.vmax) == pytest.approx((0.5, 2))
 
 
-def test_targets_of_one_name_are_told_apart_by_their_numbers():
+def test_targets_with_one_name_are_labelled_with_their_numbers():
     mean = [[1.0, 1.0]] * 9 + [[0.0, 1.0]] * 9
     table = heatmap_table().assign(**{"target.name": "gaussian", "target.mean": mean})
     (axes,) = sweep_heatmap(table, y=["target.name", "target.mean"]).axes
     assert [text.get_text() for text in axes.get_yticklabels()] == ["gaussian, mean [1, 1]", "gaussian, mean [0, 1]"]
 
 
-def test_density_panels_of_a_target_share_the_scale_of_its_first_and_begin_a_row():
+def test_density_panels_share_the_first_panels_scale_and_begin_a_row_for_each_target():
     rng = np.random.default_rng(0)
     densities = [scale * rng.random((20, 20)) for scale in (1, 5, 1, 3, 1)]
     bounds = [((-1.0, 1.0), (0.0, 2.0))] * 3 + [((0.0, 1.0), (0.0, 1.0))] * 2
@@ -174,7 +174,7 @@ def test_density_panels_of_a_target_share_the_scale_of_its_first_and_begin_a_row
     assert [(place.rowspan.start, place.colspan.start) for place in places] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
 
 
-def test_density_panels_need_a_panel_and_a_title_for_each():
+def test_density_panels_refuse_an_empty_list_and_missing_titles():
     with pytest.raises(ValueError, match="no density"):
         density_panels([], [], [])
     with pytest.raises(ValueError, match="zip"):

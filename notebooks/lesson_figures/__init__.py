@@ -1,0 +1,41 @@
+"""Figures that only the lessons draw: pure functions of arrays, imported by notebooks of the folder above."""
+
+from lesson_figures.change_of_variables import linearisation, local_mass, moved_mass, parallelogram
+from lesson_figures.curves import coinciding_curves, loss_curves
+from lesson_figures.densities import density_chains, samples_and_densities
+from lesson_figures.groups import curve_groups, saturation
+from lesson_figures.histograms import histogram, histograms
+from lesson_figures.kink import kink_gradient, kink_spike
+from lesson_figures.lake import lake_policies
+from lesson_figures.norms import norm_bands
+from lesson_figures.roc import roc_curves
+from lesson_figures.sampling import importance_weights, rejection
+from lesson_figures.scaling import cost_curves
+from lesson_figures.slices import conditionals
+from lesson_figures.sliders import Sliders, map_and_density
+
+__all__ = [
+    "Sliders",
+    "coinciding_curves",
+    "conditionals",
+    "cost_curves",
+    "curve_groups",
+    "density_chains",
+    "histogram",
+    "histograms",
+    "importance_weights",
+    "kink_gradient",
+    "kink_spike",
+    "lake_policies",
+    "linearisation",
+    "local_mass",
+    "loss_curves",
+    "map_and_density",
+    "moved_mass",
+    "norm_bands",
+    "parallelogram",
+    "rejection",
+    "roc_curves",
+    "samples_and_densities",
+    "saturation",
+]

@@ -1,0 +1,125 @@
+"""Loss curves: many runs in one figure, and curves that should coincide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from flowlab.plotting.axes import format_log_axis
+from flowlab.plotting.style import BLACK, BLUE, GREEN, GREY, VERMILION, styled
+
+WIDE = 20  # an axis is logarithmic where the largest value exceeds this multiple of the smallest
+# The first of coinciding curves is broad and pale, so the others stay visible on it.
+FIRST: dict[str, Any] = {"color": BLUE, "lw": 6, "alpha": 0.35, "solid_capstyle": "round"}
+OTHERS: tuple[dict[str, Any], ...] = ({"color": VERMILION, "ls": "-"}, {"color": BLACK, "ls": (0, (1, 3)), "lw": 2})
+
+
+@styled
+def loss_curves(
+    steps: ArrayLike,
+    losses: ArrayLike,
+    levels: Mapping[str, float] | None = None,
+    points: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+) -> Figure:
+    """Draw the loss by step of each run as a thin line, and the median over the runs as a thick one.
+
+    A loss that is not finite is not drawn; the median counts it as the largest. The axis is logarithmic if values span
+    more than a factor of 20, and linear around zero if some of them are not positive.
+
+    Arguments:
+        steps: optimizer steps, of shape (n,).
+        losses: in nats, of shape (runs, n).
+        levels: horizontal lines to compare with, in nats, by their names in the legend.
+        points: steps and losses in nats to compare with, by their names in the legend.
+
+    Raises:
+        ValueError: the losses do not have the shape (runs, n).
+
+    Example:
+        >>> from lesson_figures import loss_curves
+        >>> figure = loss_curves([0, 10], [[9.0, 5.0], [8.0, 6.0], [7.0, 4.5]], levels={"entropy": 4.2})
+        >>> figure.axes[0].get_legend_handles_labels()[1]
+        ['3 runs', 'median', 'entropy']
+    """
+    steps, losses = np.asarray(steps), np.asarray(losses, dtype=float)
+    if losses.ndim != 2 or losses.shape[1:] != steps.shape:
+        raise ValueError(f"losses: have shape {losses.shape}; must have shape (runs, {len(steps)}), a row for each run")
+    finite = np.isfinite(losses)
+    figure = Figure(figsize=(6.5, 3.6))
+    axes = figure.subplots(gridspec_kw={"left": 0.1})
+    for number, run in enumerate(np.where(finite, losses, np.nan)):
+        name = f"{len(losses)} run{'s' if len(losses) > 1 else ''}" if number == 0 else None
+        axes.plot(steps, run, color=BLUE, lw=0.8, alpha=0.5, label=name, zorder=2)
+    median = np.median(np.where(finite, losses, np.inf), axis=0)
+    axes.plot(steps, np.where(np.isfinite(median), median, np.nan), color=BLACK, lw=2, label="median", zorder=3)
+    for number, (name, level) in enumerate((levels or {}).items()):
+        colour, dashes = ((GREY, "--"), (GREEN, ":"), (VERMILION, "-."))[number % 3]
+        axes.axhline(level, color=colour, ls=dashes, lw=1.3, label=name, zorder=1)
+    for number, (name, (x, y)) in enumerate((points or {}).items()):
+        colour, marker = ((VERMILION, "o"), (GREEN, "s"), (GREY, "^"))[number % 3]
+        axes.plot(np.asarray(x), np.asarray(y), marker, ms=4, color=colour, label=name, zorder=4)
+    others = [list((levels or {}).values()), *(y for _, y in (points or {}).values())]
+    _set_scale(axes, np.concatenate([losses[finite], *(np.asarray(each, dtype=float) for each in others)]))
+    axes.set(xlabel="optimizer step", ylabel="nats")
+    axes.legend(loc="best")
+    return figure
+
+
+@styled
+def coinciding_curves(steps: ArrayLike, curves: Mapping[str, ArrayLike], margin: float, ylabel: str = "nats") -> Figure:
+    """Draw curves c_0, c_1 ... over each other, and beside them the differences |c_k - c_0| on a logarithmic axis.
+
+    A difference of 0 has no place on that axis. It is drawn at the spacing of double-precision numbers around c_0.
+
+    Arguments:
+        steps: optimizer steps, of shape (n,).
+        curves: two or three curves by name, each of shape (n,).
+        margin: the largest difference allowed, in the curves' unit; drawn as a line.
+        ylabel: the label of the values.
+
+    Raises:
+        ValueError: there are not two or three curves, or a curve does not have the shape (n,).
+
+    Example:
+        >>> from lesson_figures import coinciding_curves
+        >>> figure = coinciding_curves([10, 20], {"alone": [6.0, 5.0], "together": [6.0, 5.0 + 1e-15]}, margin=1e-9)
+        >>> figure.axes[1].get_legend_handles_labels()[1]
+        ['together', 'margin']
+    """
+    steps = np.asarray(steps)
+    values = {name: np.asarray(curve, dtype=float) for name, curve in curves.items()}
+    if not 2 <= len(values) <= 1 + len(OTHERS):
+        raise ValueError(f"curves: there are {len(values)}; must be 2 or 3")
+    for name, curve in values.items():
+        if curve.shape != steps.shape:
+            raise ValueError(f"{name}: has shape {curve.shape}; must have shape ({len(steps)},), a value for each step")
+    (first, reference), *others = values.items()
+    figure = Figure(figsize=(8.2, 3.3))
+    left, right = figure.subplots(1, 2, gridspec_kw={"left": 0.07, "bottom": 0.14, "wspace": 0.24})
+    left.plot(steps, reference, label=first, **FIRST)
+    for (name, curve), how in zip(others, OTHERS, strict=False):
+        left.plot(steps, curve, label=name, **how)
+        difference = np.maximum(np.abs(curve - reference), np.spacing(np.abs(reference)))
+        right.plot(steps, difference, label=name, **how)
+    right.axhline(margin, color=GREY, ls="--", lw=1.2, label="margin")
+    right.set_yscale("log")
+    left.set(xlabel="optimizer step", ylabel=ylabel, title="over each other")
+    right.set(xlabel="optimizer step", title=f"difference from {first}")
+    left.legend(loc="best")
+    right.legend(loc="best")
+    return figure
+
+
+def _set_scale(axes: Axes, values: np.ndarray) -> None:
+    """Make the axis logarithmic if the values span more than a factor of 20."""
+    low, high = values.min(initial=np.inf), values.max(initial=-np.inf)
+    if low > 0 and high > WIDE * low:
+        axes.set_yscale("log")
+        format_log_axis(axes.yaxis, low, high)
+    elif low <= 0 and high > WIDE * max(1.0, -low):
+        axes.set_yscale("symlog", linthresh=10.0 ** np.ceil(np.log10(max(1.0, -low))))

@@ -1,0 +1,116 @@
+"""Densities: along chains of bijectors, and of a flow beside its target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from flowlab.plotting.axes import Bounds, draw_density, draw_points, find_maximum
+from flowlab.plotting.style import BLACK, BLUE, VERMILION, styled
+
+SIDE, GAP, ARROW, LEFT, HEAD = 1.3, 0.08, 0.5, 0.3, 0.3  # in inches
+
+
+@styled
+def density_chains(
+    densities: Sequence[Sequence[ArrayLike]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    bounds: Bounds,
+    arrows: Sequence[str] | None = None,
+) -> Figure:
+    """Draw densities as heat maps, a chain in each row; a panel's colours go from 0 to its own maximum.
+
+    Arguments:
+        densities: for each row a density for each column, of shape (n, n); the first index runs along x1, the second
+            along x2.
+        rows, columns: their titles.
+        bounds: the interval of each axis.
+        arrows: labels of the arrows between neighbouring panels, one fewer than columns; None draws no arrows.
+
+    Raises:
+        ValueError: the number of titles or arrows does not fit the densities.
+
+    Example:
+        >>> import numpy as np
+        >>> from lesson_figures import density_chains
+        >>> figure = density_chains([[np.eye(3), np.ones((3, 3))]], [""], ["z0", "z1"], ((0, 1), (0, 1)), ["f1"])
+        >>> [axes.get_title(loc="center") for axes in figure.axes]
+        ['z0', 'z1']
+    """
+    gap = GAP if arrows is None else ARROW
+    width = LEFT + len(columns) * (SIDE + gap)
+    height = HEAD + len(rows) * (SIDE + GAP)
+    figure = Figure(figsize=(width, height))
+    margins = {
+        "left": LEFT / width,
+        "right": 1 - gap / width,
+        "bottom": GAP / height,
+        "top": 1 - HEAD / height,
+        "wspace": gap / SIDE,
+        "hspace": GAP / SIDE,
+    }
+    panels = figure.subplots(len(rows), len(columns), squeeze=False, gridspec_kw=margins)
+    for line, chain, row in zip(panels, densities, rows, strict=True):
+        for axes, density in zip(line, chain, strict=True):
+            draw_density(axes, density, bounds)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        line[0].set_ylabel(row)
+        for axes, name in zip(line[:-1], arrows or (), strict=arrows is not None):
+            _draw_arrow(axes, name)
+    for axes, column in zip(panels[0], columns, strict=True):
+        axes.set_title(column, loc="center", fontsize=9)
+    return figure
+
+
+@styled
+def samples_and_densities(
+    samples: Sequence[ArrayLike],
+    densities: Sequence[ArrayLike],
+    bounds: Bounds,
+    titles: Sequence[str] = ("target", "flow"),
+    columns: Sequence[str] = ("x1", "x2"),
+) -> Figure:
+    """Draw a flow beside its target: samples in the upper row, densities with one colour scale below.
+
+    Arguments:
+        samples: samples of the target and of the flow, each of shape (n, 2).
+        densities: densities of the target and of the flow, each of shape (n, n); the first index runs along x1.
+        bounds: the interval of each axis.
+        titles: a title for each column.
+        columns: a name for each coordinate.
+
+    Example:
+        >>> from lesson_figures import samples_and_densities
+        >>> points, density = [[0.2, 0.4], [0.5, 0.5]], [[0.0, 1.0], [1.0, 2.0]]
+        >>> figure = samples_and_densities([points] * 2, [density] * 2, ((0, 1), (0, 1)))
+        >>> [axes.get_title(loc="left") for axes in figure.axes[:2]]
+        ['target (2 points)', 'flow (2 points)']
+    """
+    highest = max(map(find_maximum, densities))
+    figure = Figure(figsize=(7.5, 6.4))
+    margins = {"right": 0.9, "bottom": 0.08, "top": 0.95, "hspace": 0.22}
+    panels = figure.subplots(2, 2, sharex=True, sharey=True, gridspec_kw=margins)
+    for axes, points, title, colour in zip(panels[0], samples, titles, (BLUE, VERMILION), strict=True):
+        draw_points(axes, np.asarray(points), colour)
+        axes.set(title=f"{title} ({len(points):,} points)", xlim=bounds[0], ylim=bounds[1])
+    for axes, density, title in zip(panels[1], densities, titles, strict=True):
+        mesh = draw_density(axes, density, bounds, highest)
+        axes.set(title=f"density of the {title}", xlabel=columns[0])
+    for axes in panels[:, 0]:
+        axes.set_ylabel(columns[1])
+    place = panels[1, 1].get_position()
+    figure.colorbar(mesh, cax=figure.add_axes((0.92, place.y0, 0.016, place.height)), label="density")
+    return figure
+
+
+def _draw_arrow(axes: Axes, name: str) -> None:
+    """Draw an arrow from the right edge of a panel to the next panel, with its name above."""
+    end = 1 + ARROW / SIDE
+    axes.annotate("", (end - 0.04, 0.5), (1.04, 0.5), "axes fraction", arrowprops={"arrowstyle": "->", "color": BLACK})
+    axes.annotate(name, ((1 + end) / 2, 0.54), xycoords="axes fraction", ha="center", va="bottom", fontsize=8)

@@ -1,0 +1,57 @@
+"""Conditional densities: normalized slices through a joint density."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from flowlab.plotting.style import BLACK, BLUE, styled
+
+
+@styled
+def conditionals(
+    x: ArrayLike,
+    exact: Sequence[ArrayLike],
+    learned: Sequence[ArrayLike],
+    titles: Sequence[str],
+    column: str = "x2",
+) -> Figure:
+    """Draw a panel for each condition on its own scale: the exact conditional density as an area, the flow as a line.
+
+    Arguments:
+        x: points, of shape (n,).
+        exact, learned: for each condition the density at these points, of shape (n,).
+        titles: a title for each panel.
+        column: the name of the coordinate along the horizontal axis.
+
+    Raises:
+        ValueError: the lists differ in length.
+
+    Example:
+        >>> from lesson_figures import conditionals
+        >>> figure = conditionals([0, 1, 2], [[0, 1, 0]], [[0.1, 0.8, 0.1]], ["x1 = 0"])
+        >>> figure.axes[0].get_title(loc="left")
+        'x1 = 0'
+    """
+    x, columns = np.asarray(x, dtype=float), min(2, len(titles))
+    rows = -(-len(titles) // columns)
+    figure = Figure(figsize=(3.6 * columns + 0.3, 2.1 * rows + 0.4))
+    height = figure.get_figheight()
+    margins = {"bottom": 0.45 / height, "top": 1 - 0.25 / height, "hspace": 0.35, "wspace": 0.15}
+    panels = figure.subplots(rows, columns, sharex=True, squeeze=False, gridspec_kw=margins)
+    for axes in panels.ravel()[len(titles) :]:
+        axes.remove()
+    for axes, known, line, title in zip(panels.ravel()[: len(titles)], exact, learned, titles, strict=True):
+        axes.fill_between(x, np.asarray(known), color=BLACK, alpha=0.2, linewidth=0, label="exact")
+        axes.plot(x, np.asarray(line), color=BLUE, label="flow")
+        axes.set(title=title, xlim=(x.min(), x.max()))
+        axes.set_ylim(bottom=0)
+    for axes in panels[-1]:
+        axes.set_xlabel(column)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("density")
+    panels[0, 0].legend(loc="upper left")
+    return figure

@@ -1,0 +1,100 @@
+"""Loss curves and coinciding curves draw the data that they are given."""
+
+import numpy as np
+import pytest
+from lesson_figures import coinciding_curves, loss_curves
+
+from flowlab.plotting.style import BLUE
+
+STEPS = [0, 10, 20]
+LOSSES = np.array([[9.0, 7.0, 5.0], [8.0, 6.5, 6.0], [10.0, 9.0, 4.5]])
+
+
+def lines_of(figure):
+    return {line.get_label(): line for line in figure.axes[0].lines if not line.get_label().startswith("_")}
+
+
+def test_every_run_and_the_median_are_drawn():
+    figure = loss_curves(STEPS, LOSSES)
+    runs = [line for line in figure.axes[0].lines if line.get_color() == BLUE]
+    np.testing.assert_array_equal([line.get_ydata() for line in runs], LOSSES)
+    assert all(list(line.get_xdata()) == STEPS for line in runs)
+    lines = lines_of(figure)
+    np.testing.assert_array_equal(lines["median"].get_ydata(), [9.0, 7.0, 5.0])
+    assert list(lines) == ["3 runs", "median"]
+    assert lines["median"].get_linewidth() > lines["3 runs"].get_linewidth()
+
+
+def test_levels_and_points_are_drawn_by_name():
+    lines = lines_of(loss_curves(STEPS, LOSSES, {"entropy": 4.2}, {"published": ([5, 15], [8.8, 6.1])}))
+    assert set(lines["entropy"].get_ydata()) == {4.2}
+    np.testing.assert_array_equal(lines["published"].get_xydata(), [[5, 8.8], [15, 6.1]])
+
+
+def test_a_loss_that_is_not_finite_is_not_drawn_and_counts_as_the_largest():
+    losses = LOSSES.copy()
+    losses[0, 1], losses[1, 2], losses[2, 2] = np.inf, np.nan, np.inf
+    figure = loss_curves(STEPS, losses)
+    np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), [9.0, np.nan, 5.0])
+    np.testing.assert_array_equal(lines_of(figure)["median"].get_ydata(), [9.0, 9.0, np.nan])
+    assert np.isnan(loss_curves(STEPS, LOSSES * np.nan).axes[0].lines[0].get_ydata()).all()
+
+
+@pytest.mark.parametrize(
+    ("factor", "levels", "points", "scale"),
+    [
+        (1, None, None, "linear"),
+        (1, {"low": 0.1}, None, "log"),
+        (1, None, {"high": ([0], [1e7])}, "log"),
+        (1, {"low": -0.1}, {"high": ([0], [1e7])}, "symlog"),
+        (1, {"low": -5.0}, None, "linear"),
+        (-1, None, None, "linear"),
+    ],
+)
+def test_all_values_decide_the_scale_of_the_axis(factor, levels, points, scale):
+    assert loss_curves(STEPS, factor * LOSSES, levels, points).axes[0].get_yscale() == scale
+
+
+def test_one_run_is_one_row():
+    assert list(lines_of(loss_curves(STEPS, LOSSES[:1]))) == ["1 run", "median"]
+    with pytest.raises(ValueError, match=r"\(3,\); must have shape \(runs, 3\)"):
+        loss_curves(STEPS, LOSSES[0])
+    with pytest.raises(ValueError, match="must have shape"):
+        loss_curves(STEPS, LOSSES.T[:, :2])
+
+
+FIRST = np.array([6.0, 5.0, -4.5])
+CURVES = {"alone": FIRST, "together": np.add(FIRST, [0.0, 0.25, -0.5]), "in a stack": np.add(FIRST, [1e-12, 0.0, 0.0])}
+
+
+def test_coinciding_curves_draw_each_curve_and_its_difference_from_the_first():
+    left, right = coinciding_curves(STEPS, CURVES, margin=1e-9).axes
+    assert [line.get_label() for line in left.lines] == list(CURVES)
+    for line, curve in zip(left.lines, CURVES.values(), strict=True):
+        np.testing.assert_array_equal(line.get_xydata(), np.transpose([STEPS, curve]))
+    together, stack, margin = right.lines
+    assert [line.get_label() for line in right.lines] == ["together", "in a stack", "margin"]
+    np.testing.assert_array_equal(together.get_xdata(), STEPS)
+    np.testing.assert_allclose(together.get_ydata(), [8.9e-16, 0.25, 0.5], rtol=0.01)
+    np.testing.assert_allclose(stack.get_ydata(), [1e-12, 8.9e-16, 8.9e-16], rtol=0.01)
+    assert set(margin.get_ydata()) == {1e-9}
+    assert (left.get_yscale(), right.get_yscale()) == ("linear", "log")
+    assert right.get_title(loc="left") == "difference from alone"
+
+
+def test_the_first_curve_stays_visible_below_the_others():
+    first, second, third = coinciding_curves(STEPS, CURVES, margin=1e-9).axes[0].lines
+    assert first.get_linewidth() > 2 * max(second.get_linewidth(), third.get_linewidth())
+    assert third.is_dashed()
+    assert not second.is_dashed()
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_one_or_four_curves_are_refused(count):
+    with pytest.raises(ValueError, match=f"curves: there are {count}; must be 2 or 3"):
+        coinciding_curves(STEPS, {str(number): FIRST for number in range(count)}, margin=1e-9)
+
+
+def test_a_curve_of_another_length_is_refused():
+    with pytest.raises(ValueError, match=r"together: has shape \(2,\); must have shape \(3,\)"):
+        coinciding_curves(STEPS, {"alone": FIRST, "together": FIRST[:2]}, margin=1e-9)

@@ -1,0 +1,109 @@
+"""A run's figures follow from the shape of its points, and draw the flow and the target."""
+
+import math
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from torch.distributions import Independent, Normal
+
+from flowlab import Flow
+from flowlab.bijectors import AffineScalar, Chain
+from flowlab.plotting import flow_samples, grid_density, layer_samples, run_figures, target_density
+from flowlab.targets.base import Target
+
+METRICS = pandas.DataFrame({"step": [0, 10, 20], "loss": [3.0, 2.0, 1.5], "nll": [math.nan, 2.1, math.nan]})
+
+
+class Normals(Target):
+    """Standard normal points of any event shape."""
+
+    def __init__(self, *event):
+        self.event_shape = event
+        self.bounds = ((-3.0, 3.0),) * math.prod(event)
+
+    columns = ("cost in $", "b", "c", "d", "e")
+
+    def rows(self, split, count, seed, dtype=torch.float32):
+        return torch.randn(count, *self.event_shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def normal_flow(*event):
+    base = Independent(Normal(torch.zeros(event), torch.ones(event)), len(event)) if event else Normal(0.0, 1.0)
+    return Flow(base, Chain([AffineScalar(scale=2.0), AffineScalar(shift=1.0)]))
+
+
+def draw(*event):
+    return run_figures(normal_flow(*event), Normals(*event), METRICS, seed=3, loss_label="reverse KL")
+
+
+@pytest.mark.parametrize(
+    ("event", "names"),
+    [
+        ((), ["samples", "loss"]),
+        ((1,), ["samples", "loss"]),
+        ((2,), ["samples", "density", "layers", "loss"]),
+        ((5,), ["samples", "layers", "loss"]),
+        ((1, 4, 4), ["loss"]),
+    ],
+)
+def test_figures_that_do_not_fit_the_event_shape_are_left_out(event, names):
+    assert list(draw(*event)) == names
+
+
+def test_a_conditional_target_has_the_figure_of_its_loss_alone(monkeypatch):
+    monkeypatch.setattr(Normals, "context_shape", (3,), raising=False)
+    assert list(draw(2)) == ["loss"]
+
+
+def test_scalars_are_drawn_as_histograms():
+    assert [len(axes.patches) for axes in draw()["samples"].axes] == [60, 60]
+
+
+def test_figures_draw_the_flow_and_the_target():
+    flow, target, figures = normal_flow(2), Normals(2), draw(2)
+    points, samples = (axes.collections[0].get_offsets() for axes in figures["samples"].axes)
+    np.testing.assert_array_equal(points, target.rows("test", 4000, 3))
+    np.testing.assert_array_equal(samples, flow_samples(flow, 4000, 3))
+    known, learned = (axes.collections[0].get_array() for axes in figures["density"].axes[:2])
+    like = torch.zeros(())
+    np.testing.assert_allclose(known, target_density(target, 3, like)[0].T)
+    np.testing.assert_allclose(learned, grid_density(flow, target.bounds, like).T)
+    layers, names = layer_samples(flow, 3)
+    np.testing.assert_array_equal([axes.collections[0].get_offsets() for axes in figures["layers"].axes], layers)
+    assert [axes.get_title(loc="left") for axes in figures["layers"].axes] == names
+    assert figures["samples"].axes[0].get_xlabel() == r"cost in \$"
+
+
+def test_the_loss_has_its_label_and_the_validated_steps_alone():
+    curve, held_out = draw(2)["loss"].axes[0].lines
+    np.testing.assert_array_equal(curve.get_xydata(), METRICS[["step", "loss"]])
+    np.testing.assert_array_equal(held_out.get_xydata(), [[10, 2.1]])
+    assert curve.get_label() == "reverse KL"
+
+
+def test_layers_are_images_of_the_same_points():
+    (base, scaled, shifted), names = layer_samples(normal_flow(2), seed=0, count=50)
+    torch.testing.assert_close(scaled, 2 * base)
+    torch.testing.assert_close(shifted, 2 * base + 1)
+    assert names == ["base", "1 AffineScalar", "2 AffineScalar"]
+
+
+def test_a_grid_density_has_x1_along_its_first_index():
+    density = Independent(Normal(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 1.0])), 1)
+    grid = grid_density(density, ((-3.0, 3.0), (-3.0, 3.0)), torch.zeros(()), size=61)
+    assert divmod(int(grid.argmax()), 61) == (40, 30)
+    assert float(grid.sum()) * 0.1**2 == pytest.approx(1, abs=0.01)
+
+
+def test_a_histogram_stands_for_an_unknown_density():
+    class Corner(Normals):
+        def rows(self, split, count, seed, dtype=torch.float32):
+            return torch.tensor([[2.5, -2.5]] * 100, dtype=dtype)
+
+    density, title = target_density(Corner(2), 0, torch.zeros(()), size=40)
+    assert title == "histogram of the data"
+    row, column = divmod(int(density.argmax()), 40)
+    assert row > 30
+    assert column < 10
