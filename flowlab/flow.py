@@ -259,7 +259,9 @@ class Flow(nn.Module):
         check_event_shape("Flow.push_forward", x.shape, self.base_event_shape)
         y, log_det = push_forward(parts, x, context, self.bijector.event_dim)
         bijector = self.bijector
-        log_det = sum_over_event(bijector, log_det, y, bijector.image_event_dim, self.base_event_dim - bijector.event_dim)
+        log_det = sum_over_event(
+            bijector, log_det, y, bijector.image_event_dim, self.base_event_dim - bijector.event_dim
+        )
         return y, sum_rightmost(self.base.log_prob(x), self.promoted_dims) - log_det
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import pandas
 import pytest
 import torch
-
-import flowlab
 from flowlab.training.check import check_run
 from flowlab.training.initial_flow import initial_flow
+
+import flowlab
 
 BENCHMARKS = Path(__file__).parent.parent / "experiments" / "benchmarks"
 BENCH = BENCHMARKS.parent / "bench.py"

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 
 import pandas
-
 from flowlab.loggers.wandb_file import history, records
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas
 import wandb_records
-
 from flowlab.loggers.wandb_file import history
 
 ROOT = Path(__file__).parents[1]

@@ -19,16 +19,15 @@ from itertools import product
 
 import pandas
 import torch
+from flowlab.training.initial_flow import initial_flow
+from flowlab.training.optimizer import build_optimizer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 import flowlab
-from flowlab.targets.build import build_target
 from flowlab.training.compile import compiled_step
-from flowlab.training.initial_flow import initial_flow
-from flowlab.training.optimizer import build_optimizer
 from flowlab.training.state import State, read_state
 from flowlab.training.step import Step, adam_rates
 from flowlab.training.train import what_to_minimise
@@ -39,7 +38,7 @@ class Stack:
 
     def __init__(self, jobs: int, batch_size: int, device: str, eager: bool) -> None:
         self.configs = [flowlab.compose(f"batch_size={batch_size}", f"seed={seed}") for seed in range(jobs)]
-        target = build_target(self.configs[0].target)
+        target = self.configs[0].target.build()
         flows = [initial_flow(config, target).to(device) for config in self.configs]
         minimised = [
             what_to_minimise(config, flow, target, device) for config, flow in zip(self.configs, flows, strict=True)

@@ -37,10 +37,9 @@ from torch.distributions import Normal, TransformedDistribution, transforms
 import flowlab
 from flowlab import Flow
 from flowlab.bijectors import AffineScalar, Chain, Exp, Sigmoid, Softplus, Tanh
-from flowlab.flows.mlp import build_flow
+from flowlab.flows._assemble import assemble
 from flowlab.seeding import generator
 from flowlab.system.process import set_threads
-from flowlab.targets.build import build_target
 from flowlab.training.evaluate import evaluate
 
 SEED = 0
@@ -75,7 +74,7 @@ def their_chain() -> TransformedDistribution:
 
 
 def default_flow() -> Flow:
-    return build_flow(flowlab.compose().flow, 2, generator(SEED, "start"))
+    return assemble(flowlab.compose().flow, (2,), None, generator(SEED, "start"))
 
 
 SIDES: dict[str, Callable[[], Flow | TransformedDistribution]] = {
@@ -97,7 +96,7 @@ def works(points: int, evaluated: int) -> dict[Key, Callable[[], Work]]:
         return lambda: made.log_prob(y)
 
     def evaluating() -> Work:
-        flow, target = default_flow(), build_target(flowlab.compose().target)
+        flow, target = default_flow(), flowlab.compose().target.build()
         held_out = target.rows("test", evaluated, SEED)
         return lambda: evaluate(flow, held_out, target)
 

@@ -40,6 +40,10 @@ from typing import Any
 import pandas
 import pytorch_lightning as pl
 import torch
+from flowlab.training.check import check_run
+from flowlab.training.initial_flow import initial_flow
+from flowlab.training.module import FlowModule
+from flowlab.training.optimizer import build_optimizer, learning_rate
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -47,18 +51,14 @@ from rich.table import Table
 import flowlab
 from flowlab import Flow
 from flowlab.bijectors import LowRankAffine, PReLU, stages
-from flowlab.config.schemas import Config
+from flowlab.config.schema import Config
 from flowlab.runs.directory import begin
-from flowlab.training.check import check_run
 from flowlab.training.checkpoints import Checkpoints
-from flowlab.training.initial_flow import initial_flow
-from flowlab.training.module import FlowModule
-from flowlab.training.optimizer import build_optimizer, learning_rate
 from flowlab.training.progress import Lines
 from flowlab.training.train import carry_out, what_to_minimise
 
 EAGER = ["experiment=banana", "trainer.compile=false"]
-COMPILED = ["experiment=jang2018", "flow.start=near_identity", "trainer.compile=true"]
+COMPILED = ["experiment=jang2018", "flow.initialization=near_identity", "trainer.compile=true"]
 STEPS = {"bare": 1000, "tfp-jax": 10_000}  # of a turn: seconds of both sides
 SAME_LOSS = 1e-4  # relative, in float32
 

@@ -255,4 +255,8 @@ def _checked(method: Callable[..., Any], inverse: bool) -> Callable[..., Any]:
 def _call_converted(bijector: Bijector, method: Callable[..., Any], points: Tensor, context: Tensor | None) -> Any:
     points = points if points.is_floating_point() else points.to(torch.get_default_dtype())
     call = functools.partial(method, bijector)
-    return call_upcast(call, points, context, bijector.handles_autocast) if is_autocast_on(points) else call(points, context)
+    return (
+        call_upcast(call, points, context, bijector.handles_autocast)
+        if is_autocast_on(points)
+        else call(points, context)
+    )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowlab.claims.ledger import ERRATUM, HOLDS, REFUTED, Claim, LedgerError, Quantity, load_ledger
-from flowlab.system.notebook import in_notebook
+from flowlab.system.display import is_in_notebook
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -157,7 +157,7 @@ def check(id: str, *value: Value, **values: Value) -> None:
     Arguments and errors as in `judge`.
     """
     checked = judge(id, *value, **values)
-    if in_notebook():
+    if is_in_notebook():
         from IPython.display import display
 
         display({"text/plain": str(checked)}, raw=True, metadata={METADATA: checked.record()})
@@ -182,7 +182,7 @@ def show(id: str, figure: Figure, drawn: Mapping[str, ArrayLike], digits: int = 
     entry = load_ledger().figure(id)
     if not drawn:
         raise LedgerError(f"{id}: drawn={{}}: must name the data behind the figure, whose fingerprints are printed")
-    if in_notebook():
+    if is_in_notebook():
         from IPython.display import display
 
         display(figure, metadata={METADATA: {"figure": entry.id}})

@@ -87,7 +87,11 @@ CONFIGURATIONS = {
     "yes for a flag": (["flow.weighted=yes"], "flow.weighted='yes'", "must be true or false"),
     "a quoted flag": (["flow.weighted='true'"], "flow.weighted='true'", "must be true or false"),
     "flag for a number": (["seed=true"], "seed=True", "must be a whole number"),
-    "flag for a word": (["flow.start=true"], "flow.start=True", "one of near_identity, glorot, covering"),
+    "flag for a word": (
+        ["flow.initialization=true"],
+        "flow.initialization=True",
+        "one of near_identity, glorot, covering",
+    ),
     "a value that is to come": (["seed=???"], "seed: must be given", "seed=..."),
     # ranges
     "negative depth": (["flow.depth=-1"], "flow.depth=-1", "must be at least 1"),
@@ -144,8 +148,8 @@ CONFIGURATIONS = {
         "must be at least radius / 400",
     ),
     "a last layer that is not affine": (
-        ["flow.start=covering", "flow.final_activation=true"],
-        "flow.start=covering",
+        ["flow.initialization=covering", "flow.final_activation=true"],
+        "flow.initialization=covering",
         "use flow.final_activation=false",
     ),
     "reverse KL without a density": (
@@ -175,7 +179,7 @@ CONFIGURATIONS = {
     "a mean that float32 does not hold": ([MAPPING, "target.mean=[1e300,0]"], "target=gaussian", "dtype=float64"),
     "a scale beyond all": (["target.scale=1e300"], "target=banana", "too large to be computed with"),
     "smoothness that float32 does not hold": (["flow.smoothness=1e-300"], "smoothness=1e-300", "for 0 use PReLU"),
-    "slopes that float32 does not hold": (["flow.slope_start=1e300"], "the flow cannot be built", "overflow"),
+    "slopes that float32 does not hold": (["flow.initial_slope=1e300"], "the flow cannot be built", "overflow"),
     "online without a key": (["logger=wandb", "logger.mode=online"], "logger.mode=online", "run `wandb login`"),
     "no GPU": (["trainer=gpu"], "trainer.accelerator=gpu: no GPU", "use trainer.accelerator=cpu"),
     "a run that Slurm has not started": (["trainer=slurm"], "was not started by srun", "srun"),

@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-
-from flowlab.config.compose import compose, conf_directory, to_config, to_dict
 from flowlab.config.schemas import SCHEMAS, ConfigError
-from flowlab.flows.mlp import build_flow
+
+from flowlab.config.compose import compose, conf_directory, to_config
+from flowlab.flows._assemble import assemble
 
 GROUPS = sorted(path.name for path in conf_directory().iterdir() if path.is_dir() and path.name != "hydra")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_directory() / group).glob("*.yaml"))]
@@ -21,7 +21,7 @@ def test_every_option_composes(group, option):
         ("flow", "custom"): ["flow._target_=flowlab.bijectors.LowRankAffine"],
     }.get((group, option), [])
     config = compose(f"{'+' if group == 'sweep' else ''}{group}={option}", *extra)
-    assert to_config(to_dict(config)) == config
+    assert to_config(config.to_dict()) == config
 
 
 def test_every_group_but_experiment_has_schemas():
@@ -32,17 +32,17 @@ def test_document_settings():
     jang = compose("experiment=jang2018")
     assert (jang.max_steps, jang.batch_size, jang.optimizer.lr) == (100_000, 512, 1e-3)
     assert (jang.flow.depth, jang.flow.rank, jang.flow.activation, jang.flow.positive) == (6, 2, "prelu", "abs")
-    assert (jang.flow.start, jang.optimizer.schedule) == ("glorot", "constant")
-    flow = build_flow(jang.flow, 2)
+    assert (jang.flow.initialization, jang.optimizer.schedule) == ("glorot", "constant")
+    flow = assemble(jang.flow, (2,))
     assert len(flow.bijector) == 11
     assert sum(p.numel() for p in flow.parameters()) == 6 * (3 + 4 + 2) + 5
     keydana = compose("experiment=keydana")
     assert (keydana.max_steps, keydana.batch_size, keydana.target.train_size) == (1000, 100, 1000)
-    assert [type(part).__name__ for part in build_flow(keydana.flow, 2).bijector.parts] == ["LowRankAffine", "PReLU"]
+    assert [type(part).__name__ for part in assemble(keydana.flow, (2,)).bijector.parts] == ["LowRankAffine", "PReLU"]
 
 
 def test_glorot_limits_are_the_documents():
-    flow = build_flow(compose("flow=prelu", "flow.depth=2000", "flow.final_activation=true").flow, 2)
+    flow = assemble(compose("flow=prelu", "flow.depth=2000", "flow.final_activation=true").flow, (2,))
     limits = {"scale": 1.0, "factor": 1.2247, "shift": 1.2247, "raw_slope": 1.7321}
     for name, limit in limits.items():
         largest = max(p.abs().max().item() for key, p in flow.named_parameters() if key.endswith(f".{name}"))

@@ -6,16 +6,15 @@ import textwrap
 
 import pytest
 import torch
+from flowlab.training.initial_flow import initial_flow
+from flowlab.training.optimizer import build_optimizer, set_learning_rate
 
 import flowlab
 from flowlab import ConfigError, compose, load_run, load_sweep
 from flowlab.cli.main import main
-from flowlab.config.compose import to_config, to_dict
-from flowlab.flows.mlp import build_flow
-from flowlab.targets.build import build_target
+from flowlab.config.compose import to_config
+from flowlab.flows._assemble import assemble
 from flowlab.training import train as run_module
-from flowlab.training.initial_flow import initial_flow
-from flowlab.training.optimizer import build_optimizer, set_learning_rate
 from flowlab.training.state import read_state, write_state
 from flowlab.training.step import Step, adam_rates
 
@@ -115,10 +114,10 @@ def _package(tmp_path_factory):
 def test_the_constructor_says_which_keys_there_are():
     flow = compose(*FLOW).flow
     values = {"name": "custom", "_target_": "ownflows.Diagonals", "depth": 2, "spread": 0.5, "kind": None, "n": [1]}
-    assert to_dict(compose(*FLOW))["flow"] == values
+    assert compose(*FLOW).to_dict()["flow"] == values
     assert compose(*FLOW, "+flow.spread=2").flow.spread == 2.0
     config = compose(*FLOW)
-    for other in (to_config(to_dict(config)), copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
+    for other in (to_config(config.to_dict()), copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
         assert other == config
     assert flow != compose(*FLOW, "+flow.kind=a").flow
 
@@ -155,7 +154,7 @@ def test_the_start_is_drawn_from_the_seed():
         torch.manual_seed(1)
         before = torch.get_rng_state()
         first, same, other = (
-            build_flow(config.flow, 3, torch.Generator().manual_seed(seed)).state_dict() for seed in (0, 0, 1)
+            assemble(config.flow, (3,), None, torch.Generator().manual_seed(seed)).state_dict() for seed in (0, 0, 1)
         )
         assert torch.equal(torch.get_rng_state(), before)
         assert all(torch.equal(first[name], same[name]) for name in first)
@@ -163,7 +162,7 @@ def test_the_start_is_drawn_from_the_seed():
 
 
 def test_a_target_of_ones_own():
-    target = build_target(compose("target=custom", "target._target_=ownflows.Ring", "+target.radius=1.5").target)
+    target = compose("target=custom", "target._target_=ownflows.Ring", "+target.radius=1.5").target.build()
     assert target.entropy == pytest.approx(2 * (0.5 * (1 + torch.log(torch.tensor(2 * torch.pi)).item()) + 0.4054651))
 
 
@@ -198,7 +197,7 @@ def test_resumed_it_ends_at_the_same_bits(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["HalfFrozen", "Shared", "Spare"])
 def test_what_is_frozen_shared_or_not_reached_trains_in_a_compiled_step_as_in_an_eager_one(name):
     config = compose("flow=custom", f"flow._target_=ownflows.{name}", "batch_size=32", "dtype=float64")
-    target = build_target(config.target)
+    target = config.target.build()
     eager, compiled = initial_flow(config, target), initial_flow(config, target)
     stream, objective = run_module.what_to_minimise(config, eager, target, "cpu")
     optimizer = build_optimizer(config.optimizer, compiled.parameters())

@@ -5,9 +5,9 @@ import dataclasses
 from functools import cache
 
 import pytest
-
-from flowlab.config.compose import compose, to_config, to_dict
 from flowlab.config.schemas import SCHEMAS, Config, ConfigError
+
+from flowlab.config.compose import compose, to_config
 
 TINY = 1e-9
 
@@ -39,7 +39,7 @@ BOUNDS = [
     ("target=file", "target.split_seed", -1, 0),
     ("", "flow.depth", 0, 1),
     ("", "flow.rank", -1, 0),
-    ("", "flow.slope_start", 0.01, 0.01 + TINY),
+    ("", "flow.initial_slope", 0.01, 0.01 + TINY),
     ("", "flow.smoothness", 0.0, TINY),
     ("", "optimizer.lr", 0.0, TINY),
     ("", "optimizer.eps", 0.0, TINY),
@@ -61,7 +61,7 @@ BOUNDS = [
 @cache
 def values(option):
     words = [word for word in (option, "target.path=points.csv" if option == "target=file" else "") if word]
-    return to_dict(compose(*words))
+    return compose(*words).to_dict()
 
 
 def config(option, key, number):

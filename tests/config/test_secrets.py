@@ -1,7 +1,7 @@
 import pytest
 
 from flowlab import ConfigError, compose
-from flowlab.config.compose import to_config, to_dict
+from flowlab.config.compose import to_config
 from flowlab.config.secrets import REDACTED, is_secret_setting, redact, redact_command, secret_in
 
 HEX = "0123456789abcdef0123456789abcdef01234567"
@@ -79,7 +79,7 @@ def test_a_secret_told_by_the_name_beside_it_inside_a_value(word):
     config = compose("logger=wandb")
     config.logger.tags = [word]
     with pytest.raises(ConfigError, match="logger.tags: holds a value beside the name of a secret"):
-        to_config(to_dict(config))
+        to_config(config.to_dict())
     assert compose("logger=wandb", "logger.tags=['n_token=8','token: 16']").logger.tags == ["n_token=8", "token: 16"]
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flowlab import ConfigError, compose, load_run
-from flowlab.config.compose import to_dict
+from flowlab.config.compose import 
 from flowlab.config.untrusted import check_links, check_replayed, forget_pickles, read_plain_yaml
 from flowlab.sweeps import summary
 from flowlab.sweeps.manifest import Manifest
@@ -42,7 +42,7 @@ def test_yaml_is_plain(text, complaint, tmp_path):
 
 def test_a_damaged_checkpoint_is_read_after_no_data(tmp_path, iris):
     """Loading a run and its flow reads no file that its configuration names."""
-    config = to_dict(compose("target=file", f"target.path={iris}"))
+    config = compose("target=file", f"target.path={iris}").to_dict()
     config["target"]["path"] = str(tmp_path / "gone.csv")
     (tmp_path / "config.yaml").write_text(json.dumps(config))
     run = load_run(tmp_path)
@@ -52,7 +52,7 @@ def test_a_damaged_checkpoint_is_read_after_no_data(tmp_path, iris):
 
 def test_what_a_terminal_would_obey_is_shown(tmp_path, capsys):
     (tmp_path / "0").mkdir()
-    (tmp_path / "0/config.yaml").write_text(json.dumps(to_dict(compose())))
+    (tmp_path / "0/config.yaml").write_text(json.dumps(compose().to_dict()))
     (tmp_path / "0/status.json").write_text(json.dumps({"status": "failed", "error": "\x1b]52;c;ZXZpbA==\x07 \x9b31m"}))
     assert summary.main([str(tmp_path)]) == 1
     said = capsys.readouterr().out
@@ -63,7 +63,7 @@ def test_what_a_terminal_would_obey_is_shown(tmp_path, capsys):
 def test_weights_are_no_path(tmp_path):
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
-    (run / "config.yaml").write_text(json.dumps(to_dict(compose())))
+    (run / "config.yaml").write_text(json.dumps(compose().to_dict()))
     (run / "result.json").write_text('{"weights": "../../other"}')
     good(tmp_path / "other.ckpt")
     with pytest.raises(ConfigError, match=r"'../../other': no such checkpoint; there are last, best"):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from flowlab.training.check import check_run
 
 from flowlab import ConfigError, compose, load_run, train
 from flowlab.distributed.world import SINGLE_PROCESS, World
-from flowlab.training.check import check_run
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ("test_size=500", "validation_size=501", "batch_size=64", "flow.depth=3", "dtype=float64", "max_steps=100")
@@ -104,8 +104,8 @@ def test_all_ranks_may_fail_together(tmp_path):
 @pytest.mark.parametrize(
     ("words", "variables", "message"),
     [
-        (["trainer=slurm"], {}, "trainer.started_by=slurm: this process was not started by srun"),
-        (["trainer=torchrun"], {}, "trainer.started_by=torchrun: this process was not started by torchrun"),
+        (["trainer=slurm"], {}, "trainer.launcher=slurm: this process was not started by srun"),
+        (["trainer=torchrun"], {}, "trainer.launcher=torchrun: this process was not started by torchrun"),
         (
             ["trainer=slurm", "trainer.devices=3"],
             {"SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS_PER_NODE": "2"},

@@ -84,7 +84,7 @@ def test_two_tasks_train_what_one_process_does(submit, tmp_path):
     until(lambda: not submit.ask("squeue", "--noheader"))
     assert status(directory) == "done", (tmp_path / f"slurm-{number}.out").read_text()
     both, alone = load_run(directory), train(compose(*ONE_RUN, "max_steps=200"), tmp_path / "alone")
-    assert (both.config.trainer.started_by, both.config.trainer.processes) == ("slurm", 2)
+    assert (both.config.trainer.launcher, both.config.trainer.processes) == ("slurm", 2)
     for name, tensor in alone.flow.state_dict().items():
         torch.testing.assert_close(both.flow.state_dict()[name], tensor, rtol=1e-10, atol=1e-10)
     assert both.result["nll"] == pytest.approx(alone.result["nll"], rel=1e-10)

@@ -21,9 +21,8 @@ from faults.processes import (
     trains,
     wait_until,
 )
-from wandb_records import sessions, table
-
 from flowlab.loggers.wandb_file import history
+from wandb_records import sessions, table
 
 FULL = "cannot be written: No space left on device"
 READ_ONLY = "Read-only file system"

@@ -2,29 +2,29 @@
 
 import pytest
 import torch
+from flowlab.training.initial_flow import initial_flow
 
 import flowlab
 from flowlab.bijectors import LowRankAffine, PReLU, Sigmoid, SmoothPReLU, Tanh, stages
 from flowlab.config.compose import compose
-from flowlab.config.schemas import ConfigError
-from flowlab.flows.mlp import build_flow, cover_
+from flowlab.config.errors import ConfigError
+from flowlab.flows._assemble import assemble, cover_
 from flowlab.seeding import generator
 from flowlab.targets import Checkerboard
-from flowlab.training.initial_flow import initial_flow
 
 ACTIVATIONS = {"prelu": PReLU, "smooth_prelu": SmoothPReLU, "tanh": Tanh, "sigmoid": Sigmoid}
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_an_activation_stands_between_affine_maps(name):
-    flow = build_flow(compose(f"flow.activation={name}", "flow.depth=3").flow, 2)
+    flow = assemble(compose(f"flow.activation={name}", "flow.depth=3").flow, (2,))
     assert [type(stage) for stage in stages(flow.bijector)] == [LowRankAffine, ACTIVATIONS[name]] * 2 + [LowRankAffine]
     slopes = 2 if "prelu" in name else 0
     assert sum(parameter.numel() for parameter in flow.parameters()) == 3 * (3 + 4 + 2) + slopes
 
 
 def start(activation, depth, seed, start="covering", target="checkerboard"):
-    words = (f"target={target}", f"flow.activation={activation}", f"flow.depth={depth}", f"flow.start={start}")
+    words = (f"target={target}", f"flow.activation={activation}", f"flow.depth={depth}", f"flow.initialization={start}")
     return initial_flow(compose(*words, f"seed={seed}", "dtype=float64"), Checkerboard())
 
 
@@ -43,7 +43,9 @@ def test_the_middle_half_is_sent_to_the_range_of_the_points(words):
     place = torch.tensor([5.0, -20.0]), torch.tensor([2.0, 7.0])
     points = place[0] + place[1] * torch.rand(2000, 2, generator=generator(0, "points"))
     for standardize in (None, place):
-        flow = build_flow(compose("flow.start=covering", *words).flow, 2, generator(3, "start"), standardize)
+        flow = assemble(
+            compose("flow.initialization=covering", *words).flow, (2,), None, generator(3, "start"), standardize
+        )
         for parameter_name, parameter in flow.named_parameters():
             if parameter_name.endswith("factor"):  # which stretches a little beyond the range
                 parameter.data.zero_()
@@ -57,7 +59,7 @@ def test_the_middle_half_is_sent_to_the_range_of_the_points(words):
 
 def test_a_standardized_flow_is_the_same_in_the_units_of_the_data():
     mean, deviation = torch.tensor([5.0, -20.0]), torch.tensor([2.0, 7.0])
-    flow, moved = (build_flow(compose().flow, 2, generator(0, "start"), p) for p in (None, (mean, deviation)))
+    flow, moved = (assemble(compose().flow, (2,), None, generator(0, "start"), p) for p in (None, (mean, deviation)))
     y = torch.randn(20, 2, generator=generator(0, "points"))
     torch.testing.assert_close(moved.log_prob(mean + deviation * y), flow.log_prob(y) - deviation.log().sum())
 
@@ -72,11 +74,11 @@ def test_the_fast_log_prob_of_a_bounded_flow():
 
 def test_a_start_is_the_same_whatever_torch_takes_as_its_default():
     """A notebook that works in double precision trains the same flow as the shell."""
-    config = compose("flow.start=glorot").flow
-    expected = build_flow(config, 2, generator(0, "start"), dtype=torch.float64)
+    config = compose("flow.initialization=glorot").flow
+    expected = assemble(config, (2,), None, generator(0, "start"), dtype=torch.float64)
     torch.set_default_dtype(torch.float64)
     try:
-        flow = build_flow(config, 2, generator(0, "start"), dtype=torch.float64)
+        flow = assemble(config, (2,), None, generator(0, "start"), dtype=torch.float64)
         assert torch.get_default_dtype() is torch.float64
     finally:
         torch.set_default_dtype(torch.float32)
@@ -92,7 +94,13 @@ def test_the_image_covers_the_data_with_a_tenth_to_spare():
 
 
 def test_data_that_cannot_be_covered_are_refused_before_anything_is_written(tmp_path):
-    words = ("target=checkerboard", "flow.activation=tanh", "flow.start=covering", "flow.depth=40", "max_steps=5")
-    with pytest.raises(ConfigError, match=r"flow.start=covering: no stretch .* use a smaller flow\.depth"):
+    words = (
+        "target=checkerboard",
+        "flow.activation=tanh",
+        "flow.initialization=covering",
+        "flow.depth=40",
+        "max_steps=5",
+    )
+    with pytest.raises(ConfigError, match=r"flow.initialization=covering: no stretch .* use a smaller flow\.depth"):
         flowlab.train(compose(*words), tmp_path / "run")
     assert not (tmp_path / "run").exists()

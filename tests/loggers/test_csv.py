@@ -2,7 +2,7 @@ import pandas
 import pytest
 
 from flowlab import ConfigError
-from flowlab.loggers.csv import COLUMNS, CSVMetrics, check_metrics, rows_after
+from flowlab.loggers._csv import COLUMNS, CSVMetrics, check_metrics, rows_after
 
 
 def test_rows_are_appended_and_steps_stand_once(tmp_path):

@@ -14,10 +14,10 @@ import wandb_records
 from wandb_shell import KEY_OF_NETRC, SMALL, assert_same_table, logged, shell, stopped, without_wandb
 
 from flowlab import ConfigError, compose, load_run, train
-from flowlab.config.compose import to_dict
+from flowlab.config.compose import 
 from flowlab.loggers.open import open_loggers
 from flowlab.loggers.wandb_file import last_step, mend, records
-from flowlab.sweeps.launch import train_many
+from flowlab.sweeps.train_many import train_many
 from flowlab.system.signals import Preempted
 from flowlab.training.divergence import DivergedError
 
@@ -91,7 +91,7 @@ def test_what_is_known_of_a_run(run, session):
     assert (record.project, record.job_type, record.run_group) == ("flowlab", "train", "pair")
     assert record.display_name == "0_banana_seed0"
     assert list(record.tags) == ["first", "second"]
-    assert wandb_records.config(session) == to_dict(run.config)
+    assert wandb_records.config(session) == run.config.to_dict()
     assert wandb_records.exit_code(session) == 0
 
 

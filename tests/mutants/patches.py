@@ -158,7 +158,7 @@ PATCHES: dict[str, tuple] = {
         change_arguments(state=lambda state: state | {"window": []}),
     ),
     "a row that a resumed run computes again is written twice": (
-        "flowlab.loggers.csv.CSVMetrics.log_metrics",
+        "flowlab.loggers._csv.CSVMetrics.log_metrics",
         lambda log: lambda self, *given, **named: setattr(self, "last_step", 0) or log(self, *given, **named),
     ),
     # files, safety, claims

@@ -4,19 +4,18 @@ import json
 
 import pytest
 import torch
+from flowlab.objectives.objective import Mixed, ReverseKL
+from flowlab.training.initial_flow import initial_flow
+from flowlab.training.optimizer import build_optimizer
 
 from flowlab import ConfigError, Flow, compose, load_run, resume, train
 from flowlab.bijectors import SmoothPReLU
 from flowlab.distributions.base import StandardNormal
-from flowlab.objectives.objective import Mixed, ReverseKL
 from flowlab.sweeps.groups import stack_key
-from flowlab.sweeps.launch import train_many
-from flowlab.targets.build import build_target
+from flowlab.sweeps.train_many import train_many
 from flowlab.targets.gaussian import Gaussian
 from flowlab.training.compile import trace
 from flowlab.training.evaluate import evaluate
-from flowlab.training.initial_flow import initial_flow
-from flowlab.training.optimizer import build_optimizer
 from flowlab.training.state import read_state
 from flowlab.training.step import Step
 from flowlab.training.train import what_to_minimise
@@ -37,7 +36,7 @@ def own_cache(tmp_path_factory):
 def gradients(words):
     """The gradient of the first step and its loss: as Lightning's loop takes them, and the step of a stack."""
     config = compose(*SMALL, *words)
-    target = build_target(config.target)
+    target = config.target.build()
     flow = initial_flow(config, target)
     stream, objective = what_to_minimise(config, flow, target, "cpu")
     loss = objective(flow, stream(0))
@@ -92,7 +91,7 @@ def test_runs_of_every_way_agree(tmp_path):
 def test_evaluation_is_in_full_precision(tmp_path):
     config = compose(*SMALL, MIXED, "max_steps=20")
     run = train(config, tmp_path / "run")
-    flow, target = run.load_flow("last"), build_target(config.target)
+    flow, target = run.load_flow("last"), config.target.build()
     rows = target.rows("test", config.test_size, config.seed, torch.float64).float()
     by_hand = evaluate(flow, rows, target)
     for name in ("nll", "kl", "inverse_error"):

@@ -6,7 +6,7 @@ import pytest
 
 from flowlab.runs import status
 from flowlab.runs.directory import Run
-from flowlab.runs.status import told
+from flowlab.runs.status import track_status
 from flowlab.system.files import WriteError, write_json
 
 
@@ -20,20 +20,20 @@ def said(run):
 
 
 def test_it_says_what_became_of_a_run(run):
-    with told(run):
+    with track_status(run):
         assert said(run) == {"status": "running"}
     assert said(run) == {"status": "done"}
-    with pytest.raises(ZeroDivisionError), told(run):
+    with pytest.raises(ZeroDivisionError), track_status(run):
         1 / 0  # noqa: B018
     assert said(run)["status"] == "failed"
     assert said(run)["error"] == "ZeroDivisionError: division by zero"
-    with pytest.raises(KeyboardInterrupt, match="resume="), told(run):
+    with pytest.raises(KeyboardInterrupt, match="resume="), track_status(run):
         raise KeyboardInterrupt
     assert said(run)["status"] == "interrupted"
 
 
 def test_what_cannot_be_written_says_how_to_go_on(run):
-    with pytest.raises(WriteError) as raised, told(run):
+    with pytest.raises(WriteError) as raised, track_status(run):
         raise full("last.ckpt")
     message = (
         f"last.ckpt: cannot be written: No space left on device; when it can be, go on with resume={run.directory}"
@@ -52,10 +52,10 @@ def test_a_full_disk_has_room_for_what_became_of_a_run(run, monkeypatch):
         write_json(path, content)
 
     monkeypatch.setattr(status, "write_json", write)
-    with pytest.raises(WriteError), told(run):
+    with pytest.raises(WriteError), track_status(run):
         raise full("last.ckpt")
     assert said(run)["status"] == "failed"
-    with told(run):
+    with track_status(run):
         assert said(run)["status"] == "running"
     assert said(run) == {"status": "done"}
 
@@ -66,5 +66,5 @@ def away(run):
 
 
 def test_a_directory_that_is_gone_hides_no_error(run):
-    with pytest.raises(WriteError, match=r"last\.ckpt: .*status\.json cannot be written either"), told(run):
+    with pytest.raises(WriteError, match=r"last\.ckpt: .*status\.json cannot be written either"), track_status(run):
         away(run)

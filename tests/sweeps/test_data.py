@@ -7,8 +7,8 @@ import pytest
 
 from flowlab import ConfigError, compose, load_sweep, train
 from flowlab.cli.main import main
-from flowlab.sweeps.launch import train_many
 from flowlab.sweeps.summary import main as summarize
+from flowlab.sweeps.train_many import train_many
 
 WORDS = ("target=file", "target.path=points.csv", "max_steps=4", "flow.depth=1", "trainer.progress=off")
 

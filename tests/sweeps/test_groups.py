@@ -28,7 +28,7 @@ def test_parts_are_even_and_hold_every_job_once(jobs, largest, at_least):
         ["seed=1"],
         ["optimizer.lr=0.5", "optimizer.schedule=constant"],
         ["target=two_moons"],
-        ["flow.smoothness=0.3", "flow.slope_start=0.4", "flow.start=glorot"],
+        ["flow.smoothness=0.3", "flow.initial_slope=0.4", "flow.initialization=glorot"],
     ],
 )
 def test_what_differs_in_numbers_alone_is_stacked(words):

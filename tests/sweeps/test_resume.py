@@ -15,7 +15,7 @@ from flowlab.cli.main import main
 from flowlab.sweeps import launch as train_module
 from flowlab.sweeps import summary
 from flowlab.sweeps.groups import bytes_of_job
-from flowlab.sweeps.launch import train_many
+from flowlab.sweeps.train_many import train_many
 from flowlab.system.lock import lock_directory
 
 ROOT = Path(__file__).parent.parent.parent

@@ -8,7 +8,7 @@ import torch
 
 from flowlab import compose, load_run, resume, train
 from flowlab.sweeps.groups import stack_key
-from flowlab.sweeps.launch import train_many, train_stack
+from flowlab.sweeps.train_many import train_many, train_stack
 from flowlab.training.divergence import DivergedError
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=3", "batch_size=64")
@@ -16,7 +16,7 @@ VARIED = (
     ["seed=0"],
     ["seed=1", "optimizer.lr=0.003"],
     ["seed=2", "target.curvature=0.1", "flow.smoothness=0.5"],
-    ["seed=3", "optimizer.schedule=constant", "flow.slope_start=0.4"],
+    ["seed=3", "optimizer.schedule=constant", "flow.initial_slope=0.4"],
 )
 
 

@@ -2,8 +2,8 @@ import pandas
 import pytest
 
 from flowlab import ConfigError, compose, load_sweep
-from flowlab.sweeps.launch import train_many
 from flowlab.sweeps.table import varied_settings
+from flowlab.sweeps.train_many import train_many
 
 QUICK = ("trainer.progress=off", "test_size=200", "validation_size=200", "batch_size=32", "max_steps=20")
 

@@ -5,12 +5,12 @@ import math
 import pytest
 import scipy.stats
 import torch
+from flowlab.targets.build import EXACT
 
 from flowlab.config.compose import compose
 from flowlab.seeding import generator
 from flowlab.targets import Banana, Checkerboard, EightGaussians, Funnel, Gaussian, TwoMoons, Uniform
 from flowlab.targets.base import quadrature_grid
-from flowlab.targets.build import EXACT, build_target
 
 TARGETS = {
     "banana": Banana(),
@@ -163,7 +163,7 @@ def test_finite_training_sets_are_drawn_once():
 
 @pytest.mark.parametrize("name", EXACT)
 def test_every_target_has_a_configuration(name):
-    assert isinstance(build_target(compose(f"target={name}").target), EXACT[name])
+    assert isinstance(compose(f"target={name}").target.build(), EXACT[name])
 
 
 @pytest.mark.parametrize(

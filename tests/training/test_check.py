@@ -1,9 +1,9 @@
 """What can be refused before a run begins; the sizes and names that do not fit are with the configuration."""
 
 import pytest
+from flowlab.training.check import check_run
 
 from flowlab import ConfigError, compose
-from flowlab.training.check import check_run
 
 
 @pytest.mark.parametrize(

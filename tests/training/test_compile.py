@@ -4,14 +4,13 @@ import json
 
 import pytest
 import torch
+from flowlab.training.initial_flow import initial_flow
 from torch._dynamo.utils import counters
 
 from flowlab import ConfigError, compose, load_run, resume, train
-from flowlab.sweeps.launch import train_many
-from flowlab.targets.build import build_target
+from flowlab.sweeps.train_many import train_many
 from flowlab.training.compile import choose
 from flowlab.training.divergence import DivergedError, describe_divergence
-from flowlab.training.initial_flow import initial_flow
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=2", "batch_size=64")
 
@@ -94,7 +93,7 @@ def test_a_compiled_run_that_diverges_says_where(tmp_path):
 
 def test_a_gradient_that_is_not_finite_is_not_called_a_loss():
     config = compose(*SMALL)
-    target = build_target(config.target)
+    target = config.target.build()
     flow = initial_flow(config, target)
     points = target.sample(8, torch.Generator().manual_seed(0))
     assert describe_divergence(flow, points, 7, True) == "the gradient is not finite at step 7, though the loss is"

@@ -2,16 +2,16 @@
 
 import pytest
 import torch
+from flowlab.config.schemas import AdamConfig
+from flowlab.training.optimizer import learning_rate
 
 from flowlab import train
 from flowlab.config.compose import compose
-from flowlab.config.schemas import AdamConfig
-from flowlab.flows.mlp import build_flow
+from flowlab.flows._assemble import assemble
 from flowlab.seeding import generator
 from flowlab.targets import Banana
 from flowlab.training.batches import data_stream
 from flowlab.training.divergence import DivergedError
-from flowlab.training.optimizer import learning_rate
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=3", "batch_size=64")
 
@@ -23,7 +23,7 @@ def weights(run):
 def test_equals_a_plain_loop(tmp_path):
     config = compose(*SMALL, "max_steps=60", "dtype=float64", "seed=3")
     run = train(config, tmp_path / "run")
-    flow = build_flow(config.flow, 2, generator(3, "start"), dtype=torch.float64)
+    flow = assemble(config.flow, (2,), None, generator(3, "start"), dtype=torch.float64)
     stream = data_stream(Banana(), 3, 64, torch.float64, "cpu")
     optimizer = torch.optim.Adam(flow.parameters(), lr=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 60)

@@ -1,9 +1,9 @@
 """Adam as the configuration has it; its schedule is tested with the training step."""
 
 import torch
+from flowlab.training.optimizer import build_optimizer, set_learning_rate
 
 from flowlab import compose
-from flowlab.training.optimizer import build_optimizer, set_learning_rate
 
 
 def test_adam_has_the_numbers_of_the_configuration():

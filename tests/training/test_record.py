@@ -4,18 +4,17 @@ import json
 
 import pytest
 import torch
-
-from flowlab import compose
-from flowlab.targets.build import build_target
 from flowlab.training.initial_flow import initial_flow
 from flowlab.training.optimizer import learning_rate
+
+from flowlab import compose
 from flowlab.training.train import new_record
 
 
 @pytest.fixture
 def job():
     config = compose("max_steps=100", "trainer.log_every=10", "trainer.validate_every=50", "validation_size=50")
-    target = build_target(config.target)
+    target = config.target.build()
     return config, initial_flow(config, target), lambda: new_record(config, target, "cpu")
 
 

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-
-from flowlab import compose
-from flowlab.targets.build import build_target
-from flowlab.training.compile import trace
 from flowlab.training.initial_flow import initial_flow
 from flowlab.training.optimizer import build_optimizer, learning_rate
+
+from flowlab import compose
+from flowlab.training.compile import trace
 from flowlab.training.state import State, read_state, write_state
 from flowlab.training.step import Step, adam_rates
 from flowlab.training.train import what_to_minimise
@@ -15,7 +14,7 @@ from flowlab.training.train import what_to_minimise
 
 def job(*words):
     config = compose("batch_size=32", "flow.depth=3", *words)
-    target = build_target(config.target)
+    target = config.target.build()
     flow = initial_flow(config, target)
     return config, flow, *what_to_minimise(config, flow, target, "cpu")
 
@@ -65,7 +64,7 @@ def test_adam_is_torchs(dtype, clip, schedule):
         ["target=funnel", "target.dim=20"],
         ["target.train_size=100"],
         ["target=gaussian_full", "objective=reverse_kl"],
-        ["flow.activation=tanh", "flow.start=covering"],
+        ["flow.activation=tanh", "flow.initialization=covering"],
     ],
     ids=" ".join,
 )

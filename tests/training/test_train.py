@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from flowlab import ConfigError, compose, load_run, resume, train
-from flowlab.loggers.csv import CSVMetrics
+from flowlab.loggers._csv import CSVMetrics
 from flowlab.runs.directory import begin
 from flowlab.system.lock import lock_directory
 from flowlab.training.evaluate import evaluate
