@@ -102,7 +102,11 @@ class Compiled:
                 options["emulate_precision_casts"] = True  # else it leaves out the rounding inside its loops
             self.graph = torch.compile(traced.forward, fullgraph=True, dynamic=False, options=options)
         with torch.no_grad():
-            return self.graph(*tensors)
+            if tensors[0].device.type == "cpu":
+                return self.graph(*tensors)
+            # A CUDA graph writes its results where those of its last call are.
+            torch.compiler.cudagraph_mark_step_begin()
+            return tuple(tensor.clone() for tensor in self.graph(*tensors))
 
 
 def trace(function: Callable[..., Any], *tensors: Tensor) -> torch.fx.GraphModule:

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from flowlab import ConfigError, compose, load_run
-from flowlab.config.compose import 
 from flowlab.config.untrusted import check_links, check_replayed, forget_pickles, read_plain_yaml
 from flowlab.sweeps import summary
 from flowlab.sweeps.manifest import Manifest

@@ -14,7 +14,6 @@ import wandb_records
 from wandb_shell import KEY_OF_NETRC, SMALL, assert_same_table, logged, shell, stopped, without_wandb
 
 from flowlab import ConfigError, compose, load_run, train
-from flowlab.config.compose import 
 from flowlab.loggers.open import open_loggers
 from flowlab.loggers.wandb_file import last_step, mend, records
 from flowlab.sweeps.train_many import train_many

@@ -1,20 +1,24 @@
 import pytest
 
 from flowlab import compose
-from flowlab.sweeps.groups import bytes_of_job, describe, parts, stack_key
+from flowlab.sweeps.groups import bytes_of_job, describe_groups, split_evenly, stack_key
+from flowlab.targets import Banana, FileTarget
+from flowlab.training.costs import count_costs
+
+TARGET = Banana()
 
 
 def test_groups_in_words():
-    assert describe(24, [8, 8, 8]) == "24 jobs: 3 stacks of 8"
-    assert describe(1, [1]) == "1 job: 1 alone"
-    assert describe(3, [], done=3) == "3 jobs: 3 done already"
+    assert describe_groups(24, [8, 8, 8]) == "24 jobs: 3 stacks of 8"
+    assert describe_groups(1, [1]) == "1 job: 1 alone"
+    assert describe_groups(3, [], done=3) == "3 jobs: 3 done already"
 
 
 @pytest.mark.parametrize("jobs", range(1, 12))
 @pytest.mark.parametrize("largest", [1, 3, 100])
 @pytest.mark.parametrize("at_least", [1, 2])
 def test_parts_are_even_and_hold_every_job_once(jobs, largest, at_least):
-    split = parts(list(range(jobs)), largest, at_least)
+    split = split_evenly(list(range(jobs)), largest, at_least)
     sizes = [len(part) for part in split]
     assert [job for part in split for job in part] == list(range(jobs))
     assert max(sizes) <= largest
@@ -32,7 +36,7 @@ def test_parts_are_even_and_hold_every_job_once(jobs, largest, at_least):
     ],
 )
 def test_what_differs_in_numbers_alone_is_stacked(words):
-    assert stack_key(compose(*words), 2) == stack_key(compose(), 2)
+    assert stack_key(compose(*words), TARGET) == stack_key(compose(), TARGET)
 
 
 @pytest.mark.parametrize(
@@ -51,24 +55,38 @@ def test_what_differs_in_numbers_alone_is_stacked(words):
     ],
 )
 def test_what_has_another_shape_is_not(words):
-    assert stack_key(compose(*words), 2) != stack_key(compose(), 2)
+    assert stack_key(compose(*words), TARGET) != stack_key(compose(), TARGET)
 
 
 def test_a_reverse_kl_sees_the_targets_density():
     words = ["objective=reverse_kl"]
-    assert stack_key(compose(*words, "target.noise=2"), 2) != stack_key(compose(*words), 2)
+    assert stack_key(compose(*words, "target.noise=2"), TARGET) != stack_key(compose(*words), TARGET)
 
 
-def test_files_are_told_apart_by_their_columns_and_by_standardization():
-    words = ["target=file", "target.path=points.csv"]
-    other_file = compose("target=file", "target.path=others.csv", "target.split_seed=1")
-    assert stack_key(other_file, 2) == stack_key(compose(*words), 2)
-    assert stack_key(other_file, 3) != stack_key(compose(*words), 2), "the columns are as many as the file has"
-    assert stack_key(compose(*words, "target.standardize=false"), 2) != stack_key(compose(*words), 2)
+def test_a_class_of_a_users_own_is_trained_alone():
+    words = ["flow=custom", "flow._target_=flowlab.bijectors.LowRankAffine"]
+    assert stack_key(compose(*words), TARGET) is None
+
+
+def test_files_differ_in_their_columns_and_in_standardization(tmp_path):
+    def target(name, columns, **settings):
+        rows = [",".join(str(row * (column + 1) % 7) for column in range(columns)) for row in range(1, 20)]
+        (tmp_path / name).write_text("\n".join(rows))
+        return FileTarget(tmp_path / name, **settings)
+
+    config, other = compose("target=file", "target.path=a.csv"), compose("target=file", "target.path=b.csv", "seed=3")
+    key = stack_key(config, target("a.csv", 2))
+    assert stack_key(other, target("b.csv", 2)) == key
+    assert stack_key(other, target("c.csv", 3)) != key
+    assert stack_key(other, target("d.csv", 2, standardize=False)) != key
 
 
 def test_memory_grows_with_the_minibatch_and_the_flow():
-    small = bytes_of_job(compose(), 2)
-    assert bytes_of_job(compose("batch_size=5120"), 2) > 5 * small
-    assert bytes_of_job(compose("flow.depth=60"), 2) > 5 * small
-    assert bytes_of_job(compose("dtype=float64"), 2) == 2 * small
+    def size(*words):
+        config = compose("validation_size=2", *words)
+        return bytes_of_job(config, TARGET, count_costs(config, TARGET))
+
+    small = size()
+    assert size("batch_size=5120") > 5 * small
+    assert size("flow.depth=60") > 5 * small
+    assert 1.5 * small < size("dtype=float64") <= 2 * small

@@ -1,4 +1,4 @@
-"""Work in processes: shared out, heard of, and ended with the process that began it."""
+"""Work in processes: run, heard of, and ended with the process that began it."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from flowlab.sweeps.pool import share_out
+from flowlab.sweeps.pool import run_pool
 
 
 def square(number):
@@ -18,7 +18,7 @@ def square(number):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_every_piece_is_heard_of_and_ends(processes):
     heard = [[] for _ in range(5)]
-    codes = share_out([square(number) for number in range(5)], processes, lambda piece, what: heard[piece].append(what))
+    codes = run_pool([square(number) for number in range(5)], processes, lambda piece, what: heard[piece].append(what))
     assert codes == [0] * 5
     assert heard == [[number, number**2, None] for number in range(5)]
 
@@ -36,7 +36,7 @@ def test_pieces_run_at_the_same_time_in_processes_of_their_own():
         return piece
 
     heard = []
-    share_out([meet(first, second), meet(second, first)], 2, lambda piece, what: heard.append(what))
+    run_pool([meet(first, second), meet(second, first)], 2, lambda piece, what: heard.append(what))
     identities = {what for what in heard if what is not None}
     assert len(identities) == 2
     assert os.getpid() not in identities
@@ -45,19 +45,19 @@ def test_pieces_run_at_the_same_time_in_processes_of_their_own():
 def test_a_piece_that_is_killed_does_not_stop_the_others():
     heard = []
     pieces = [lambda send: os.kill(os.getpid(), signal.SIGKILL), square(3), square(4)]
-    codes = share_out(pieces, 2, lambda piece, what: heard.append((piece, what)))
+    codes = run_pool(pieces, 2, lambda piece, what: heard.append((piece, what)))
     assert codes == [-signal.SIGKILL, 0, 0]
     assert {(0, None), (1, 9), (1, None), (2, 16), (2, None)} <= set(heard)
 
 
 AFTER_OPENMP = """
 import torch
-from flowlab.sweeps.pool import share_out
+from flowlab.sweeps.pool import run_pool
 def work(send):
     send(torch.randn(2000, 2000).tril().shape)
 torch.set_num_threads(2)
 work(lambda what: None)
-share_out([work, work], 2, lambda piece, what: print(what))
+run_pool([work, work], 2, lambda piece, what: print(what))
 """
 
 
@@ -72,11 +72,11 @@ def test_processes_do_not_wait_for_threads_that_the_fork_left_behind():
 
 PARENT = """
 import os, time
-from flowlab.sweeps.pool import share_out
+from flowlab.sweeps.pool import run_pool
 def work(send):
     send(os.getpid())
     time.sleep(60)
-share_out([work, work], 2, lambda piece, what: print(what, flush=True))
+run_pool([work, work], 2, lambda piece, what: print(what, flush=True))
 """
 
 

@@ -8,8 +8,12 @@ import torch
 
 from flowlab import compose, load_run, resume, train
 from flowlab.sweeps.groups import stack_key
-from flowlab.sweeps.train_many import train_many, train_stack
+from flowlab.sweeps.stack import train_stack
+from flowlab.sweeps.train_many import train_many
+from flowlab.targets import Banana
+from flowlab.training.build import build
 from flowlab.training.divergence import DivergedError
+from flowlab.training.loop import Loop
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=3", "batch_size=64")
 VARIED = (
@@ -29,7 +33,7 @@ def files(run):
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 1e-3)])
 def test_stacked_equals_alone(tmp_path, dtype, tolerance):
     configs = [compose(*SMALL, "max_steps=500", f"dtype={dtype}", "optimizer.clip=5", *words) for words in VARIED]
-    assert len({stack_key(config, 2) for config in configs}) == 1
+    assert len({stack_key(config, Banana()) for config in configs}) == 1
     stacked = train_many(configs, [tmp_path / f"stacked{number}" for number in range(4)])
     for number, config in enumerate(configs):
         alone = train(config, tmp_path / f"alone{number}")
@@ -40,7 +44,6 @@ def test_stacked_equals_alone(tmp_path, dtype, tolerance):
         assert together.result["kl"] == pytest.approx(alone.result["kl"], rel=100 * tolerance)
         first, second = together.checkpoint("last"), alone.checkpoint("last")
         assert first.keys() == second.keys()
-        assert first["loops"] == second["loops"]
         for name, tensor in second["state_dict"].items():
             torch.testing.assert_close(first["state_dict"][name], tensor, rtol=tolerance, atol=tolerance)
         moments = zip(*(part["optimizer_states"][0]["state"].values() for part in (first, second)), strict=True)
@@ -96,21 +99,18 @@ def test_a_stack_goes_on_from_its_checkpoints(tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
 
-    def kill(module, place):
-        raise Killed
+    def take_or_die(self, step, rates, take=Loop._take):
+        if step == 250:
+            raise Killed
+        return take(self, step, rates)
 
     with monkeypatch.context() as patch:  # after two checkpoints, in the middle of the third stretch
-        from flowlab.sweeps.stack import StackModule
-
-        step = StackModule._step
-        patch.setattr(
-            StackModule, "_step", lambda self, t, *rates: kill(self, t) if t == 250 else step(self, t, *rates)
-        )
+        patch.setattr(Loop, "_take", take_or_die)
         with pytest.raises(Killed):
             train_many(configs, [tmp_path / f"stopped{seed}" for seed in range(2)])
     stopped = [load_run(tmp_path / f"stopped{seed}") for seed in range(2)]
     assert [run.checkpoint("last")["global_step"] for run in stopped] == [200, 200]
-    train_stack([(run, run.target) for run in stopped])
+    train_stack([(run, build(run.config)) for run in stopped])
     for first, second in zip(whole, stopped, strict=True):
         for name, tensor in first.checkpoint("last")["state_dict"].items():
             assert torch.equal(tensor, second.checkpoint("last")["state_dict"][name])
@@ -137,28 +137,3 @@ def test_a_stack_of_which_every_job_diverges_ends_there(tmp_path):
     for run in runs:
         assert run.status["status"] == "failed"
         assert "not finite at step" in run.status["error"]
-
-
-def test_a_step_may_write_where_its_state_was(tmp_path, monkeypatch):
-    """As a CUDA graph does: of two jobs the one that diverges is put aside all the same."""
-    from flowlab.sweeps.stack import StackModule
-
-    made = StackModule.__init__
-
-    def in_place(module, *given):
-        made(module, *given)
-        step, held = module.take, module.state
-
-        def take(state, *inputs):
-            after, losses = step(state, *inputs)
-            for tensor, new in zip(held, after, strict=True):
-                tensor.copy_(new)
-            return held, losses
-
-        module.take = take
-
-    monkeypatch.setattr(StackModule, "__init__", in_place)
-    words = (*SMALL, "max_steps=300", "optimizer.schedule=constant", "dtype=float64", "trainer.steps_per_call=1")
-    configs = [compose(*words, f"optimizer.lr={rate}") for rate in ("0.01", "1e200")]
-    runs = train_many(configs, [tmp_path / "0", tmp_path / "1"])
-    assert [run.status["status"] for run in runs] == ["done", "failed"]

@@ -13,9 +13,9 @@ import pytest
 from flowlab import compose, load_run, load_sweep
 from flowlab.plotting import grid_density, run_densities
 from flowlab.sweeps.figures import sweep_figures
-from flowlab.sweeps.train_many import train_many
 from flowlab.sweeps.summary import main, seeds_table
 from flowlab.sweeps.table import varied_settings
+from flowlab.sweeps.train_many import train_many
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("trainer.progress=off", "test_size=200", "validation_size=200", "batch_size=32", "max_steps=20")
@@ -153,7 +153,7 @@ def test_a_curve_of_a_record(done, tmp_path, capsys):
     logged = pandas.Series(values, index=steps)
     np.testing.assert_allclose(curves["1"].dropna(), logged[curves["1"].dropna().index], rtol=5e-5)
     assert curves["1"].count() == len(curves) - 1
-    assert curves["0"].dropna()..to_dict() == pytest.approx({20: load_run(done / "0").metrics["loss"].item()}, rel=5e-5)
+    assert curves["0"].dropna().to_dict() == pytest.approx({20: load_run(done / "0").metrics["loss"].item()}, rel=5e-5)
     assert curves["3"].count() == 0
     assert all(len(number.replace(".", "")) <= 5 for number in (tmp_path / "a_loss.csv").read_text().split(",")[6::4])
     extremes = pandas.read_csv(tmp_path / "a.csv")[["loss_first", "loss_largest", "loss_last"]]
