@@ -1,76 +1,92 @@
-"""Where metrics go: metrics.csv always, and TensorBoard or Weights & Biases where the configuration says so."""
+"""The loggers of a run, opened together: metrics.csv always, and those that the configuration names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
-from pytorch_lightning.utilities import rank_zero_only
-
-from flowlab.config.schemas import Config, ConfigError, WandbConfig
-from flowlab.loggers.csv import CSVMetrics
-from flowlab.loggers.wandb import WandbRun, has_key, wandb_run
-from flowlab.loggers.wandb_workspace import check_workspace
+from flowlab.loggers.metrics_csv import MetricsFile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from flowlab.config.schema import Config
     from flowlab.runs.directory import Run
 
 
-@contextmanager
-def open_loggers(run: Run) -> Iterator[list[Logger]]:
-    """The loggers of a run, closed in every case; whatever they write lies in its directory."""
-    # The first rank opens them, whatever ranks of another launcher the environment speaks of.
-    rank_zero_only.rank = 0  # type: ignore[attr-defined]
-    csv = CSVMetrics(run.directory / "metrics.csv")
-    if run.config.logger.name == "tensorboard":
-        tensorboard = TensorBoardLogger(run.directory, name="tensorboard", version="")
-        try:
-            yield [csv, tensorboard]
-        finally:
-            tensorboard.experiment.close()
-    elif run.config.logger.name == "wandb":
-        with wandb_run(run) as logger:
-            yield [csv, logger] if logger else [csv]
-    else:
-        yield [csv]
+@dataclass(frozen=True)
+class Sink:
+    """An open logger.
+
+    Attributes:
+        destination: what the logger's `open` gave; see `flowlab.loggers.base.Logger`.
+        figures_every: steps from one drawing of the figures to the next; None draws them at the end alone.
+    """
+
+    destination: Any
+    figures_every: int | None = None
+
+    @property
+    def last_step(self) -> int:
+        """The step of the last row that earlier sessions have logged, where the destination knows it, else 0."""
+        return getattr(self.destination, "last_step", 0)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        self.destination.log_metrics(metrics, step)
+
+    def has_figures_due(self, step: int) -> bool:
+        """Whether the figures are due after a step, before the end of the run."""
+        can_show = hasattr(self.destination, "log_figures")
+        return can_show and self.figures_every is not None and step % self.figures_every == 0
 
 
-def check_logger(config: Config) -> None:
-    """Refuse a logger that cannot work, before anything is written.
+def check_loggers(config: Config) -> None:
+    """Check what the loggers of a run need, before anything is written.
 
     Raises:
-        ConfigError: the package that it needs is missing, there is no key to go online with, or it might go elsewhere.
+        ConfigError: a package or a key is missing.
     """
-    if config.logger.name == "tensorboard":
-        try:
-            import tensorboard  # noqa: F401
-        except ImportError:
-            raise ConfigError("logger=tensorboard: needs the package tensorboard: flowlab[tensorboard]") from None
-    if isinstance(config.logger, WandbConfig) and config.logger.mode in ("auto", "online"):
-        check_workspace()
-    if isinstance(config.logger, WandbConfig) and config.logger.mode == "online" and not has_key():
-        raise ConfigError(
-            "logger.mode=online: no Weights & Biases key is known; run `wandb login`, or use mode=offline"
-        )
+    loggers: Mapping[str, Any] = config.logger
+    for logger in loggers.values():
+        logger.check()
 
 
-def log_figures(loggers: list[Logger], figures: dict[str, Figure], step: int) -> None:
-    """Hand figures to the loggers that can show them."""
-    for logger in loggers:
-        if isinstance(logger, WandbRun):
-            logger.log_figures(figures, step)
-        elif isinstance(logger, TensorBoardLogger):
-            for name, figure in figures.items():
-                logger.experiment.add_figure(name, figure, step, close=False)
+@contextmanager
+def open_loggers(run: Run, metrics: Sequence[str] = ()) -> Iterator[list[Sink]]:
+    """The open loggers of a run, metrics.csv first; all are closed in every case.
+
+    Arguments:
+        run: its directory, where metrics.csv lies.
+        metrics: the names of the metrics that a validation is expected to give; a new metrics.csv begins with them.
+
+    Raises:
+        ConfigError: metrics.csv is damaged, or a logger cannot be opened.
+    """
+    with ExitStack() as closes:
+        sinks = [Sink(MetricsFile(run.directory / "metrics.csv", metrics))]
+        for logger in run.config.logger.values():
+            destination = closes.enter_context(logger.open(run))
+            if destination is not None:
+                sinks.append(Sink(destination, logger.figures_every))
+        yield sinks
 
 
-def log_outcome(loggers: list[Logger], result: dict[str, Any], figures: dict[str, Figure]) -> None:
-    """Hand the final numbers and figures to the loggers that can show them."""
-    log_figures(loggers, figures, result["steps"])
-    for logger in loggers:
-        if isinstance(logger, WandbRun):
-            logger.log_outcome(result)
+def log_figures(sinks: Sequence[Sink], figures: Mapping[str, Figure], step: int) -> None:
+    """Hand figures to the sinks that can show them."""
+    for sink in sinks:
+        if figures and hasattr(sink.destination, "log_figures"):
+            sink.destination.log_figures(figures, step)
+
+
+def log_outcome(sinks: Sequence[Sink], result: dict[str, Any], figures: Mapping[str, Figure]) -> None:
+    """Hand the final figures and result.json to the sinks that can show them.
+
+    Arguments:
+        result: the content of result.json; its `steps` is the step of the figures.
+    """
+    log_figures(sinks, figures, result["steps"])
+    for sink in sinks:
+        if hasattr(sink.destination, "log_outcome"):
+            sink.destination.log_outcome(result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowlab.config.schemas import ConfigError
-from flowlab.loggers.csv import check_metrics
+from flowlab.loggers.metrics_csv import check_metrics
 from flowlab.runs.checkpoint_contents import check_can_go_on
 from flowlab.runs.directory import Run
 from flowlab.targets.base import Target
