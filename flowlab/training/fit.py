@@ -17,7 +17,7 @@ from flowlab.config.schema import TrainerConfig
 from flowlab.config.typed import as_typed
 from flowlab.distributions.base import as_points
 from flowlab.flow import Flow
-from flowlab.loggers._csv import CSVMetrics
+from flowlab.loggers.metrics_csv import MetricsFile
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
 from flowlab.runs.checkpoint_contents import flow_weights
@@ -276,4 +276,4 @@ def _sinks(directory: Path | None, metrics: Sequence[str]) -> Iterator[list[Any]
         yield []
         return
     directory.mkdir(parents=True, exist_ok=True)
-    yield [CSVMetrics(directory / "metrics.csv")]
+    yield [MetricsFile(directory / "metrics.csv", metric_names(metrics))]

@@ -47,7 +47,7 @@ class Job:
         loggers: the sinks of its rows.
         inverse: the loss takes points of the target back to the base; describes a divergence.
         show: draws the figures that are due after a step, and hands them to the loggers.
-        figures_every: steps between two such drawings; None draws none during training.
+        figures_at: intervals, in steps, at which figures are drawn during training.
         context_shape: the shape of a context, for its checkpoints.
         failure: why it stopped, if it diverged.
     """
@@ -61,7 +61,7 @@ class Job:
     loggers: Sequence[Any] = ()
     inverse: bool = True
     show: Callable[[nn.Module, int], None] = lambda module, step: None
-    figures_every: int | None = None
+    figures_at: Sequence[int] = ()
     context_shape: tuple[int, ...] | None = None
     failure: DivergedError | None = field(default=None, init=False)
 
@@ -161,7 +161,7 @@ class Loop:
         stopping = self.stop.agree((time.perf_counter() - begun) / len(losses))
         for place, job in self.living() if self.world.is_rank_zero else ():
             job.checkpoints.step(self.step, job.record, lambda place=place: self.checkpoint(place), stopping)  # type: ignore[misc]
-            if job.figures_every and self.step % job.figures_every == 0 and self.step < self.max_steps:
+            if self.step < self.max_steps and any(self.step % interval == 0 for interval in job.figures_at):
                 job.show(self.module(place), self.step)
         return stopping
 
@@ -175,7 +175,7 @@ class Loop:
     def _next_event(self) -> int:
         settings = self.settings
         every = [settings.steps_per_call, settings.log_every, settings.validate_every, settings.checkpoint_every]
-        every += [job.figures_every for job in self.jobs if job.figures_every]
+        every += [interval for job in self.jobs for interval in job.figures_at]
         return min(self.max_steps, *(self.step - self.step % interval + interval for interval in every))
 
     def _record_failures(self, alive: Tensor) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from flowlab.flow import Flow
-from flowlab.loggers.base import log_figures, log_outcome
+from flowlab.loggers.open import Sink, log_figures, log_outcome
 from flowlab.runs.directory import Run
 from flowlab.system.display import print_line
 from flowlab.system.files import WriteError, raise_write_error, write_json
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def write_result(run: Run, flow: Flow, target: Target, training: dict[str, Any], loggers: Sequence[Any]) -> None:
+def write_result(run: Run, flow: Flow, target: Target, training: dict[str, Any], loggers: Sequence[Sink]) -> None:
     """Write result.json and the figures of a trained flow.
 
     Arguments:
@@ -84,11 +84,12 @@ def draw_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
     return {}
 
 
-def show_figures(run: Run, flow: Flow, target: Target, loggers: Sequence[Any], step: int) -> None:
+def show_figures(run: Run, flow: Flow, target: Target, loggers: Sequence[Sink], step: int) -> None:
     """Draw the figures of a step during training; a resumed run has shown those of the steps that it repeats."""
-    if step >= max((getattr(logger, "last_step", 0) for logger in loggers), default=0):
+    due = [logger for logger in loggers if logger.has_figures_due(step)]
+    if due and step >= max(logger.last_step for logger in loggers):
         with _report_failed_figures(run):
-            log_figures(loggers, draw_figures(run, flow, target), step)
+            log_figures(due, draw_figures(run, flow, target), step)
 
 
 def _save_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:

@@ -1,261 +1,201 @@
-"""Weights & Biases without its network: the files that it writes offline hold what a run has."""
+"""Loggers as a run opens them: metrics.csv first, and whatever the configuration names."""
 
-import logging
-import os
-import shutil
-import signal
 import subprocess
 import sys
-from pathlib import Path
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import matplotlib.pyplot
 import pytest
-import wandb_records
-from wandb_shell import KEY_OF_NETRC, SMALL, assert_same_table, logged, shell, stopped, without_wandb
+import yaml
+from loggers.stub_run import log_rows, stub_run
+from matplotlib.figure import Figure
 
-from flowlab import ConfigError, compose, load_run, train
-from flowlab.loggers.open import open_loggers
-from flowlab.loggers.wandb_file import last_step, mend, records
-from flowlab.sweeps.train_many import train_many
-from flowlab.system.signals import Preempted
-from flowlab.training.divergence import DivergedError
-
-DIVERGING = ("optimizer.lr=1e60", "optimizer.schedule=constant", "dtype=float64")
-FIGURES = {"samples", "density", "layers", "loss"}
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path_factory):
-    environment = without_wandb(tmp_path_factory.getbasetemp())
-    for name in os.environ.keys() - environment.keys():
-        monkeypatch.delenv(name)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+from flowlab import compose
+from flowlab.config.errors import ConfigError
+from flowlab.config.from_class import schema_of_class
+from flowlab.config.overrides import conf_directory
+from flowlab.config.registry import lookup, names
+from flowlab.loggers.base import Logger, LoggerFromClass
+from flowlab.loggers.open import check_loggers, log_figures, log_outcome, open_loggers
 
 
-def surroundings():
-    return dict(os.environ), logging.getLogger("wandb").level, Path.cwd(), matplotlib.pyplot.get_fignums()
+class Everything:
+    """A sink that shows rows, figures and results."""
+
+    def __init__(self):
+        self.calls = []
+
+    def log_metrics(self, metrics, step):
+        self.calls.append(("row", step, metrics["loss"]))
+
+    def log_figures(self, figures, step):
+        self.calls.append(("figures", step, *figures))
+
+    def log_outcome(self, result):
+        self.calls.append(("outcome", result["steps"]))
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Two runs after another in one process, and what they left of it."""
-    directory = tmp_path_factory.mktemp("pair")
-    patch = pytest.MonkeyPatch()
-    for name in [name for name in os.environ if name.startswith("WANDB")]:
-        patch.delenv(name)
-    patch.setenv("NETRC", "/nonexistent")
-    patch.setenv("HOME", str(directory))
-    before = surroundings()
-    words = (*SMALL, "logger=wandb", "logger.mode=offline", "logger.tags=[first,second]", "max_steps=450")
-    words = (*words, "logger.figures_every=150")
-    runs = [train(compose(*words, f"seed={seed}"), directory / str(seed), group="pair") for seed in (0, 1)]
-    after = surroundings()
-    patch.undo()
-    return runs, before, after
+class RowsAlone:
+    def __init__(self):
+        self.steps = []
+
+    def log_metrics(self, metrics, step=None):  # the interface of Lightning's loggers
+        self.steps.append(step)
 
 
-@pytest.fixture
-def pair(trained):
-    return trained[0]
+@dataclass(kw_only=True)
+class Opens(Logger):
+    sink: object
+    figures_every: int | None = None
+    ended: str = ""
 
-
-@pytest.fixture
-def run(pair):
-    return pair[0]
+    @contextmanager
+    def open(self, run):
+        try:
+            yield self.sink
+            self.ended = "well"
+        except RuntimeError as error:
+            self.ended = str(error)
+            raise
 
 
 @pytest.fixture
-def session(run):
-    (path,) = wandb_records.sessions(run.directory)
-    return path
+def run(tmp_path):
+    return stub_run(tmp_path / "run")
 
 
-def test_two_runs_in_one_process_do_not_mix(pair):
-    for seed, run in enumerate(pair):
-        (path,) = wandb_records.sessions(run.directory)
-        assert wandb_records.config(path)["seed"] == seed
-        assert wandb_records.run_record(path).run_id == run.provenance["run_id"]
-        assert_same_table(logged(run), run)
-    assert pair[0].provenance["run_id"] != pair[1].provenance["run_id"]
+@pytest.fixture
+def figures():
+    return {"samples": Figure(), "density": Figure()}
 
 
-def test_the_process_is_left_as_it_was(trained):
-    _, before, after = trained
-    assert before == after
+@pytest.mark.parametrize("name", names("logger"))
+def test_the_yaml_states_the_defaults(name):
+    values = yaml.safe_load((conf_directory() / f"logger/{name}.yaml").read_text())
+    assert lookup("logger", name)().to_dict() == values
 
 
-def test_what_is_known_of_a_run(run, session):
-    record = wandb_records.run_record(session)
-    assert (record.project, record.job_type, record.run_group) == ("flowlab", "train", "pair")
-    assert record.display_name == "0_banana_seed0"
-    assert list(record.tags) == ["first", "second"]
-    assert wandb_records.config(session) == run.config.to_dict()
-    assert wandb_records.exit_code(session) == 0
+def test_naming_the_loggers_imports_no_library():
+    code = "import sys; from flowlab.config.registry import names; print(names('logger'), *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert "'csv', 'tensorboard', 'wandb'" in done.stdout
+    assert not {"torch", "pytorch_lightning", "wandb", "matplotlib", "requests"} & set(done.stdout.split())
 
 
-def test_the_summary_is_the_result(run, session):
-    summary = wandb_records.summary(session)
-    assert {name: summary[name] for name in run.result} == run.result
-    assert not [name for name in summary if name.startswith("figures")]
+def test_rows_go_everywhere_and_metrics_csv_comes_first(run):
+    everything, rows = Everything(), RowsAlone()
+    run.config.logger = {"all": Opens(sink=everything), "rows": Opens(sink=rows), "none": Opens(sink=None)}
+    with open_loggers(run, ["nll", "kl"]) as sinks:
+        assert len(sinks) == 3
+        log_rows(sinks, [100, 200])
+    assert run.metrics["step"].tolist() == rows.steps == [100, 200]
+    assert list(run.metrics.columns[:4]) == ["step", "loss", "nll", "kl"]
+    assert everything.calls == [("row", 100, 0.01), ("row", 200, 0.005)]
+    with open_loggers(run) as sinks:
+        assert [sink.last_step for sink in sinks] == [200, 0, 0]
+        log_rows(sinks, [200, 300])
+    assert rows.steps == [100, 200, 300]
 
 
-def test_figures_are_pictures_with_their_steps(run, session):
-    pictures = wandb_records.pictures(session)
-    assert pictures.keys() == {(f"figures/{name}", step) for name in FIGURES for step in (150, 300, 450)}
-    for name in FIGURES:
-        last = pictures[f"figures/{name}", 450].read_bytes()
-        assert last == (run.directory / f"figures/{name}.png").read_bytes()
-        assert last != pictures[f"figures/{name}", 150].read_bytes()
-    assert matplotlib.pyplot.get_fignums() == []
+def test_figures_and_results_go_to_the_sinks_that_show_them(run, figures):
+    often, seldom, rows = Everything(), Everything(), RowsAlone()
+    run.config.logger = {
+        "often": Opens(sink=often, figures_every=100),
+        "seldom": Opens(sink=seldom, figures_every=300),
+        "at the end": Opens(sink=Everything()),
+        "rows": Opens(sink=rows, figures_every=100),
+    }
+    with open_loggers(run) as sinks:
+        for step in (50, 100, 200, 300):
+            due = [sink for sink in sinks if sink.has_figures_due(step)]
+            log_figures(due, figures, step)
+        log_outcome(sinks, {"steps": 350}, figures)
+    at_the_end = run.config.logger["at the end"].sink
+    assert [call[:2] for call in often.calls] == [
+        *(("figures", step) for step in (100, 200, 300, 350)),
+        ("outcome", 350),
+    ]
+    assert [call[:2] for call in seldom.calls] == [("figures", 300), ("figures", 350), ("outcome", 350)]
+    assert [call[:2] for call in at_the_end.calls] == [("figures", 350), ("outcome", 350)]
+    assert often.calls[0] == ("figures", 100, "samples", "density")
 
 
-def test_the_best_checkpoint_and_the_report_are_artifacts(run, session):
-    artifacts = {artifact.type: artifact for artifact in wandb_records.of_kind(session, "artifact")}
-    files = {kind: {entry.path: entry for entry in artifacts[kind].manifest.contents} for kind in artifacts}
-    assert files["model"].keys() == {"checkpoints/best.ckpt"}
-    pictures = {f"figures/{name}.png" for name in FIGURES}
-    assert files["report"].keys() == {"result.json", "config.yaml", "metrics.csv", *pictures}
-    for name, entry in (files["model"] | files["report"]).items():
-        assert not Path(entry.local_path).is_absolute()
-        assert Path(entry.local_path).resolve() == run.directory.resolve() / name
-        assert entry.size == (run.directory / name).stat().st_size
-    home = run.directory.parent
-    assert not list(home.rglob("artifacts")), "nothing is copied into the home directory"
+def test_every_logger_is_closed_and_knows_how_the_run_ended(run):
+    run.config.logger = {"one": Opens(sink=Everything()), "two": Opens(sink=None)}
+    with open_loggers(run):
+        pass
+    assert [logger.ended for logger in run.config.logger.values()] == ["well", "well"]
+    with pytest.raises(RuntimeError, match="broken"), open_loggers(run):
+        raise RuntimeError("broken")
+    assert [logger.ended for logger in run.config.logger.values()] == ["broken", "broken"]
 
 
-def test_a_run_that_diverges_ends_as_failed(tmp_path):
-    with pytest.raises(DivergedError):
-        train(compose(*SMALL, *DIVERGING, "logger=wandb", "logger.mode=offline", "max_steps=200"), tmp_path / "run")
-    (path,) = wandb_records.sessions(tmp_path / "run")
-    assert wandb_records.exit_code(path) == 1
+def test_several_loggers_are_chosen_by_name():
+    assert list(compose("logger=[csv,tensorboard]", "logger.tensorboard.figures_every=7").logger) == [
+        "csv",
+        "tensorboard",
+    ]
+    assert list(compose().logger) == ["csv"]
+    assert list(compose("logger=wandb").logger) == ["wandb"]
 
 
-def test_an_interrupted_run_ends_as_stopped(tmp_path):
-    directory = tmp_path / "run"
-    reached = directory / "checkpoints/last.ckpt"
-    words = ("max_steps=100000", "trainer.checkpoint_every=100", f"hydra.run.dir={directory}")
-    assert stopped(signal.SIGINT, *words, cwd=tmp_path, until=reached.exists) == 130
-    (path,) = wandb_records.sessions(directory)
-    assert wandb_records.exit_code(path) == 255
-    assert_same_table(logged(load_run(directory)), load_run(directory))
+def test_csv_opens_nothing_more(run):
+    with open_loggers(run) as sinks:
+        assert len(sinks) == 1
+    assert [path.name for path in run.directory.iterdir()] == ["metrics.csv"]
 
 
-def test_a_preempted_run_says_so(tmp_path, run):
-    """What `train` does when a scheduler asks for the machine, from the moment when training has stopped."""
-    directory = shutil.copytree(run.directory, tmp_path / "run", ignore=shutil.ignore_patterns("wandb"))
-    with pytest.raises(Preempted), open_loggers(load_run(directory)):
-        raise Preempted
-    (path,) = wandb_records.sessions(directory)
-    wandb_records.wait_until_written(path)
-    assert len(wandb_records.of_kind(path, "preempting")) == 1
-    assert wandb_records.exit_code(path) == 255
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ConfigError, match=r"logger=tensorboard: needs the package tensorboard: pip install 'flowlab"):
+        check_loggers(compose("logger=[csv,tensorboard]"))
 
 
-def test_what_is_drawn_meanwhile_changes_no_number(run, tmp_path):
-    words = ("logger=tensorboard", "max_steps=450")
-    silent = train(compose(*SMALL, *words, "logger.figures_every=null"), tmp_path / "silent")
-    shown = train(compose(*SMALL, *words, "logger.figures_every=90"), tmp_path / "shown")
-    timed = ["seconds", "steps_per_second"]
-    for other in (shown, run):
-        assert silent.metrics.drop(columns=timed).equals(other.metrics.drop(columns=timed))
-    assert shown_steps(silent) == {name: [450] for name in FIGURES}
-    assert shown_steps(shown) == {name: [90, 180, 270, 360, 450] for name in FIGURES}
-    assert matplotlib.pyplot.get_fignums() == []
-
-
-def shown_steps(run):
+def test_tensorboard_has_the_rows_and_the_figures(tmp_path, figures):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(run.directory / "tensorboard"), size_guidance={"images": 0})
+    run = stub_run(tmp_path / "run", "logger=tensorboard", "logger.tensorboard.figures_every=200")
+    check_loggers(run.config)
+    for steps in ([100, 200], [200, 300]):  # resumed after 100
+        with open_loggers(run) as sinks:
+            log_rows(sinks, steps)
+            log_figures([sink for sink in sinks if sink.has_figures_due(steps[-1])], figures, steps[-1])
+    log_outcome(sinks[:1], {"steps": 300}, figures)
+    events = EventAccumulator(str(run.directory / "tensorboard"), size_guidance={"images": 0, "scalars": 0})
     events.Reload()
-    return {tag: [event.step for event in events.Images(tag)] for tag in events.Tags()["images"]}
+    for name in set(run.metrics) - {"step"}:
+        logged = run.metrics.set_index("step")[name].dropna()
+        assert [event.step for event in events.Scalars(name)] == logged.index.tolist()
+        assert [event.value for event in events.Scalars(name)] == pytest.approx(logged.tolist())
+    assert {tag: [event.step for event in events.Images(tag)] for tag in events.Tags()["images"]} == {
+        "samples": [200],
+        "density": [200],
+    }
+    assert matplotlib.pyplot.get_fignums() == []
 
 
-def test_what_cannot_be_drawn_meanwhile_costs_no_run(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr("flowlab.plotting.run_figures", lambda *_: 1 / 0)
-    words = ("logger=wandb", "logger.mode=offline", "max_steps=100", "logger.figures_every=50")
-    run = train(compose(*SMALL, *words), tmp_path / "run")
-    assert run.done
-    assert capfd.readouterr().err.count("could be drawn: division by zero") == 2
-    (path,) = wandb_records.sessions(run.directory)
-    assert wandb_records.summary(path)["nll"] == run.result["nll"]
+class Finalized(RowsAlone):
+    def __init__(self, save_dir, prefix: str = ""):
+        super().__init__()
+        self.save_dir, self.prefix, self.status = save_dir, prefix, None
+
+    def finalize(self, status):
+        self.status = status
 
 
-def test_jobs_of_a_stack_are_runs_of_one_group(tmp_path):
-    words = ("logger=wandb", "logger.mode=offline", "max_steps=300")
-    rates = (("optimizer.lr=0.01", "logger.figures_every=130"), ("optimizer.lr=1e60",), ("optimizer.lr=0.02",))
-    configs = [compose(*SMALL, *DIVERGING, *words, *rate) for rate in rates]
-    runs = train_many(configs, [tmp_path / f"sweep/{job}" for job in range(3)], group="sweep")
-    assert [run.status["status"] for run in runs] == ["done", "failed", "done"]
-    paths = [path for run in runs for path in wandb_records.sessions(run.directory)]
-    assert [wandb_records.exit_code(path) for path in paths] == [0, 1, 0]
-    assert [wandb_records.run_record(path).run_group for path in paths] == ["sweep"] * 3
-    assert len({wandb_records.run_record(path).run_id for path in paths}) == 3
-    for run in (runs[0], runs[2]):
-        assert_same_table(logged(run), run)
-    steps = [{step for _, step in wandb_records.pictures(path)} for path in paths]
-    assert steps == [{130, 260, 300}, set(), {300}]
-
-
-def test_jobs_of_a_sweep_are_runs_of_one_group(tmp_path):
-    words = ("-m", "optimizer.lr=0.01,1e60", "optimizer.schedule=constant", "dtype=float64", "max_steps=200")
-    done = shell(*words, "hydra.sweep.dir=runs/sweep", cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.count("wandb sync runs/sweep/") == 2
-    sessions = [wandb_records.sessions(tmp_path / "runs/sweep" / job) for job in ("0", "1")]
-    paths = [path for (path,) in sessions]
-    assert [wandb_records.exit_code(path) for path in paths] == [0, 1]
-    assert [wandb_records.run_record(path).run_group for path in paths] == ["sweep"] * 2
-    assert not list(tmp_path.glob("wandb")), "nothing is left in the working directory"
-
-
-def test_two_processes_are_one_run(tmp_path):
-    done = shell("trainer=ddp_cpu", "max_steps=200", "hydra.run.dir=run", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    (path,) = wandb_records.sessions(tmp_path / "run")
-    assert wandb_records.exit_code(path) == 0
-    assert_same_table(logged(load_run(tmp_path / "run")), load_run(tmp_path / "run"))
-    assert done.stderr.count("wandb sync run/wandb") == 1
-
-
-def test_offline_by_itself_and_not_at_all(tmp_path, capfd, monkeypatch):
-    train(compose(*SMALL, "logger=wandb", "max_steps=20"), tmp_path / "offline")
-    assert capfd.readouterr().err.count(f"wandb sync {tmp_path}/offline/wandb\n") == 1
-    assert len(wandb_records.sessions(tmp_path / "offline")) == 1
-    train(compose(*SMALL, "logger=wandb", "max_steps=20", "logger.mode=disabled"), tmp_path / "disabled")
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    train(compose(*SMALL, "logger=wandb", "max_steps=20"), tmp_path / "by_environment")
-    for name in ("disabled", "by_environment"):
-        assert load_run(tmp_path / name).done
-        assert not (tmp_path / name / "wandb").exists()
-    assert "W&B" not in capfd.readouterr().err
-    with pytest.raises(ConfigError, match=r"logger\.mode='never'"):
-        compose("logger=wandb", "logger.mode=never")
-
-
-@pytest.mark.parametrize("machine", ["api.forge.coreweave.com", "api.wandb.ai", "other.example"])
-def test_a_key_of_wandb_login_is_found(tmp_path, machine):
-    """As this and the older versions write it; a fresh process, since W&B reads its settings once."""
-    (tmp_path / "netrc").write_text(f"machine {machine}\n  login user\n  password {KEY_OF_NETRC}\n")
-    environment = without_wandb(tmp_path, NETRC=str(tmp_path / "netrc"))
-    del environment["WANDB_BASE_URL"]
-    code = "from flowlab.loggers.wandb import has_key; print(has_key())"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.stdout == f"{machine != 'other.example'}\n", done.stderr
-
-
-def test_the_reader_stops_where_a_file_is_damaged(session, tmp_path):
-    copy = shutil.copytree(session.parent, tmp_path / "wandb/offline-run-1-x") / session.name
-    identifier = session.stem.removeprefix("run-")
-    content = copy.read_bytes()
-    assert last_step(tmp_path / "wandb", identifier) == 450
-    ends = [end for _, end in records(copy)]
-    assert ends[-1] == len(content)
-    copy.write_bytes(content[: ends[-1] - 1])
-    mend(tmp_path / "wandb")
-    assert copy.read_bytes() == content[: ends[-2]]
-    copy.write_bytes(content[:7])
-    assert last_step(tmp_path / "wandb", identifier) == 0
-    mend(tmp_path / "wandb")
-    assert not copy.parent.exists()
+def test_a_class_with_the_interface_of_lightning_is_a_logger(run, tmp_path):
+    schema = schema_of_class("logger", Finalized)
+    assert issubclass(schema, LoggerFromClass)
+    run.config.logger = {"mine": schema(prefix="x")}
+    check_loggers(run.config)
+    with open_loggers(run) as sinks:
+        log_rows(sinks, [100])
+    made = sinks[1].destination
+    assert (made.save_dir, made.prefix, made.steps, made.status) == (str(run.directory), "x", [100], "success")
+    with pytest.raises(RuntimeError), open_loggers(run) as sinks:
+        raise RuntimeError
+    assert sinks[1].destination.status == "failed"
+    run.config.logger = {"mine": schema_of_class("logger", Figure)()}
+    with pytest.raises(ConfigError, match=r"must have a method log_metrics\(metrics, step\)"):
+        check_loggers(run.config)

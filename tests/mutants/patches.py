@@ -158,8 +158,8 @@ PATCHES: dict[str, tuple] = {
         change_arguments(state=lambda state: state | {"window": []}),
     ),
     "a row that a resumed run computes again is written twice": (
-        "flowlab.loggers._csv.CSVMetrics.log_metrics",
-        lambda log: lambda self, *given, **named: setattr(self, "last_step", 0) or log(self, *given, **named),
+        "flowlab.loggers.metrics_csv.MetricsFile.log_metrics",
+        lambda original: lambda self, *given, **named: (setattr(self, "last_step", 0), original(self, *given, **named)),
     ),
     # files, safety, claims
     "a checkpoint is not flushed to the disk": ("flowlab.system.files.flush", replace_by(lambda path: None)),
