@@ -35,8 +35,8 @@ class Flow(nn.Module):
     r"""The distribution of y = f(x) with x from a base: log p(y) = log p_base(f^-1(y)) + log |det df^-1/dy|.
 
     Arguments:
-        base: a `flowlab.distributions.base.Base` such as StandardNormal, or any torch distribution, whose tensors become
-            buffers.
+        base: a `flowlab.distributions.base.Base` such as StandardNormal, or any torch distribution, whose tensors
+            become buffers.
         bijector: f, from the base to the data. Its parameters are the flow's.
 
     Densities are in nats and -inf outside the support. Where the bijector covers more dimensions than an event of
@@ -85,7 +85,8 @@ class Flow(nn.Module):
             check_event_shape(type(bijector).__name__, bijector.inverse_shape(image), self.base_event_shape)
         except ValueError as error:
             raise ValueError(
-                f"Flow: the base has events of shape {tuple(self.base_event_shape)}, which do not fit the bijector: {error}"
+                f"Flow: the base has events of shape {tuple(self.base_event_shape)}, which do not fit the bijector: "
+                f"{error}"
             ) from None
         self.event_shape = image[len(image) - self.event_dim :]
         support = self.base.distribution().support
@@ -259,7 +260,9 @@ class Flow(nn.Module):
         check_event_shape("Flow.push_forward", x.shape, self.base_event_shape)
         y, log_det = push_forward(parts, x, context, self.bijector.event_dim)
         bijector = self.bijector
-        log_det = sum_over_event(bijector, log_det, y, bijector.image_event_dim, self.base_event_dim - bijector.event_dim)
+        log_det = sum_over_event(
+            bijector, log_det, y, bijector.image_event_dim, self.base_event_dim - bijector.event_dim
+        )
         return y, sum_rightmost(self.base.log_prob(x), self.promoted_dims) - log_det
 
 

@@ -216,9 +216,9 @@ class Bijector(nn.Module):
     def _register(self, name: str, value: Any) -> None:
         """Register a parameter or a constant under a name.
 
-        An `nn.Parameter` and the parameters of an `nn.Module` are learned. A number or any other tensor is a constant: a
-        buffer, which moves, saves and loads with the module. The buffer is a detached copy, since nothing can be loaded
-        into an expanded tensor.
+        An `nn.Parameter` and the parameters of an `nn.Module` are learned. A number or any other tensor is a constant:
+        a buffer, which moves, saves and loads with the module. It is a detached copy, since nothing can be loaded into
+        an expanded tensor.
         """
         if isinstance(value, nn.Module):
             self.add_module(name, value)
@@ -255,4 +255,8 @@ def _checked(method: Callable[..., Any], inverse: bool) -> Callable[..., Any]:
 def _call_converted(bijector: Bijector, method: Callable[..., Any], points: Tensor, context: Tensor | None) -> Any:
     points = points if points.is_floating_point() else points.to(torch.get_default_dtype())
     call = functools.partial(method, bijector)
-    return call_upcast(call, points, context, bijector.handles_autocast) if is_autocast_on(points) else call(points, context)
+    return (
+        call_upcast(call, points, context, bijector.handles_autocast)
+        if is_autocast_on(points)
+        else call(points, context)
+    )

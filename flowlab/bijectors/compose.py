@@ -81,7 +81,7 @@ class Chain(Bijector):
     @property
     def parameter_shape(self) -> torch.Size | None:  # type: ignore[override]
         shapes = [part.parameter_shape for part in self.parts]
-        return None if None in shapes else torch.broadcast_shapes(*shapes)  # type: ignore[arg-type]
+        return None if None in shapes else torch.broadcast_shapes(*shapes)
 
     @property
     def image_event_dim(self) -> int:
@@ -273,9 +273,7 @@ def sum_over_event(part: Bijector, log_det: Tensor, points: Tensor, covered: int
     return sum_rightmost(log_det, dims)
 
 
-def push_forward(
-    parts: Sequence[Bijector], x: Tensor, context: Tensor | None, event_dim: int
-) -> tuple[Tensor, Tensor]:
+def push_forward(parts: Sequence[Bijector], x: Tensor, context: Tensor | None, event_dim: int) -> tuple[Tensor, Tensor]:
     """The image of x under bijectors applied one after another, and the sum of their log dets.
 
     Arguments:

@@ -14,7 +14,6 @@ from torch.distributions.constraints import Constraint
 from flowlab.bijectors.base import Bijector
 from flowlab.bijectors.shapes import broadcast_context
 
-
 FORWARD, INVERSE, LOG_DET = range(3)
 
 

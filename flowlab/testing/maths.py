@@ -119,7 +119,11 @@ def mass(subject: Subject) -> None:
     need(len(center) <= MOST_MEASURED, f"in {len(center)} dimensions too few of {POINTS} points fall into an image")
     beside = 0.3 * (-1.0) ** torch.arange(subject.dim)[None]
     near = (inside.free(subject.points(beside))[0] - center).abs().max()  # so that no corner leaves a bounded domain
-    half = torch.full_like(near, CUBE) if is_unbounded(bijector.domain) and not is_lower_dimensional(bijector.domain) else near
+    half = (
+        torch.full_like(near, CUBE)
+        if is_unbounded(bijector.domain) and not is_lower_dimensional(bijector.domain)
+        else near
+    )
     corners = torch.as_tensor(qmc.Sobol(len(center), seed=0).random(POINTS), dtype=subject.dtype)
 
     def each(points: Tensor) -> Tensor | None:

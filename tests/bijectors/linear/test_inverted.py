@@ -3,8 +3,8 @@
 import pytest
 import torch
 from torch.distributions import Independent, Normal
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.func import functional_call, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from flowlab import Flow, StandardNormal
 from flowlab.bijectors import AffineScalar, Chain, LowRankAffine, PReLU, SmoothPReLU, stages
