@@ -35,8 +35,8 @@ class Flow(nn.Module):
     r"""The distribution of y = f(x) with x from a base: log p(y) = log p_base(f^-1(y)) + log |det df^-1/dy|.
 
     Arguments:
-        base: a `flowlab.distributions.base.Base` such as StandardNormal, or any torch distribution, whose tensors become
-            buffers.
+        base: a `flowlab.distributions.base.Base` such as StandardNormal, or any torch distribution, whose tensors
+            become buffers.
         bijector: f, from the base to the data. Its parameters are the flow's.
 
     Densities are in nats and -inf outside the support. Where the bijector covers more dimensions than an event of
@@ -85,7 +85,8 @@ class Flow(nn.Module):
             check_event_shape(type(bijector).__name__, bijector.inverse_shape(image), self.base_event_shape)
         except ValueError as error:
             raise ValueError(
-                f"Flow: the base has events of shape {tuple(self.base_event_shape)}, which do not fit the bijector: {error}"
+                f"Flow: the base has events of shape {tuple(self.base_event_shape)}, which do not fit the bijector: "
+                f"{error}"
             ) from None
         self.event_shape = image[len(image) - self.event_dim :]
         support = self.base.distribution().support

@@ -90,9 +90,7 @@ def test_a_bijector_that_does_not_fit_is_refused_at_construction(make, message):
         make()
 
 
-@pytest.mark.parametrize(
-    "bijector", [LowRankAffine(3, scale="diag"), Planar(3), Radial(3), LowRankAffine(3).inv], ids=str
-)
+@pytest.mark.parametrize("bijector", [LowRankAffine(3, scale="diag"), Planar(3), Radial(3), Planar(3).inv], ids=str)
 def test_a_bijector_checks_events_of_a_fixed_size(bijector):
     for call in (bijector, bijector.inverse, bijector.forward_and_log_det, bijector.inverse_and_log_det):
         with pytest.raises(ValueError, match=r"points of shape \(5, 1\) do not hold events of shape \(3,\)"):

@@ -216,9 +216,9 @@ class Bijector(nn.Module):
     def _register(self, name: str, value: Any) -> None:
         """Register a parameter or a constant under a name.
 
-        An `nn.Parameter` and the parameters of an `nn.Module` are learned. A number or any other tensor is a constant: a
-        buffer, which moves, saves and loads with the module. The buffer is a detached copy, since nothing can be loaded
-        into an expanded tensor.
+        An `nn.Parameter` and the parameters of an `nn.Module` are learned. A number or any other tensor is a constant:
+        a buffer, which moves, saves and loads with the module. It is a detached copy, since nothing can be loaded into
+        an expanded tensor.
         """
         if isinstance(value, nn.Module):
             self.add_module(name, value)

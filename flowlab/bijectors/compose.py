@@ -81,7 +81,7 @@ class Chain(Bijector):
     @property
     def parameter_shape(self) -> torch.Size | None:  # type: ignore[override]
         shapes = [part.parameter_shape for part in self.parts]
-        return None if None in shapes else torch.broadcast_shapes(*shapes)  # type: ignore[arg-type]
+        return None if None in shapes else torch.broadcast_shapes(*shapes)
 
     @property
     def image_event_dim(self) -> int:

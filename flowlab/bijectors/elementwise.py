@@ -139,8 +139,8 @@ class Tanh(Bijector):
     forward  y = tanh(x)     log det  2 log 2 - softplus(2x) - softplus(-2x)
     inverse  x = atanh(y)    log det  minus the forward one at x
 
-    The log det is computed from x: log(1 - y^2) would cancel where |y| nears 1. Invertible for |x| up to 8.66 in float32
-    and 18.7 in float64: beyond, y rounds to 1.
+    The log det is computed from x: log(1 - y^2) would cancel where |y| nears 1. Invertible for |x| up to 8.66 in
+    float32 and 18.7 in float64: beyond, y rounds to 1.
     """
 
     codomain, sign, parameter_shape = open_interval(-1.0, 1.0), +1, torch.Size()

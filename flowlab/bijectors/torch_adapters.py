@@ -39,6 +39,11 @@ def rebuild(thing: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> Any:
     return clone
 
 
+def detached_copy(thing: Any) -> Any:
+    """A copy of a distribution or transform that shares neither cached results nor a graph with it."""
+    return rebuild(thing, {name: tensor.detach() for name, tensor in tensors_of(thing).items()})
+
+
 def _inside(thing: Any) -> list[tuple[str, Any]]:
     if isinstance(thing, list | tuple):
         return [(str(number), part) for number, part in enumerate(thing)]
@@ -68,7 +73,7 @@ class FromTransform(Bijector):
             raise ValueError(f"{type(transform).__name__} is not bijective, so it has no log det and no inverse")
         # A cache would make a result depend on earlier calls.
         uncached = transform.with_cache(0) if transform._cache_size else transform
-        self._transform = rebuild(uncached, tensors_of(uncached))  # a copy: torch stores results in its own
+        self._transform = detached_copy(uncached)
         self._names = tuple(tensors_of(uncached))
         for name, tensor in tensors_of(uncached).items():
             if isinstance(tensor, nn.Parameter):

@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from flowlab.autocast import full_precision
 from flowlab.bijectors.shapes import check_event_shape
-from flowlab.bijectors.torch_adapters import rebuild, tensors_of
+from flowlab.bijectors.torch_adapters import detached_copy, rebuild, tensors_of
 from flowlab.constraints import is_unbounded, replace_outside
 
 LOG_TWO_PI = math.log(2 * math.pi)
@@ -32,13 +32,13 @@ def as_points(value: Any, like: Tensor) -> Tensor:
         return value if value.is_floating_point() else value.to(like.dtype)
     array = value.to_numpy() if hasattr(value, "to_numpy") else value
     try:
-        if getattr(array, "dtype", None) == object:  # of a DataFrame with columns of several types
+        if getattr(getattr(array, "dtype", None), "kind", "") == "O":  # a DataFrame with columns of several types
             array = array.astype(float)
         return torch.tensor(array, dtype=like.dtype, device=like.device)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"points: a {type(value).__name__} that does not hold numbers alone ({error}); give numeric columns, such as "
-            "frame.select_dtypes('number')"
+            f"points: a {type(value).__name__} that does not hold numbers alone ({error}); give numeric columns, such "
+            "as frame.select_dtypes('number')"
         ) from None
 
 
@@ -56,7 +56,7 @@ class Base(nn.Module):
     def __init__(self, distribution: Distribution) -> None:
         super().__init__()
         # A copy, since torch's distributions cache results in themselves.
-        self._template = rebuild(distribution, tensors_of(distribution))
+        self._template = detached_copy(distribution)
         self.event_shape = distribution.event_shape
         self.batch_shape = distribution.batch_shape
         self.register_buffer("anchor", torch.empty(0), persistent=False)

@@ -15,8 +15,8 @@ MULTIPLE = 64  # of the widest vector of a processor: only the remainder at the 
 def map_blocks(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
     """function(points), computed a block of rows at a time, so that intermediate results fit into a cache.
 
-    A large tensor that lives for one operation costs more than the arithmetic: the system allocates, clears and frees its
-    memory. Small blocks reuse the same memory.
+    A large tensor that lives for one operation costs more than the arithmetic: the system allocates, clears and frees
+    its memory. Small blocks reuse the same memory.
 
     Arguments:
         function: it maps each row, along the first dimension, independently of the others.

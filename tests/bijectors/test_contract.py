@@ -6,7 +6,7 @@ What a bijector itself promises is checked in `tests/conformance`.
 import pytest
 import torch
 
-from flowlab.bijectors import Bijector, Chain, NoInverseError, from_transform, stages, to_transform
+from flowlab.bijectors import Bijector, Chain, Exp, NoInverseError, from_transform, stages, to_transform
 from flowlab.bijectors.examples import DIM, EXAMPLES
 from flowlab.testing.subject import Subject
 
@@ -86,3 +86,37 @@ def test_a_bijector_without_inverse_says_so():
     with pytest.raises(NoInverseError, match="OneWay"):
         _ = OneWay().inv
     assert not Chain([OneWay()]).has_inverse
+
+
+class OneWayFast(Bijector):
+    """An autoregressive map would declare this."""
+
+    event_dim = 1
+    inverse_passes = 5
+
+    def forward_and_log_det(self, x, context=None):
+        return x, x.new_zeros(x.shape[:-1])
+
+    inverse_and_log_det = forward_and_log_det
+
+
+def test_a_summary_shows_how_many_passes_a_slow_direction_takes():
+    assert not {"forward_passes", "inverse_passes"} & set(Exp().summary().columns)
+    table = Chain([OneWayFast(), Exp(), OneWayFast().inv]).summary()
+    assert list(table["name"]) == ["OneWayFast", "Exp", "inverse of OneWayFast"]
+    assert list(table["forward_passes"]) == [1, 1, 5]
+    assert list(table["inverse_passes"]) == [5, 1, 1]
+    assert Chain([OneWayFast(), Exp()]).inverse_passes == 5
+
+
+def test_shapes_of_images_follow_the_parameters(example):
+    bijector = example()
+    x = points(bijector, torch.float32)
+    y = bijector(x)
+    assert bijector.forward_shape(x.shape) == y.shape
+    if bijector.parameter_shape is not None:
+        assert bijector.forward_shape(torch.Size()) == bijector(torch.tensor(0.3)).shape == bijector.parameter_shape
+        assert bijector.inverse_shape(torch.Size()) == bijector.parameter_shape
+    if bijector.event_shape is not None:
+        assert bijector.event_shape == x.shape[1:]
+        assert bijector.image_event_shape in (None, y.shape[1:])

@@ -150,8 +150,8 @@ class LowRankAffine(Bijector):
     @classmethod
     def prepare(cls, many: Sequence[LowRankAffine]) -> Sequence[Bijector]:
         """Invert the matrices of many maps at once: many tiny operations take longer to start than to run."""
-        factors = [each.factor for each in many if each.factor is not None]
-        weights = [each.weights for each in many if each.weights is not None]
+        factors: list[Tensor] = [each.factor for each in many if each.factor is not None]
+        weights: list[Tensor] = [each.weights for each in many if each.weights is not None]
         matrices = low_rank_matrix(
             many[0].dim,
             torch.stack([each.scale for each in many]),
@@ -198,7 +198,7 @@ def low_rank_matrix(dim: int, scale: Tensor, factor: Tensor | None, weights: Ten
 def _log_det(lu: Tensor) -> Tensor:
     """log |det| from an LU factorization.
 
-    `slogdet` and `solve` raise an error where a matrix is singular, also in a gradient. A factorization gives values that
-    are not finite instead, so one of many flows trained together can fail alone.
+    `slogdet` and `solve` raise an error where a matrix is singular, also in a gradient. A factorization gives values
+    that are not finite instead, so one of many flows trained together can fail alone.
     """
     return lu.diagonal().abs().log().sum()
