@@ -1,4 +1,4 @@
-"""TFP on JAX as the other side of a benchmark: the documents' flow and recipe, in a process of its own.
+"""TFP on JAX as the other side of a benchmark: Jang's flow and recipe, in its own process.
 
     python experiments/benchmarks/peer_tfp_jax.py turns       # a line of JSON in, a line of JSON out
     python experiments/benchmarks/peer_tfp_jax.py quality --one-core --seed 0 --nll 4.389 --cap 100000
@@ -85,7 +85,7 @@ def banana(key: jax.Array, count: int) -> jax.Array:
 
 
 def glorot_uniform(key: jax.Array) -> list[Layer]:
-    """The documents' start: as `flowlab.flows.mlp.glorot_uniform_`."""
+    """Return the initialization of Jang's tutorial, as `flowlab.flows.mlp.glorot_uniform_` does."""
     shapes = {"scale": (DIM * (DIM + 1) // 2,), "factor": (DIM, RANK), "shift": (DIM,), "slope": ()}
     layers = []
     for layer_key in jax.random.split(key, DEPTH):
@@ -150,7 +150,7 @@ def quality(seed: int, low_enough: float, cap: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The documents' flow by TFP on JAX.")
+    parser = argparse.ArgumentParser(description="The flow of Jang's tutorial by TFP on JAX.")
     modes = parser.add_subparsers(dest="mode", required=True)
     by_turns = modes.add_parser("turns")
     until = modes.add_parser("quality")

@@ -1,15 +1,15 @@
-"""Seconds from the start of a process to a test NLL that the document's notebook took 60 000 steps for.
+"""Seconds from the start of a process to a test NLL that Jang's notebook reaches after 60 000 steps.
 
     python experiments/benchmarks/time_to_quality.py [--seeds 5] [--nll 4.389] [--cap 100000]
 
 Both sides model Jang's banana, each in a fresh process, in turn, one pair a seed. flowlab's is the command
 `experiments/train.py experiment=banana seed=...` at its defaults; the clock stands when metrics.csv has a row, one
 every 200 steps, whose nll, of 10 000 points that are not trained on, is at most 4.389 nats. Then the run is
-interrupted. TFP on JAX follows the document's recipe in peer_tfp_jax.py, of which the docstring says more: its NLL of
-10 000 points is taken every 1000 steps.
+interrupted. TFP on JAX follows Jang's recipe in peer_tfp_jax.py, whose docstring says more; its NLL of 10 000 points
+is computed every 1000 steps.
 
-A start of the document's that never gets there, which goes for those that become NaN as well, trains on to the cap and
-counts as the seconds that this takes. A start of flowlab's that never got there would count as infinite. The table
+A run of Jang's recipe that never gets there, or becomes NaN, trains to the cap and counts as the seconds that this
+takes. A run of flowlab that never gets there counts as infinite. The table
 says where the seconds go. The last line is `ratio: R`, the median time of flowlab over that of TFP on JAX. It takes
 about 4 minutes and needs what `make bench` installs.
 """
@@ -83,7 +83,7 @@ def good_row(path: Path, low_enough: float) -> dict[str, float] | None:
 
 
 def tfp_on_jax(seed: int, low_enough: float, cap: int) -> dict[str, float]:
-    """Seconds until the document's recipe is good enough or at its cap, and where it is then."""
+    """Return the seconds until Jang's recipe is good enough or at its cap, and its step and NLL then."""
     command = [
         sys.executable,
         PEER,
@@ -132,8 +132,8 @@ def report(ours: pandas.DataFrame, theirs: pandas.DataFrame, low_enough: float) 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Seconds from the start of a process to a given test NLL.")
     parser.add_argument("--seeds", type=int, default=5, help="starts of each side, in turn")
-    parser.add_argument("--nll", type=float, default=4.389, help="nats; the best that the document's notebook prints")
-    parser.add_argument("--cap", type=int, default=100_000, help="steps of the document's recipe")
+    parser.add_argument("--nll", type=float, default=4.389, help="nats; the best that Jang's notebook prints")
+    parser.add_argument("--cap", type=int, default=100_000, help="steps of Jang's recipe")
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="for flowlab's command line")
     options = parser.parse_args()
     ours, theirs = [], []

@@ -16,7 +16,7 @@ where the time of the run goes.
 With `--peer tfp-jax` the run is `experiment=jang2018`, compiled, and the other sides are the same flow from the
 same start by peer_tfp_jax.py in processes of their own, inside one `lax.scan`: JAX as it comes, with a thread for each
 core, and JAX kept to one core, which is faster here. That all give the same loss for the same points is checked first.
-The start is near the identity: from the document's the first losses are too large to be compared. It needs what `make
+The initialization is near the identity: from Jang's the first losses are too large to be compared. It needs what `make
 bench` installs.
 
 Torch has one thread. float32, 512 points a minibatch.
@@ -139,7 +139,7 @@ class BareLoop:
 
 
 class TfpOnJax:
-    """The documents' flow by TFP on JAX, from the start of a configuration.
+    """Jang's flow by TFP on JAX, from the start of a configuration.
 
     Raises:
         SystemExit: it does not give the loss that flowlab gives.
@@ -170,7 +170,7 @@ class TfpOnJax:
 
 
 def parameters_of(flow: Flow) -> list[dict[str, Any]]:
-    """The numbers of the documents' flow as plain data, layer by layer: an affine map, and the PReLU after it."""
+    """The parameters of Jang's flow as plain data, layer by layer: an affine map, and the PReLU after it."""
     layers: list[dict[str, Any]] = []
     for stage in stages(flow.bijector):
         if isinstance(stage, LowRankAffine):

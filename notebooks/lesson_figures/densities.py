@@ -97,7 +97,8 @@ def samples_and_densities(
     margins = {"right": 0.9, "bottom": 0.08, "top": 0.95, "hspace": 0.22}
     panels = figure.subplots(2, 2, sharex=True, sharey=True, gridspec_kw=margins)
     for axes, points, title, colour in zip(panels[0], samples, titles, (BLUE, VERMILION), strict=True):
-        draw_points(axes, np.asarray(points), colour)
+        points = np.asarray(points)
+        draw_points(axes, points, colour)
         axes.set(title=f"{title} ({len(points):,} points)", xlim=bounds[0], ylim=bounds[1])
     for axes, density, title in zip(panels[1], densities, titles, strict=True):
         mesh = draw_density(axes, density, bounds, highest)

@@ -21,6 +21,12 @@ def test_there_are_figures_in_both_packages():
     assert {("deformation", "plotting"), ("kink_spike", "notebooks")} <= set(FIGURES)
 
 
+def test_the_package_and_the_experiments_do_without_the_lessons_figures():
+    sources = [path for folder in ("flowlab", "experiments") for path in (TESTS.parent / folder).rglob("*.py")]
+    assert len(sources) > 100
+    assert not [path.name for path in sources if "lesson_figures" in path.read_text(encoding="utf-8")]
+
+
 @pytest.mark.parametrize(("name", "folder"), FIGURES)
 def test_a_test_draws_the_figure(name, folder):
     assert any(f"{name}(" in path.read_text(encoding="utf-8") for path in (TESTS / folder).glob("test_*.py"))

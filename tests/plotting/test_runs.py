@@ -91,9 +91,9 @@ def test_layers_are_images_of_the_same_points():
 
 
 def test_a_grid_density_has_x1_along_its_first_index():
-    density = Independent(Normal(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 1.0])), 1)
-    grid = grid_density(density, ((-3.0, 3.0), (-3.0, 3.0)), torch.zeros(()), size=61)
-    assert divmod(int(grid.argmax()), 61) == (40, 30)
+    density = Independent(Normal(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5])), 1)
+    grid = grid_density(density, ((-3.0, 3.0), (-2.0, 4.0)), torch.zeros(()), size=61)
+    assert divmod(int(grid.argmax()), 61) == (40, 20)
     assert float(grid.sum()) * 0.1**2 == pytest.approx(1, abs=0.01)
 
 
