@@ -34,8 +34,8 @@ TRUST := tests/test_bad_input.py tests/test_security.py tests/test_leaks.py test
 trust: $(VENV)/installed  ## bad input of every kind, attacks, and the same command twice
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(TRUST)
 
-RANKS := $(addprefix tests/training/test_,ranks.py world.py wandb_server.py)
-test-ranks: $(VENV)/installed  ## several processes of one run, and a server of Weights & Biases
+RANKS := $(addprefix tests/distributed/test_,launch.py cluster.py) tests/loggers/test_wandb_server.py
+test-ranks: $(VENV)/installed  ## runs on several processes, and a Weights & Biases server
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(RANKS)
 
 conformance: $(VENV)/installed  ## every bijector by every property, and the tails of the maps against 50 digits

@@ -36,7 +36,7 @@ def check_devices(trainer: TrainerConfig) -> None:
         return
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not available:
-        raise ConfigError("trainer.accelerator=gpu: torch finds no GPU on this machine; use trainer.accelerator=cpu")
+        raise ConfigError("trainer.accelerator=gpu: no GPU is usable on this machine; use trainer.accelerator=cpu")
     if trainer.devices > available:
         raise ConfigError(
             f"trainer.devices={trainer.devices}: this machine has only {available} GPUs; "

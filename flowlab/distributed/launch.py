@@ -76,7 +76,7 @@ def train_on_ranks(directory: Path, trainer: TrainerConfig) -> None:
         if EXIT_INTERRUPTED in codes.values():
             raise KeyboardInterrupt
         if codes:
-            raise _find_cause(Path(errors), codes, trainer.devices)
+            raise find_cause(Path(errors), codes, trainer.devices)
 
 
 def _wait(ranks: list[subprocess.Popen[bytes]], seconds: float, until_failure: bool = False) -> None:
@@ -88,7 +88,7 @@ def _wait(ranks: list[subprocess.Popen[bytes]], seconds: float, until_failure: b
         time.sleep(POLL)
 
 
-def _find_cause(directory: Path, codes: dict[int, int], size: int) -> Exception:
+def find_cause(directory: Path, codes: dict[int, int], size: int) -> Exception:
     """Return the error that made the ranks fail: a killed rank, or an error other than a lost rank.
 
     Arguments:

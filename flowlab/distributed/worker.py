@@ -38,12 +38,12 @@ def main(directory: str, errors: str) -> int:
         return EXIT_INTERRUPTED
     except Exception as error:
         error.add_note(f"In rank {rank}:\n{traceback.format_exc()}")
-        write_bytes(Path(errors) / f"{rank}.pickle", _dump_error(error))
+        write_bytes(Path(errors) / f"{rank}.pickle", dump_error(error))
         return 1
     return 0
 
 
-def _dump_error(error: Exception) -> bytes:
+def dump_error(error: Exception) -> bytes:
     """Pickle an error; one that cannot be read back becomes a RuntimeError with the same words."""
     try:
         content = pickle.dumps(error)

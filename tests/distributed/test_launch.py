@@ -1,7 +1,8 @@
-"""A run on two processes: the numbers of one, and no process left behind."""
+"""A run on two processes gives the numbers of one process, and leaves no process behind."""
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -13,7 +14,10 @@ import pytest
 import torch
 
 from flowlab import ConfigError, compose, load_run, resume, train
-from flowlab.distributed.launch import STOP_TIMEOUT, open_loopback_store
+from flowlab.distributed.launch import STOP_TIMEOUT, find_cause, open_loopback_store
+from flowlab.distributed.worker import dump_error
+from flowlab.distributed.world import LostRankError
+from flowlab.system.files import WriteError
 from flowlab.training.divergence import DivergedError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -32,7 +36,7 @@ def alone(tmp_path_factory):
 
 
 def ranks_of(directory):
-    """The processes that train a run, told by their command."""
+    """Return the worker processes of a run; their command line identifies them."""
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         words = process.info["cmdline"] or []
@@ -41,16 +45,16 @@ def ranks_of(directory):
     return found
 
 
-def wait_until(what, seconds=120):
+def wait_until(condition, seconds=120):
     deadline = time.monotonic() + seconds
-    while not what():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-# The halves of a minibatch are summed before they are added, which rounds otherwise than one sum.
-def test_two_processes_train_what_one_does(alone, tmp_path, monkeypatch):
-    monkeypatch.setenv("MASTER_PORT", "1")  # as an earlier job of a launcher may have left them
+# Each rank sums its half of a minibatch first; that changes the rounding.
+def test_two_processes_train_the_same_weights_as_one(alone, tmp_path, monkeypatch):
+    monkeypatch.setenv("MASTER_PORT", "1")  # an earlier job of a launcher may leave these
     monkeypatch.setenv("WORLD_SIZE", "9")
     both = train(compose(*SMALL, "max_steps=200", "trainer=ddp_cpu"), tmp_path / "run")
     for name, tensor in weights(alone).items():
@@ -68,8 +72,8 @@ def inductor(tmp_path_factory):
     return str(tmp_path_factory.mktemp("inductor"))
 
 
-def test_two_processes_compiled_train_what_one_does_eagerly(alone, tmp_path, monkeypatch, inductor):
-    """Between the graph of the gradients and that of the update stands the mean over the processes."""
+def test_two_compiled_processes_train_the_same_weights_as_one_eager_process(alone, tmp_path, monkeypatch, inductor):
+    """The mean over the processes comes between the graphs of the gradients and of the update."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", inductor)
     both = train(compose(*SMALL, "max_steps=200", "trainer=ddp_cpu", "trainer.compile=true"), tmp_path / "run")
     assert both.result["compiled"]
@@ -82,7 +86,7 @@ def test_two_processes_compiled_train_what_one_does_eagerly(alone, tmp_path, mon
 
 @pytest.fixture
 def changed_ranks(monkeypatch):
-    """Lets every rank run some lines before it trains, with its number as `rank`."""
+    """Return a function that makes every rank run some lines before training; they know its number as `rank`."""
 
     def change(lines):
         code = (
@@ -99,7 +103,7 @@ def changed_ranks(monkeypatch):
     return change
 
 
-def test_ranks_end_at_the_same_bits(changed_ranks, tmp_path):
+def test_all_ranks_end_with_the_same_bits(changed_ranks, tmp_path):
     changed_ranks(
         "def keep(module): torch.save(module.flow.state_dict(), f'" + str(tmp_path) + "/{rank}.pt')\n"
         "FlowModule.on_train_end = keep"
@@ -110,63 +114,99 @@ def test_ranks_end_at_the_same_bits(changed_ranks, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("compiled", "without"),
+    ("compiled", "change"),
     [
         ("false", "FlowModule.manual_backward = lambda self, loss: loss.backward()"),
         ("true", "from flowlab.distributed.world import World\nWorld.all_reduce_mean = lambda self, values: values"),
     ],
 )
-def test_without_averaging_they_train_something_else(
-    alone, changed_ranks, tmp_path, monkeypatch, inductor, compiled, without
+def test_without_averaged_gradients_the_weights_differ(
+    alone, changed_ranks, tmp_path, monkeypatch, inductor, compiled, change
 ):
-    """That they train what one does can fail: here ranks keep their own gradients."""
+    """The comparison of weights can fail: here each rank keeps its own gradients."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", inductor)
-    changed_ranks(without)
+    changed_ranks(change)
     words = (*SMALL, "max_steps=200", "trainer=ddp_cpu", f"trainer.compile={compiled}")
     apart = train(compose(*words), tmp_path / "run")
     difference = max(float((weights(apart)[name] - tensor).abs().max()) for name, tensor in weights(alone).items())
     assert difference > 1e-3
 
 
-def test_where_they_meet_nobody_on_the_network_reaches():
+def test_the_store_listens_on_the_loopback_alone():
     store = open_loopback_store()
-    ends = [end for end in psutil.Process().net_connections() if end.status == psutil.CONN_LISTEN]
-    assert [end.laddr.ip for end in ends if end.laddr.port == store.port] == ["127.0.0.1"]
+    sockets = [s for s in psutil.Process().net_connections() if s.status == psutil.CONN_LISTEN]
+    assert [s.laddr.ip for s in sockets if s.laddr.port == store.port] == ["127.0.0.1"]
 
 
-def test_an_error_in_one_rank_ends_all_and_is_told(changed_ranks, tmp_path):
+class TwoPartError(Exception):
+    def __init__(self, first, second):
+        super().__init__(f"{first} {second}")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (DivergedError("at step 3"), "DivergedError: at step 3"),
+        (WriteError(28, "No space left", "a.csv"), "WriteError: a.csv: cannot be written: No space left"),
+        (TwoPartError("disk", "gone"), "RuntimeError: TwoPartError: disk gone"),  # pickle cannot rebuild it
+        (ValueError(lambda: None), "RuntimeError: ValueError: <function"),  # pickle cannot write it
+    ],
+)
+def test_errors_keep_type_and_message_and_note_between_processes(error, expected):
+    error.add_note("In rank 1: a traceback")
+    copy = pickle.loads(dump_error(error))
+    assert f"{type(copy).__name__}: {copy}".startswith(expected)
+    assert copy.__notes__ == ["In rank 1: a traceback"]
+
+
+@pytest.mark.parametrize(
+    ("written", "codes", "cause"),
+    [
+        ({0: LostRankError("rank 1: x"), 1: ValueError("x")}, {0: 1, 1: 1}, "x"),
+        ({1: ValueError("x")}, {1: 1}, "x"),
+        ({0: LostRankError("gone")}, {0: 1, 1: -9}, "rank 1 of 2 was ended from outside, by SIGKILL"),
+        ({}, {1: 3}, "rank 1 of 2 was ended from outside, with exit status 3"),
+    ],
+)
+def test_the_cause_is_the_rank_that_failed_first(written, codes, cause, tmp_path):
+    for rank, error in written.items():
+        (tmp_path / f"{rank}.pickle").write_bytes(pickle.dumps(error))
+    assert str(find_cause(tmp_path, codes, size=2)) == cause
+
+
+def test_an_error_in_one_rank_ends_all_and_keeps_its_type(changed_ranks, tmp_path):
     changed_ranks(
         "def fail(module, batch, number): raise ValueError('planted')\nif rank == 1: FlowModule.training_step = fail"
     )
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(ValueError, match="planted"):
         train(compose(*SMALL, "max_steps=20000", "trainer=ddp_cpu"), tmp_path / "run")
-    assert time.monotonic() - begun < 120, "it waited for a rank that was no more: gloo gives up after half an hour"
+    assert time.monotonic() - started < 120, "rank 0 waited for a rank that had ended: gloo gives up after half an hour"
     status = load_run(tmp_path / "run").status
     assert (status["status"], status["error"]) == ("failed", "ValueError: planted")
     assert "In rank 1" in status["traceback"]
     assert not ranks_of(tmp_path / "run")
 
 
-@pytest.mark.parametrize(("begun", "goes_on"), [(2, 1), (1, 2)])
-def test_what_so_many_began_as_many_others_end(alone, tmp_path, begun, goes_on):
+@pytest.mark.parametrize(("started_on", "resumed_on"), [(2, 1), (1, 2)])
+def test_a_run_resumes_on_a_different_number_of_processes(alone, tmp_path, started_on, resumed_on):
     directory = tmp_path / "run"
     command = [sys.executable, str(ROOT / "experiments/train.py"), *SMALL, "max_steps=200"]
-    command += [f"trainer.devices={begun}", f"hydra.run.dir={directory}"]
+    command += [f"trainer.devices={started_on}", f"hydra.run.dir={directory}"]
     process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
     wait_until((directory / "checkpoints/last.ckpt").exists)
     process.kill()
     process.wait()
     wait_until(lambda: not ranks_of(directory))
     assert not load_run(directory).done
-    run = resume(directory, f"trainer.devices={goes_on}")
+    run = resume(directory, f"trainer.devices={resumed_on}")
     for name, tensor in weights(alone).items():
         torch.testing.assert_close(weights(run)[name], tensor, rtol=1e-10, atol=1e-10)
-    assert load_run(directory).config.trainer.devices == goes_on
+    assert load_run(directory).config.trainer.devices == resumed_on
     assert len(run.provenance["resumed"]) == 1
 
 
-def test_divergence_is_told_as_in_one_process(tmp_path):
+def test_divergence_is_reported_as_in_one_process(tmp_path):
     words = (*SMALL, "max_steps=60", "optimizer.lr=1e60", "optimizer.schedule=constant")
     with pytest.raises(DivergedError, match=r"not finite at step \d: layer \d of 5") as failed:
         train(compose(*words, "trainer=ddp_cpu"), tmp_path / "run")
@@ -185,7 +225,7 @@ def test_divergence_is_told_as_in_one_process(tmp_path):
         ("SIGTERM", "rank", "interrupted"),
     ],
 )
-def test_whoever_is_ended_ends_all_and_the_run_can_go_on(tmp_path, how, victim, status):
+def test_a_signal_to_any_process_ends_all_and_the_run_can_resume(tmp_path, how, victim, status):
     directory = tmp_path / "run"
     command = [sys.executable, str(ROOT / "experiments/train.py"), *SMALL, "trainer=ddp_cpu", "max_steps=200000"]
     command += [f"hydra.run.dir={directory}", "optimizer.schedule=constant", "trainer.compile=false"]
@@ -193,7 +233,7 @@ def test_whoever_is_ended_ends_all_and_the_run_can_go_on(tmp_path, how, victim, 
     wait_until((directory / "checkpoints/last.ckpt").exists)
     target = ranks_of(directory)[1] if victim == "rank" else process
     target.send_signal(getattr(signal, how))
-    error = process.communicate(timeout=STOP_TIMEOUT)[1]  # after which they would be killed
+    error = process.communicate(timeout=STOP_TIMEOUT)[1]  # later the launcher would kill the ranks
     assert process.returncode == {"failed": 1, "running": -9, "interrupted": 130}[status]
     wait_until(lambda: not ranks_of(directory))
     assert "Traceback" not in error
@@ -204,26 +244,26 @@ def test_whoever_is_ended_ends_all_and_the_run_can_go_on(tmp_path, how, victim, 
     if status == "failed":
         assert "rank 1 of 2 was ended from outside, by SIGKILL" in run.status["error"]
     if status == "interrupted":
-        assert last >= max(run.metrics["step"]), "it has saved where it was"
+        assert last >= max(run.metrics["step"]), "the last step was saved"
     if how == "SIGINT":
         config = (directory / "config.yaml").read_text()
         (directory / "config.yaml").write_text(config.replace("max_steps: 200000", f"max_steps: {last + 10}"))
         run = resume(directory)
         words = (*SMALL, "trainer=ddp_cpu", "optimizer.schedule=constant", f"max_steps={last + 10}")
-        whole = train(compose(*words), tmp_path / "whole")
-        assert all(torch.equal(weights(run)[name], tensor) for name, tensor in weights(whole).items())
+        uninterrupted = train(compose(*words), tmp_path / "uninterrupted")
+        assert all(torch.equal(weights(run)[name], tensor) for name, tensor in weights(uninterrupted).items())
 
 
-def test_a_minibatch_that_cannot_be_shared_is_refused(tmp_path):
+def test_a_batch_size_that_the_ranks_do_not_divide_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="batch_size=63: is shared by 2 processes"):
         train(compose(*SMALL, "trainer=ddp_cpu", "batch_size=63"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_sweep_gives_each_job_processes_and_a_directory_of_its_own(tmp_path):
+def test_each_job_of_a_sweep_has_its_own_processes_and_directory(tmp_path):
     words = ["-m", "trainer.devices=2,1", "max_steps=60", *SMALL, "hydra.sweep.dir=sweep"]
     command = [sys.executable, str(ROOT / "experiments/train.py"), *words]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "LOCAL_RANK": "3"}  # as another launcher may have left it
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "LOCAL_RANK": "3"}  # a different launcher may leave this
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr
     two, one = (load_run(tmp_path / "sweep" / number) for number in "01")

@@ -1,4 +1,4 @@
-"""How training is asked to stop: no signal is lost, and one is not taken for two."""
+"""Training stops after a signal: no signal is lost, and a repeated signal counts once."""
 
 import signal
 
@@ -14,93 +14,93 @@ from flowlab.system.process import silence_lightning
 from flowlab.system.signals import STOP_HANDLERS, Preempted, handle_signals
 
 
-class Other(World):
-    """Two ranks, of which the other one says what it is asked and how long its steps take."""
+class TwoRanks(World):
+    """Two ranks; the arguments are what the other rank sends."""
 
-    def __init__(self, says=0, seconds=0.0, meanwhile=lambda: None):
+    def __init__(self, received=0, seconds=0.0, meanwhile=lambda: None):
         super().__init__(rank=0, size=2)
-        for name, value in {"says": says, "seconds": seconds, "meanwhile": meanwhile}.items():
+        for name, value in {"received": received, "seconds": seconds, "meanwhile": meanwhile}.items():
             object.__setattr__(self, name, value)
 
-    def all_reduce_max(self, asked, seconds):
+    def all_reduce_max(self, received, seconds):
         self.meanwhile()
-        return [float(max(asked, self.says)), max(seconds, self.seconds)]
+        return [float(max(received, self.received)), max(seconds, self.seconds)]
 
 
-def test_alone_it_ends_after_the_step_that_it_is_at():
-    asked = GracefulStop()
+def test_a_single_process_stops_after_the_current_step():
+    stop = GracefulStop()
     taken = []
-    for step in asked.iterate(range(100)):
+    for step in stop.iterate(range(100)):
         taken.append(step)
         if step == 3:
-            asked._receive(signal.SIGINT, None)
+            stop._receive(signal.SIGINT, None)
     assert taken == [0, 1, 2, 3]
-    assert asked.agree(1.0)
+    assert stop.agree(1.0)
 
 
-def test_ranks_end_together():
-    asked = GracefulStop(Other(says=signal.SIGTERM))
-    assert list(asked.iterate(range(3))) == [0, 1, 2]
-    assert asked.agree(1.0)
-    with pytest.raises(KeyboardInterrupt), asked.raise_at_end():
+def test_all_ranks_stop_together():
+    stop = GracefulStop(TwoRanks(received=signal.SIGTERM))
+    assert list(stop.iterate(range(3))) == [0, 1, 2]
+    assert stop.agree(1.0)
+    with pytest.raises(KeyboardInterrupt), stop.raise_at_end():
         pass
 
 
-def test_what_another_rank_was_asked_is_no_first_signal_of_this_one():
-    asked = GracefulStop(Other(says=signal.SIGTERM))
-    assert asked.agree(1.0)
-    asked._receive(signal.SIGTERM, None)  # while it saves
+def test_a_signal_of_another_rank_is_not_the_first_signal_of_this_one():
+    stop = GracefulStop(TwoRanks(received=signal.SIGTERM))
+    assert stop.agree(1.0)
+    stop._receive(signal.SIGTERM, None)  # while it saves
 
 
-def test_a_signal_while_the_ranks_agree_is_heard_the_next_time():
-    world = Other(meanwhile=lambda: asked._receive(signal.SIGINT, None))
-    asked = GracefulStop(world)
-    assert not asked.agree(1.0), "the other rank does not know of it"
-    assert asked.agree(1.0)
+def test_a_signal_while_the_ranks_agree_counts_the_next_time():
+    world = TwoRanks(meanwhile=lambda: stop._receive(signal.SIGINT, None))
+    stop = GracefulStop(world)
+    assert not stop.agree(1.0), "the other rank does not know of the signal"
+    assert stop.agree(1.0)
 
 
 def test_a_second_signal_takes_effect_at_once(monkeypatch):
     now = 10.0
     monkeypatch.setattr(stopping.time, "monotonic", lambda: now)
-    asked = GracefulStop()
-    asked._receive(signal.SIGINT, None)
-    asked._receive(signal.SIGINT, None)  # the same Ctrl-C, passed on by a launcher
+    stop = GracefulStop()
+    stop._receive(signal.SIGINT, None)
+    stop._receive(signal.SIGINT, None)  # a launcher passed on the same Ctrl-C
     now += 1.5
     with pytest.raises(KeyboardInterrupt):
-        asked._receive(signal.SIGINT, None)
+        stop._receive(signal.SIGINT, None)
 
 
-def test_slow_steps_make_short_calls():
-    asked = GracefulStop(Other(seconds=0.3))
-    assert asked.steps == 1
-    asked.agree(0.1)
-    assert asked.steps == 3, "by the slowest rank"
-    assert list(range(10, 20)[: asked.steps]) == [10, 11, 12]
+def test_slow_steps_shorten_a_call():
+    stop = GracefulStop(TwoRanks(seconds=0.3))
+    assert stop.steps == 1
+    stop.agree(0.1)
+    assert stop.steps == 3, "the slowest rank decides"
+    assert list(range(10, 20)[: stop.steps]) == [10, 11, 12]
     assert GracefulStop().steps is None
 
 
-def test_preempted_is_not_interrupted():
-    asked = GracefulStop(preemption=True)
-    with pytest.raises(Preempted), asked.raise_at_end():
-        asked._receive(signal.SIGUSR1, None)
+def test_preemption_has_an_error_of_its_own():
+    stop = GracefulStop(preemption=True)
+    with pytest.raises(Preempted), stop.raise_at_end():
+        stop._receive(signal.SIGUSR1, None)
 
 
-def test_lightning_leaves_no_handler_of_its_own_when_training_fails(tmp_path, monkeypatch):
-    """It would talk to the other ranks, from wherever this one is: most of all where one of them is gone."""
+def test_no_handler_of_lightning_remains_when_training_fails(tmp_path, monkeypatch):
+    """It would wait for ranks that may be gone."""
     monkeypatch.setattr(BoringModel, "training_step", lambda *_: 1 / 0)
-    asked = GracefulStop()
+    stop = GracefulStop()
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
     alone = {"accelerator": "cpu", "plugins": [LightningEnvironment()]}
-    trainer = pl.Trainer(callbacks=[asked], logger=False, default_root_dir=tmp_path, **alone, **quiet)
+    trainer = pl.Trainer(callbacks=[stop], logger=False, default_root_dir=tmp_path, **alone, **quiet)
 
-    def ended_while_it_fails():
-        with asked.raise_at_end():
+    def receive_a_signal_after_the_failure():
+        with stop.raise_at_end():
             with pytest.raises(ZeroDivisionError):
                 trainer.fit(BoringModel())
             signal.raise_signal(signal.SIGTERM)
-            assert asked.received == signal.SIGTERM
+            assert stop.received == signal.SIGTERM
 
     with silence_lightning(), handle_signals(STOP_HANDLERS):
         with pytest.raises(KeyboardInterrupt):
-            ended_while_it_fails()
+            receive_a_signal_after_the_failure()
         assert signal.getsignal(signal.SIGTERM) == signal.default_int_handler
