@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -129,24 +128,16 @@ def _kill(process, copy: Path) -> None:
 
 
 class _Timing:
-    """A plugin of pytest that leaves out slow tests, measures the others, and skips what is slow without a mutant."""
+    """A plugin of pytest that leaves out slow tests and measures the seconds of the others."""
 
-    def __init__(self, trial: Trial) -> None:
-        self.slow, self.seconds = trial.slow, dict[str, float]()
-        self.limit = 0 if trial.file else SLOW + 0.5
-        signal.signal(signal.SIGALRM, lambda *_: pytest.skip("it is slow"))
+    def __init__(self, slow: frozenset[str]) -> None:
+        self.slow, self.seconds = slow, dict[str, float]()
 
     def pytest_collection_modifyitems(self, items: list) -> None:
         items[:] = [item for item in items if item.nodeid not in self.slow]
 
-    def pytest_runtest_logstart(self) -> None:
-        signal.setitimer(signal.ITIMER_REAL, self.limit)
-
     def pytest_runtest_logreport(self, report) -> None:
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
-
-    def pytest_runtest_logfinish(self) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _run_tests(copy: Path, trial: Trial) -> None:
@@ -159,7 +150,7 @@ def _run_tests(copy: Path, trial: Trial) -> None:
     os.dup2(printed, 2)
     sys.path[:0] = paths = [str(copy), str(copy / "tests")]
     os.environ.update(ENVIRONMENT, PYTHONPATH=os.pathsep.join(paths), TMPDIR=str(copy.parent))
-    timing = _Timing(trial)
+    timing = _Timing(trial.slow)
     status = pytest.main([*QUIETLY, *trial.tests], plugins=[timing])
     copy.with_name("seconds").write_text(json.dumps(timing.seconds), encoding="utf-8")
     package = sys.modules.get("flowlab")
