@@ -71,7 +71,7 @@ def try_all(root: Path, trials: Sequence[Trial], processes: int, patience: float
     """Try mutants in copies of a tree, and print a line for each.
 
     Arguments:
-        patience: seconds that the tests of a mutant may take, beside six times as long as without it.
+        patience: seconds that the tests of a mutant may take, beside three times as long as without it.
 
     Returns:
         A line for each survivor, or for tests that fail without a mutant, and the count as the last line.
@@ -85,11 +85,10 @@ def try_all(root: Path, trials: Sequence[Trial], processes: int, patience: float
                 print((wrote / "printed").read_text())
                 survivors.append(f"{FAIL_ALONE} {' '.join(clean.tests)}")
                 continue
-            seconds = json.loads((wrote / "seconds").read_text())
+            elapsed, seconds = json.loads((wrote / "seconds").read_text())
             slow = find_slow(seconds)
-            taken = sum(seconds[test] for test in seconds.keys() - slow)
-            limits[clean.tests] = {"seconds": patience + 6 * taken, "slow": slow}
-            print(f"{sum(seconds.values()):.0f} s, {len(slow)} slow:", *clean.tests, flush=True)
+            limits[clean.tests] = {"seconds": patience + 3 * elapsed, "slow": slow}
+            print(f"{elapsed:.0f} s, {len(slow)} slow:", *clean.tests, flush=True)
         ready = [replace(trial, **limits[trial.tests]) for trial in trials if trial.tests in limits]
         for trial, status, wrote in run_trials(copies, ready):
             is_caught, word = judge(trial, status, (wrote / "printed").read_text(errors="replace"))

@@ -20,6 +20,7 @@ SAMPLED = {
     "flowlab/sweeps": 1,
     "flowlab/config": 1,
 }
+QUICK = {"bijectors", "linear", "distributions", "flows", "targets", "runs", "config"}  # folders with quick tests
 LEFT_OUT = {"__init__", "examples"}
 CONFORMANCE = "tests/conformance/test_properties.py"
 
@@ -36,8 +37,8 @@ def select_tests(root: Path, file: str) -> tuple[str, ...]:
     """Return pytest's arguments for the tests of `flowlab/<folder>/<module>.py`.
 
     They are `tests/<folder>/test_<module>.py` and the doctests of the module; for bijectors also the conformance
-    properties, in double precision, of the examples that are named after its classes; and all of `tests/<folder>` if
-    there are no others.
+    properties, in double precision, of the examples that are named after its classes; and all of a quick
+    `tests/<folder>` if there are no others.
     """
     path, source = Path(file), (root / file).read_text(encoding="utf-8")
     folder = Path("tests", *path.parts[1:-1])
@@ -48,6 +49,6 @@ def select_tests(root: Path, file: str) -> tuple[str, ...]:
         classes = [name for name in re.findall(r"^class (\w+)\(", source, re.MULTILINE) if f'"{name}' in examples]
         keyword = f"not test_property or float64 and ({' or '.join(classes)})"
         arguments += [CONFORMANCE, "-k", keyword] if classes else []
-    if not arguments and len(path.parts) > 2 and (root / folder).is_dir():
+    if not arguments and folder.name in QUICK:
         arguments = [folder.as_posix()]
     return (*arguments, file) if arguments and ">>> " in source else tuple(arguments)

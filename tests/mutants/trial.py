@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -19,8 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-SLOW = 3.0  # seconds; a test that takes longer without a mutant is left out
-ENOUGH = 20.0  # seconds; of tests that take longer together, the slowest are left out
+SLOW = 3.0  # CPU seconds; a test that takes longer without a mutant is left out
+ENOUGH = 20.0  # CPU seconds; of tests that take longer together, the slowest are left out
 QUIETLY = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider"]
 MEMORY = 64 * 2**30  # bytes of address space; a mutant that asks for more fails
 
@@ -101,7 +100,7 @@ def run_trials(copies: Sequence[Path], trials: Sequence[Trial]) -> Iterator[tupl
 
 
 def find_slow(seconds: dict[str, float]) -> frozenset[str]:
-    """Return the tests to leave out, from the seconds that each takes without a mutant."""
+    """Return the tests to leave out, from the CPU seconds that each takes without a mutant."""
     tests = sorted(seconds, key=lambda test: seconds[test])
     totals = accumulate(seconds[test] for test in tests)
     return frozenset(test for test, total in zip(tests, totals, strict=True) if seconds[test] > SLOW or total > ENOUGH)
@@ -129,24 +128,19 @@ def _kill(process, copy: Path) -> None:
 
 
 class _Timing:
-    """A plugin of pytest that leaves out slow tests, measures the others, and skips what is slow without a mutant."""
+    """A plugin of pytest that leaves out slow tests and measures the others in CPU seconds, whatever else runs."""
 
-    def __init__(self, trial: Trial) -> None:
-        self.slow, self.seconds = trial.slow, dict[str, float]()
-        self.limit = 0 if trial.file else SLOW + 0.5
-        signal.signal(signal.SIGALRM, lambda *_: pytest.skip("it is slow"))
+    def __init__(self, slow: frozenset[str]) -> None:
+        self.slow, self.seconds, self.start = slow, dict[str, float](), 0.0
 
     def pytest_collection_modifyitems(self, items: list) -> None:
         items[:] = [item for item in items if item.nodeid not in self.slow]
 
     def pytest_runtest_logstart(self) -> None:
-        signal.setitimer(signal.ITIMER_REAL, self.limit)
+        self.start = sum(os.times()[:4])
 
-    def pytest_runtest_logreport(self, report) -> None:
-        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
-
-    def pytest_runtest_logfinish(self) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self.seconds[nodeid] = sum(os.times()[:4]) - self.start
 
 
 def _run_tests(copy: Path, trial: Trial) -> None:
@@ -159,9 +153,9 @@ def _run_tests(copy: Path, trial: Trial) -> None:
     os.dup2(printed, 2)
     sys.path[:0] = paths = [str(copy), str(copy / "tests")]
     os.environ.update(ENVIRONMENT, PYTHONPATH=os.pathsep.join(paths), TMPDIR=str(copy.parent))
-    timing = _Timing(trial)
+    start, timing = time.monotonic(), _Timing(trial.slow)
     status = pytest.main([*QUIETLY, *trial.tests], plugins=[timing])
-    copy.with_name("seconds").write_text(json.dumps(timing.seconds), encoding="utf-8")
+    copy.with_name("seconds").write_text(json.dumps([time.monotonic() - start, timing.seconds]), encoding="utf-8")
     package = sys.modules.get("flowlab")
     if package and not Path(str(package.__file__)).is_relative_to(copy):
         os.truncate(printed, 0)
