@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from flowlab.training.check import check_run
 
 from flowlab import ConfigError, compose, load_run, train
-from flowlab.training.check import check_run
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ("test_size=500", "validation_size=501", "batch_size=64", "flow.depth=3", "dtype=float64", "max_steps=100")
@@ -96,8 +96,8 @@ def test_all_ranks_can_fail_at_the_same_step(tmp_path):
 @pytest.mark.parametrize(
     ("words", "variables", "message"),
     [
-        (["trainer=slurm"], {}, "trainer.started_by=slurm: srun did not start this process; run `srun ... python"),
-        (["trainer=torchrun"], {}, "trainer.started_by=torchrun: torchrun did not start this process"),
+        (["trainer=slurm"], {}, "trainer.launcher=slurm: srun did not start this process; run `srun ... python"),
+        (["trainer=torchrun"], {}, "trainer.launcher=torchrun: torchrun did not start this process"),
         (
             ["trainer=slurm", "trainer.devices=3"],
             {"SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS_PER_NODE": "2"},

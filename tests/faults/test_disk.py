@@ -23,7 +23,6 @@ from faults.processes import (
 )
 from wandb_records import history, sessions, table
 
-
 FULL = "cannot be written: No space left on device"
 READ_ONLY = "Read-only file system"
 
