@@ -54,7 +54,7 @@ from flowlab.bijectors import LowRankAffine, PReLU, stages
 from flowlab.config.schema import Config
 from flowlab.runs.directory import begin
 from flowlab.training.checkpoints import Checkpoints
-from flowlab.training.progress import Lines
+from flowlab.system.progress import Lines
 from flowlab.training.train import carry_out, what_to_minimise
 
 EAGER = ["experiment=banana", "trainer.compile=false"]

@@ -10,7 +10,7 @@ from flowlab.config.registry import register
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from flowlab.training.evaluate import Evaluation
+    from flowlab.metrics._evaluate import Evaluation
 
 
 @register("metric", "nll")

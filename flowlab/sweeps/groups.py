@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from flowlab.config.component import per_job_fields
 from flowlab.config.schema import COMPONENTS, Config, RunConfig
+from flowlab.flows._costs import Costs
 from flowlab.targets.base import Target
-from flowlab.training.costs import Costs
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flowlab.system.display import NotebookBar, print_line
-from flowlab.training.progress import LINES, resolve_display
+from flowlab.system.progress import LINES, resolve_display
 
 # Receives the number of a piece of work and the steps that it has taken, or None when it has ended.
 Receive = Callable[[int, int | None], None]

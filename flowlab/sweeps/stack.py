@@ -9,16 +9,17 @@ from typing import Any
 
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
+from flowlab.flows._costs import Costs
 from flowlab.loggers.open import open_loggers
 from flowlab.runs.directory import Run
 from flowlab.runs.status import mark_failed, mark_interrupted, track_status
 from flowlab.system.display import print_line
 from flowlab.system.process import set_threads
+from flowlab.system.progress import Progress
 from flowlab.system.signals import STOP_HANDLERS, handle_signals
 from flowlab.targets.base import Target
 from flowlab.training.build import Experiment, Targets, build
-from flowlab.training.costs import Costs
-from flowlab.training.loop import Loop, Progress
+from flowlab.training.loop import Loop
 from flowlab.training.record import Record
 from flowlab.training.run import build_job, expected_metrics, finish_job, run_training
 from flowlab.training.train import find_run, open_run

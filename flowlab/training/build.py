@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 
+import psutil
 import torch
 
 from flowlab.config.errors import ConfigError
@@ -13,13 +15,13 @@ from flowlab.distributed.cluster import check_started
 from flowlab.distributed.devices import check_devices, resolve_device
 from flowlab.flow import Flow
 from flowlab.flows._assemble import assemble
+from flowlab.flows._costs import Costs, count_costs
 from flowlab.flows.base import DATA_POINTS
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
 from flowlab.seeding import generator
 from flowlab.targets.base import Target
 from flowlab.training.compile import choose
-from flowlab.training.costs import Costs, check_memory, count_costs
 
 Targets = dict[str, Target]  # by their settings: jobs of a sweep share a target
 
@@ -79,10 +81,10 @@ def check(config: Config, here: bool = True, targets: Targets | None = None) -> 
         targets[key] = config.target.build()
     target, trainer = targets[key], config.trainer
     config.flow.check(tuple(target.event_shape))
-    costs = count_costs(config, target)
+    shape, dtype = tuple(target.event_shape), getattr(torch, config.dtype)
+    costs = count_costs(config.flow, shape, target.context_shape, dtype)
     if costs is None:  # it needs numbers: build it for its errors
-        shape = tuple(target.event_shape)
-        assemble(config.flow, shape, target.context_shape, torch.Generator(), None, getattr(torch, config.dtype))
+        assemble(config.flow, shape, target.context_shape, torch.Generator(), None, dtype)
     if here:
         check_started(trainer)
         check_memory(config, target, costs)
@@ -104,3 +106,33 @@ def check(config: Config, here: bool = True, targets: Targets | None = None) -> 
             "their number"
         )
     return target, costs
+
+
+def check_memory(config: Config, target: Target, costs: Costs | None) -> None:
+    """Refuse sizes that do not fit into memory.
+
+    Raises:
+        ConfigError: the flow, a minibatch or a set of points is too large.
+    """
+    free = psutil.virtual_memory().available
+    point = math.prod(target.event_shape) * getattr(torch, config.dtype).itemsize
+    rows = (0 if target.fingerprint else target.train_size) or 0
+    needs = [
+        ("validation_size", config.validation_size, 4 * config.validation_size * point),
+        ("test_size", config.test_size, 8 * config.test_size * point),
+        ("target.train_size", rows, 4 * rows * point),
+    ]
+    if costs is not None:
+        needs.insert(0, ("batch_size", config.batch_size, costs.of_step(config.batch_size)))
+        if costs.memory > free:
+            raise ConfigError(
+                f"flow={config.flow.name}: for the {target.dim} columns of the target the flow would have "
+                f"{costs.parameters:,} parameters and training would take {costs.memory / 1e9:,.1f} GB where "
+                f"{free / 1e9:,.1f} GB are free: pick columns with target.columns, or make the flow smaller, as with "
+                "flow.depth or flow.scale=diag"
+            )
+    for name, count, needed in needs:
+        if needed > free:
+            raise ConfigError(
+                f"{name}={count}: would take about {needed / 1e9:,.0f} GB where {free / 1e9:,.1f} GB are free"
+            )

@@ -18,17 +18,17 @@ from flowlab.config.typed import as_typed
 from flowlab.distributions.base import as_points
 from flowlab.flow import Flow
 from flowlab.loggers.metrics_csv import MetricsFile
+from flowlab.metrics._evaluate import chunks, evaluate
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
 from flowlab.runs.checkpoint_contents import flow_weights
 from flowlab.runs.checkpoint_file import read_checkpoint
 from flowlab.seeding import generator
+from flowlab.system.progress import build_progress
 from flowlab.targets.base import Batch, ExactTarget, Target
 from flowlab.training.batches import Batches, build_batches, epoch_batches
 from flowlab.training.checkpoints import Best, Checkpoints
-from flowlab.training.evaluate import chunks, evaluate
 from flowlab.training.loop import Job, Loop
-from flowlab.training.progress import build_progress
 from flowlab.training.record import Measure, Record, metric_names
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from flowlab.config.schema import TrainerConfig
 from flowlab.distributed.stopping import GracefulStop
 from flowlab.optimizers.base import Optimizer
 from flowlab.runs.checkpoint_contents import BEST, flow_weights, state_shape
+from flowlab.system.progress import Progress
 from flowlab.targets.base import Batch
 from flowlab.training.batches import Batches, as_drawn
 from flowlab.training.checkpoints import Checkpoints
@@ -23,14 +24,6 @@ from flowlab.training.divergence import DivergedError, describe_divergence
 from flowlab.training.record import Record
 from flowlab.training.state import new_state, optimizer_state, read_state, write_parameters
 from flowlab.training.step import LossOf, Recipe, SingleStep, StackedStep, rates_of_steps
-
-
-class Progress(Protocol):
-    """Shows or reports how far training is."""
-
-    def start(self, step: int, max_steps: int) -> None: ...
-    def update(self, step: int, record: Record) -> None: ...
-    def close(self) -> None: ...
 
 
 @dataclass

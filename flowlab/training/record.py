@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from flowlab.config.schema import TrainerConfig
+from flowlab.metrics._evaluate import VALIDATION
 from flowlab.optimizers.base import Optimizer
-from flowlab.training.evaluate import VALIDATION
 
 Measure = Callable[[nn.Module], dict[str, float]]
 

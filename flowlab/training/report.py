@@ -11,13 +11,13 @@ import torch
 
 from flowlab.flow import Flow
 from flowlab.loggers.open import Sink, log_figures, log_outcome
+from flowlab.metrics._evaluate import TEST, evaluate, gaussian_nll
 from flowlab.runs.directory import Run
 from flowlab.system.display import print_line
 from flowlab.system.files import WriteError, raise_write_error, write_json
 from flowlab.system.lock import check_not_replaced
 from flowlab.targets.base import Target
 from flowlab.training.divergence import DivergedError
-from flowlab.training.evaluate import TEST, evaluate, gaussian_nll
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

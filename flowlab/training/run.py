@@ -16,19 +16,19 @@ from flowlab.distributed.launch import train_on_ranks
 from flowlab.distributed.stopping import GracefulStop
 from flowlab.distributed.world import SINGLE_PROCESS, World
 from flowlab.loggers.open import open_loggers
+from flowlab.metrics._evaluate import evaluate
 from flowlab.runs.directory import Run, check_data
 from flowlab.runs.status import track_status
 from flowlab.system.display import print_line
 from flowlab.system.process import set_threads
+from flowlab.system.progress import Progress, build_progress, resolve_display
 from flowlab.system.signals import STOP_HANDLERS, Preempted, handle_signals, raise_preempted
 from flowlab.targets.base import ExactTarget
 from flowlab.training.batches import build_batches
 from flowlab.training.build import Experiment
 from flowlab.training.checkpoints import Best, Checkpoints
 from flowlab.training.compile import choose
-from flowlab.training.evaluate import evaluate
-from flowlab.training.loop import Job, Loop, Progress
-from flowlab.training.progress import build_progress, resolve_display
+from flowlab.training.loop import Job, Loop
 from flowlab.training.record import Record, metric_names
 from flowlab.training.report import show_figures, write_result
 

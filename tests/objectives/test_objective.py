@@ -15,7 +15,7 @@ from flowlab.sweeps.groups import stack_key
 from flowlab.sweeps.train_many import train_many
 from flowlab.targets.gaussian import Gaussian
 from flowlab.training.compile import trace
-from flowlab.training.evaluate import evaluate
+from flowlab.metrics._evaluate import evaluate
 from flowlab.training.state import read_state
 from flowlab.training.step import Step
 from flowlab.training.train import what_to_minimise

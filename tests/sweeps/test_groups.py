@@ -1,9 +1,10 @@
 import pytest
+import torch
 
 from flowlab import compose
+from flowlab.flows._costs import count_costs
 from flowlab.sweeps.groups import bytes_of_job, describe_groups, split_evenly, stack_key
 from flowlab.targets import Banana, FileTarget
-from flowlab.training.costs import count_costs
 
 TARGET = Banana()
 
@@ -84,7 +85,7 @@ def test_files_differ_in_their_columns_and_in_standardization(tmp_path):
 def test_memory_grows_with_the_minibatch_and_the_flow():
     def size(*words):
         config = compose("validation_size=2", *words)
-        return bytes_of_job(config, TARGET, count_costs(config, TARGET))
+        return bytes_of_job(config, TARGET, count_costs(config.flow, (2,), None, getattr(torch, config.dtype)))
 
     small = size()
     assert size("batch_size=5120") > 5 * small

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import sys
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
 from flowlab.system.display import NotebookBar, is_in_notebook, print_line
-from flowlab.training.loop import Progress
-from flowlab.training.record import Record
 
 LINES = 10  # over a whole run
+
+
+class Progress(Protocol):
+    """Shows or reports the progress of training; a record has the last `row`, its `row_step`, and the `metrics`."""
+
+    def start(self, step: int, max_steps: int) -> None: ...
+    def update(self, step: int, record: Any) -> None: ...
+    def close(self) -> None: ...
 
 
 def build_progress(kind: str) -> Progress | None:
@@ -34,7 +41,7 @@ class Lines:
     def start(self, step: int, max_steps: int) -> None:
         self.max_steps, self.printed = max_steps, step * LINES // max_steps  # tenths
 
-    def update(self, step: int, record: Record) -> None:
+    def update(self, step: int, record: Any) -> None:
         if record.row_step == step and step * LINES // self.max_steps > self.printed:
             self.printed = step * LINES // self.max_steps
             print_line(f"step {step:>{len(str(self.max_steps))}}/{self.max_steps}  {_numbers(record)}")
@@ -52,7 +59,7 @@ class Bar:
         self.task = self.bar.add_task("", total=max_steps, completed=step, numbers="")
         self.bar.start()
 
-    def update(self, step: int, record: Record) -> None:
+    def update(self, step: int, record: Any) -> None:
         self.bar.update(self.task, completed=step, numbers=_numbers(record))
 
     def close(self) -> None:
@@ -65,14 +72,14 @@ class BarInNotebook:
     def start(self, step: int, max_steps: int) -> None:
         self.bar, self.max_steps = NotebookBar(), max_steps
 
-    def update(self, step: int, record: Record) -> None:
+    def update(self, step: int, record: Any) -> None:
         self.bar.update(step, self.max_steps, f"{step}/{self.max_steps}  {_numbers(record)}")
 
     def close(self) -> None:
         self.bar.close()
 
 
-def _numbers(record: Record) -> str:
+def _numbers(record: Any) -> str:
     row = record.row
     parts = [f"loss {row['loss']:.3f}"] if "loss" in row else []
     parts += [f"{name} {record.metrics[name]:.3f}" for name in ("nll", "kl") if name in record.metrics]

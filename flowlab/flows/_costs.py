@@ -1,0 +1,66 @@
+"""The memory that a flow needs, counted on the meta device, where tensors have shapes and no numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from flowlab.flows._assemble import assemble
+from flowlab.flows.base import Architecture
+
+ROWS_OF_STATE = 6  # parameters, gradient and two moments, and the new ones that a step makes
+STAGE_BYTES = 10_000  # of a bijector's Python objects, as measured
+POINTS = 64  # in the batch that is counted
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The costs of a flow.
+
+    Attributes:
+        parameters: how many numbers it learns.
+        memory: bytes for the parameters, their gradients, the optimizer's moments and the modules.
+        memory_of_point: bytes that a training step keeps for a point.
+        stages: how many bijectors a point goes through, by which the time of a step is judged.
+    """
+
+    parameters: int
+    memory: int
+    memory_of_point: int
+    stages: int
+
+    def of_step(self, batch_size: int) -> int:
+        """Bytes that a training step takes: values kept for the gradient, and as many while it is computed."""
+        return 2 * self.memory_of_point * batch_size
+
+
+def count_costs(
+    architecture: Architecture,
+    event_shape: tuple[int, ...],
+    context_shape: tuple[int, ...] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Costs | None:
+    """Count the costs of an architecture's flow without allocating it.
+
+    None if the flow cannot be built without numbers, as where a constructor looks at its values.
+    """
+    sizes: list[int] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        sizes.append(tensor.numel() * tensor.itemsize)
+        return tensor
+
+    try:
+        with torch.device("meta"):
+            flow = assemble(architecture, event_shape, context_shape, None, None, dtype)
+            x = torch.zeros(POINTS, *event_shape, dtype=dtype)
+            context = None if context_shape is None else torch.zeros(POINTS, *context_shape, dtype=dtype)
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                flow.log_prob(x, context)
+    except Exception:  # whatever a constructor or a forward does that needs numbers
+        return None
+    parameters = sum(parameter.numel() for parameter in flow.parameters())
+    stages = sum(1 for _ in flow.bijector.modules())
+    memory = ROWS_OF_STATE * parameters * dtype.itemsize + stages * STAGE_BYTES
+    return Costs(parameters, memory, sum(sizes) // POINTS, stages)
