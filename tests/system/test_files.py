@@ -1,5 +1,6 @@
 import json
 import math
+import os
 
 import pytest
 
@@ -68,3 +69,12 @@ def test_temporary_files_of_killed_processes_are_removed(tmp_path):
         part_path(path).write_text("par")
     remove_parts(tmp_path)
     assert {path.name for path in tmp_path.rglob("*")} == {"a.txt", "below", "b.txt"}
+
+
+def test_a_file_is_flushed_before_it_takes_the_name_and_the_directory_after(tmp_path, monkeypatch):
+    path, flushed = tmp_path / "a.txt", []
+    monkeypatch.setattr(
+        "os.fsync", lambda descriptor: flushed.append((os.readlink(f"/proc/self/fd/{descriptor}"), path.exists()))
+    )
+    write_text(path, "new")
+    assert flushed == [(str(beside(path)), False), (str(tmp_path), True)]
