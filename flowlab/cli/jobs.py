@@ -16,16 +16,15 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from flowlab.cli.directories import check_can_be_made, find_directory, given, make_errors, resolve_errors
 from flowlab.cli.engines import bounds_of_search, check_engine, searches, target_of
 from flowlab.config.aliases import renamed_words
 from flowlab.config.compose import compose_yaml, conf_directory, parse_overrides, to_config
 from flowlab.config.errors import ConfigError
 from flowlab.config.overrides import store_installed
 from flowlab.config.schema import Config, StackedLauncherConfig
-from flowlab.config.secrets import check_written
 from flowlab.config.typed import as_typed
 from flowlab.system.process import pause_garbage_collection
 
@@ -67,21 +66,9 @@ def hydra_settings(overrides: Sequence[str]) -> DictConfig:
             raise ConfigError(f"{override.key_or_group}: must have one value; a comma must stand in quotes")
     fixed = [word for word, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
     settings = compose_yaml(fixed, hydra_settings=True).hydra
-    with _resolving("hydra.sweep.dir"):
+    with resolve_errors("hydra.sweep.dir"):
         settings.sweep.dir = given("hydra.sweep.dir", str(settings.sweep.dir))  # the time in its name is taken here
     return settings
-
-
-def given(key: str, directory: str) -> str:
-    """A directory that a user has named.
-
-    Raises:
-        ConfigError: it has no name, which would mean the working directory; or the name is a secret.
-    """
-    check_written(directory, key)
-    if not directory.strip():
-        raise ConfigError(f"{key}: must be given: {key}=DIR; the working directory is {key}=.")
-    return directory
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:
@@ -160,7 +147,7 @@ def job(words: Sequence[str], number: int, sweep: Path | None, compose: Callable
         if target_of(composed.hydra, "launcher") == StackedLauncherConfig._target_:
             launcher = OmegaConf.to_container(composed.hydra.launcher)
             as_typed(StackedLauncherConfig, launcher, "hydra.launcher.")  # type: ignore[arg-type]
-        _known[own, number, sweep] = Job(list(own), to_config(composed), _directory(composed, sweep))
+        _known[own, number, sweep] = Job(list(own), to_config(composed), find_directory(composed, sweep))
     return _known[own, number, sweep]
 
 
@@ -232,27 +219,9 @@ def check_new(jobs: list[Job], sweep: Path | None) -> None:
     with _naming([job.overrides for job in jobs], sweep) as numbers:
         for number in numbers:
             directory = jobs[number].directory
-            with _making(directory):
+            with make_errors(directory):
                 check_directory(directory)
-            _make(directory)
-
-
-@contextlib.contextmanager
-def _resolving(key: str) -> Iterator[None]:
-    try:
-        yield
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{key}: {error}".splitlines()[0]) from None
-
-
-@contextlib.contextmanager
-def _making(directory: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:  # a ValueError: a NUL in the name
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{directory}: cannot be made: {getattr(error, 'strerror', error)}") from None
+            check_can_be_made(directory)
 
 
 @contextlib.contextmanager
@@ -271,37 +240,3 @@ def _naming(overrides: list[list[str]], sweep: Path | None) -> Iterator[Iterator
     except ConfigError as error:
         shown = " ".join(word for word in overrides[at] if not word.startswith("hydra.sweep.dir="))
         raise ConfigError(f"job {at} ({shown}): {error}" if sweep else str(error)) from None
-
-
-def _directory(composed: DictConfig, sweep: Path | None) -> Path:
-    """Where Hydra will put a job; also refuses settings of Hydra that get in the way of a run directory."""
-    settings = composed.hydra
-    if settings.output_subdir is not None or "file" in settings.job_logging.get("handlers", {}):
-        raise ConfigError(
-            "hydra.output_subdir, hydra/job_logging: Hydra would write into the run directory; leave them"
-        )
-    if not isinstance(settings.verbose, bool | str | ListConfig):
-        raise ConfigError(f"hydra.verbose={settings.verbose}: must be true, false or the names of loggers")
-    if settings.job.chdir:
-        raise ConfigError("hydra.job.chdir: a run does not change the working directory; leave it")
-    if sweep is None:
-        with _resolving("hydra.run.dir"):
-            return Path(given("hydra.run.dir", str(settings.run.dir)))
-    if "now:" in str(OmegaConf.to_container(settings.sweep, resolve=False)["subdir"]):  # type: ignore[call-overload,index]
-        raise ConfigError("hydra.sweep.subdir: must not hold a time, for a sweep that goes on would look elsewhere")
-    with _resolving("hydra.sweep.subdir"):
-        subdir = str(settings.sweep.subdir)
-    check_written(subdir, "hydra.sweep.subdir")
-    if Path(subdir).name != subdir or subdir in ("", ".."):
-        raise ConfigError(f"hydra.sweep.subdir={subdir}: must be one name, for a directory in that of the sweep")
-    return sweep / subdir
-
-
-def _make(directory: Path) -> None:
-    """See that a directory can be made, and leave no trace of it: Hydra makes it again when the job begins."""
-    made = next(parent for parent in (directory, *directory.parents) if parent.exists())
-    with _making(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-    while directory != made:
-        directory.rmdir()
-        directory = directory.parent

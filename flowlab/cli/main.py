@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from hydra._internal.utils import get_args_parser
 
+from flowlab.cli.directories import given
 from flowlab.cli.engines import elsewhere, searches
-from flowlab.cli.jobs import Job, check_distinct, check_jobs, check_new, expand, given, hydra_settings
+from flowlab.cli.jobs import Job, check_distinct, check_jobs, check_new, expand, hydra_settings
 from flowlab.cli.usage import usage
 from flowlab.config.compose import compose_yaml, conf_directory, parse_overrides, to_config
 from flowlab.config.errors import ConfigError

@@ -16,7 +16,7 @@ class Component:
     group: ClassVar[str] = ""
     name: ClassVar[str] = ""
 
-    def build(self, **given: Any) -> Any:
+    def build(self, *given: Any, **named: Any) -> Any:
         """The object that the configuration describes; a component that is that object gives itself."""
         return self
 

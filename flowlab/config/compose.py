@@ -102,7 +102,7 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
         raise ConfigError(f"{_unresolvable(values)}: {first_lines(error).splitlines()[0]}") from None
     plain = renamed_keys(OmegaConf.to_container(values))  # type: ignore[arg-type]
     check_written(plain)
-    built = {group: _component(group, plain.pop(group, None), group) for group in COMPONENTS}
+    built: dict[str, Any] = {group: _component(group, plain.pop(group, None), group) for group in COMPONENTS}
     loggers, trainer = plain.pop("logger", None), plain.pop("trainer", None)
     if not isinstance(loggers, dict) or not all(isinstance(node, dict) for node in loggers.values()):
         raise _no_option("logger", loggers)

@@ -42,7 +42,7 @@ class FromClass(Component):
     def kinds() -> tuple[type, ...]:
         return (object,)
 
-    def build(self, **given: Any) -> Any:
+    def build(self, *args: Any, **given: Any) -> Any:
         """An object of the class.
 
         Raises:
@@ -74,7 +74,8 @@ def schema_of_path(group: str, path: Any) -> type[FromClass]:
     if path in (None, "???"):
         raise ConfigError(f"{where}: must be given: {where}=package.Class")
     check_name(where, path)
-    return _schema(group, load_class(where, path, _base(group).kinds()), True)
+    cls: Any = load_class(where, path, _base(group).kinds())
+    return _schema(group, cls, True)
 
 
 def schema_of_class(group: str, cls: type) -> type[FromClass]:
@@ -87,7 +88,8 @@ def schema_of_class(group: str, cls: type) -> type[FromClass]:
     if not issubclass(cls, kinds):
         wanted = " or ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
         raise ConfigError(f"{cls.__module__}.{cls.__qualname__}: must be derived from {wanted} to be a {group}")
-    return _schema(group, cls, False)
+    made_from: Any = cls
+    return _schema(group, made_from, False)
 
 
 def _base(group: str) -> type[FromClass]:

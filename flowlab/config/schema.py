@@ -6,7 +6,6 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
 from flowlab.config.fields import setting
 
@@ -64,8 +63,8 @@ class Config(RunConfig):
 
     Attributes:
         target, flow, objective, optimizer: the components.
-        loggers: by name.
         trainer: how it is trained.
+        logger: the loggers by name.
     """
 
     target: Any
@@ -73,7 +72,7 @@ class Config(RunConfig):
     objective: Any
     optimizer: Any
     trainer: TrainerConfig
-    logger: dict[str, Component]
+    logger: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain dicts, lists, numbers and strings."""

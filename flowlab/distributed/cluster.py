@@ -63,7 +63,8 @@ def find_rank(trainer: TrainerConfig) -> World:
     if trainer.launcher == "flowlab":
         return SINGLE_PROCESS
     if trainer.launcher == "torchrun":
-        return World(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
+        rank, size, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+        return World(rank, size, local_rank)
     from pytorch_lightning.plugins.environments import SLURMEnvironment  # it reads Slurm's lists of nodes
 
     slurm = SLURMEnvironment(auto_requeue=False)

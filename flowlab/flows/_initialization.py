@@ -15,7 +15,8 @@ BASE_SAMPLES = 10_000
 def glorot_uniform_(module: nn.Module, generator: torch.Generator | None = None) -> None:
     """Draw every parameter from U(-limit, limit), limit = sqrt(6 / (fan in + fan out)): the documents' initialization.
 
-    A matrix has its two sides as fans, a vector its length twice, a number 1 twice: TensorFlow's default, which initialized the documents' variables.
+    A matrix has its two sides as fans, a vector its length twice, a number 1 twice: TensorFlow's default, which
+    initialized the documents' variables.
 
     Reference:
         | Understanding the difficulty of training deep feedforward neural networks (Xavier Glorot, Yoshua Bengio, 2010)
@@ -62,6 +63,6 @@ def cover_(flow: Flow, points: Tensor, generator: torch.Generator | None = None)
         if before.log_prob(middle + 1.1 * (points - middle)).isfinite().all():
             return
     raise ConfigError(
-        f"flow.initialization=covering: no stretch of the last of {len(layers)} layers makes the image of the flow cover the "
-        "data, whose way back has no precision left; use a smaller flow.depth, dtype=float64 or another seed"
+        f"flow.initialization=covering: no stretch of the last of {len(layers)} layers makes the image of the flow "
+        "cover the data, whose way back has no precision left; use a smaller flow.depth, dtype=float64 or another seed"
     )

@@ -36,7 +36,7 @@ class Architecture(Component):
             ConfigError: they do not fit.
         """
 
-    def build(  # type: ignore[override]
+    def build(
         self,
         event_shape: tuple[int, ...],
         context_shape: tuple[int, ...] | None = None,

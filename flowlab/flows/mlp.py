@@ -11,6 +11,8 @@ from flowlab.config.registry import register
 from flowlab.flows.base import Architecture
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     from flowlab.bijectors import Bijector
@@ -92,7 +94,7 @@ class MLP(Architecture):
         from flowlab.bijectors import PReLU, Sigmoid, SmoothPReLU, Tanh
 
         size = dim if self.slope == "vector" else None
-        activations = {
+        activations: dict[str, Callable[[], Bijector]] = {
             "tanh": Tanh,
             "sigmoid": Sigmoid,
             "prelu": lambda: PReLU(self.initial_slope, size, self.positive),

@@ -1,4 +1,4 @@
-"""The interface of an optimizer: pure functions of rows of numbers, so one flow, a stack and a compiled step share it."""
+"""The interface of an optimizer: pure functions of rows of numbers, for one flow, a stack and a compiled step."""
 
 from __future__ import annotations
 

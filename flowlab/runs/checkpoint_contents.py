@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -106,7 +106,7 @@ def _is_finite(value: Tensor) -> bool:
         return False
 
 
-def _check_parts(whole: Any, parts: dict[str, type], what: str) -> None:
+def _check_parts(whole: Any, parts: Mapping[str, type], what: str) -> None:
     for name, kind in parts.items():
         part = whole.get(name) if isinstance(whole, dict) else None
         if not isinstance(part, kind) or (isinstance(part, int) and kind is int and (part is True or part < 0)):

@@ -23,9 +23,10 @@ class Progress(Protocol):
 
 
 def build_progress(kind: str) -> Progress | None:
-    """The display of a kind: bar, lines, off, or auto, which is a bar in a terminal or a notebook and lines elsewhere."""
+    """The display of a kind: bar, lines, off, or auto, a bar in a terminal or notebook, else lines."""
     kind = resolve_display(kind)
-    return {"bar": Bar, "notebook": BarInNotebook, "lines": Lines}[kind]() if kind != "off" else None
+    displays: dict[str, type[Progress]] = {"bar": Bar, "notebook": BarInNotebook, "lines": Lines}
+    return displays[kind]() if kind != "off" else None
 
 
 def resolve_display(kind: str) -> str:

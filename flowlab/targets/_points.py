@@ -1,4 +1,4 @@
-"""The points of a user's file, CSV, NPY or Parquet, as an array; a file that cannot be used is refused with the reason."""
+"""Read the points of a CSV, NPY or Parquet file, or refuse the file with the reason."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def build_batches(
 
 
 def epoch_batches(rows: Batch, seed: int, batch_size: int) -> Batches:
-    """Rows in a new random order each epoch; the orders are laid end to end and cut into minibatches, without a rest."""
+    """Rows in a new random order each epoch; the orders, laid end to end, are cut into minibatches."""
     count = len(rows.x)
 
     @lru_cache(maxsize=2)

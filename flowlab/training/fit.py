@@ -263,10 +263,11 @@ class _LoaderBatches(Batches):
     @staticmethod
     def _repeat(loader: Iterable[Any]) -> Iterator[Any]:
         while True:
-            count = 0
-            for count, part in enumerate(loader, start=1):
+            empty = True
+            for part in loader:
+                empty = False
                 yield part
-            if not count:
+            if empty:
                 raise ConfigError("data: the loader gives no batch")
 
 

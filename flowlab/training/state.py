@@ -35,7 +35,8 @@ class State(NamedTuple):
     @classmethod
     def of_tensors(cls, tensors: Sequence[Tensor]) -> State:
         """The inverse of `tensors`."""
-        return cls(*tensors[:4], tuple(tensors[4:]))
+        numbers, steps, alive, grad_norms, *moments = tensors
+        return cls(numbers, steps, alive, grad_norms, tuple(moments))
 
 
 def new_state(modules: Sequence[nn.Module], optimizer: Optimizer) -> State:
