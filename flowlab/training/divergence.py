@@ -9,6 +9,7 @@ from flowlab.bijectors import stages
 from flowlab.bijectors.compose import prepare
 from flowlab.flow import Flow
 from flowlab.targets.base import Batch
+from flowlab.training.state import trained
 from flowlab.training.step import LossOf
 
 
@@ -28,9 +29,20 @@ def describe_divergence(module: nn.Module, batch: Batch, step: int, loss: LossOf
         inverse: the loss takes points of the target back to the base.
     """
     if loss(module, batch).isfinite().all():
-        return f"the gradient is not finite at step {step}, though the loss is"
+        if not _has_finite_gradient(module, batch, loss):
+            return f"the gradient is not finite at step {step}, though the loss is"
+        return (
+            f"the update at step {step} gave parameters that are not finite, though the loss and its gradient are; use "
+            "a smaller optimizer.lr"
+        )
     cause = _first_cause(module, batch, inverse) if isinstance(module, Flow) else "the module's own loss gave it"
     return f"the loss is not finite at step {step}: {cause}"
+
+
+def _has_finite_gradient(module: nn.Module, batch: Batch, loss: LossOf) -> bool:
+    with torch.enable_grad():
+        gradients = torch.autograd.grad(loss(module, batch), trained(module), allow_unused=True)
+    return all(gradient is None or bool(gradient.isfinite().all()) for gradient in gradients)
 
 
 def _first_cause(flow: Flow, batch: Batch, inverse: bool) -> str:

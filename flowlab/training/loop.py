@@ -92,7 +92,7 @@ class Loop:
         first, modules = self.jobs[0], [job.module for job in self.jobs]
         self.draws = [job.batches.draw if same_batches else job.batches for job in self.jobs]
         place = first.batches.place if same_batches else as_drawn
-        recipe = Recipe(first.loss, first.optimizer, place, settings.precision == "bf16-mixed")
+        self.recipe = recipe = Recipe(first.loss, first.optimizer, place, settings.precision == "bf16-mixed")
         self.state = new_state(modules, first.optimizer)
         device = self.state.numbers.device.type
         self.compiled = choose(settings.compile, max_steps, device, len(self.jobs) > 1).compiled
@@ -176,7 +176,8 @@ class Loop:
         for place in (alive & ~self.state.alive).nonzero().flatten().tolist():
             job, step = self.jobs[place], int(self.state.steps[place])
             batch = job.batches(step)
-            message = describe_divergence(self.module(place), batch, step, job.loss, job.inverse)
+            with self.recipe.autocast(batch.x):
+                message = describe_divergence(self.module(place), batch, step, job.loss, job.inverse)
             job.failure = DivergedError(message)
 
     def living(self) -> list[tuple[int, Job]]:

@@ -74,7 +74,7 @@ def optimizer_state(state: State, place: int, module: nn.Module, optimizer: Opti
     rows = [_parts(row[place].clone(), parameters) for row in state.moments]
     step = state.steps[place].to(torch.float32)
     entries = {
-        number: {"step": step} | {name: row[index] for name, row in zip(optimizer.moments, rows, strict=True)}
+        number: {"step": step.clone()} | {name: row[index] for name, row in zip(optimizer.moments, rows, strict=True)}
         for index, number in enumerate(numbered)
     }
     return {"state": entries, "param_groups": [{"lr": lr, "params": list(range(len(list(module.parameters()))))}]}

@@ -48,7 +48,7 @@ class Recipe:
 class Step(ABC):
     """A step as a function of a state, draws and rates; it changes no argument.
 
-    A job whose loss or gradient is not finite keeps the parameters that it had.
+    A job whose loss, gradient or new parameters are not finite keeps the parameters that it had.
 
     Arguments:
         recipe: the loss and the optimizer.
@@ -83,6 +83,7 @@ class Step(ABC):
         gradients = torch.where(alive[:, None], gradients, 0.0)
         gradients, norms = optimizer.clipped(gradients)
         numbers, moments = optimizer.update(state.numbers, gradients, state.moments, rates)
+        alive = alive & numbers.isfinite().all(-1)
         numbers = torch.where(alive[:, None], numbers, state.numbers)
         return State(numbers, state.steps + alive, alive, norms, tuple(moments))
 
@@ -134,12 +135,7 @@ class StackedStep(Step):
         super().__init__(recipe, world)
         module = modules[0]
         places = {parameter: place for place, parameter in enumerate(trained(module))}
-        # A parameter that several modules share has a name in each.
-        self.places = {
-            name: places[parameter]
-            for name, parameter in module.named_parameters(remove_duplicate=False)
-            if parameter.requires_grad
-        }
+        self.places = {name: places[tensor] for name, tensor in _named_tensors(module) if tensor in places}
         self.shapes = [parameter.shape for parameter in places]
         self.sizes = [shape.numel() for shape in self.shapes]
         constants = [_constants(each) for each in modules]
@@ -166,14 +162,20 @@ class StackedStep(Step):
         return {name: parts[place] for name, place in self.places.items()}
 
 
+def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers with their names; one that several modules share has a name in each of them.
+
+    A module that stands in several places has one name: `functional_call` would not restore it under two.
+    """
+    for prefix, part in module.named_modules():
+        for kind in (part.named_parameters, part.named_buffers):
+            for name, tensor in kind(prefix, recurse=False, remove_duplicate=False):
+                yield name, tensor
+
+
 def _constants(module: nn.Module) -> dict[str, Tensor]:
-    """The tensors that training does not change, by every name that they have."""
-    frozen = {
-        name: parameter.detach()
-        for name, parameter in module.named_parameters(remove_duplicate=False)
-        if not parameter.requires_grad
-    }
-    return {**frozen, **dict(module.named_buffers(remove_duplicate=False))}
+    """The tensors that training does not change, by name."""
+    return {name: tensor.detach() for name, tensor in _named_tensors(module) if not tensor.requires_grad}
 
 
 def rates_of_steps(

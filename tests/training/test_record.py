@@ -1,42 +1,50 @@
-"""The numbers of a row, and what of them is saved between two rows."""
+"""The numbers of a row, and those that are saved between two rows."""
 
 import json
 
 import pytest
 import torch
-from flowlab.training.initial_flow import initial_flow
-from flowlab.training.optimizer import learning_rate
 
 from flowlab import compose
-from flowlab.training.train import new_record
+from flowlab.training.build import build
+from flowlab.training.evaluate import evaluate
+from flowlab.training.record import Record, metric_names
 
 
 @pytest.fixture
 def job():
-    config = compose("max_steps=100", "trainer.log_every=10", "trainer.validate_every=50", "validation_size=50")
-    target = config.target.build()
-    return config, initial_flow(config, target), lambda: new_record(config, target, "cpu")
+    """An experiment, a function that makes a record for it, and its held-out points."""
+    words = ("max_steps=100", "trainer.log_every=10", "trainer.validate_every=50", "validation_size=50")
+    experiment = build(compose(*words))
+    config, target = experiment.config, experiment.target
+    held_out = target.batch("validation", 50, 0)
+
+    def measure(flow):
+        return evaluate(flow, held_out, target).measure(metric_names())
+
+    return experiment, lambda: Record(config.trainer, 100, experiment.optimizer, measure), measure
 
 
 def test_a_row_tells_the_rate_of_its_step_and_the_pace_since_the_row_before(job):
-    config, flow, new = job
-    record = new()
+    experiment, new, measure = job
+    flow, record = experiment.flow, new()
     for step, seconds in ((10, 2.0), (20, 5.0)):
         record.add(torch.full((10,), float(step)), seconds)
         record.write(step, flow, 0.5, [])
-        assert record.row["lr"] == learning_rate(config.optimizer, step - 1, 100), "steps count from 0"
+        assert record.row["lr"] == experiment.optimizer.learning_rate(step - 1, 100), "steps count from 0"
         assert record.row["steps_per_second"] == pytest.approx(10 / seconds)
         assert (record.row["loss"], record.row["grad_norm"]) == (step, 0.5)
         assert "nll" not in record.row
     assert record.row["seconds"] == 7.0
     record.add(torch.zeros(30), 1.0)
     record.write(50, flow, 0.5, [])
-    assert record.row["nll"] == record.held_out.nll
+    assert measure(flow).items() <= record.row.items()
+    assert list(record.rows) == [10, 20, 50]
 
 
-def test_saved_between_two_rows_it_goes_on_to_the_same_row(job):
-    _, flow, new = job
-    record = new()
+def test_saved_between_two_rows_it_continues_to_the_same_row(job):
+    experiment, new, _ = job
+    flow, record = experiment.flow, new()
     record.add(torch.ones(10), 2.0)
     record.write(10, flow, 0.5, [])
     record.add(torch.ones(4), 1.0)
@@ -47,3 +55,30 @@ def test_saved_between_two_rows_it_goes_on_to_the_same_row(job):
         each.write(20, flow, 0.5, [])
     assert other.row == record.row
     assert record.row["loss"] == pytest.approx(0.4)
+
+
+def test_a_resumed_run_logs_no_row_twice(job):
+    """It computes again the rows that were logged after its last checkpoint."""
+    experiment, new, _ = job
+
+    class Sink:
+        last_step, rows = 20, []
+
+        def log_metrics(self, row, step):
+            self.rows.append(step)
+
+    sink, record = Sink(), new()
+    for step in (10, 20, 30):
+        record.add(torch.ones(10), 1.0)
+        record.write(step, experiment.flow, 0.5, [sink])
+    assert sink.rows == [30]
+
+
+def test_the_last_step_is_always_a_row_with_metrics(job):
+    _, new, _ = job
+    record = new()
+    assert [step for step in range(1, 100) if record.is_due(step)] == list(range(10, 100, 10))
+    assert [step for step in range(1, 101) if record.is_validation_due(step)] == [50, 100]
+    record.max_steps = 87
+    assert record.is_due(87)
+    assert record.is_validation_due(87)

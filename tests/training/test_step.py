@@ -1,131 +1,158 @@
-"""The step as a function of tensors: Adam is torch's, and what is traced for the compiler is the step."""
+"""The step as a function of tensors, and the operations that are traced for the compiler."""
+
+import copy
 
 import pytest
 import torch
-from flowlab.training.initial_flow import initial_flow
-from flowlab.training.optimizer import build_optimizer, learning_rate
 
 from flowlab import compose
+from flowlab.targets.base import Batch
+from flowlab.training.batches import build_batches
+from flowlab.training.build import build
 from flowlab.training.compile import trace
-from flowlab.training.state import State, read_state, write_state
-from flowlab.training.step import Step, adam_rates
-from flowlab.training.train import what_to_minimise
+from flowlab.training.state import State, flatten, new_state, optimizer_state, read_state, trained, write_parameters
+from flowlab.training.step import Recipe, SingleStep, StackedStep, rates_of_steps
 
 
-def job(*words):
-    config = compose("batch_size=32", "flow.depth=3", *words)
-    target = config.target.build()
-    flow = initial_flow(config, target)
-    return config, flow, *what_to_minimise(config, flow, target, "cpu")
+def make(*words):
+    """An experiment, its minibatches, and the recipe of its step."""
+    experiment = build(compose("batch_size=32", "flow.depth=3", *words))
+    config, flow, target = experiment.config, experiment.flow, experiment.target
+    batches = build_batches(experiment.objective, flow, target, config.seed, 32, experiment.dtype, "cpu")
+    mixed = config.trainer.precision == "bf16-mixed"
+    recipe = Recipe(
+        lambda module, batch: experiment.objective(module, batch, target), experiment.optimizer, batches.place, mixed
+    )
+    return experiment, batches, recipe
 
 
-def step_of(config, flows, stream, objective):
-    return Step(flows, objective, config.optimizer, stream.place)
+def stack(drawn):
+    return Batch(*(torch.stack(tensors) for tensors in zip(*(each.tensors() for each in drawn), strict=True)))
 
 
-@pytest.mark.parametrize("clip", ["null", "0.5"])
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_adam_is_torchs(dtype, clip, schedule):
-    """200 steps on gradients of all sizes, two jobs with rates of their own."""
-    words = ("max_steps=200", "optimizer.betas=[0.8,0.99]", "optimizer.eps=1e-6", f"optimizer.clip={clip}")
-    configs = [compose(*words, f"optimizer.schedule={schedule}", f"optimizer.lr={rate}") for rate in (0.1, 0.003)]
-    config, flow, stream, objective = job(*words)
-    step = step_of(config, [flow], stream, objective)
-    draws = torch.Generator().manual_seed(0)
-    start = torch.randn(2, 7, dtype=dtype, generator=draws)
-    parameters = [torch.nn.Parameter(row.clone()) for row in start]
-    optimizers = [torch.optim.Adam([parameter], betas=(0.8, 0.99), eps=1e-6) for parameter in parameters]
-    zeros, alive = torch.zeros_like(start), torch.ones(2, dtype=torch.bool)
-    state = State(start, zeros, zeros, alive * 0, alive, zeros[:, 0])
-    for number, rates in enumerate(adam_rates(configs, range(200), start)):
-        gradients = torch.randn(2, 7, dtype=dtype, generator=draws) * 10.0 ** (number % 7 - 3)
-        state = step.update(state, gradients, gradients[:, 0], *rates)
-        for config, parameter, optimizer, gradient in zip(configs, parameters, optimizers, gradients, strict=True):
-            parameter.grad = gradient.clone()
-            if config.optimizer.clip is not None:
-                torch.nn.utils.clip_grad_norm_([parameter], config.optimizer.clip)
-            optimizer.param_groups[0]["lr"] = learning_rate(config.optimizer, number, 200)
-            optimizer.step()
-    torch.testing.assert_close(state.numbers, torch.stack([p.detach() for p in parameters]), rtol=1e-6, atol=1e-7)
-    assert state.steps.tolist() == [200, 200]
+def rates_of(optimizers, like, steps=1):
+    return [rates for _, rates in rates_of_steps(optimizers, range(steps), 100, like)]
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["target=banana"],
-        ["target=gaussian_full", "flow=prelu", "flow.final_activation=true"],
-        ["target=two_moons", "flow.slope=vector"],
-        ["target=eight_gaussians", "flow.rank=0", "flow.scale=diag"],
-        ["target=checkerboard", "flow.weighted=true", "optimizer.clip=0.1"],
-        ["target=uniform", "flow.rank=1"],
-        ["target=funnel", "target.dim=3", "flow.rank=3"],
-        ["target=funnel", "target.dim=5"],
-        ["target=funnel", "target.dim=20"],
-        ["target.train_size=100"],
-        ["target=gaussian_full", "objective=reverse_kl"],
-        ["flow.activation=tanh", "flow.initialization=covering"],
-    ],
-    ids=" ".join,
-)
+ARCHITECTURES = [
+    ["target=banana"],
+    ["target=gaussian_full", "flow=prelu", "flow.final_activation=true"],
+    ["target=two_moons", "flow.slope=vector"],
+    ["target=eight_gaussians", "flow.rank=0", "flow.scale=diag"],
+    ["target=checkerboard", "flow.weighted=true", "optimizer.clip=0.1"],
+    ["target=uniform", "flow.rank=1"],
+    ["target=funnel", "target.dim=3", "flow.rank=3"],
+    ["target=funnel", "target.dim=5", "optimizer=adamw"],
+    ["target=funnel", "target.dim=20", "optimizer=sgd", "optimizer.momentum=0.5"],
+    ["target.train_size=100"],
+    ["target=gaussian_full", "objective=reverse_kl"],
+    ["flow.activation=tanh", "flow.initialization=covering"],
+]
+
+
+@pytest.mark.parametrize("words", ARCHITECTURES, ids=" ".join)
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_what_is_traced_is_the_step(words, jobs):
+def test_the_traced_operations_are_the_step(words, jobs):
     """In place of calls the compiler gets arithmetic: the same numbers up to rounding."""
-    made = [job("dtype=float64", f"seed={seed}", *words) for seed in range(jobs)]
-    configs, flows, streams, objectives = zip(*made, strict=True)
-    step = step_of(configs[0], flows, streams[0], objectives[0])
-    optimizers = [
-        build_optimizer(config.optimizer, flow.parameters()) for config, flow in zip(configs, flows, strict=True)
-    ]
-    state = read_state(flows, optimizers, 0)
-    drawn = torch.stack([stream.draw(0) for stream in streams])
-    arguments = (state, drawn, *next(adam_rates(configs, range(1), state.numbers)))
-    traced = trace(step, *arguments)
-    expected, losses = step(*arguments)
-    found, found_losses = traced(*arguments)
+    made = [make("dtype=float64", f"seed={seed}", *words) for seed in range(jobs)]
+    flows = [experiment.flow for experiment, _, _ in made]
+    optimizers = [experiment.optimizer for experiment, _, _ in made]
+    step = StackedStep(flows, made[0][2])
+    state = new_state(flows, optimizers[0])
+    drawn = stack([batches.draw(0) for _, batches, _ in made])
+    rates = rates_of(optimizers, state.numbers)[0]
+    expected, losses = step(state, drawn, rates)
+
+    def function(rates, x, *tensors):
+        after, losses = step(State.of_tensors(tensors), Batch(x), rates)
+        return (losses, *after.tensors())
+
+    arguments = (rates, drawn.x, *state.tensors())
+    traced = trace(function, *arguments)
+    found_losses, *found = traced(*arguments)
     torch.testing.assert_close(found_losses, losses, rtol=1e-12, atol=1e-12)
-    for name, values in zip(State._fields, expected, strict=True):
-        torch.testing.assert_close(found[State._fields.index(name)], values, rtol=1e-9, atol=1e-12, msg=name)
+    for ours, theirs in zip(State.of_tensors(found).tensors(), expected.tensors(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
     called = {str(node.target) for node in traced.graph.nodes}
     assert "aten.hypot.default" not in called
-    if jobs == 1 and flows[0].base.event_shape[-1] <= 3 and configs[0].objective.name == "maximum_likelihood":
+    objective = made[0][0].config.objective.name
+    if jobs == 1 and flows[0].base.event_shape[-1] <= 3 and objective == "maximum_likelihood":
         assert not called & {"aten.mm.default", "aten.bmm.default", "aten.linalg_lu_factor_ex.default"}, called
 
 
+@pytest.mark.parametrize("words", ARCHITECTURES, ids=" ".join)
+def test_a_stack_takes_the_steps_of_its_jobs_alone(words):
+    made = [
+        make("dtype=float64", f"seed={seed}", f"optimizer.lr={lr}", *words)
+        for seed, lr in enumerate((0.1, 0.01, 0.001))
+    ]
+    flows = [experiment.flow for experiment, _, _ in made]
+    optimizers = [experiment.optimizer for experiment, _, _ in made]
+    together = StackedStep([copy.deepcopy(flow) for flow in flows], made[0][2])
+    state = new_state(flows, optimizers[0])
+    alone = [SingleStep(flow, recipe) for flow, (_, _, recipe) in zip(flows, made, strict=True)]
+    states = [new_state([flow], optimizer) for flow, optimizer in zip(flows, optimizers, strict=True)]
+    for number, rates in enumerate(rates_of(optimizers, state.numbers, 3)):
+        draws = [batches.draw(number) for _, batches, _ in made]
+        state, losses = together(state, stack(draws), rates)
+        for place in range(3):
+            states[place], loss = alone[place](states[place], stack([draws[place]]), rates[:, place : place + 1])
+            torch.testing.assert_close(losses[place : place + 1], loss, rtol=1e-10, atol=1e-10)
+    for place in range(3):
+        torch.testing.assert_close(state.numbers[place], states[place].numbers[0], rtol=1e-8, atol=1e-10)
+
+
 def test_a_job_that_fails_keeps_its_numbers():
-    config, flow, stream, objective = job("dtype=float64")
-    step = step_of(config, [flow, flow], stream, objective)
-    optimizer = build_optimizer(config.optimizer, flow.parameters())
-    state = read_state([flow, flow], [optimizer, optimizer], 7)
-    drawn = stream.draw(0).repeat(2, 1, 1)
-    drawn[1, 5] = torch.nan
-    rates = next(adam_rates([config, config], range(1), state.numbers))
-    after, losses = step(state, drawn, *rates)
+    experiment, batches, recipe = make("dtype=float64")
+    flows = [experiment.flow, copy.deepcopy(experiment.flow)]
+    step = StackedStep(flows, recipe)
+    state = new_state(flows, experiment.optimizer)
+    state = state._replace(steps=state.steps + 7)
+    drawn = stack([batches.draw(0)] * 2)
+    drawn.x[1, 5] = torch.nan
+    rates = rates_of([experiment.optimizer] * 2, state.numbers)[0]
+    after, losses = step(state, drawn, rates)
     assert losses.isfinite().tolist() == after.alive.tolist() == [True, False]
     assert after.steps.tolist() == [8, 7]
     assert torch.equal(after.numbers[1], state.numbers[1])
     assert not torch.equal(after.numbers[0], state.numbers[0])
-    again, losses = step(after, stream.draw(1).repeat(2, 1, 1), *rates)
+    again, losses = step(after, stack([batches.draw(1)] * 2), rates)
     assert losses.isfinite().all()
     assert again.alive.tolist() == [True, False], "also where its loss is finite again"
     assert again.steps.tolist() == [9, 7]
     assert torch.equal(again.numbers[1], state.numbers[1])
 
 
-def test_a_flow_and_its_optimizer_become_a_row_and_come_back():
-    config, flow, stream, _ = job("dtype=float64")
-    optimizer = build_optimizer(config.optimizer, flow.parameters())
-    for number in range(3):
-        optimizer.zero_grad()
-        (-flow.log_prob(stream(number)).mean()).backward()
-        optimizer.step()
-    state = read_state([flow], [optimizer], 3)
-    other = job("dtype=float64", "seed=9")[1]
-    of_other = build_optimizer(config.optimizer, other.parameters())
-    write_state(state, 0, other, of_other)
-    for name, tensor in flow.state_dict().items():
-        assert torch.equal(other.state_dict()[name], tensor)
-    first, second = optimizer.state_dict()["state"], of_other.state_dict()["state"]
-    assert first.keys() == second.keys()
-    for number, moments in first.items():
-        assert all(torch.equal(second[number][name], tensor) for name, tensor in moments.items())
+def test_a_step_changes_no_argument():
+    experiment, batches, recipe = make("dtype=float64")
+    for step in (StackedStep([experiment.flow], recipe), SingleStep(experiment.flow, recipe)):
+        state = new_state([experiment.flow], experiment.optimizer)
+        before = [tensor.clone() for tensor in state.tensors()]
+        after, _ = step(state, stack([batches.draw(0)]), rates_of([experiment.optimizer], state.numbers)[0])
+        assert all(torch.equal(first, second) for first, second in zip(before, state.tensors(), strict=True))
+        assert not torch.equal(after.numbers, state.numbers)
+
+
+@pytest.mark.parametrize("words", [["optimizer=adam"], ["optimizer=adamw"], ["optimizer=sgd", "optimizer.momentum=0.9"]])
+def test_a_saved_state_continues_here_and_in_torch(words):
+    """A checkpoint has the layout of torch's own optimizers, which take the next step from it."""
+    experiment, batches, recipe = make("dtype=float64", *words, "optimizer.schedule=constant", "optimizer.lr=0.001")
+    flow, chosen = experiment.flow, experiment.optimizer
+    step, state = SingleStep(flow, recipe), new_state([flow], chosen)
+    *first, last = rates_of([chosen], state.numbers, 4)
+    for number, rates in enumerate(first):
+        state, _ = step(state, stack([batches.draw(number)]), rates)
+    write_parameters(state, 0, flow)
+    saved = optimizer_state(state, 0, flow, chosen, 0.001)
+    other = make("dtype=float64", "seed=9", *words)[0].flow
+    other.load_state_dict(flow.state_dict())
+    read = read_state([other], chosen, [saved], 3)
+    for name, ours, theirs in zip([*State._fields[:4], *chosen.moments], read.tensors(), state.tensors(), strict=True):
+        assert name == "grad_norms" or torch.equal(ours, theirs), name
+
+    theirs = chosen.for_torch(other.parameters())
+    theirs.load_state_dict({"state": saved["state"], "param_groups": theirs.state_dict()["param_groups"]})
+    recipe.loss(other, batches(3)).backward()
+    theirs.step()
+    state, _ = step(state, stack([batches.draw(3)]), last)
+    torch.testing.assert_close(flatten(trained(other)), state.numbers[0], rtol=1e-9, atol=1e-10)
