@@ -92,7 +92,3 @@ def default_directory(config: Config) -> Path:
     return Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}_{config.target.name}_seed{config.seed}"
 
 
-def flow_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """The flow's part of a checkpoint of the Lightning module."""
-    weights = checkpoint["state_dict"].items()
-    return {name.removeprefix("flow."): value for name, value in weights if name.startswith("flow.")}

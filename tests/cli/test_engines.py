@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowlab import engines
+from flowlab.cli import engines
 from flowlab.cli.jobs import expand
 from flowlab.cli.main import main
 
