@@ -12,7 +12,9 @@ KEYS = {
     "flow.slope_start": "flow.initial_slope",
     "trainer.started_by": "trainer.launcher",
 }
-# What a key meant where it was not there yet.
+# Keys of `logger` when there was one logger, and not several by name.
+LOGGER_KEYS = {"project", "mode", "run_name", "group", "tags", "figures_every"}
+# The meaning of a key in configurations that are older than the key.
 ABSENT: dict[str, Any] = {"trainer.compile": "false"}
 
 
@@ -24,20 +26,23 @@ def renamed_words(words: Sequence[str]) -> list[str]:
         >>> renamed_words(["experiment=banana_document", "flow.start=glorot"])
         ['experiment=jang2018', 'flow.initialization=glorot']
     """
-    return [_renamed(word) for word in words]
+    logger = next((word.partition("=")[2] for word in words if word.startswith("logger=")), "csv")
+    return [_renamed(word, logger) for word in words]
 
 
-def _renamed(word: str) -> str:
+def _renamed(word: str, logger: str) -> str:
     bare = word.lstrip("+")
     signs, (key, equals, value) = word[: len(word) - len(bare)], bare.partition("=")
-    return signs + (OPTIONS.get(bare) or f"{KEYS.get(key, key)}{equals}{value}")
+    group, _, name = key.partition(".")
+    present = f"logger.{logger}.{name}" if group == "logger" and name in LOGGER_KEYS else KEYS.get(key, key)
+    return signs + (OPTIONS.get(bare) or f"{present}{equals}{value}")
 
 
 def renamed_keys(values: dict[str, Any]) -> dict[str, Any]:
-    """A configuration of any version with the present keys."""
+    """A configuration of any version under the present keys."""
     values = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
     logger = values.get("logger")
-    if isinstance(logger, dict) and isinstance(logger.get("name"), str):  # there was one logger, and not several
+    if isinstance(logger, dict) and isinstance(logger.get("name"), str):  # the only one
         values["logger"] = {logger["name"]: logger}
     for old, new in KEYS.items():
         group, _, key = old.partition(".")

@@ -56,7 +56,8 @@ def as_typed(schema: type[T], values: Mapping[str, Any], prefix: str, new_keys: 
     except OverflowError:
         raise ConfigError(f"{prefix[:-1]}: its numbers are too large to be computed with; use smaller ones") from None
     except ValueError as error:  # settings that do not fit each other
-        raise ConfigError(str(error)) from None
+        named = str(error).partition("=")[0] in items
+        raise ConfigError(f"{prefix if named else prefix[:-1] + ': '}{error}") from None
 
 
 def _converted(item: dataclasses.Field[Any], value: Any, where: str) -> Any:

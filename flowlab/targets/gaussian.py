@@ -26,7 +26,7 @@ def _normal_log_prob(z: Tensor, log_scale: Tensor | float) -> Tensor:
 class Banana(ExactTarget):
     r"""x2 ~ N(0, scale), x1 | x2 ~ N(curvature x2^2, noise), all by standard deviation: Jang's training target.
 
-    Entropy, closed form: log(2 pi e scale noise) nats, since the shear keeps volume; 4.2241714 with Jang's numbers.
+    Entropy, closed form: log(2 pi e scale noise) nats, since the shear keeps volume; 4.2241714 with Jang's settings.
 
     Arguments:
         curvature: how much x1 follows the square of x2.
@@ -48,7 +48,7 @@ class Banana(ExactTarget):
     noise: float = setting(1.0, above=0)
 
     def __post_init__(self) -> None:
-        # With Jang's numbers this is his own frame, [-5, 30] x [-10, 10].
+        # With Jang's settings this is his frame, [-5, 30] x [-10, 10].
         reach = 2.5 * self.scale
         tip, margin = 1.2 * self.curvature * reach**2, 5.0 * self.noise
         low, high = min(tip, 0.0) - margin, max(tip, 0.0) + (0.0 if tip > margin else margin)
@@ -95,12 +95,12 @@ class Gaussian(ExactTarget):
     def __post_init__(self) -> None:
         dim = len(self.mean)
         if dim < 1 or any(len(row) != dim for row in self.factor) or len(self.factor) != dim:
-            raise ValueError(f"Gaussian: factor must be d x d for a mean of d numbers; the mean has {dim}")
+            raise ValueError(f"factor={self.factor}: must be d x d for a mean of d numbers; mean has {dim}")
         self.event_shape = (dim,)
         factor = np.asarray(self.factor, dtype=float)
         self.log_volume = float(np.linalg.slogdet(factor)[1])
         if not math.isfinite(self.log_volume):
-            raise ValueError(f"Gaussian: factor={[list(row) for row in self.factor]} is singular")
+            raise ValueError(f"factor={self.factor}: is singular; use rows that are linearly independent")
         deviation = np.sqrt((factor**2).sum(0))
         self.bounds = tuple(
             (float(centre - 3.5 * spread), float(centre + 3.5 * spread))

@@ -36,7 +36,7 @@ class Uniform(ExactTarget):
     def __post_init__(self) -> None:
         low, high = self.low, self.high
         if not low or len(low) != len(high) or not all(a < b for a, b in zip(low, high, strict=True)):
-            raise ValueError(f"Uniform: low={list(low)} must be below high={list(high)} in as many coordinates")
+            raise ValueError(f"low={list(low)}: must be below high={list(high)}, with as many coordinates")
         self.event_shape = (len(low),)
         self.bounds = tuple((a - 0.2 * (b - a), b + 0.2 * (b - a)) for a, b in zip(low, high, strict=True))
         self.entropy = sum(math.log(b - a) for a, b in zip(low, high, strict=True))
@@ -123,7 +123,7 @@ class EightGaussians(ExactTarget):
     def __post_init__(self) -> None:
         radius, scale = self.radius, self.scale
         if scale < radius / 400:
-            raise ValueError(f"EightGaussians: scale={scale} must be at least radius / 400 = {radius / 400}")
+            raise ValueError(f"scale={scale}: must be at least radius / 400 = {radius / 400}")
         self.bounds = ((-radius - 4 * scale, radius + 4 * scale),) * 2
         self.quadrature_bounds = ((-radius - 10 * scale, radius + 10 * scale),) * 2
 
@@ -176,7 +176,7 @@ class TwoMoons(ExactTarget):
     def __post_init__(self) -> None:
         noise = self.noise
         if noise < 0.05:
-            raise ValueError(f"TwoMoons: noise={noise} must be at least 0.05")
+            raise ValueError(f"noise={noise}: must be at least 0.05")
         self.bounds = ((-1 - 6 * noise, 2 + 6 * noise), (-0.5 - 6 * noise, 1 + 6 * noise))
         self.quadrature_bounds = ((-1 - 10 * noise, 2 + 10 * noise), (-0.5 - 10 * noise, 1 + 10 * noise))
 

@@ -1,34 +1,88 @@
-"""Composition from the YAML, and the answer to every kind of mistake."""
+"""Composition from the YAML: every option, their values against the components, and what wins over what."""
 
+import dataclasses
 import subprocess
 import sys
 
 import pytest
-from flowlab.config.schemas import SCHEMAS, ConfigError
+import yaml
 
 from flowlab.config.compose import compose, conf_directory, to_config
+from flowlab.config.component import Component
+from flowlab.config.errors import ConfigError
+from flowlab.config.overrides import option_names
+from flowlab.config.registry import PACKAGES, lookup, names
+from flowlab.config.schema import RunConfig, TrainerConfig
 from flowlab.flows._assemble import assemble
 
 GROUPS = sorted(path.name for path in conf_directory().iterdir() if path.is_dir() and path.name != "hydra")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_directory() / group).glob("*.yaml"))]
 
 
-@pytest.mark.parametrize(("group", "option"), OPTIONS, ids="=".join)
+NEEDED = {
+    ("target", "file"): ["target.path=points.csv"],
+    ("target", "custom"): ["target._target_=flowlab.targets.Funnel"],
+    ("flow", "custom"): ["flow._target_=flowlab.bijectors.LowRankAffine"],
+}
+
+
+def compose_option(group, option):
+    plus = "+" if group == "sweep" else ""
+    return compose(f"{plus}{group}={option}", *NEEDED.get((group, option), []))
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=map("=".join, OPTIONS))
 def test_every_option_composes(group, option):
-    extra = {
-        ("target", "file"): ["target.path=points.csv"],
-        ("target", "custom"): ["target._target_=flowlab.targets.Funnel"],
-        ("flow", "custom"): ["flow._target_=flowlab.bijectors.LowRankAffine"],
-    }.get((group, option), [])
-    config = compose(f"{'+' if group == 'sweep' else ''}{group}={option}", *extra)
+    config = compose_option(group, option)
     assert to_config(config.to_dict()) == config
 
 
-def test_every_group_but_experiment_has_schemas():
-    assert set(GROUPS) - {"experiment", "sweep"} == set(SCHEMAS)
+def test_every_component_has_an_option_with_its_defaults():
+    """The YAML states every value; Python's defaults are the same, so `SGD()` is `optimizer=sgd`."""
+    for group in set(PACKAGES) - {"metric"}:
+        own = [component_of(group, option) for option in option_names(group)]
+        for name in names(group):
+            kind = lookup(group, name)
+            default = kind(**{"path": "points.csv"} if name == "file" else {})
+            with_its_name = [each for each in own if each.name == name]
+            assert default in with_its_name, f"{group}={name}"
+            if name in option_names(group):
+                assert component_of(group, name) == default, f"{group}={name}"
 
 
-def test_document_settings():
+def component_of(group, option) -> Component:
+    made = getattr(compose_option(group, option), group)
+    return made[option] if group == "logger" else made
+
+
+def test_every_setting_stands_in_the_yaml_of_its_component():
+    """So `--cfg job` and the files show every key that there is."""
+    for group in set(PACKAGES) - {"metric"}:
+        for option in option_names(group):
+            node = yaml.safe_load((conf_directory() / group / f"{option}.yaml").read_text())
+            if node["name"] not in ("custom", None) and "defaults" not in node:
+                keys = {item.name for item in dataclasses.fields(lookup(group, node["name"])) if item.init}
+                assert set(node) - {"name"} == keys, f"{group}={option}"
+
+
+def test_the_default_run_has_the_defaults_of_the_trainer_and_of_a_run():
+    config = compose()
+    assert config.trainer == TrainerConfig()
+    values = {item.name: getattr(config, item.name) for item in dataclasses.fields(RunConfig)}
+    assert RunConfig(**values) == RunConfig()
+
+
+def test_every_group_is_a_group_of_components_or_choices():
+    assert set(GROUPS) == (set(PACKAGES) - {"metric"}) | {"trainer", "experiment", "sweep"}
+
+
+def test_several_loggers_compose():
+    loggers = compose("logger=[csv,tensorboard]").logger
+    assert [loggers[name].name for name in loggers] == ["csv", "tensorboard"]
+    assert compose("logger=[csv,wandb]", "logger.wandb.mode=offline").logger["wandb"].mode == "offline"
+
+
+def test_settings_of_the_tutorials():
     jang = compose("experiment=jang2018")
     assert (jang.max_steps, jang.batch_size, jang.optimizer.lr) == (100_000, 512, 1e-3)
     assert (jang.flow.depth, jang.flow.rank, jang.flow.activation, jang.flow.positive) == (6, 2, "prelu", "abs")
@@ -41,7 +95,7 @@ def test_document_settings():
     assert [type(part).__name__ for part in assemble(keydana.flow, (2,)).bijector.parts] == ["LowRankAffine", "PReLU"]
 
 
-def test_glorot_limits_are_the_documents():
+def test_glorot_limits_are_tensorflows():
     flow = assemble(compose("flow=prelu", "flow.depth=2000", "flow.final_activation=true").flow, (2,))
     limits = {"scale": 1.0, "factor": 1.2247, "shift": 1.2247, "raw_slope": 1.7321}
     for name, limit in limits.items():
@@ -64,6 +118,19 @@ def test_command_line_beats_experiment_beats_group():
 def test_composing_needs_no_torch():
     code = "import sys, flowlab; flowlab.compose('target=funnel'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("words", [["flow.dept=3"], ["target=nope"], ["logger=nope"], ["optimizer.lr=-1"]], ids=" ".join)
+def test_a_mistake_needs_no_torch(words):
+    code = f"""
+import sys, flowlab
+try:
+    flowlab.compose(*{words})
+except flowlab.ConfigError:
+    sys.exit("torch" in sys.modules)
+sys.exit("no error")"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_mistake_is_an_error_in_python_too():

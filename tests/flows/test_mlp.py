@@ -1,16 +1,17 @@
-"""The layers that a configuration names, and where they start."""
+"""The layers of the mlp architecture, and its initializations."""
 
 import pytest
 import torch
-from flowlab.training.initial_flow import initial_flow
 
 import flowlab
 from flowlab.bijectors import LowRankAffine, PReLU, Sigmoid, SmoothPReLU, Tanh, stages
 from flowlab.config.compose import compose
 from flowlab.config.errors import ConfigError
-from flowlab.flows._assemble import assemble, cover_
+from flowlab.flows._assemble import assemble
+from flowlab.flows._initialization import cover_
 from flowlab.seeding import generator
 from flowlab.targets import Checkerboard
+from flowlab.training.build import build
 
 ACTIVATIONS = {"prelu": PReLU, "smooth_prelu": SmoothPReLU, "tanh": Tanh, "sigmoid": Sigmoid}
 
@@ -23,18 +24,18 @@ def test_an_activation_stands_between_affine_maps(name):
     assert sum(parameter.numel() for parameter in flow.parameters()) == 3 * (3 + 4 + 2) + slopes
 
 
-def start(activation, depth, seed, start="covering", target="checkerboard"):
-    words = (f"target={target}", f"flow.activation={activation}", f"flow.depth={depth}", f"flow.initialization={start}")
-    return initial_flow(compose(*words, f"seed={seed}", "dtype=float64"), Checkerboard())
+def initial_flow(activation, depth, seed, initialization="covering"):
+    words = [f"flow.activation={activation}", f"flow.depth={depth}", f"flow.initialization={initialization}"]
+    return build(compose("target=checkerboard", *words, f"seed={seed}", "dtype=float64")).flow
 
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
 @pytest.mark.parametrize("depth", [2, 3])
-def test_a_covering_start_gives_every_point_a_density(activation, depth):
+def test_covering_gives_every_point_a_density(activation, depth):
     points = Checkerboard().sample(10_000, generator(0, "test"), torch.float64)
     for seed in range(24):
-        assert start(activation, depth, seed).log_prob(points).isfinite().all()
-    assert not start(activation, depth, 0, start="near_identity").log_prob(points).isfinite().all()
+        assert initial_flow(activation, depth, seed).log_prob(points).isfinite().all()
+    assert not initial_flow(activation, depth, 0, "near_identity").log_prob(points).isfinite().all()
 
 
 @pytest.mark.parametrize("words", [[], ["flow.scale=diag"], ["flow.rank=0"], ["flow.depth=1"]], ids=" ".join)
@@ -65,14 +66,14 @@ def test_a_standardized_flow_is_the_same_in_the_units_of_the_data():
 
 
 def test_the_fast_log_prob_of_a_bounded_flow():
-    flow = start("tanh", 3, 0)
+    flow = initial_flow("tanh", 3, 0)
     points = 6 * torch.randn(200, 2, dtype=torch.float64, generator=generator(0, "points"))
     expected, fast = flow.log_prob(points), flow.prepared().log_prob(points)
     assert 20 < expected.isfinite().sum() < 180
     torch.testing.assert_close(fast, expected)
 
 
-def test_a_start_is_the_same_whatever_torch_takes_as_its_default():
+def test_initial_parameters_do_not_depend_on_the_default_dtype():
     """A notebook that works in double precision trains the same flow as the shell."""
     config = compose("flow.initialization=glorot").flow
     expected = assemble(config, (2,), None, generator(0, "start"), dtype=torch.float64)
@@ -90,7 +91,7 @@ def test_the_image_covers_the_data_with_a_tenth_to_spare():
     points = Checkerboard().sample(10_000, generator(0, "test"), torch.float64)
     middle = (points.amin(0) + points.amax(0)) / 2
     for seed in range(24):
-        assert start("tanh", 3, seed).log_prob(middle + 1.09 * (points - middle)).isfinite().all()
+        assert initial_flow("tanh", 3, seed).log_prob(middle + 1.09 * (points - middle)).isfinite().all()
 
 
 def test_data_that_cannot_be_covered_are_refused_before_anything_is_written(tmp_path):

@@ -1,11 +1,14 @@
 """Points from a file: what is read, how it is split, and what is refused."""
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pandas
 import pytest
 import torch
 
-from flowlab.targets import DataError, FileTarget, points
+from flowlab.targets import DataError, FileTarget
 
 
 def test_formats_give_the_same_points(iris, tmp_path):
@@ -67,9 +70,9 @@ def test_values_that_float32_rounds_away_are_refused(tmp_path):
     path = tmp_path / "times.csv"
     pandas.DataFrame({"t": 1.7e9 + 5 * np.arange(50.0), "x": np.arange(50.0) ** 2}).to_csv(path, index=False)
     target = FileTarget(path)
-    target.check_precision(torch.float64)
+    target.check(torch.float64, 0)
     with pytest.raises(DataError, match="column 't' reaches 1.7e.09 but varies by .*dtype=float64"):
-        target.check_precision(torch.float32)
+        target.check(torch.float32, 0)
 
 
 def test_a_bad_file_is_an_error_in_python_too(tmp_path):
@@ -77,18 +80,22 @@ def test_a_bad_file_is_an_error_in_python_too(tmp_path):
         FileTarget(tmp_path / "nowhere.csv")
 
 
-def test_a_file_that_changes_while_it_is_read_is_refused(iris, monkeypatch):
-    read = points.read_points
+def test_a_file_is_read_once(iris, monkeypatch):
+    """Points and fingerprint come from the same bytes, so a file that changes meanwhile cannot mix two contents."""
+    expected, read, times = hashlib.sha256(iris.read_bytes()).hexdigest(), Path.read_bytes, []
 
-    def read_and_append(path, columns):
-        found = read(path, columns)
+    def read_and_append(path):
+        content = read(path)
+        times.append(path)
         with open(path, "a") as file:
             file.write("1,2,3,4\n")
-        return found
+        return content
 
-    monkeypatch.setattr(points, "read_points", read_and_append)
-    with pytest.raises(DataError, match=r"iris\.csv: has changed while it was read"):
-        FileTarget(iris)
+    monkeypatch.setattr(Path, "read_bytes", read_and_append)
+    target = FileTarget(iris)
+    assert times == [iris]
+    assert target.fingerprint == expected
+    assert sum(len(target.rows(split, 0, 0)) for split in ("train", "validation", "test")) == 150
 
 
 def test_whole_numbers_of_any_size_are_numbers(tmp_path):

@@ -1,4 +1,4 @@
-"""Flows and targets of the user's own, as real packages on the path."""
+"""Flows and targets of a user's classes, in a real package on the path."""
 
 import copy
 import pickle
@@ -6,17 +6,18 @@ import textwrap
 
 import pytest
 import torch
-from flowlab.training.initial_flow import initial_flow
-from flowlab.training.optimizer import build_optimizer, set_learning_rate
 
 import flowlab
 from flowlab import ConfigError, compose, load_run, load_sweep
 from flowlab.cli.main import main
 from flowlab.config.compose import to_config
 from flowlab.flows._assemble import assemble
-from flowlab.training import train as run_module
-from flowlab.training.state import read_state, write_state
-from flowlab.training.step import Step, adam_rates
+from flowlab.targets.base import Batch
+from flowlab.training.batches import build_batches
+from flowlab.training.build import build
+from flowlab.training.checkpoints import Checkpoints
+from flowlab.training.state import new_state
+from flowlab.training.step import Recipe, SingleStep, StackedStep, rates_of_steps
 
 PACKAGE = """
     import torch
@@ -26,7 +27,7 @@ PACKAGE = """
     from flowlab.bijectors import Bijector, LowRankAffine, SmoothPReLU
     from flowlab.targets.base import ExactTarget
 
-    class Diagonals(Bijector):  # draws its start from torch's own generator
+    class Diagonals(Bijector):  # draws its initial parameters from torch's own generator
         event_dim = 1
 
         def __init__(self, dim: int, depth: int, spread: float = 0.5, kind: "str | None" = None, act=torch.exp, n=(1,)):
@@ -148,7 +149,7 @@ def test_mistakes(case, tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_start_is_drawn_from_the_seed():
+def test_initial_parameters_are_drawn_from_the_seed():
     for words in (FLOW, ("flow=custom", "flow._target_=ownflows.Whole")):
         config = compose(*words)
         torch.manual_seed(1)
@@ -172,19 +173,17 @@ def test_resumed_it_ends_at_the_same_bits(name, tmp_path, monkeypatch):
     words += ["+flow.depth=2"] if name == "Diagonals" else []
     config = compose(*words, *QUICK, "trainer.checkpoint_every=20")
     whole = flowlab.train(config, tmp_path / "whole")
-    written = []
 
     class KilledError(Exception):
         pass
 
-    def killed(self, step, *rest, step_and_save=run_module.Saving.step):
-        step_and_save(self, step, *rest)
-        written.append(step)
+    def killed(self, step, *rest, save=Checkpoints.step):
+        save(self, step, *rest)
         if step == 40:
             raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module.Saving, "step", killed)
+        patch.setattr(Checkpoints, "step", killed)
         with pytest.raises(KilledError):
             flowlab.train(config, tmp_path / "stopped")
     assert load_run(tmp_path / "stopped").checkpoint("last")["global_step"] == 40
@@ -195,26 +194,24 @@ def test_resumed_it_ends_at_the_same_bits(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["HalfFrozen", "Shared", "Spare"])
-def test_what_is_frozen_shared_or_not_reached_trains_in_a_compiled_step_as_in_an_eager_one(name):
-    config = compose("flow=custom", f"flow._target_=ownflows.{name}", "batch_size=32", "dtype=float64")
-    target = config.target.build()
-    eager, compiled = initial_flow(config, target), initial_flow(config, target)
-    stream, objective = run_module.what_to_minimise(config, eager, target, "cpu")
-    optimizer = build_optimizer(config.optimizer, compiled.parameters())
-    state, step = read_state([compiled], [optimizer], 0), Step([compiled], objective, config.optimizer, stream.place)
-    of_eager = build_optimizer(config.optimizer, eager.parameters())
-    for number, rates in enumerate(adam_rates([config], range(5), state.numbers)):
-        state = step(state, stream.draw(number)[None], *rates)[0]
-        set_learning_rate(of_eager, config, number)
-        of_eager.zero_grad()
-        objective(eager, stream(number)).backward()
-        of_eager.step()
-    write_state(state, 0, compiled, optimizer)
-    for key, tensor in eager.state_dict().items():
-        torch.testing.assert_close(compiled.state_dict()[key], tensor, rtol=1e-9, atol=1e-9, msg=key)
+def test_frozen_shared_and_unreached_parameters_train_alike_alone_and_stacked(name):
+    words = ["flow=custom", f"flow._target_=ownflows.{name}", "batch_size=32", "dtype=float64"]
+    alone, stacked = (build(compose(*words)) for _ in range(2))
+    batches = build_batches(alone.objective, alone.flow, alone.target, 0, 32, alone.dtype, "cpu")
+    recipe = Recipe(
+        lambda module, batch: alone.objective(module, batch, alone.target), alone.optimizer, batches.place
+    )
+    steps = [SingleStep(alone.flow, recipe), StackedStep([stacked.flow], recipe)]
+    states = [new_state([experiment.flow], alone.optimizer) for experiment in (alone, stacked)]
+    before = states[0].numbers.clone()
+    for number, rates in rates_of_steps([alone.optimizer], range(5), 100, before):
+        drawn = Batch(*(tensor[None] for tensor in batches.draw(number).tensors()))
+        states = [step(state, drawn, rates)[0] for step, state in zip(steps, states, strict=True)]
+    assert not torch.equal(states[0].numbers, before)
+    torch.testing.assert_close(states[0].numbers, states[1].numbers, rtol=1e-9, atol=1e-9)
 
 
-def test_points_of_a_file_are_standardised_around_it(tmp_path, iris):
+def test_a_file_is_standardized_by_a_last_bijector(tmp_path, iris):
     words = ["flow=custom", "flow._target_=ownflows.Whole", "target=file", f"target.path={iris}"]
     run = flowlab.train(compose(*words, *QUICK), tmp_path / "run")
     points = run.target.rows("test", 0, 0)

@@ -1,0 +1,141 @@
+"""Types and ranges of every component, tried on both sides of each limit through a whole configuration."""
+
+import copy
+import dataclasses
+import math
+from functools import cache
+
+import pytest
+
+from flowlab.config.compose import compose, to_config
+from flowlab.config.errors import ConfigError
+from flowlab.config.registry import PACKAGES, lookup, names
+from flowlab.config.schema import RunConfig, StackedLauncherConfig, TrainerConfig
+from flowlab.config.typed import as_typed
+
+TINY = 1e-9
+
+# What a component needs beside the value that is tried.
+NEEDED = {"file": {"path": "points.csv"}, "eight_gaussians": {"radius": TINY}}
+# Numbers that may have any finite value.
+UNLIMITED = {"target.banana.curvature"}
+
+
+def settings():
+    """Every setting: its group, its component's name, and its field."""
+    yield from (("", "", item) for item in dataclasses.fields(RunConfig))
+    yield from (("trainer", "", item) for item in dataclasses.fields(TrainerConfig))
+    for group in PACKAGES:
+        for name in names(group):
+            component = lookup(group, name)
+            if dataclasses.is_dataclass(component):  # a metric is a function
+                yield from ((group, name, item) for item in dataclasses.fields(component) if item.init)
+
+
+def label(group, name, item):
+    return ".".join(part for part in (group, name, item.name) if part)
+
+
+SETTINGS = {label(*each): each for each in settings()}
+
+
+def limits_of(item):
+    """For each limit of a field: a value that it refuses, the nearest one that it allows, and the complaint."""
+    kind, step = (int, 1) if str(item.type).startswith("int") else (float, TINY)
+    limits = item.metadata
+    if "minimum" in limits:
+        yield kind(limits["minimum"] - step), kind(limits["minimum"]), "must be at least "
+    if "maximum" in limits:
+        yield kind(limits["maximum"] + step), kind(limits["maximum"]), "must be at most "
+    if "above" in limits:
+        yield kind(limits["above"]), kind(limits["above"] + step), "must be greater than "
+        if limits["below"] < math.inf:
+            yield kind(limits["below"]), kind(limits["below"] - step), "must be greater than .* and less than "
+
+
+@cache
+def default_values():
+    return compose().to_dict()
+
+
+def config(group, name, item, value):
+    """The default configuration with a value of one setting."""
+    values = copy.deepcopy(default_values())
+    if not name:
+        (values[group] if group else values)[item.name] = value
+    else:
+        node = {"name": name} | NEEDED.get(name, {}) | {item.name: value}
+        values[group] = {name: node} if group == "logger" else node
+    return to_config(values)
+
+
+def key_of(group, name, item):
+    return ".".join(part for part in (group, name if group == "logger" else "", item.name) if part)
+
+
+LIMITS = [(where, *limit) for where, each in SETTINGS.items() for limit in limits_of(each[2])]
+
+
+@pytest.mark.parametrize(("where", "refused", "allowed", "complaint"), LIMITS, ids=[f"{w} {r}" for w, r, *_ in LIMITS])
+def test_on_both_sides_of_a_limit(where, refused, allowed, complaint):
+    setting = SETTINGS[where]
+    with pytest.raises(ConfigError, match=rf"^{key_of(*setting)}={refused}: {complaint}"):
+        config(*setting, refused)
+    config(*setting, allowed)
+
+
+def test_every_number_has_a_limit():
+    numbers = {where for where, (_, _, item) in SETTINGS.items() if str(item.type).startswith(("int", "float"))}
+    limited = {where for where, *_ in LIMITS}
+    assert numbers - limited == UNLIMITED
+    assert len(limited) > 40
+
+
+WORDS = [where for where, (_, _, item) in SETTINGS.items() if "choices" in item.metadata]
+
+
+@pytest.mark.parametrize("where", WORDS)
+def test_each_word_that_is_allowed_and_none_else(where):
+    setting = SETTINGS[where]
+    choices = setting[2].metadata["choices"]
+    for word in choices:
+        config(*setting, word)
+    with pytest.raises(ConfigError, match=rf"^{key_of(*setting)}='nonsense': allowed: {', '.join(choices)}"):
+        config(*setting, "nonsense")
+
+
+@pytest.mark.parametrize("where", SETTINGS)
+def test_a_value_of_another_type_is_refused(where):
+    """A mapping is no value of any setting; an empty list is one only where the field says so."""
+    setting = SETTINGS[where]
+    with pytest.raises(ConfigError, match=rf"^{key_of(*setting)}={{'a': 1}}: must be "):
+        config(*setting, {"a": 1})
+    if str(setting[2].type).startswith("list") and not setting[2].metadata.get("may_be_empty"):
+        with pytest.raises(ConfigError, match=rf"^{key_of(*setting)}=\[\]: must not be empty"):
+            config(*setting, [])
+
+
+def test_the_limits_of_the_stacked_launcher():
+    def launcher(**values):
+        return as_typed(StackedLauncherConfig, values, "hydra.launcher.")
+
+    for item in dataclasses.fields(StackedLauncherConfig):
+        for refused, allowed, complaint in limits_of(item):
+            launcher(**{item.name: allowed})
+            with pytest.raises(ConfigError, match=rf"^hydra.launcher.{item.name}={refused}: {complaint}"):
+                launcher(**{item.name: refused})
+
+
+def test_settings_that_do_not_fit_each_other_are_named_by_their_key():
+    with pytest.raises(ConfigError, match=r"^target.scale=0.001: must be at least radius / 400 = 0.01$"):
+        compose("target=eight_gaussians", "target.scale=0.001")
+
+    @dataclasses.dataclass
+    class Fussy:
+        size: "int" = 1
+
+        def __post_init__(self):
+            raise ValueError("no size fits")
+
+    with pytest.raises(ConfigError, match=r"^flow: no size fits$"):
+        as_typed(Fussy, {}, "flow.")
