@@ -1,4 +1,4 @@
-"""Counter-based random generators: what is drawn is a function of (seed, purpose, step) and of nothing else."""
+"""Counter-based random generators: every draw is a function of (seed, purpose, step) alone."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _MASK = 0xFFFFFFFF
 def generator(seed: int, purpose: str, step: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch generator for one use at one step.
 
-    Streams of different purposes ("train", "test", "start" ...) or seeds have unrelated keys, so that drawing more of
-    one never shifts another. Within a stream no two steps below 2^32 share a state: torch's CPU generator looks at
-    the low 32 bits of its seed alone, and those are a bijection of the step (the finaliser of MurmurHash3).
+    Streams of different purposes ("train", "test", "start" ...) or seeds have unrelated keys, so more draws from one
+    never shift another. Within a stream no two steps below 2^32 share a state: torch's CPU generator uses only the low
+    32 bits of its seed, and they are a bijection of the step (the finalizer of MurmurHash3).
 
     Arguments:
-        seed: the seed of the run.
-        purpose: what the numbers are for.
+        seed: the run's seed.
+        purpose: the name of the stream.
         step: the counter, from 0.
-        device: where the numbers will be drawn.
+        device: the device of the generator.
 
     Example:
         >>> import torch
@@ -40,10 +40,10 @@ def generator(seed: int, purpose: str, step: int = 0, device: torch.device | str
 
 @contextmanager
 def torch_seeded(generator: torch.Generator | None) -> Iterator[None]:
-    """Let what draws from torch's global generator, on the CPU, draw from a given one; it is then as it was before.
+    """Seed torch's global CPU generator from a given one inside the context, and restore it afterwards.
 
     Arguments:
-        generator: one number is drawn from it; None leaves torch's as it is.
+        generator: the source of the seed, by one draw; None leaves torch's generator alone.
     """
     if generator is None:
         yield

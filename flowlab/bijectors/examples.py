@@ -1,4 +1,4 @@
-"""Every bijector with examples of it, for the tests to loop over: a new bijector is tested by adding a line here."""
+"""Examples of every bijector, which the tests loop over: one more line here tests a new bijector."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _learned(*values: float) -> nn.Parameter:
 def _affine(rank: int, scale: str = "tril", weighted: bool = False) -> LowRankAffine:
     generator = torch.Generator().manual_seed(rank)
     affine = LowRankAffine(DIM, rank, scale, weighted, factor_scale=0.5, shift_scale=0.5, generator=generator)
-    with torch.no_grad():  # away from the identity, where many mistakes do not show
+    with torch.no_grad():  # away from the identity, which hides many mistakes
         affine.scale.add_(0.3 * torch.randn(affine.scale.shape, generator=generator))
     return affine
 

@@ -1,4 +1,4 @@
-"""Distributions with names, each a base under bijectors of the library."""
+"""Named distributions, each a base under bijectors of the library."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def LogNormal(loc: Number = 0.0, scale: Number = 1.0) -> Flow:
     """exp(loc + scale z) with z from N(0, 1), on (0, inf): a Normal under exp.
 
     Arguments:
-        loc, scale: of the log; they broadcast to the batch shape. A number or a plain tensor is a constant; an
-            `nn.Parameter` is learned.
+        loc, scale: mean and standard deviation of the log; they broadcast to the batch shape. A number or a plain
+            tensor is a constant; an `nn.Parameter` is learned.
 
     Raises:
         ValueError: the scale is not positive and finite.
@@ -36,13 +36,13 @@ def LogNormal(loc: Number = 0.0, scale: Number = 1.0) -> Flow:
 
 
 def Gumbel(loc: Number = 0.0, scale: Number = 1.0) -> Flow:
-    """loc - scale log(e) with e from Exponential(1), on the real line: the law of the largest of many.
+    """loc - scale log(e) with e from Exponential(1), on the real line: the limit distribution of a maximum.
 
-    It is -log and then an affine map. The table of the tutorial below says log(x), which gives the negated Gumbel.
+    It is -log followed by an affine map. The table of the tutorial below has log(x), which gives the negated Gumbel.
 
     Arguments:
-        loc, scale: they broadcast to the batch shape. A number or a plain tensor is a constant; an `nn.Parameter` is
-            learned.
+        loc, scale: location and scale; they broadcast to the batch shape. A number or a plain tensor is a constant; an
+            `nn.Parameter` is learned.
 
     Raises:
         ValueError: the scale is not positive and finite.
@@ -64,17 +64,17 @@ def Gumbel(loc: Number = 0.0, scale: Number = 1.0) -> Flow:
 def GumbelSoftmax(temperature: Number, logits: Tensor | nn.Parameter) -> Flow:
     """softmax((logits + g) / temperature) with g_k from Gumbel(0, 1): the Concrete distribution on the open simplex.
 
-    The base is the K - 1 differences to the last class, then come a division by the temperature and SoftmaxCentered.
+    The base is the K - 1 differences to the last class, followed by a division by the temperature and SoftmaxCentered.
     Densities are with respect to the first K - 1 probabilities, as in torch's RelaxedOneHotCategorical.
 
     Arguments:
-        temperature: positive; towards 0 the samples go to the corners of the simplex.
-        logits: unnormalised log probabilities of the K >= 2 classes, of shape (*, K).
+        temperature: positive; towards 0 the samples approach the corners of the simplex.
+        logits: unnormalized log probabilities of the K >= 2 classes, of shape (*, K).
 
         A number or a plain tensor is a constant; an `nn.Parameter` is learned.
 
     Raises:
-        ValueError: a temperature that is not one positive finite number, or fewer than 2 classes.
+        ValueError: the temperature is not one positive finite number, or there are fewer than 2 classes.
 
     Reference:
         | The Concrete Distribution: A Continuous Relaxation of Discrete Random Variables
@@ -95,7 +95,7 @@ def GumbelSoftmax(temperature: Number, logits: Tensor | nn.Parameter) -> Flow:
 
 
 def _batch_shape(name: str, loc: Number, scale: Number) -> torch.Size:
-    """The shape that location and scale broadcast to, once the scale has been checked."""
+    """The shape that location and scale broadcast to; checks the scale."""
     _require_positive(name, "scale", scale)
     return torch.broadcast_shapes(torch.as_tensor(loc).shape, torch.as_tensor(scale).shape)
 

@@ -1,4 +1,4 @@
-"""The check of bijectors, for tests: `check_bijector` tries every property that those of the library are held to.
+"""Tests for your own bijectors: `check_bijector` checks every property that the library's bijectors must have.
 
 It needs Hypothesis: `pip install 'flowlab[testing]'`.
 """

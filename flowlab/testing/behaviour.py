@@ -1,4 +1,4 @@
-"""Properties of a bijector as a module and as a part of flows: parameters, dtypes, files, seeds, compilation."""
+"""Properties of a bijector as a module and in a flow: parameters, dtypes, files, seeds, compilation, contexts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from flowlab.testing.property import TOLERANCE, close, for_all, need, need_inver
 from flowlab.testing.subject import Sample, Subject, forward
 
 COPIES = 3
-STARTED = 1e-6  # a start is held in float32, whatever the dtype is later
+INITIAL_TOLERANCE = 1e-6  # initial parameters are float32, whatever the dtype is later
 
 
 class BothWays(nn.Module):
-    """Image, pre-image and both log dets in one call, for what calls modules."""
+    """Image, pre-image and both log dets in one call of a module."""
 
     def __init__(self, bijector: Bijector) -> None:
         super().__init__()
@@ -37,11 +37,11 @@ class BothWays(nn.Module):
 
 
 def allowed(subject: Subject, expected: Tensor) -> Tensor:
-    """How far what is computed in another way may be off."""
+    """The allowed difference from a value that is computed in a different way."""
     return TOLERANCE[subject.dtype] * (1 + expected.abs())
 
 
-def batched_parameters(subject: Subject) -> None:
+def check_batched_parameters(subject: Subject) -> None:
     copies = [subject.moved(seed) for seed in range(COPIES)]
     need(bool(copies[0].state_dict()), "it holds no tensors")
     sample = subject.many(5)
@@ -57,46 +57,51 @@ def batched_parameters(subject: Subject) -> None:
     for number, bijector in enumerate(copies):
         for together, alone in zip(stacked, BothWays(bijector)(sample.x, y, sample.context), strict=True):
             expected = alone.detach()
-            close("one of several sets at once", together[number].detach(), expected, allowed(subject, expected))
+            close(
+                "one of several parameter sets in a batch",
+                together[number].detach(),
+                expected,
+                allowed(subject, expected),
+            )
 
 
-def start(subject: Subject) -> None:
-    need(subject.start is not None, "its start is not said")
-    assert subject.start is not None
+def check_initialization(subject: Subject) -> None:
+    need(subject.initial is not None, "no initial map is given")
+    assert subject.initial is not None
     bijector = subject.fresh()
 
     def claim(sample: Sample) -> None:
-        expected = subject.start(sample.x)  # type: ignore[misc]
+        expected = subject.initial(sample.x)  # type: ignore[misc]
         value = bijector.forward(sample.x, sample.context).detach()
-        close("f at its start", value, expected, STARTED * (1 + expected.abs()))
+        close("f at its initialization", value, expected, INITIAL_TOLERANCE * (1 + expected.abs()))
 
     for_all(subject.samples(), claim)
 
 
-def types_and_devices(subject: Subject) -> None:
+def check_types_and_devices(subject: Subject) -> None:
     other = torch.float32 if subject.dtype == torch.float64 else torch.float64
     sample = subject.many(4)
     y = sample.bijector.forward(sample.x, sample.context).detach()
     expected = BothWays(sample.bijector)(sample.x, y, sample.context)
     assert {value.dtype for value in expected} == {subject.dtype}, (
-        f"{subject.dtype} comes out as {[str(value.dtype) for value in expected]}"
+        f"{subject.dtype} points give {[str(value.dtype) for value in expected]}"
     )
     default = torch.get_default_dtype()
-    try:  # whatever the defaults are where it is called
+    try:  # results do not depend on the defaults at the time of the call
         torch.set_default_dtype(other)
         with torch.device("meta"):
             again = BothWays(sample.bijector)(sample.x, y, sample.context)
     finally:
         torch.set_default_dtype(default)
-    for value, as_before in zip(again, expected, strict=True):
-        same("what another default dtype and device give", value.detach(), as_before.detach())
-    # On the device "meta" a tensor made elsewhere shows at once: mixing the two is an error.
+    for value, before in zip(again, expected, strict=True):
+        same("the result under a different default dtype and device", value.detach(), before.detach())
+    # On the device "meta" a tensor created on another device is an error.
     context = None if sample.context is None else sample.context.to("meta")
     for value in BothWays(copy.deepcopy(sample.bijector).to("meta"))(sample.x.to("meta"), y.to("meta"), context):
-        assert value.device.type == "meta", f"on another device it comes out on {value.device}"
+        assert value.device.type == "meta", f"a result is on {value.device} for points on another device"
 
 
-def shapes(subject: Subject) -> None:
+def check_shapes(subject: Subject) -> None:
     sample = subject.many(6)
     bijector = sample.bijector
     y = forward(sample)[0].detach()
@@ -110,24 +115,29 @@ def shapes(subject: Subject) -> None:
         results = BothWays(bijector)(batched(sample.x), batched(y), batched(sample.context))
         for value, expected in zip(results, map(batched, whole), strict=True):
             assert expected is not None
-            assert value.shape == expected.shape, f"of shape {tuple(value.shape)}, not {tuple(expected.shape)}"
+            assert value.shape == expected.shape, (
+                f"a result has shape {tuple(value.shape)} instead of {tuple(expected.shape)}"
+            )
             close(f"in a batch of shape {batch}", value.detach(), expected, allowed(subject, expected))
-    apart = BothWays(bijector)(*map(in_pieces, (sample.x, y, sample.context)))
-    for value, expected in zip(apart, whole, strict=True):
+    strided = BothWays(bijector)(*map(with_gaps, (sample.x, y, sample.context)))
+    for value, expected in zip(strided, whole, strict=True):
         close(
-            "of points that lie apart in memory", value.detach(), expected.detach(), allowed(subject, expected.detach())
+            "of points with gaps between them in memory",
+            value.detach(),
+            expected.detach(),
+            allowed(subject, expected.detach()),
         )
     same("forward, without the log det,", bijector.forward(sample.x, sample.context).detach(), whole[0].detach())
     if bijector.has_inverse:
         same("inverse, without the log det,", bijector.inverse(y, sample.context).detach(), whole[2].detach())
 
 
-def in_pieces(values: Tensor | None) -> Tensor | None:
+def with_gaps(values: Tensor | None) -> Tensor | None:
     """The same numbers with gaps between them in memory."""
     return None if values is None else torch.stack([values, values], -1)[..., 0]
 
 
-def save_and_load(subject: Subject) -> None:
+def check_save_and_load(subject: Subject) -> None:
     sample = subject.many()
     file = io.BytesIO()
     torch.save(sample.bijector.state_dict(), file)
@@ -138,83 +148,87 @@ def save_and_load(subject: Subject) -> None:
         same("after loading", value.detach(), saved.detach())
     if loaded.has_inverse:
         shared = {id(parameter) for parameter in loaded.inv.parameters()}
-        assert shared == {id(parameter) for parameter in loaded.parameters()}, "the inverse has parameters of its own"
+        assert shared == {id(parameter) for parameter in loaded.parameters()}, (
+            "the inverse does not share its parameters"
+        )
 
 
-def invalid_arguments(subject: Subject) -> None:
+def check_invalid_arguments(subject: Subject) -> None:
     need(bool(subject.invalid), "no invalid arguments are given")
     for culprit, construct in subject.invalid.items():
         try:
             construct()
-            refusal = None
+            message = None
         except (ValueError, TypeError, NotImplementedError) as error:
-            refusal = str(error)
-        assert refusal is not None, f"{culprit} is not refused"
-        assert culprit in refusal, f"the refusal does not say {culprit!r}: {refusal}"
+            message = str(error)
+        assert message is not None, f"{culprit} raises no error"
+        assert culprit in message, f"the error does not name {culprit!r}: {message}"
 
 
-def outside_the_support(subject: Subject) -> None:
+def check_support(subject: Subject) -> None:
     need_inverse(subject)
     sample = subject.many(16)
     flow = Flow(base_of(subject), sample.bijector)
     y = sample.bijector.forward(sample.x, sample.context).detach()
-    inside = subject.of_event(flow.log_prob(y, sample.context))
+    inside = subject.sum_event(flow.log_prob(y, sample.context))
     assert inside.isfinite().all(), f"the log density of an image is {inside[~inside.isfinite()][0].item()}"
-    for what, spoiled in spoil(sample.bijector.codomain, y).items():
-        log_prob = subject.of_event(flow.log_prob(spoiled, sample.context))
-        assert (log_prob == -torch.inf).all(), f"the log density {what} is {log_prob[log_prob != -torch.inf][0].item()}"
+    for where, outside in move_outside(sample.bijector.codomain, y).items():
+        log_prob = subject.sum_event(flow.log_prob(outside, sample.context))
+        assert (log_prob == -torch.inf).all(), (
+            f"the log density {where} is {log_prob[log_prob != -torch.inf][0].item()}"
+        )
 
 
-def spoil(codomain: Constraint, y: Tensor) -> dict[str, Tensor]:
-    """Images moved out of the codomain, in every way that it has."""
+def move_outside(codomain: Constraint, y: Tensor) -> dict[str, Tensor]:
+    """Images moved out of the codomain, in every direction that it has."""
     while hasattr(codomain, "base_constraint"):
         codomain = codomain.base_constraint
-    spoiled = {}
+    moved = {}
     for number in (torch.nan, torch.inf, -torch.inf):
         bad = y.clone()
         bad.view(len(y), -1)[:, 0] = number
-        spoiled[f"at {number}"] = bad
+        moved[f"at {number}"] = bad
     if hasattr(codomain, "lower_bound"):
-        spoiled["below the support"] = 2 * codomain.lower_bound - y - 1
+        moved["below the support"] = 2 * codomain.lower_bound - y - 1
     if hasattr(codomain, "upper_bound"):
-        spoiled["above the support"] = 2 * codomain.upper_bound - y + 1
+        moved["above the support"] = 2 * codomain.upper_bound - y + 1
     if isinstance(codomain, type(constraints.simplex)):
-        spoiled |= {"of what does not sum to 1": 1.5 * y, "of negative probabilities": -y}
+        moved |= {"where the sum is not 1": 1.5 * y, "of negative probabilities": -y}
     if isinstance(codomain, type(constraints.lower_triangular)):
-        spoiled["above the diagonal"] = y + torch.ones_like(y).triu(1)
-    return spoiled
+        moved["above the diagonal"] = y + torch.ones_like(y).triu(1)
+    return moved
 
 
 def base_of(subject: Subject) -> Base:
-    """Normal numbers, brought to the domain of the bijector."""
+    """Normal variables, mapped to the domain of the bijector."""
     domain = subject.bijector.domain
     plain = is_unbounded(domain) and not is_lower_dimensional(domain)
     onto = biject_to(domain)
     event = subject.points(torch.zeros(1, subject.dim)).shape[1:]
     ones = torch.ones(event if plain else onto.inverse_shape(event), dtype=subject.dtype)
     normal: Distribution = Normal(0 * ones, ones, validate_args=False)
-    if subject.bijector.event_dim:
+    if subject.bijector.event_dim or subject.context_dim is not None:  # one context for each vector
         normal = Independent(normal, 1)
     return Base(normal if plain else TransformedDistribution(normal, [onto], validate_args=False))
 
 
-def seeds(subject: Subject) -> None:
+def check_seeds(subject: Subject) -> None:
     first, second = subject.moved(3), subject.moved(4)
     before = [(a.clone(), b.clone()) for a, b in zip(first.parameters(), second.parameters(), strict=True)]
     for bijector in (first, second):
         bijector.reset_parameters(generator(0, "start"))
     for (name, a), b, (old_a, old_b) in zip(first.named_parameters(), second.parameters(), before, strict=True):
         left = torch.equal(a, old_a) and torch.equal(b, old_b)
-        assert left or torch.equal(a, b), f"of one seed two starts of {name} are drawn"
+        assert left or torch.equal(a, b), f"one seed gives two initializations of {name}"
     state = torch.get_rng_state()
     flow = Flow(base_of(subject), subject.fresh())
     context = subject.context(1)
     draws = [flow.sample((4,), None if context is None else context[0], generator(1, "samples")) for _ in range(2)]
     same("samples of one seed", *draws)
-    same("torch's own stream, after draws of another,", torch.get_rng_state(), state)
+    same("torch's global stream after draws from another", torch.get_rng_state(), state)
 
 
-def compiled(subject: Subject) -> None:
+def check_compiled(subject: Subject) -> None:
     sample = subject.many(4)
     y = forward(sample)[0].detach()
     both = BothWays(sample.bijector)
@@ -226,7 +240,7 @@ def compiled(subject: Subject) -> None:
     torch._dynamo.reset()
 
 
-def conditioning(subject: Subject) -> None:
+def check_conditioning(subject: Subject) -> None:
     sample = subject.many(6)
     context = sample.context
     if context is None:
@@ -234,9 +248,9 @@ def conditioning(subject: Subject) -> None:
         try:
             with_context = sample.bijector.forward_and_log_det(sample.x, ignored)
         except TypeError:
-            need(False, "it takes a context of its own; give context_dim")
+            need(False, "it needs a context; give context_dim")
         for value, without in zip(with_context, forward(sample), strict=True):
-            same("with a context that it has no use for", value.detach(), without.detach())
+            same("with a context that it does not use", value.detach(), without.detach())
         return
     y = forward(sample)[0].detach()
     together = BothWays(sample.bijector)(sample.x, y, context)

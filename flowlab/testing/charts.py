@@ -19,7 +19,7 @@ from flowlab.testing.subject import Sample
 
 
 class Chart(NamedTuple):
-    """The free coordinates of the events of a set, as a vector, and the event with given ones."""
+    """Two maps: an event of a set to the vector of its free coordinates, and back."""
 
     free: Callable[[Tensor], Tensor]
     event: Callable[[Tensor], Tensor]
@@ -40,7 +40,7 @@ IDENTITY = Chart(lambda y: y, lambda free: free)
 
 
 def chart(constraint: Constraint) -> Chart | None:
-    """The free coordinates of what satisfies a constraint; None where they are not known here."""
+    """The chart of the events that satisfy a constraint; None where it is unknown here."""
     while hasattr(constraint, "base_constraint"):
         constraint = constraint.base_constraint
     return CHARTS.get(type(constraint), None if is_lower_dimensional(constraint) else IDENTITY)
@@ -65,7 +65,7 @@ def doubled(sample: Sample) -> Sample:
 
 
 def stretches(sample: Sample) -> tuple[Tensor, Tensor]:
-    """The least and the greatest factor by which lengths change at each point, both of shape (n,)."""
+    """The smallest and the largest factor by which lengths change at each point, both of shape (n,)."""
     exact = doubled(sample)
     matrices = jacobian(exact.bijector, exact.x, exact.context)
     known = matrices.isfinite().flatten(1).all(1)

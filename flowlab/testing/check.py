@@ -1,4 +1,4 @@
-"""The check of one bijector, and the report of what holds."""
+"""The check of one bijector, and its report."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Finding:
     """Whether one property holds in one dtype.
 
     Attributes:
-        name, claim: of the property.
-        dtype: in which.
-        holds: True or False, or None where the property says nothing of the bijector.
-        detail: what is wrong, with the smallest example that was found, or why the property says nothing.
+        name, claim: the property's name and claim.
+        dtype: the dtype of the bijector.
+        holds: True or False, or None where the property does not apply.
+        detail: the error, with the smallest example found, or the reason why the property does not apply.
     """
 
     name: str
@@ -41,10 +41,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What holds of a bijector; true where all of it does.
+    """The findings on one bijector; true if no property fails.
 
     Attributes:
-        bijector: its name.
+        bijector: the bijector's name.
         findings: one for each property and dtype.
     """
 
@@ -59,10 +59,10 @@ class Report:
         return tuple(finding for finding in self.findings if finding.holds is False)
 
     def require(self) -> None:
-        """For a test: nothing where all holds.
+        """Pass a test if no property fails.
 
         Raises:
-            AssertionError: a property does not hold; the message is the report.
+            AssertionError: a property fails; the message is the report.
         """
         if not self:
             raise AssertionError(f"\n{self}")
@@ -76,8 +76,8 @@ class Report:
             lines.append(f"{name:13}{words}  {found[0].detail if found[0].holds is None else found[0].claim}")
         for finding in self.failures:
             lines.append(f"{finding.name}, {_name(finding.dtype)}: {finding.detail}")
-        tried = [finding for finding in self.findings if finding.holds is not None]
-        return "\n".join([*lines, f"holds: {len(tried) - len(self.failures)} of {len(tried)}"])
+        checked = [finding for finding in self.findings if finding.holds is not None]
+        return "\n".join([*lines, f"holds: {len(checked) - len(self.failures)} of {len(checked)}"])
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
@@ -88,21 +88,21 @@ def check_bijector(
     *,
     dim: int = 3,
     context_dim: int | None = None,
-    start: Callable[[Tensor], Tensor] | None = None,
+    initial: Callable[[Tensor], Tensor] | None = None,
     invalid: Mapping[str, Callable[[], object]] | None = None,
     dtypes: Sequence[torch.dtype] = DTYPES,
 ) -> Report:
-    """Check a bijector by every property that those of the library are checked by.
+    """Check every property that the library's bijectors must have.
 
-    The points and the parameters are drawn by Hypothesis, the same ones every time. It takes a few seconds.
+    Hypothesis draws the points and the parameters, the same ones every time. The check takes a few seconds.
 
     Arguments:
-        bijector: it is copied, and stays as it is.
-        dim: the length of the vectors that it takes; of an elementwise map any will do.
-        context_dim: the length of the contexts that it takes, if it needs one.
-        start: what it does, as it is given, to points: `lambda x: x` if it starts as the identity.
-        invalid: calls that must be refused, by what the refusal must say, as {"scale=0.0": lambda: Mine(scale=0.0)}.
-        dtypes: in which it is checked.
+        bijector: the bijector; it is copied and not changed.
+        dim: the length of its vectors; any length for an elementwise map.
+        context_dim: the length of its context, if it needs one.
+        initial: its documented map before training, such as `lambda x: x` if it is initialized to the identity.
+        invalid: calls that must raise an error, by words of the message: {"scale=0.0": lambda: Mine(scale=0.0)}.
+        dtypes: the dtypes to check.
 
     Example:
         >>> import torch
@@ -122,18 +122,18 @@ def check_bijector(
     """
     findings = []
     for dtype in dtypes:
-        subject = Subject(bijector, dtype, dim, context_dim, start, invalid or {})
+        subject = Subject(bijector, dtype, dim, context_dim, initial, invalid or {})
         findings += [find(each, subject) for each in PROPERTIES]
     return Report(repr(bijector), tuple(findings))
 
 
 def find(each: Property, subject: Subject) -> Finding:
-    """Whether a property holds."""
+    """Check one property of one bijector."""
     try:
         each.check(subject)
     except NotApplicable as why_not:
         return Finding(each.name, each.claim, subject.dtype, None, str(why_not))
-    except Exception as error:  # whatever a foreign bijector raises
+    except Exception as error:  # a bijector may raise anything
         kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
         return Finding(
             each.name, each.claim, subject.dtype, False, "\n".join([f"{kind}{error}", *getattr(error, "__notes__", ())])

@@ -1,4 +1,4 @@
-"""Gradients of a bijector: there, finite, and what differences of its values say."""
+"""Gradients of a bijector: they exist, are finite, and agree with finite differences."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from flowlab.testing.property import close
 from flowlab.testing.subject import LARGEST, Sample, Subject, forward, inverse
 
 FEW = 8  # points
-STEP = 1e-6  # the differences are taken in float64, and are then right to about 1e-8
-RIGHT = 1e-4  # what differs by more is another gradient
+STEP = 1e-6  # of differences in float64, whose error is then about 1e-8
+LARGEST_ERROR = 1e-4  # a gradient that differs by more is wrong
 
 
-def gradients(subject: Subject) -> None:
+def check_gradients(subject: Subject) -> None:
     sample = subject.many()
     y = forward(sample)[0].detach()
     trained = {name: each for name, each in sample.bijector.named_parameters() if each.requires_grad}
@@ -30,7 +30,9 @@ def gradients(subject: Subject) -> None:
             assert parameter.grad.isfinite().all(), f"{what}: the gradient of {name} is not finite: {parameter.grad}"
             assert parameter.grad.any(), f"{what}: the gradient of {name} is 0"
     drawn = LARGEST * (2 * torch.rand(FEW, subject.dim, generator=torch.Generator().manual_seed(0)) - 1)
-    few = doubled(Sample(subject.moved(1), subject.points(drawn), subject.context(FEW)))  # on no kink at a round number
+    few = doubled(
+        Sample(subject.moved(1), subject.points(drawn), subject.context(FEW))
+    )  # no round numbers, where a kink may be
     compare("f", few, forward)
     if few.bijector.has_inverse:
         images = forward(few)[0].detach()
@@ -38,12 +40,12 @@ def gradients(subject: Subject) -> None:
 
 
 def compare(what: str, sample: Sample, call: Callable[[Sample], tuple[Tensor, Tensor]]) -> None:
-    """Hold derivatives along random directions against differences, for the points and for all that is learned.
+    """Compare derivatives along random directions with finite differences, by the points and all parameters.
 
     Arguments:
         what: the direction of the map, for the message.
-        sample: its points, which are images where the map is the inverse.
-        call: gives values and log dets.
+        sample: the points, which are images where the map is the inverse.
+        call: returns values and log dets.
     """
     numbers = torch.Generator().manual_seed(0)
 
@@ -74,4 +76,4 @@ def compare(what: str, sample: Sample, call: Callable[[Sample], tuple[Tensor, Te
                 below = total(place)
                 tensor.add_(STEP * direction)
             expected = (above - below) / (2 * STEP)
-            close(f"the derivative of {name} by {culprit}", derivative, expected, RIGHT * (1 + expected.abs()))
+            close(f"the derivative of {name} by {culprit}", derivative, expected, LARGEST_ERROR * (1 + expected.abs()))

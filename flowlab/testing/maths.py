@@ -1,4 +1,4 @@
-"""Properties of a bijector as a map: what it and its log det are, at ordinary points and at the edges."""
+"""Properties of a bijector as a map: values and log dets, at ordinary points and at the edges."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from torch import Tensor
 
 from flowlab.constraints import is_lower_dimensional, is_unbounded
 from flowlab.testing.charts import chart, doubled, jacobian, stretches
-from flowlab.testing.property import TOLERANCE, close, finite, for_all, need, need_inverse, of_rows, same
-from flowlab.testing.regions import far, of_codomain, within
+from flowlab.testing.property import TOLERANCE, all_of_rows, close, finite, for_all, need, need_inverse, same
+from flowlab.testing.regions import codomain_points, far_points, within
 from flowlab.testing.subject import Sample, Subject, forward, inverse
 
-CUBE = 1.5  # half the side of the cube whose image is measured
-POINTS = 2**16  # that measure it, of which those at its sides count by chance
-MOST_MEASURED = 4  # dimensions, in which they are close enough to each other
-SIZES = (0.0, 10.0, 100.0)  # where values and gradients must be finite, and beside 0
+CUBE = 1.5  # half the side of the cube whose image is integrated
+POINTS = 2**16  # of the quadrature; whether a point at the boundary counts is random
+LARGEST_DIM = 4  # up to here the points are dense enough
+SIZES = (0.0, 10.0, 100.0)  # values and gradients must be finite here, and next to 0
 
 
-def round_trip(subject: Subject) -> None:
+def check_round_trip(subject: Subject) -> None:
     need_inverse(subject)
     need_charts(subject)
 
     def claim(sample: Sample) -> None:
         y = forward(sample)[0]
-        turned = sample._replace(context=None if sample.context is None else sample.context.flip(0))
-        x = inverse(turned, y.flip(0))[0].flip(0)  # in another order, so that nothing can be remembered
+        reversed_sample = sample._replace(context=None if sample.context is None else sample.context.flip(0))
+        x = inverse(reversed_sample, y.flip(0))[0].flip(0)  # in a different order, so nothing can be cached
         again = sample.bijector.forward(x.clone(), sample.context)
-        of_x, of_y = roundings(sample, y)
-        close("f^-1(f(x))", x, sample.x, by_row(of_x, x))
-        close("f(f^-1(y))", again, y, by_row(of_y, y))
+        allowed_x, allowed_y = rounding_errors(sample, y)
+        close("f^-1(f(x))", x, sample.x, by_row(allowed_x, x))
+        close("f(f^-1(y))", again, y, by_row(allowed_y, y))
 
     for_all(subject.samples(), claim)
-    if outside := far(subject):
-        claim(outside)
-    if declared := of_codomain(subject):
+    if distant := far_points(subject):
+        claim(distant)
+    if declared := codomain_points(subject):
         sample, y = declared
         again = sample.bijector.forward(sample.x, sample.context)
-        close("f(f^-1(y)), y of the declared codomain,", again, y, by_row(roundings(sample, y)[1], y))
+        close("f(f^-1(y)), y of the declared codomain,", again, y, by_row(rounding_errors(sample, y)[1], y))
 
 
-def roundings(sample: Sample, y: Tensor) -> tuple[Tensor, Tensor]:
-    """What may be lost of x and of y on the way, both of shape (n,): what roundings do is not the bijector's fault."""
+def rounding_errors(sample: Sample, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The errors of x and of y that rounding alone may cause in a round trip, both of shape (n,)."""
     least, most = stretches(sample)
     size_x, size_y = sample.x.abs().flatten(1).amax(1), y.abs().flatten(1).amax(1)
-    of_x, of_y = 1 + size_x + size_y / least, 1 + size_y + size_x * most + size_y * most / least
-    return TOLERANCE[y.dtype] * of_x, TOLERANCE[y.dtype] * of_y
+    x_scale, y_scale = 1 + size_x + size_y / least, 1 + size_y + size_x * most + size_y * most / least
+    return TOLERANCE[y.dtype] * x_scale, TOLERANCE[y.dtype] * y_scale
 
 
-def log_det(subject: Subject) -> None:
+def check_log_det(subject: Subject) -> None:
     need_charts(subject)
     tolerance = TOLERANCE[subject.dtype]
 
@@ -57,19 +57,19 @@ def log_det(subject: Subject) -> None:
         exact = doubled(sample)
         y, value = forward(sample)
         expected = torch.linalg.slogdet(jacobian(exact.bijector, exact.x, exact.context))[1]
-        close("log det of f", subject.of_event(value), expected, tolerance * (1 + expected.abs()))
+        close("log det of f", subject.sum_event(value), expected, tolerance * (1 + expected.abs()))
         if subject.bijector.has_inverse and bool(subject.bijector.codomain.check(y).all()):
-            value = subject.of_event(inverse(sample, y)[1])
+            value = subject.sum_event(inverse(sample, y)[1])
             expected = torch.linalg.slogdet(jacobian(exact.bijector.inv, y.double(), exact.context))[1]
             size = y.abs().flatten(1).amax(1) / stretches(sample)[0]
             close("log det of f^-1", value, expected, tolerance * (1 + expected.abs() + size))
 
     for_all(subject.samples(), claim)
-    if outside := far(subject):
-        claim(outside)
+    if distant := far_points(subject):
+        claim(distant)
 
 
-def independence(subject: Subject) -> None:
+def check_independence(subject: Subject) -> None:
     def claim(pair: tuple[Sample, Sample]) -> None:
         sample, other = pair
         count = min(len(sample.x), len(other.x))
@@ -92,7 +92,7 @@ def independence(subject: Subject) -> None:
     for_all(st.tuples(subject.samples(), subject.samples()), claim)
 
 
-def log_dets_cancel(subject: Subject) -> None:
+def check_log_dets_cancel(subject: Subject) -> None:
     need_inverse(subject)
     need_charts(subject)
     tolerance = TOLERANCE[subject.dtype]
@@ -107,8 +107,8 @@ def log_dets_cancel(subject: Subject) -> None:
     for_all(subject.samples(), claim)
 
 
-def mass(subject: Subject) -> None:
-    """The density of the images of a uniform cube, summed over quasi-random points of a box around them."""
+def check_mass(subject: Subject) -> None:
+    """Integrate the density of the images of a uniform cube over quasi-random points of a box around them."""
     need_inverse(subject)
     need_charts(subject)
     inside, outside = chart(subject.bijector.domain), chart(subject.bijector.codomain)
@@ -116,9 +116,9 @@ def mass(subject: Subject) -> None:
     assert outside is not None
     bijector, context = subject.moved(1), subject.context(1)
     center = inside.free(subject.points(torch.zeros(1, subject.dim)))[0]
-    need(len(center) <= MOST_MEASURED, f"in {len(center)} dimensions too few of {POINTS} points fall into an image")
+    need(len(center) <= LARGEST_DIM, f"in {len(center)} dimensions too few of {POINTS} points lie in an image")
     beside = 0.3 * (-1.0) ** torch.arange(subject.dim)[None]
-    near = (inside.free(subject.points(beside))[0] - center).abs().max()  # so that no corner leaves a bounded domain
+    near = (inside.free(subject.points(beside))[0] - center).abs().max()  # no corner leaves a bounded domain
     half = (
         torch.full_like(near, CUBE)
         if is_unbounded(bijector.domain) and not is_lower_dimensional(bijector.domain)
@@ -138,12 +138,12 @@ def mass(subject: Subject) -> None:
         y = y[within(bijector.codomain, y)]
         x, backwards = bijector.inverse_and_log_det(y, each(y))
         of_cube = ((inside.free(x) - center).abs() <= half).all(-1)
-        density = subject.of_event(backwards).double().exp()[of_cube] / float(2 * half) ** len(center)
+        density = subject.sum_event(backwards).double().exp()[of_cube] / float(2 * half) ** len(center)
         total = float(density.sum() / POINTS * (high - low).double().prod())
     close("the mass", torch.tensor(total), torch.tensor(1.0), 0.01)
 
 
-def finite_values(subject: Subject) -> None:
+def check_finite_values(subject: Subject) -> None:
     bijector = subject.fresh()
     numbers = torch.tensor([[sign * size] * subject.dim for size in sizes(subject.dtype) for sign in (1, -1)])
     mixed = numbers * torch.tensor([(-1.0) ** place for place in range(subject.dim)])
@@ -160,24 +160,24 @@ def finite_values(subject: Subject) -> None:
         y = finite_at("f", Sample(bijector, x, context), backwards=False)
         if bijector.has_inverse:
             kept = within(bijector.codomain, y) & y.isfinite().flatten(1).all(-1)
-            kept &= is_told_apart(Sample(bijector, x, context), y)
+            kept &= is_distinguishable(Sample(bijector, x, context), y)
             finite_at("f^-1", Sample(bijector, y[kept], None if context is None else context[kept]), backwards=True)
     nothing = Sample(bijector, subject.points(torch.zeros(0, subject.dim)), subject.context(0))
     y, log_dets = forward(nothing)
-    assert len(y) == len(log_dets) == 0, "no points have no images"
+    assert len(y) == len(log_dets) == 0, "an empty batch has images"
     if bijector.has_inverse:
-        same("the pre-images of no images", inverse(nothing, y)[0], nothing.x)
+        same("the pre-images of an empty batch", inverse(nothing, y)[0], nothing.x)
 
 
-def is_told_apart(sample: Sample, y: Tensor) -> Tensor:
-    """Where one rounding of the image moves the pre-image by less than a tenth; elsewhere x is lost, of shape (n,)."""
+def is_distinguishable(sample: Sample, y: Tensor) -> Tensor:
+    """Where one rounding of the image moves the pre-image by less than 0.1, of shape (n,); elsewhere x is lost."""
     if not len(y) or chart(sample.bijector.domain) is None or chart(sample.bijector.codomain) is None:
         return torch.ones(len(y), dtype=torch.bool)
     return torch.finfo(y.dtype).eps * y.abs().flatten(1).amax(1) < 0.1 * stretches(sample)[0]
 
 
 def finite_at(what: str, sample: Sample, backwards: bool) -> Tensor:
-    """See that image, log det and gradients are finite at points, where they fit into the dtype; gives the images."""
+    """Check that images, log dets and gradients are finite where they fit into the dtype; return the images."""
     if not len(sample.x):
         return sample.x
 
@@ -190,25 +190,27 @@ def finite_at(what: str, sample: Sample, backwards: bool) -> Tensor:
 
     x, y, log_det, gradient = pull(sample)
     _, *exact = pull(doubled(sample))
-    fits = torch.stack([of_rows(value.abs() < torch.finfo(x.dtype).max / 16) for value in exact])
+    fits = torch.stack([all_of_rows(value.abs() < torch.finfo(x.dtype).max / 16) for value in exact])
     for name, value in ((what, y), (f"the log det of {what}", log_det), (f"the gradient of {what}", gradient)):
         finite(name, value[fits.all(0)], x[fits.all(0)])
     return y
 
 
-def edges(subject: Subject) -> None:
+def check_edges(subject: Subject) -> None:
     need_inverse(subject)
     bijector = subject.fresh()
     interval = bijector.invertible(subject.dtype)
     if interval is not None:
-        ends = [(0.999 * end, 1.05 * end) for end in interval if end]  # at 0 it is the domain that ends
+        ends = [(0.999 * end, 1.05 * end) for end in interval if end]  # at 0 the domain ends
     else:
-        need(bijector.affine, "it states no interval in which it is invertible")
+        need(bijector.affine, "it states no interval on which it is invertible")
         far = 1.0
         while bijector.forward(one_at_a_time(far, subject)).isfinite().all():
             far *= 2
         largest = min(far, torch.finfo(subject.dtype).max)
-        ends = [(sign * largest / 1000, sign * far) for sign in (1, -1)]  # the way back needs some room
+        ends = [
+            (sign * largest / 1000, sign * far) for sign in (1, -1)
+        ]  # intermediate values of the inverse may be larger
     for inner, outer in ends:
         x = one_at_a_time(inner, subject)
         again = bijector.inverse(bijector.forward(x).clone())
@@ -217,36 +219,45 @@ def edges(subject: Subject) -> None:
         x = one_at_a_time(outer, subject)
         again = bijector.inverse(bijector.forward(x).clone())
         lost = ~again.isfinite() | ((again - x).abs() > 0.01 * x.abs())
-        assert lost.any(), f"f^-1(f(x)) is still x at {outer}, beyond the end that is stated"
+        assert lost.any(), f"f^-1(f(x)) is still x at {outer}, beyond the stated end"
 
 
 def one_at_a_time(value: float, subject: Subject) -> Tensor:
-    """Points with one coordinate at a value and the others at 0; of an elementwise map one with all at the value."""
+    """Points with one coordinate at a value and the others at 0; for an elementwise map all coordinates are there."""
     row = torch.full((subject.dim,), value, dtype=torch.float64).to(subject.dtype)
     return row.diag() if subject.bijector.event_dim else row[None]
 
 
-def declarations(subject: Subject) -> None:
+def check_declarations(subject: Subject) -> None:
     sample = subject.many()
     bijector = sample.bijector
     y, log_dets = forward(sample)
-    outside = far(subject)
-    for images in (y, forward(outside)[0]) if outside else (y,):
+    distant = far_points(subject)
+    for images in (y, forward(distant)[0]) if distant else (y,):
         assert bijector.codomain.check(images).all(), f"an image is not in the declared codomain {bijector.codomain}"
     assert y.shape == bijector.forward_shape(sample.x.shape), "forward_shape is not the shape of the image"
     assert sample.x.shape == bijector.inverse_shape(y.shape), "inverse_shape is not the shape of the pre-image"
-    covered, of_image = bijector.event_dim, bijector.image_event_dim
+    covered, image_covered = bijector.event_dim, bijector.image_event_dim
+    if bijector.event_shape is not None:
+        assert tuple(sample.x.shape[1:]) == bijector.event_shape, f"event_shape={bijector.event_shape} is not x's"
+    if bijector.parameter_shape is not None:
+        expected = torch.broadcast_shapes(sample.x.shape, bijector.parameter_shape)
+        assert y.shape == expected, f"parameter_shape={tuple(bijector.parameter_shape)} does not give y's shape"
     assert log_dets.shape == sample.x.shape[: sample.x.ndim - covered], f"a log det does not cover event_dim={covered}"
-    assert log_dets.shape == y.shape[: y.ndim - of_image], f"a log det does not cover image_event_dim={of_image}"
+    assert log_dets.shape == y.shape[: y.ndim - image_covered], (
+        f"a log det does not cover image_event_dim={image_covered}"
+    )
     sign = torch.as_tensor(bijector.sign, dtype=subject.dtype)
     if not bijector.event_dim and sign.any():
         slope = torch.func.jvp(
             lambda x: bijector.forward(x, sample.context), (sample.x,), (torch.ones_like(sample.x),)
         )[1]
         same("the sign of the slope", slope.sign(), sign.expand_as(slope))
-    of_event = subject.of_event(log_dets)
+    event_log_dets = subject.sum_event(log_dets)
     if bijector.constant_log_det:
-        close("a constant log det", of_event, of_event[0].expand_as(of_event), TOLERANCE[subject.dtype])
+        close(
+            "a constant log det", event_log_dets, event_log_dets[0].expand_as(event_log_dets), TOLERANCE[subject.dtype]
+        )
     if bijector.affine:
         middle = bijector.forward(sample.x.mean(0, keepdim=True))
         close("the image of the mean", y.mean(0, keepdim=True), middle, TOLERANCE[subject.dtype] * 10)
@@ -254,14 +265,19 @@ def declarations(subject: Subject) -> None:
 
 def sizes(dtype: torch.dtype) -> tuple[float, ...]:
     info = torch.finfo(dtype)
-    return (*SIZES, info.eps, info.smallest_normal, info.smallest_normal * info.eps)  # the last is the number after 0
+    return (
+        *SIZES,
+        info.eps,
+        info.smallest_normal,
+        info.smallest_normal * info.eps,
+    )  # the last is the smallest number above 0
 
 
 def need_charts(subject: Subject) -> None:
     for side in (subject.bijector.domain, subject.bijector.codomain):
-        need(chart(side) is not None, f"the free coordinates of {side} are not known here")
+        need(chart(side) is not None, f"the free coordinates of {side} are unknown here")
 
 
 def by_row(allowed: Tensor, like: Tensor) -> Tensor:
-    """One number a point, for all numbers of the point."""
+    """One number for each point, expanded to all coordinates of the point."""
     return allowed.view(-1, *(1 for _ in like.shape[1:])).expand_as(like)

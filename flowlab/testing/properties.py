@@ -1,4 +1,4 @@
-"""Every property that a bijector is checked by, numbered."""
+"""The numbered list of all properties."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ from flowlab.testing import behaviour, derivatives, maths
 from flowlab.testing.property import Property
 
 _LISTED = (
-    ("round trip", "f^-1(f(x)) = x and f(f^-1(y)) = y, on tensors that are not the same", maths.round_trip),
-    ("log det", "both log dets are those of the Jacobian, by automatic differentiation in float64", maths.log_det),
-    ("cancel", "the log det of f^-1 at f(x) is minus that of f at x", maths.log_dets_cancel),
-    ("independent", "an event depends on no other event, and elementwise no coordinate on another", maths.independence),
-    ("mass", "the density of the images of a uniform cube integrates to 1", maths.mass),
+    ("round trip", "f^-1(f(x)) = x and f(f^-1(y)) = y, on new tensors", maths.check_round_trip),
+    ("log det", "both log dets equal the log |det| of the Jacobian in float64", maths.check_log_det),
+    ("cancel", "the log det of f^-1 at f(x) is minus the log det of f at x", maths.check_log_dets_cancel),
+    ("independent", "no event depends on another; elementwise no coordinate on another", maths.check_independence),
+    ("mass", "the density of the images of a uniform cube integrates to 1", maths.check_mass),
     (
         "finite",
-        "values and gradients are finite at 0, beside it, at 10 and 100, and of no points",
-        maths.finite_values,
+        "values and gradients are finite at 0, next to it, at 10 and 100, and for an empty batch",
+        maths.check_finite_values,
     ),
-    ("edges", "x comes back up to the largest invertible x that is stated, and not beyond", maths.edges),
-    ("declared", "domain, codomain, shapes, sign, constant log det and affine are as declared", maths.declarations),
+    ("edges", "x is recovered up to the stated end of the invertible interval, and not beyond", maths.check_edges),
+    ("declared", "domain, codomain, shapes, sign, constant log det and affine are right", maths.check_declarations),
     (
         "gradients",
-        "both directions reach every parameter with a finite gradient that is not 0, and all are those of differences",
-        derivatives.gradients,
+        "in both directions every parameter gets a finite nonzero gradient that equals finite differences",
+        derivatives.check_gradients,
     ),
-    ("batched", "several sets of parameters at once give what each gives alone", behaviour.batched_parameters),
+    ("batched", "a batch of parameter sets gives the results of each alone", behaviour.check_batched_parameters),
     (
         "shapes",
-        "a point alone and batches of any shape give what a list gives, with log det and without",
-        behaviour.shapes,
+        "one point and batches of any shape give the same results, with log det and without",
+        behaviour.check_shapes,
     ),
-    ("start", "at its start it is the map that is documented", behaviour.start),
-    ("types", "dtype and device in are those out, whatever torch's defaults are", behaviour.types_and_devices),
-    ("saved", "saved and loaded as plain tensors it is the same map", behaviour.save_and_load),
-    ("refused", "an invalid argument is refused by its name", behaviour.invalid_arguments),
+    ("initial", "before training it is the documented map", behaviour.check_initialization),
+    ("types", "results have the dtype and device of the points", behaviour.check_types_and_devices),
+    ("saved", "saved and loaded as plain tensors it is the same map", behaviour.check_save_and_load),
+    ("refused", "an invalid argument raises an error that names it", behaviour.check_invalid_arguments),
     (
         "support",
         "the density is finite at images, and 0 outside the support and at NaN",
-        behaviour.outside_the_support,
+        behaviour.check_support,
     ),
-    ("seeds", "one seed gives one start and one set of samples, and leaves torch's stream alone", behaviour.seeds),
-    ("compiled", "as one compiled graph it is the same map", behaviour.compiled),
+    ("seeds", "one seed gives one initialization and one set of samples", behaviour.check_seeds),
+    ("compiled", "as one compiled graph it is the same map", behaviour.check_compiled),
     (
         "context",
-        "a point is mapped by its own context; one that is not used changes nothing",
-        behaviour.conditioning,
+        "a point is mapped by its own context; an unused context changes nothing",
+        behaviour.check_conditioning,
     ),
 )
 

@@ -1,4 +1,4 @@
-"""A property: what is claimed of every bijector, and how it is tried."""
+"""A property of every bijector, and the tools that check it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from flowlab.testing.subject import Subject
 T = TypeVar("T")
 EXAMPLES = 20
 
-# What is computed in two ways agrees to this, relative to 1 and the size of what is computed.
+# The allowed difference of two computations of one value, relative to 1 + |value|.
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 
 
 class NotApplicable(Exception):
-    """The property says nothing of this bijector; the message says why."""
+    """The property does not apply to this bijector; the message says why."""
 
 
 @dataclass(frozen=True)
 class Property:
-    """What is claimed of every bijector.
+    """A claim about every bijector.
 
     Attributes:
-        number: in the list that a report ends with.
+        number: its place in the list.
         name: one or two words.
-        claim: the whole of it, in one sentence.
-        check: raises an AssertionError where it does not hold, and NotApplicable where it says nothing.
+        claim: one sentence.
+        check: raises an AssertionError where it fails, and NotApplicable where it does not apply.
     """
 
     number: int
@@ -42,7 +42,7 @@ class Property:
 
 
 def for_all(draws: st.SearchStrategy[T], claim: Callable[[T], None], examples: int = EXAMPLES) -> None:
-    """Try a claim on draws of Hypothesis, the same ones every time; what fails is made as small as it can be."""
+    """Check a claim on draws of Hypothesis, the same ones every time, and shrink a failing example."""
     quick = settings(
         max_examples=examples,
         derandomize=True,
@@ -59,7 +59,7 @@ def for_all(draws: st.SearchStrategy[T], claim: Callable[[T], None], examples: i
 
 
 def need(condition: bool, why_not: str) -> None:
-    """Leave a property that does not apply."""
+    """Raise NotApplicable unless a condition holds."""
     if not condition:
         raise NotApplicable(why_not)
 
@@ -69,7 +69,7 @@ def need_inverse(subject: Subject) -> None:
 
 
 def close(what: str, value: Tensor, expected: Tensor, allowed: Tensor | float) -> None:
-    """See that every number is as near as allowed; where that is infinite, any is near to a finite one, also none."""
+    """Check every number against an allowed error; where it is infinite, anything passes, also NaN."""
     error = (value.double() - expected.double()).abs()
     allowed = torch.as_tensor(allowed, dtype=torch.float64).expand_as(error)
     near = ((error <= allowed) | (allowed == torch.inf)) & expected.isfinite()
@@ -83,19 +83,19 @@ def close(what: str, value: Tensor, expected: Tensor, allowed: Tensor | float) -
 
 
 def same(what: str, value: Tensor, expected: Tensor) -> None:
-    """See that every number is the same, to the last bit."""
-    assert value.shape == expected.shape, f"{what}: of shape {tuple(value.shape)}, not {tuple(expected.shape)}"
+    """Check that every number is the same, to the last bit."""
+    assert value.shape == expected.shape, f"{what}: has shape {tuple(value.shape)} instead of {tuple(expected.shape)}"
     close(what, value, expected, 0.0)
 
 
-def of_rows(verdict: Tensor) -> Tensor:
-    """A verdict on numbers, of shape (n, ...), as one on the rows, of shape (n,)."""
-    return verdict.flatten(1).all(-1) if verdict.ndim > 1 else verdict
+def all_of_rows(mask: Tensor) -> Tensor:
+    """Which rows of a mask of shape (n, ...) are all true, of shape (n,)."""
+    return mask.flatten(1).all(-1) if mask.ndim > 1 else mask
 
 
 def finite(what: str, value: Tensor, at: Tensor) -> None:
-    """See that every number is finite, of as many rows as `at` has points."""
-    bad = ~of_rows(value.isfinite())
+    """Check that every number is finite, in as many rows as `at` has points."""
+    bad = ~all_of_rows(value.isfinite())
     if bad.any():
         row = int(bad.nonzero()[0])
         raise AssertionError(f"{what} is {value[row].tolist()} at {at[row].tolist()}")

@@ -1,4 +1,4 @@
-"""What is checked: a bijector in one dtype, with the points and the parameters that Hypothesis draws for it."""
+"""The subject of a check: a bijector in one dtype, with points and parameters that Hypothesis draws."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from torch.distributions import transform_to
 
 from flowlab.bijectors.base import Bijector, sum_rightmost
 
-LARGEST = 2.5  # of the numbers that points are made of: on both sides of 0, and where no map saturates yet
-JITTER = 0.2  # by how much of itself a parameter is moved
+LARGEST = 2.5  # points lie on both sides of 0, where no map saturates yet
+JITTER = 0.2  # the largest relative change of a parameter
 
 
 class Sample(NamedTuple):
-    """What a property is tried on.
+    """A bijector with points.
 
     Attributes:
-        bijector: with its parameters moved.
+        bijector: a copy with changed parameters.
         x: points of its domain, of shape (n, *event).
         context: of shape (n, context_dim), or None.
     """
@@ -36,30 +36,30 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Subject:
-    """A bijector in one dtype, and what is known of it.
+    """A bijector in one dtype, and its documented facts.
 
     Attributes:
-        bijector: it; every draw is of a copy.
+        bijector: the bijector; every draw uses a copy.
         dtype: float32 or float64.
-        dim: of the vectors that it takes, or that its points are made of where its domain is of another shape.
-        context_dim: of the context that it takes, or None.
-        start: what it does to points before its first step, or None where that is not said.
-        invalid: calls that must be refused, by the argument that is the culprit, as the refusal says it: "scale=0.0".
+        dim: the length of its vectors, or of the vectors from which points of its domain are made.
+        context_dim: the length of its context, or None.
+        initial: its documented map before training, or None.
+        invalid: calls that must raise an error, by words of the message: "scale=0.0".
     """
 
     bijector: Bijector
     dtype: torch.dtype
     dim: int = 3
     context_dim: int | None = None
-    start: Callable[[Tensor], Tensor] | None = None
+    initial: Callable[[Tensor], Tensor] | None = None
     invalid: Mapping[str, Callable[[], object]] = field(default_factory=dict)
 
     def fresh(self) -> Bijector:
-        """A copy of the bijector as it was given, in the dtype."""
+        """An unchanged copy of the bijector in the dtype."""
         return copy.deepcopy(self.bijector).to(self.dtype)
 
     def moved(self, seed: int) -> Bijector:
-        """A copy whose parameters are each moved by up to a fifth of themselves, and those at 0 by up to a fifth."""
+        """A copy whose parameters are changed by up to a fifth of their size, or up to 0.2 where they are 0."""
         bijector, generator = self.fresh(), torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for parameter in bijector.parameters():
@@ -73,13 +73,13 @@ class Subject:
         return transform_to(self.bijector.domain)(torch.as_tensor(numbers).to(self.dtype))
 
     def context(self, rows: int) -> Tensor | None:
-        """A context for so many points, or None if it takes none."""
+        """A context for so many points, or None if the bijector takes none."""
         if self.context_dim is None:
             return None
         return torch.randn(rows, self.context_dim, dtype=self.dtype, generator=torch.Generator().manual_seed(rows))
 
     def samples(self, rows: int = 3) -> st.SearchStrategy[Sample]:
-        """Draws of up to so many points, and of parameters; the simplest is a point of zeros."""
+        """Draws of up to so many points, and of parameters; the simplest is one point of zeros."""
 
         @st.composite
         def sample(draw: st.DrawFn) -> Sample:
@@ -95,8 +95,8 @@ class Subject:
         numbers[0], numbers[1] = -numbers[1].abs(), numbers[1].abs()
         return Sample(self.moved(1), self.points(numbers), self.context(count))
 
-    def of_event(self, log_det: Tensor) -> Tensor:
-        """Log dets of points of shape (n, *event), summed where they are elementwise."""
+    def sum_event(self, log_det: Tensor) -> Tensor:
+        """Sum the log dets of points of shape (n, *event) over the event where they are elementwise."""
         return sum_rightmost(log_det, log_det.ndim - 1)
 
 
@@ -106,5 +106,5 @@ def forward(sample: Sample) -> tuple[Tensor, Tensor]:
 
 
 def inverse(sample: Sample, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The pre-images of given points under the bijector of a sample, and their log dets; y is another tensor then."""
+    """The pre-images of a copy of given points under the bijector of a sample, and their log dets."""
     return sample.bijector.inverse_and_log_det(y.clone(), sample.context)

@@ -1,4 +1,4 @@
-"""What is shown at the end of `make conformance`: a table of what holds, and how much of it."""
+"""The table at the end of `make conformance`: which properties hold, and how many."""
 
 import pytest
 from conformance.tables import NAMES
@@ -46,6 +46,6 @@ def pytest_sessionfinish(session):
 
 
 def mark(of):
-    """One example and property in both precisions, in three columns."""
+    """The result of one example and property in both precisions, in three columns."""
     words = {True: "+", False: "X", None: "."}
     return " " + "".join(words[of.get(dtype)] for dtype in ("float32", "float64"))

@@ -1,4 +1,4 @@
-"""What the registry does not say of its bijectors: their starts, what they refuse, what they need not do."""
+"""Facts about the examples: initializations, invalid arguments, contexts, exemptions."""
 
 import math
 
@@ -26,42 +26,42 @@ def identity(x):
     return x
 
 
-def stream():
-    """Where the starts below are drawn from."""
+def source():
+    """The source of the initializations below."""
     return torch.Generator().manual_seed(0)
 
 
 def low_rank(x):
-    factor = torch.randn(DIM, 1, generator=stream()).to(x.dtype)
+    factor = torch.randn(DIM, 1, generator=source()).to(x.dtype)
     return x + x @ factor @ factor.mT
 
 
 def planar(x):
-    numbers = stream()
+    numbers = source()
     weight, direction = ((torch.randn(DIM, generator=numbers) / DIM**0.5).to(x.dtype) for _ in range(2))
     product = weight @ direction
     direction = direction + (softplus(product) - 1 - product) * weight / weight.square().sum()
     return x + direction * (x @ weight).tanh()[..., None]
 
 
-# name -> (the bijector before its first step, what its documentation says that it does)
-STARTS = {
+# name -> (the bijector before training, its documented map)
+INITIAL = {
     "AffineScalar": (AffineScalar, identity),
     "LowRankAffine rank 0": (lambda: LowRankAffine(DIM), identity),
-    "LowRankAffine rank 1": (lambda: LowRankAffine(DIM, 1, generator=stream()), low_rank),
+    "LowRankAffine rank 1": (lambda: LowRankAffine(DIM, 1, generator=source()), low_rank),
     "LowRankAffine diag rank 0": (lambda: LowRankAffine(DIM, scale="diag"), identity),
     "PReLU": (PReLU, lambda x: leaky_relu(x, 0.25)),
     "PReLU vector abs": (lambda: PReLU(0.5, DIM, "abs"), lambda x: leaky_relu(x, 0.5)),
     "SmoothPReLU": (SmoothPReLU, lambda x: 0.625 * x + 0.375 * (x.square() + 1).sqrt()),
-    "Planar random": (lambda: Planar(DIM, generator=stream()), planar),
-    "Radial inwards": (lambda: Radial(DIM, generator=stream()), identity),
+    "Planar random": (lambda: Planar(DIM, generator=source()), planar),
+    "Radial inwards": (lambda: Radial(DIM, generator=source()), identity),
     "Chain": (lambda: Chain([]), identity),
 }
 
 WRONG_SHAPE, ZEROS = torch.ones(DIM + 1), torch.zeros(DIM)
 NOT_FINITE = torch.tensor([1.0, torch.nan, 0.0])
 
-# name -> what a refusal must say -> the call that is refused
+# name -> words of the error -> the call that must raise it
 INVALID = {
     "AffineScalar": {
         "scale=0.0": lambda: AffineScalar(scale=0.0),
@@ -127,7 +127,7 @@ INVALID = {
     },
 }
 
-# name -> (a bijector that needs a context, the length of that)
+# name -> (a bijector that needs a context, the length of its context)
 CONDITIONAL = {
     "Inline conditional": (
         lambda: Inline(
@@ -142,7 +142,7 @@ CONDITIONAL = {
 
 NAMES = [*EXAMPLES, *CONDITIONAL]
 
-# (name, property) -> why it need not hold
+# (name, property) -> why it may fail
 EXEMPT = {
     ("from_transform composed", "finite"): "torch's own transforms lose their gradients where a softplus underflows",
 }

@@ -1,4 +1,4 @@
-"""Many bijectors in one graph, compiled down to C++: the property `compiled` stops at tracing, which is quick."""
+"""Many bijectors in one graph, compiled to C++: the property `compiled` only traces, which is fast."""
 
 import pytest
 import torch
@@ -8,7 +8,14 @@ from flowlab.bijectors.examples import DIM, EXAMPLES
 from flowlab.testing.behaviour import BothWays
 from flowlab.testing.subject import Subject, forward
 
-SLOW = ("Planar", "from_transform", "Chain", "Inline", "DiscreteCosineTransform", "Invert F")  # to compile, each alone
+SLOW = (
+    "Planar",
+    "from_transform",
+    "Chain",
+    "Inline",
+    "DiscreteCosineTransform",
+    "Invert F",
+)  # compilation of each alone
 NAMES = [name for name in EXAMPLES if not name.startswith(SLOW)]
 
 

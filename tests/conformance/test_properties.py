@@ -1,8 +1,8 @@
-"""Every property of `flowlab.testing`, of every bijector of the registry, in both precisions."""
+"""Every property of `flowlab.testing`, for every bijector of the examples, in both precisions."""
 
 import pytest
 import torch
-from conformance.tables import CONDITIONAL, EXEMPT, INVALID, NAMES, STARTS
+from conformance.tables import CONDITIONAL, EXEMPT, INITIAL, INVALID, NAMES
 
 from flowlab import bijectors
 from flowlab.bijectors import Bijector, stages
@@ -15,12 +15,12 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def subject(name, each, dtype):
-    """An example, as a property wants it: at its start, or as the registry has it."""
+    """An example, at its initialization if the property is about that."""
     make, context_dim = CONDITIONAL[name] if name in CONDITIONAL else (EXAMPLES[name], None)
-    start = None
-    if each.name == "start" and name in STARTS:
-        make, start = STARTS[name]
-    return Subject(make(), dtype, DIM, context_dim, start, INVALID.get(name, {}))
+    initial = None
+    if each.name == "initial" and name in INITIAL:
+        make, initial = INITIAL[name]
+    return Subject(make(), dtype, DIM, context_dim, initial, INVALID.get(name, {}))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -42,5 +42,5 @@ def test_every_bijector_has_an_example():
     assert classes <= shown
 
 
-def test_the_tables_are_of_examples():
-    assert {*STARTS, *INVALID, *(name for name, _ in EXEMPT)} <= {*NAMES}
+def test_the_tables_name_examples():
+    assert {*INITIAL, *INVALID, *(name for name, _ in EXEMPT)} <= {*NAMES}

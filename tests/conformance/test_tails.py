@@ -1,4 +1,4 @@
-"""Values and log dets against 50 digits, from one end of where a bijector is invertible to the other, in ulps."""
+"""Values and log dets against 50 digits over the whole invertible interval of a bijector, in ulps."""
 
 import math
 
@@ -10,8 +10,8 @@ import torch
 from flowlab.bijectors import Exp, ExponentialCDF, NormalCDF, Sigmoid, SmoothPReLU, Softplus, Tanh
 
 DIGITS = 50
-SLOPE, RATE = 0.25, 0.5  # numbers that both precisions hold exactly
-FARTHEST = 1e4  # of the points, where a bijector is invertible from end to end
+SLOPE, RATE = 0.25, 0.5  # exact in both precisions
+FARTHEST = 1e4  # the largest point where a bijector is invertible everywhere
 HALF = mpmath.mpf(0.5)
 
 
@@ -27,7 +27,7 @@ def softplus(x):
 
 
 def normal_quantile(y):
-    """Newton's method on log Phi, from a start that is good to 16 digits."""
+    """Newton's method on log Phi from a value with 16 correct digits."""
     x = mpmath.mpf(float(torch.special.ndtri(torch.tensor(float(y), dtype=torch.float64))))
     for _ in range(2):
         density = mpmath.exp(-(x**2) / 2) / mpmath.sqrt(2 * mpmath.pi)
@@ -66,8 +66,8 @@ EXACT = {
     ),
 }
 
-# What is stated: (value, log det, inverse), at most so many ulps in either precision. A log det and an inverse are
-# counted in ulps of 1 where they are smaller: they are added to numbers of that size.
+# The stated errors of (value, log det, inverse) in ulps, for both precisions. A log det and an inverse below 1 are
+# counted in ulps of 1: they are added to numbers of that size.
 ULPS = {
     "Exp": (1, 1, 1),
     "Sigmoid": (2, 2, 2),
@@ -75,13 +75,13 @@ ULPS = {
     "Softplus": (2, 1, 2),
     "NormalCDF": (2, 2, 4),
     "ExponentialCDF": (1, 1, 1),
-    "SmoothPReLU": (8, 3, 8),  # the value is so far off beside its zero alone
+    "SmoothPReLU": (8, 3, 8),  # only next to the zero of the value
 }
 QUANTITIES = ("value", "log det", "inverse")
 
 
 def points(bijector, dtype):
-    """From end to end, and from 1e-30 on away from 0 on both sides."""
+    """Points from end to end, and from 1e-30 on both sides of 0."""
     low, high = np.clip(bijector.invertible(dtype), -FARTHEST, FARTHEST)
     near = np.geomspace(1e-30, FARTHEST, 120)
     spread = np.concatenate([np.linspace(low, high, 240), near, -near])
@@ -90,7 +90,7 @@ def points(bijector, dtype):
 
 
 def largest_error(values, exact, dtype, floor):
-    """In ulps of the exact number, or of `floor` where that is larger."""
+    """The largest error in ulps of the exact number, or of `floor` where it is larger."""
     info = torch.finfo(dtype)
     errors = []
     for value, number in zip(values.tolist(), exact, strict=True):

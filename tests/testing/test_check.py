@@ -1,4 +1,4 @@
-"""The check of a user's own bijector: it holds for a good one, and names what is wrong of a bad one."""
+"""The check of your own bijector: it passes for a right one, and names the property that fails for a wrong one."""
 
 import math
 
@@ -13,17 +13,17 @@ from flowlab.testing.property import NotApplicable, close, need
 
 
 class Scale(Bijector):
-    """y = exp(log_scale) x: one that a user may write, with places for mistakes."""
+    """y = exp(log_scale) x: a bijector that a user may write, and the base of wrong ones."""
 
     event_dim = 1
     domain = codomain = constraints.real_vector
     constant_log_det = affine = True
 
-    def __init__(self, dim=3, start=0.0):
+    def __init__(self, dim=3, scale=0.0):
         super().__init__()
-        if not math.isfinite(start):
-            raise ValueError(f"Scale: start={start!r} must be finite")
-        self.log_scale = nn.Parameter(torch.full((dim,), start))
+        if not math.isfinite(scale):
+            raise ValueError(f"Scale: scale={scale!r} must be finite")
+        self.log_scale = nn.Parameter(torch.full((dim,), scale))
 
     def forward_and_log_det(self, x, context=None):
         return x * self.log_scale.exp(), self.log_scale.sum().expand(x.shape[:-1])
@@ -37,9 +37,9 @@ def failing(bijector, **known):
     return {finding.name for finding in report.failures}
 
 
-def test_a_good_one_holds():
-    invalid = {"start=nan": lambda: Scale(start=math.nan)}
-    report = check_bijector(Scale(), start=lambda x: x, invalid=invalid)
+def test_a_right_one_passes():
+    invalid = {"scale=nan": lambda: Scale(scale=math.nan)}
+    report = check_bijector(Scale(), initial=lambda x: x, invalid=invalid)
     assert report
     assert all(finding.holds for finding in report.findings), "each property applies, and holds"
     assert len(report.findings) == 2 * len(PROPERTIES)
@@ -48,8 +48,8 @@ def test_a_good_one_holds():
     assert report._repr_html_().startswith("<pre>Scale(")
 
 
-def test_the_bijector_stays_as_it_is():
-    bijector = Scale(start=0.5)
+def test_the_bijector_is_not_changed():
+    bijector = Scale(scale=0.5)
     check_bijector(bijector, dtypes=[torch.float64])
     assert bijector.log_scale.dtype == torch.float32
     assert bijector.log_scale.tolist() == [0.5, 0.5, 0.5]
@@ -80,7 +80,7 @@ class FixedType(Scale):
 
 
 class HiddenState(Scale):
-    """An inverse that gives back what was last put in, whatever it is asked."""
+    """An inverse that returns the last x, whatever y is."""
 
     def forward_and_log_det(self, x, context=None):
         self.last = x
@@ -91,21 +91,21 @@ class HiddenState(Scale):
 
 
 class DetachedLogDet(Scale):
-    """It trains as if the log det were a constant, whatever its numbers are."""
+    """It trains as if the log det were a constant."""
 
     def forward_and_log_det(self, x, context=None):
         y, log_det = super().forward_and_log_det(x)
         return y, log_det.detach()
 
 
-class TurnedGradient(Scale):
+class NegatedGradient(Scale):
     def inverse_and_log_det(self, y, context=None):
         x, log_det = super().inverse_and_log_det(y)
         return x, 2 * log_det.detach() - log_det
 
 
 class Tails(Bijector):
-    """Steeper where |x| > 3, which the log det does not know."""
+    """Steeper where |x| > 3, but the log det ignores it."""
 
     def forward_and_log_det(self, x, context=None):
         return torch.where(x.abs() > 3, 2 * x - 3 * x.sign(), x), torch.zeros_like(x)
@@ -115,7 +115,7 @@ class Tails(Bijector):
 
 
 class MirroredInverse(Exp):
-    """Its codomain is said to be the real line, and a negative y has a pre-image too: the mass is 2."""
+    """It declares the real line as codomain, and a negative y has a pre-image: the mass is 2."""
 
     codomain = constraints.real
 
@@ -123,8 +123,8 @@ class MirroredInverse(Exp):
         return super().inverse_and_log_det(y.abs())
 
 
-class InOneBlock(Scale):
-    """It takes its points as they lie in memory."""
+class AssumesContiguous(Scale):
+    """It ignores the strides of its points."""
 
     def forward_and_log_det(self, x, context=None):
         return super().forward_and_log_det(x.as_strided(x.shape, x.new_empty(x.shape).stride()))
@@ -139,20 +139,20 @@ class InOneBlock(Scale):
         (FixedType, {"types"}),
         (HiddenState, {"round trip"}),
         (DetachedLogDet, {"gradients"}),
-        (TurnedGradient, {"gradients"}),
-        (InOneBlock, {"shapes"}),
+        (NegatedGradient, {"gradients"}),
+        (AssumesContiguous, {"shapes"}),
     ],
 )
-def test_a_wrong_one_is_named(wrong, properties):
-    assert properties <= failing(wrong(start=0.3))
+def test_the_failing_property_of_a_wrong_one_is_named(wrong, properties):
+    assert properties <= failing(wrong(scale=0.3))
 
 
-def test_what_is_wrong_where_no_point_is_drawn_is_seen():
+def test_errors_far_from_the_drawn_points_are_found():
     assert failing(Tails()) == {"log det"}
     assert failing(MirroredInverse()) == {"round trip"}
 
 
-def test_in_many_dimensions_a_right_one_is_right():
+def test_a_right_one_passes_in_many_dimensions():
     affine = LowRankAffine(12, rank=2, factor_scale=0.3, generator=torch.Generator().manual_seed(0))
     report = check_bijector(affine, dim=12, dtypes=[torch.float64])
     assert report
@@ -160,11 +160,11 @@ def test_in_many_dimensions_a_right_one_is_right():
 
 
 def test_a_frozen_parameter_needs_no_gradient():
-    assert check_bijector(Scale(start=0.3).requires_grad_(False), dtypes=[torch.float64])
+    assert check_bijector(Scale(scale=0.3).requires_grad_(False), dtypes=[torch.float64])
 
 
-def test_what_fails_is_told_with_an_example():
-    report = check_bijector(WrongSign(start=0.3), dtypes=[torch.float64])
+def test_a_failure_shows_an_example():
+    report = check_bijector(WrongSign(scale=0.3), dtypes=[torch.float64])
     assert not report
     with pytest.raises(
         AssertionError, match=r"log det +FAILS(.|\n)*log det of f\^-1: 0.9\d* where -0.9\d* is expected"
@@ -173,13 +173,13 @@ def test_what_fails_is_told_with_an_example():
     assert "x=tensor([[0., 0., 0.]]" in str(report)
 
 
-def test_a_start_and_a_refusal_that_are_not_as_said():
-    assert failing(Scale(start=0.3), start=lambda x: x) == {"start"}
+def test_a_wrong_initialization_and_a_missing_error_are_found():
+    assert failing(Scale(scale=0.3), initial=lambda x: x) == {"initial"}
     assert failing(Scale(), invalid={"dim=0": lambda: Scale(dim=0)}) == {"refused"}
-    assert failing(Scale(), invalid={"beginning=inf": lambda: Scale(start=math.inf)}) == {"refused"}
+    assert failing(Scale(), invalid={"beginning=inf": lambda: Scale(scale=math.inf)}) == {"refused"}
 
 
-def test_a_statement_that_is_too_wide_or_too_narrow():
+def test_a_stated_interval_that_is_too_wide_or_too_narrow_is_found():
     class TooWide(Exp):
         def invertible(self, dtype):
             return -800.0, 709.0
@@ -191,24 +191,24 @@ def test_a_statement_that_is_too_wide_or_too_narrow():
     assert failing(TooWide()) == failing(TooNarrow()) == {"edges"}
 
 
-def test_without_an_inverse_the_rest_is_checked():
+def test_without_an_inverse_the_other_properties_are_checked():
     class OneWay(Scale):
         has_inverse = False
 
     report = check_bijector(OneWay(), dtypes=[torch.float64])
     assert report
     left = {finding.name for finding in report.findings if finding.holds is None}
-    assert left == {"round trip", "cancel", "mass", "edges", "start", "refused", "support"}
+    assert left == {"round trip", "cancel", "mass", "edges", "initial", "refused", "support"}
 
 
-def test_a_property_that_says_nothing_says_why():
+def test_a_property_that_does_not_apply_says_why():
     with pytest.raises(NotApplicable, match="no inverse"):
         need(False, "it has no inverse")
 
 
-def test_no_number_is_near_nan():
+def test_no_number_is_close_to_nan():
     nan, one = torch.tensor([math.nan]), torch.ones(1)
     for value, expected in ((nan, one), (one, nan), (nan, nan)):
-        with pytest.raises(AssertionError, match="what it is: .* is expected"):
-            close("what it is", value, expected, 1e-3)
-    close("where any number will do", nan, one, math.inf)
+        with pytest.raises(AssertionError, match="the value: .* is expected"):
+            close("the value", value, expected, 1e-3)
+    close("where any number passes", nan, one, math.inf)

@@ -1,4 +1,4 @@
-"""Products and solutions with a packed lower triangle, read where it lies, and their gradients."""
+"""Products and solves with a packed lower triangle, without unpacking it, and their gradients."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor
 
 from flowlab.bijectors.linear.triangular import join_packed
 
-LARGEST_COPIED = 256  # triangles above this size are taken by halves: torch copies a view before it solves
+LARGEST_COPIED = 256  # larger triangles are split into halves: torch copies a view before it solves
 
 
 class Blocks:
     """M = [[A, 0], [B, C]] of shape (d, d), A of shape (h, h), h = d // 2, as views of d (d + 1) / 2 packed numbers.
 
     In the order of `fill_triangular` the packed numbers hold the rows of A from the d-th number on, and before that
-    the rows of [B, C] backwards, the last row first and each from its end. So A, and B and C turned by half a circle,
-    are views, and no (d, d) matrix is written: at d = 4096 to write it takes longer than to solve with it. What lies
-    above the diagonals of the views is other numbers, which neither a product nor a solution reads.
+    the rows of [B, C] backwards, the last row first and each from its end. So A is a view, and so are B and C rotated
+    by 180 degrees. No (d, d) matrix is written: at d = 4096 writing it takes longer than solving with it. Above their
+    diagonals the views hold other numbers, which neither a product nor a solve reads.
     """
 
     def __init__(self, packed: Tensor, dim: int) -> None:
@@ -56,10 +56,10 @@ class Blocks:
 
 
 class Product(torch.autograd.Function):
-    """y = x M^T, x of shape (n, d), or y = x M where it is transposed; dx = dy M and dM = dy^T x, its lower triangle.
+    """y = x M^T, x of shape (n, d), or y = x M if transposed; dx = dy M, and dM is the lower triangle of dy^T x.
 
-    By itself autograd fills memory with zeros for every view that it comes back through, which takes longer than the
-    arithmetic. There is no forward-mode derivative: torch.compile takes no function that has one of its own.
+    Autograd alone fills memory with zeros for every view that it differentiates, which takes longer than the
+    arithmetic. There is no forward-mode derivative: torch.compile rejects a function that defines its own.
     """
 
     generate_vmap_rule = True
@@ -82,7 +82,7 @@ class Product(torch.autograd.Function):
 
 
 class Solution(torch.autograd.Function):
-    """x = y M^-T, y of shape (n, d), or x = y M^-1 where it is transposed; dy = dx M^-1 and dM = -dy^T x."""
+    """x = y M^-T, y of shape (n, d), or x = y M^-1 if transposed; dy = dx M^-1 and dM = -dy^T x."""
 
     generate_vmap_rule = True
 
@@ -104,14 +104,14 @@ class Solution(torch.autograd.Function):
 
 
 def diagonal_places(dim: int, device: torch.device) -> Tensor:
-    """Where the diagonal of M stands among the packed numbers, of shape (d,): its second half first, backwards."""
+    """The indices of the diagonal of M in the packed numbers, of shape (d,): its second half first, backwards."""
     half = dim // 2
     places = torch.arange(dim - half, device=device) * (dim + 1)
     return torch.cat([places, dim + places[:half]])
 
 
 def _packed_product(left: Tensor, right: Tensor, transposed: bool) -> Tensor:
-    """The lower triangle of left^T right, or of right^T left where it is transposed, packed; both of shape (n, d)."""
+    """The packed lower triangle of left^T right, or of right^T left if transposed; both of shape (n, d)."""
     if transposed:
         left, right = right, left
     half = left.shape[-1] // 2

@@ -1,4 +1,4 @@
-"""The scale matrix of an affine map, diagonal or lower triangular: what it does to rows, and its log determinant."""
+"""The scale matrix of an affine map, diagonal or lower triangular: products, solves and log determinant."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from flowlab.autocast import product
 from flowlab.bijectors.linear.packed import Product, Solution, diagonal_places
 from flowlab.bijectors.linear.triangular import fill_triangular
 
-# Above this size it costs more to unpack a triangle than to take it apart; the two differ in rounding alone.
+# Above this size unpacking a triangle costs more than computing with its parts; the two differ in rounding alone.
 LARGEST_UNPACKED = 256
 
 
 class Scale(Protocol):
-    """A matrix M of shape (d, d), acting on points that stand in rows."""
+    """A matrix M of shape (d, d) that acts on points in rows."""
 
     def multiply(self, rows: Tensor) -> Tensor:
         """M applied to each row: of shape (*, d)."""
@@ -63,7 +63,7 @@ class TriangularScale:
 
 @dataclass(frozen=True)
 class PackedScale:
-    """M as d (d + 1) / 2 packed numbers, read where they lie."""
+    """M as d (d + 1) / 2 packed numbers, which are not unpacked."""
 
     packed: Tensor
     dim: int

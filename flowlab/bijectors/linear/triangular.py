@@ -18,9 +18,9 @@ class FillTriangular(Bijector):
     inverse  x = pack_triangular(y)    log det  0
 
     The numbers are packed in TensorFlow Probability's order: x without its first d numbers, followed by x reversed,
-    fills the square row by row, and what lies above the diagonal is dropped. For d = 3, (1, 2, 3, 4, 5, 6) becomes the
-    rows (4, 0, 0), (6, 5, 0), (3, 2, 1). The log det is that between x and the entries of the lower triangle, which
-    are the same numbers in another order. The inverse reads the lower triangle alone.
+    fills the square row by row, and the entries above the diagonal are set to 0. For d = 3, (1, 2, 3, 4, 5, 6) becomes
+    the rows (4, 0, 0), (6, 5, 0), (3, 2, 1). The log det is taken between x and the entries of the lower triangle, the
+    same numbers in a different order. The inverse reads the lower triangle alone.
 
     Raises:
         ValueError: the length of x is not d (d + 1) / 2 for a whole d, or y is not square.
@@ -71,8 +71,8 @@ def _side(length: int) -> int:
 def fill_triangular(packed: Tensor, dim: int) -> Tensor:
     """Lower triangles of shape (*, d, d) from d (d + 1) / 2 packed numbers each, in TensorFlow Probability's order.
 
-    The packed numbers without their first d, followed by all of them reversed, fill the square row by row; what lies
-    above the diagonal is dropped.
+    The packed numbers without their first d, followed by all of them reversed, fill the square row by row; the entries
+    above the diagonal are set to 0.
 
     Example:
         >>> import torch
@@ -94,14 +94,14 @@ def pack_triangular(matrix: Tensor) -> Tensor:
 
 
 def join_packed(turned: Tensor, first: Tensor) -> Tensor:
-    """The packed numbers from the last h + 1 rows, turned by half a circle, and the first h rows, h = d // 2.
+    """The packed numbers from the last h + 1 rows, rotated by 180 degrees, and the first h rows, h = d // 2.
 
-    Written as rows of length d, the packed numbers hold in row j the j-th last row of the triangle, backwards as far as
-    the diagonal, and before that its row j - 1. For even d the last row ends half-way.
+    In rows of length d, row j of the packed numbers holds row j - 1 of the triangle, followed by the j-th last row
+    backwards, from the diagonal on. For even d the last row ends half-way.
 
     Arguments:
         turned: of shape (*, h + 1, d); it is overwritten.
-        first: of shape (*, h, h), where the first h rows of the triangle are not 0.
+        first: the first h rows of the triangle without their zeros on the right, of shape (*, h, h).
     """
     half, dim = first.shape[-1], turned.shape[-1]
     before = torch.ones(half, half, dtype=torch.bool, device=first.device).tril()
