@@ -80,11 +80,14 @@ def gather(notebooks: Iterable[Path]) -> Findings:
     figures: list[FoundFigure] = []
     for path in notebooks:
         for cell, output in _iterate_outputs(path, findings.problems):
-            recorded = output.get("metadata", {}).get(METADATA, {})
-            if "claim" in recorded:
-                checks += _read_check(recorded, cell, output, findings.problems)
-            if "figure" in recorded:
-                figures += _read_figure(recorded, cell, output, findings.problems)
+            record = output.get("metadata", {}).get(METADATA, {})
+            try:
+                if "claim" in record:
+                    checks.append(_read_check(record, cell, output, findings.problems))
+                if "figure" in record:
+                    figures.append(_read_figure(record, cell, output))
+            except LedgerError as error:
+                findings.problems.append(f"{cell}: {error}")
     for id, claim in ledger.claims.items():
         found = [each for each in checks if each.check.claim.id == id]
         _check_place(id, claim.notebook, [each.cell for each in found], findings.problems)
@@ -120,30 +123,19 @@ def _iterate_outputs(path: Path, problems: list[str]) -> Iterable[tuple[Cell, di
             yield where, output
 
 
-def _read_check(recorded: dict[str, Any], cell: Cell, output: dict[str, Any], problems: list[str]) -> list[FoundCheck]:
-    try:
-        check = from_record(recorded)
-    except LedgerError as error:
-        problems.append(f"{cell}: {error}")
-        return []
+def _read_check(record: dict[str, Any], cell: Cell, output: dict[str, Any], problems: list[str]) -> FoundCheck:
+    check = from_record(record)
     printed = "".join(output["data"].get("text/plain", ""))
     if printed != str(check):
         problems.append(f"{check.claim.id}: {cell} printed a text that differs from the present ledger: {printed!r}")
-    return [FoundCheck(check, cell)]
+    return FoundCheck(check, cell)
 
 
-def _read_figure(
-    recorded: dict[str, Any], cell: Cell, output: dict[str, Any], problems: list[str]
-) -> list[FoundFigure]:
+def _read_figure(record: dict[str, Any], cell: Cell, output: dict[str, Any]) -> FoundFigure:
     png = "".join(output["data"].get("image/png", "")).replace("\n", "")
     if not png:
-        problems.append(f"{recorded['figure']}: {cell} has no picture")
-        return []
-    try:
-        return [FoundFigure(load_ledger().figure(recorded["figure"]), cell, png)]
-    except LedgerError as error:
-        problems.append(f"{cell}: {error}")
-        return []
+        raise LedgerError(f"{record['figure']} has no picture; execute the notebook again")
+    return FoundFigure(load_ledger().figure(record["figure"]), cell, png)
 
 
 def _check_place(id: str, notebook: str, cells: list[Cell], problems: list[str]) -> None:

@@ -138,7 +138,7 @@ def test_a_stripped_picture_is_noticed(repository):
     content = json.loads(path.read_text(encoding="utf-8"))
     del content["cells"][2]["outputs"][0]["data"]["image/png"]
     path.write_text(json.dumps(content), encoding="utf-8")
-    assert "FK2: 02_bijectors, cell 3 has no picture" in problems(repository)
+    assert "02_bijectors, cell 3: FK2 has no picture; execute the notebook again" in problems(repository)
 
 
 def test_a_failing_notebook_is_named_and_the_others_are_read(repository, capsys):
