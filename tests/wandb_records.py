@@ -1,31 +1,79 @@
-"""What the .wandb file of a session says of its run."""
+"""A reader of the .wandb file in which Weights & Biases keeps a session of a run; the package ships none.
+
+The file is in LevelDB's log format, after a header of 7 bytes. Blocks of 32 KiB hold fragments; the header of a
+fragment is its checksum, length and kind (1 whole, 2 first, 3 middle, 4 last). A record is a protobuf message.
+
+Reference:
+    | LevelDB log format (Sanjay Ghemawat, Jeff Dean, 2011)
+    | https://github.com/google/leveldb/blob/main/doc/log_format.md
+"""
 
 import json
+import struct
 import time
+from functools import reduce
 from pathlib import Path
 
 import pandas
-from flowlab.loggers.wandb_file import history, records
+from google.protobuf.message import DecodeError
+from wandb.proto import wandb_internal_pb2
+
+BLOCK, HEADER = 32 * 1024, struct.Struct("<IHB")
+FIRST, LAST = (1, 2), (1, 4)
+
+
+def records(path: Path):
+    """The records of a file, up to the first one that is damaged or cut short."""
+    content = path.read_bytes()
+    position, whole = 7, b""
+    while position + HEADER.size <= len(content):
+        left = BLOCK - position % BLOCK
+        if left < HEADER.size:
+            position += left
+            continue
+        _, length, kind = HEADER.unpack_from(content, position)
+        position += HEADER.size + length
+        if not 1 <= kind <= 4 or position > len(content):
+            return
+        whole = (b"" if kind in FIRST else whole) + content[position - length : position]
+        if kind in LAST:
+            record = wandb_internal_pb2.Record()
+            try:
+                record.ParseFromString(whole)
+            except DecodeError:
+                return
+            yield record
+
+
+def history(path: Path) -> list[dict]:
+    """The logged rows in their order; `_step` is the step."""
+    rows: list[dict] = []
+    for row in of_kind(path, "history"):
+        rows.append({})
+        for item in row.item:
+            *within, name = item.nested_key or [item.key]
+            reduce(lambda place, key: place.setdefault(key, {}), within, rows[-1])[name] = json.loads(item.value_json)
+    return rows
 
 
 def sessions(directory: Path) -> list[Path]:
-    """The files of a run directory, the oldest first."""
+    """The sessions of a run directory, the oldest first."""
     return sorted(directory.glob("wandb/*run-*/run-*.wandb"))
 
 
 def wait_until_written(path: Path, seconds: float = 30) -> None:
-    """Wait for the end of a session that this process has finished: it is its service that writes, and comes later."""
+    """Wait for the end of a session that this process has finished; its service writes the record a little later."""
     deadline = time.monotonic() + seconds
     while not of_kind(path, "exit") and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
 def of_kind(path: Path, kind: str) -> list:
-    return [getattr(record, kind) for record, _ in records(path) if record.WhichOneof("record_type") == kind]
+    return [getattr(record, kind) for record in records(path) if record.WhichOneof("record_type") == kind]
 
 
 def run_record(path: Path):
-    """What is known of the run: id, group, name ..."""
+    """The record of the run: id, group, name ..."""
     return of_kind(path, "run")[0]
 
 
@@ -40,7 +88,7 @@ def exit_code(path: Path) -> int:
 
 
 def table(rows: list[dict]) -> pandas.DataFrame:
-    """Rows of numbers as metrics.csv has them; what Weights & Biases adds, and pictures, left out."""
+    """Rows of numbers as in metrics.csv, without pictures and the columns that Weights & Biases adds."""
     numbers = [{name: value for name, value in row.items() if not isinstance(value, dict)} for row in rows]
     frame = pandas.DataFrame(numbers).rename(columns={"_step": "step"})
     frame = frame.drop(columns=[name for name in frame if name.startswith("_")])
@@ -58,6 +106,6 @@ def pictures(path: Path) -> dict[tuple[str, int], Path]:
 
 
 def summary(path: Path) -> dict:
-    """The last word on every name."""
+    """The summary: the last value of every name."""
     updates = [item for record in of_kind(path, "summary") for item in record.update]
     return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in updates}

@@ -1,4 +1,4 @@
-"""`train.py logger=wandb` as a process of its own, and what it logged."""
+"""`train.py logger=wandb` in a process of its own, and the rows that it logged."""
 
 import os
 import subprocess
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas
 import wandb_records
-from flowlab.loggers.wandb_file import history
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("test_size=500", "validation_size=500", "batch_size=64", "flow.depth=2", "trainer.progress=off")
@@ -16,7 +15,7 @@ KEY, KEY_OF_NETRC = "0123456789abcdef" * 2 + "01234567", "fedcba9876543210" * 2 
 
 
 def without_wandb(home, **more):
-    """The environment as it is where nobody has used Weights & Biases, and where it cannot be reached."""
+    """The environment of somebody who never used Weights & Biases and cannot reach its server."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
     clean |= {"OMP_NUM_THREADS": "1", "NETRC": "/nonexistent", "HOME": str(home)}
     return clean | {"WANDB_BASE_URL": "http://127.0.0.1:9"} | more
@@ -28,13 +27,13 @@ def command(*words):
 
 
 def shell(*words, cwd, **environment):
-    """`train.py logger=wandb` as a process of its own."""
+    """Run `train.py logger=wandb` to its end."""
     clean = without_wandb(cwd, **environment)
     return subprocess.run(command(*words), cwd=cwd, env=clean, capture_output=True, text=True, timeout=300)
 
 
 def stopped(signal_number, *words, cwd, until, **environment):
-    """The same, stopped by a signal once `until` holds; gives its exit status."""
+    """Run it and send it a signal once `until` holds; gives its exit status."""
     clean = without_wandb(cwd, **environment)
     with subprocess.Popen(command(*words), cwd=cwd, env=clean, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
@@ -49,7 +48,9 @@ def stopped(signal_number, *words, cwd, until, **environment):
 
 def logged(run):
     """The rows of all sessions of a run, in order."""
-    return wandb_records.table([row for path in wandb_records.sessions(run.directory) for row in history(path)])
+    return wandb_records.table(
+        [row for path in wandb_records.sessions(run.directory) for row in wandb_records.history(path)]
+    )
 
 
 def assert_same_table(rows, run):

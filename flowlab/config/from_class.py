@@ -18,7 +18,11 @@ from flowlab.config.errors import ConfigError
 from flowlab.config.typed import WORDS
 
 # The module and class that turn a constructor's object into one of the group; other groups take it as it is.
-BASES = {"flow": ("flowlab.flows.base", "FlowFromClass"), "target": ("flowlab.targets.base", "TargetFromClass")}
+BASES = {
+    "flow": ("flowlab.flows.base", "FlowFromClass"),
+    "target": ("flowlab.targets.base", "TargetFromClass"),
+    "logger": ("flowlab.loggers.base", "LoggerFromClass"),
+}
 
 
 @dataclasses.dataclass(kw_only=True)

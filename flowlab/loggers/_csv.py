@@ -1,87 +1,85 @@
-"""metrics.csv: one row a step, appended, across resumes too."""
+"""metrics.csv: a row of numbers for each logged step; resumed runs append to it."""
 
 from __future__ import annotations
 
 import csv
-from argparse import Namespace
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-Logger = object
 
 from flowlab.config.errors import ConfigError
 from flowlab.system.files import raise_write_error, write_bytes
 from flowlab.system.lock import check_not_replaced
 
-COLUMNS = (
-    "step",
-    "loss",
-    "nll",
-    "nll_se",
-    "kl",
-    "bits_per_dim",
-    "inverse_error",
-    "grad_norm",
-    "lr",
-    "steps_per_second",
-    "seconds",
-)
-HEADER = ",".join(COLUMNS).encode() + b"\n"
+# A new file begins with these columns, and the expected metrics between them. A file that exists keeps its own.
+FIRST, LAST = ("step", "loss"), ("grad_norm", "lr", "steps_per_second", "seconds")
 
 
-class CSVMetrics(Logger):
-    """Appends to metrics.csv; Lightning's own CSV logger deletes the file when a run is resumed.
+class CSVMetrics:
+    """The sink that appends rows to metrics.csv.
 
-    A run killed between a row and the next checkpoint computes that row again, to the same numbers; the row is there
-    already and is not written twice. A line that a kill cut short is dropped when the file is opened.
+    A run that was killed between a row and the next checkpoint computes that row again, to the same numbers; it is not
+    written twice. The last line is dropped when the file is opened if a kill cut it short. The header names the
+    columns: unknown ones are kept, and a row with a new metric adds a column at the end.
+
+    Arguments:
+        path: the file; it is created if it does not exist.
+        metrics: names of the metrics that a new file has columns for.
+
+    Attributes:
+        columns: the names in the header.
+        last_step: the step of the last row, or 0.
 
     Raises:
         ConfigError: another line is damaged.
-        WriteError: a row cannot be written.
+        WriteError: the file cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__()
+    def __init__(self, path: Path, metrics: Sequence[str] = ()) -> None:
         self.path = path
         content = path.read_bytes() if path.exists() else b""
-        lines = _whole_lines(content) or [HEADER]
+        lines = _whole_lines(content) or [_line(dict.fromkeys([*FIRST, *metrics, *LAST]))]
         if b"".join(lines) != content:
             write_bytes(path, b"".join(lines))
-        self.last_step = _last_step(path, lines)
+        self.columns, self.last_step = _check(path, lines)
 
-    @property
-    def name(self) -> str:
-        return "csv"
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Append the row of a step, unless the file has it.
 
-    @property
-    def version(self) -> str:
-        return ""
-
-    @property
-    def experiment(self) -> None:
-        return None
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        assert step is not None
+        Raises:
+            WriteError: it cannot be written.
+        """
         if step <= self.last_step:
             return
         check_not_replaced(self.path.parent)
-        with raise_write_error(self.path), open(self.path, "a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow({"step": step, **metrics})
+        new = [name for name in metrics if name not in self.columns]
+        if new:
+            self._add_columns(new)
+        values = {"step": step, **metrics}
+        with raise_write_error(self.path), open(self.path, "ab") as file:
+            file.write(_line(values.get(name, "") for name in self.columns))
         self.last_step = step
 
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """The configuration is in config.yaml."""
+    def _add_columns(self, names: list[str]) -> None:
+        """Write the file anew with more columns, empty in the rows that it has."""
+        _, *rows = self.path.read_bytes().splitlines()
+        columns = [*self.columns, *names]
+        write_bytes(self.path, _line(columns) + b"".join(row + b"," * len(names) + b"\n" for row in rows))
+        self.columns = columns
 
 
 def check_metrics(path: Path, step: int) -> None:
-    """See that a run can go on with its metrics.csv, whose last row before the checkpoint is that of a step.
+    """Check that a run can be resumed with its metrics.csv.
+
+    Arguments:
+        path: the file.
+        step: the step of the last row before the checkpoint.
 
     Raises:
         ConfigError: a line is damaged, or rows are missing.
     """
-    last = _last_step(path, _whole_lines(path.read_bytes()) if path.exists() else [])
+    lines = _whole_lines(path.read_bytes()) if path.exists() else []
+    last = _check(path, lines)[1] if lines else 0
     if last < step:
         raise ConfigError(
             f"{path}: ends at step {last}, and the checkpoint comes after step {step}: rows are missing; put them "
@@ -89,34 +87,56 @@ def check_metrics(path: Path, step: int) -> None:
         )
 
 
-def _whole_lines(content: bytes) -> list[bytes]:
-    return [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
-
-
-def _last_step(path: Path, lines: list[bytes]) -> int:
-    """The step of the last of some whole lines, or 0; a damaged one is named."""
-    step = 0
-    for number, line in enumerate(lines, start=1):
-        if number == 1 and line == HEADER:
-            continue
-        try:
-            first, *others = line.decode().rstrip("\n").split(",")
-            sound = step < int(first) and len(others) == len(COLUMNS) - 1
-            step = int(first)
-            _ = [float(number) for number in others if number]
-        except ValueError:
-            sound = False
-        if number == 1 or not sound:
-            raise ConfigError(
-                f"{path}: line {number} is damaged: {line.decode(errors='replace').strip()[:60]!r}; mend it, or "
-                f"{'remove the file' if number == 1 else 'remove it, and its numbers are lost'}"
-            )
-    return step
-
-
 def rows_after(path: Path, step: int) -> Iterator[tuple[int, dict[str, float]]]:
-    """The rows of a metrics.csv after a step: the step of each and its numbers."""
+    """The rows of a metrics.csv after a step: the step of each, and its numbers by name."""
     with open(path, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if int(row["step"]) > step:
                 yield int(row.pop("step")), {name: float(number) for name, number in row.items() if number}
+
+
+def _line(values: object) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)  # type: ignore[arg-type]
+    return text.getvalue().encode()
+
+
+def _whole_lines(content: bytes) -> list[bytes]:
+    return [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+def _check(path: Path, lines: list[bytes]) -> tuple[list[str], int]:
+    """The columns of a file and the step of its last row, or 0.
+
+    Raises:
+        ConfigError: the header does not begin with `step` or repeats a name; a row has the wrong number of fields,
+            something that is no number, or a step that does not increase.
+    """
+    columns, step = _columns(lines[0]), 0
+    if not columns:
+        raise _damaged(path, 1, lines[0], "remove the file")
+    for number, line in enumerate(lines[1:], start=2):
+        try:
+            first, *others = line.decode().rstrip("\n").split(",")
+            sound = step < int(first) and len(others) == len(columns) - 1
+            step = int(first)
+            _ = [float(number) for number in others if number]
+        except ValueError:
+            sound = False
+        if not sound:
+            raise _damaged(path, number, line, "remove it, and its numbers are lost")
+    return columns, step
+
+
+def _columns(line: bytes) -> list[str]:
+    """The names in a header; empty if it is none."""
+    try:
+        (names,) = csv.reader([line.decode()])
+    except (ValueError, csv.Error):
+        return []
+    return names if names[:1] == ["step"] and all(names) and len(set(names)) == len(names) else []
+
+
+def _damaged(path: Path, number: int, line: bytes, remedy: str) -> ConfigError:
+    shown = line.decode(errors="replace").strip()[:60]
+    return ConfigError(f"{path}: line {number} is damaged: {shown!r}; mend it, or {remedy}")

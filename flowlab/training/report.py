@@ -86,9 +86,10 @@ def draw_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
 
 def show_figures(run: Run, flow: Flow, target: Target, loggers: Sequence[Any], step: int) -> None:
     """Draw the figures of a step during training; a resumed run has shown those of the steps that it repeats."""
-    if step >= max((getattr(logger, "last_step", 0) for logger in loggers), default=0):
+    due = [logger for logger in loggers if logger.has_figures_due(step)]
+    if due and step >= max(logger.last_step for logger in loggers):
         with _report_failed_figures(run):
-            log_figures(loggers, draw_figures(run, flow, target), step)
+            log_figures(due, draw_figures(run, flow, target), step)
 
 
 def _save_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:

@@ -21,8 +21,7 @@ from faults.processes import (
     trains,
     wait_until,
 )
-from flowlab.loggers.wandb_file import history
-from wandb_records import sessions, table
+from wandb_records import history, sessions, table
 
 FULL = "cannot be written: No space left on device"
 READ_ONLY = "Read-only file system"
@@ -70,7 +69,7 @@ def nll(directory):
 
 def test_full_below_wandb(disk):
     """the disk is full while Weights & Biases records a run offline: no row is missing there in the end"""
-    process = start(*RUN, "logger=wandb", "logger.mode=offline", "hydra.run.dir=run", cwd=disk.path)
+    process = start(*RUN, "logger=wandb", "logger.wandb.mode=offline", "hydra.run.dir=run", cwd=disk.path)
     trains(process, disk.path / "run")
     disk.fill()
     code, error = ended(process)

@@ -1,0 +1,199 @@
+"""A run of Weights & Biases for a run of flowlab, from init to finish."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowlab.config.secrets import redact
+from flowlab.loggers._csv import rows_after
+from flowlab.loggers._wandb_server import choose_mode, quiet
+from flowlab.system.display import print_line
+from flowlab.system.files import write_text
+from flowlab.system.signals import Preempted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    import wandb
+    from flowlab.loggers.wandb import Wandb
+    from flowlab.runs.directory import Run
+
+COMPLETE = "last_step"  # the file in a session's directory that says up to which step the session is complete
+
+
+class WandbRun:
+    """The sink: an open session of a run; the steps of Weights & Biases are the optimizer's.
+
+    Arguments:
+        theirs: the run of Weights & Biases.
+        ours: the run of flowlab.
+        logged: the step of the last row that earlier sessions have logged.
+    """
+
+    def __init__(self, theirs: wandb.Run, ours: Run, logged: int) -> None:
+        self.theirs, self.ours, self.logged = theirs, ours, logged
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        self.theirs.log(dict(metrics), step=step)
+        self.logged = step
+
+    def log_figures(self, figures: Mapping[str, Figure], step: int) -> None:
+        """Log figures as the pictures that the run directory has of them."""
+        import wandb
+        from flowlab.plotting import save_figure
+
+        with tempfile.TemporaryDirectory() as directory:
+            for name, figure in figures.items():
+                save_figure(figure, Path(directory, f"{name}.png"))
+            pictures = {f"figures/{name}": wandb.Image(f"{directory}/{name}.png") for name in figures}
+            self.theirs.log(pictures, step=step)
+
+    def log_outcome(self, result: dict[str, Any]) -> None:
+        """Make the final numbers the summary, and the checkpoint and the report artifacts."""
+        # Weights & Biases copies the last row into the summary when it commits the row: commit it first.
+        self.theirs.log({}, step=result["steps"], commit=True)
+        self.theirs.summary.update(result)
+        best = "best" if self.ours.has_checkpoint("best") else "last"
+        report = ["result.json", "config.yaml", "metrics.csv"]
+        report += sorted(f"figures/{path.name}" for path in self.ours.directory.glob("figures/*.png"))
+        with tolerate_failure("the artifacts are not uploaded"):
+            self._log_artifact("model", [f"checkpoints/{best}.ckpt"])
+            self._log_artifact("report", report)
+
+    def _log_artifact(self, kind: str, files: list[str]) -> None:
+        """Log files of the run directory, which are read from there when they are uploaded.
+
+        Their paths are relative to the working directory: `wandb sync` finds them from there, and the session holds no
+        path of this machine.
+        """
+        import wandb
+
+        artifact = wandb.Artifact(f"{kind}-{self.theirs.id}", type=kind)
+        for file in files:
+            path = os.path.relpath(self.ours.directory / file)
+            artifact.add_file(path, name=file, policy="immutable", skip_cache=True)
+        self.theirs.log_artifact(artifact)
+
+
+@contextlib.contextmanager
+def open_run(settings: Wandb, ours: Run) -> Iterator[WandbRun | None]:
+    """A session of the run, finished in every case; None where the mode is disabled.
+
+    Rows of metrics.csv that earlier sessions have not logged are logged first.
+    """
+    mode = choose_mode(settings)
+    if mode == "disabled":
+        yield None
+        return
+    directory = ours.directory / "wandb"
+    logged = _last_step(directory)
+    replaces = mode == "offline" and logged is None
+    if replaces:
+        _remove_sessions(directory)
+    theirs = _init(settings, ours, mode, resume=None if replaces else "allow")
+    if not theirs.offline:
+        print_line(f"W&B: {theirs.url}")
+        logged = theirs.starting_step - 1 if theirs.resumed else 0
+    sink = WandbRun(theirs, ours, logged or 0)
+    for step, row in rows_after(ours.directory / "metrics.csv", sink.logged):
+        sink.log_metrics(row, step)
+    exit_code = 1
+    try:
+        yield sink
+        exit_code = 0
+    except (KeyboardInterrupt, SystemExit) as stop:
+        exit_code = 255  # the code of Weights & Biases for a run that was stopped
+        if isinstance(stop, Preempted):
+            theirs.mark_preempting()
+        raise
+    finally:
+        with quiet(), tolerate_failure("its run is not finished"):
+            theirs.finish(exit_code=exit_code)
+            if exit_code != 1:
+                write_text(Path(theirs.settings.sync_dir) / COMPLETE, f"{sink.logged}\n")
+        if theirs.offline:
+            shown = directory.relative_to(Path.cwd()) if directory.is_relative_to(Path.cwd()) else directory
+            print_line(f"W&B ran offline; to upload the run: wandb sync {shlex.quote(str(shown))}")
+
+
+def _last_step(directory: Path) -> int | None:
+    """The last step that the earlier sessions of a run have logged, or None if one of them may be incomplete.
+
+    A session is incomplete if a kill or an error ended it, and nobody knows which of its rows were written, or are
+    uploaded already. The next offline session then replaces all of them: it logs metrics.csv from its first row, and
+    it does not ask to resume, so `wandb sync` writes over what the server has of the run.
+    """
+    steps = [0]
+    for session in directory.glob("*run-*"):
+        try:
+            steps.append(int((session / COMPLETE).read_text()))
+        except (OSError, ValueError):
+            return None
+    return max(steps)
+
+
+def _remove_sessions(directory: Path) -> None:
+    for file in directory.glob("*run-*/*.wandb"):
+        file.unlink()
+    shutil.rmtree(directory, ignore_errors=True)  # the service of a killed process may still be writing there
+
+
+def _init(settings: Wandb, ours: Run, mode: Any, resume: Any) -> wandb.Run:
+    origin = ours.provenance
+    with quiet():
+        import wandb
+
+        # Nothing of the machine: no output, host, program, git remote or link into the home directory.
+        private = wandb.Settings(
+            console="off",
+            disable_git=True,
+            host="",
+            program="flowlab-train",
+            silent=True,
+            symlink=False,
+            x_disable_machine_info=True,
+            x_disable_stats=True,
+            x_transaction_log_flush_interval=1.0,  # seconds, for those who watch with `wandb leet`
+        )
+        try:
+            theirs = wandb.init(
+                project=settings.project,
+                name=settings.run_name or default_name(ours),
+                group=settings.group or origin["group"],
+                tags=settings.tags,
+                job_type="train",
+                dir=ours.directory,
+                id=origin["run_id"],
+                resume=resume,  # offline it is recorded: `wandb sync` then appends the session to those before
+                mode=mode,
+                config=ours.config.to_dict(),
+                reinit="create_new",
+                settings=private,
+            )
+        except wandb.Error as error:
+            raise RuntimeError(f"W&B: {error}; logger.{settings.name}.mode=offline works without its server") from error
+    theirs.define_metric("figures/*", summary="none")
+    (Path(theirs.settings.log_dir) / "debug-core.log").unlink(missing_ok=True)  # a link into the home directory
+    return theirs
+
+
+def default_name(ours: Run) -> str:
+    """Target and seed; in a sweep after the job's directory."""
+    name = f"{ours.config.target.name}_seed{ours.config.seed}"
+    return f"{ours.directory.name}_{name}" if ours.provenance["group"] else name
+
+
+@contextlib.contextmanager
+def tolerate_failure(what: str) -> Iterator[None]:
+    """Print what went wrong with Weights & Biases after training, and go on: the run itself is done."""
+    try:
+        yield
+    except Exception as error:
+        print_line(f"flowlab: W&B: {what}: {type(error).__name__} {redact(str(error))}".rstrip())
