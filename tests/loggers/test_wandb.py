@@ -1,0 +1,271 @@
+"""Weights & Biases without its network: the sessions that it writes offline hold what a run directory has."""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot
+import pytest
+import wandb_records
+import wandb_server
+from loggers.stub_run import log_rows, stub_run
+from matplotlib.figure import Figure
+from wandb_shell import KEY, KEY_OF_NETRC, assert_same_table, logged, without_wandb
+
+from flowlab import compose
+from flowlab.config.errors import ConfigError
+from flowlab.loggers.open import check_loggers, log_figures, log_outcome, open_loggers
+from flowlab.system.signals import Preempted
+
+WORDS = ("logger=wandb", "logger.wandb.mode=offline")
+RESULT = {"steps": 400, "nll": 4.25, "kl": 0.125, "weights": "last"}
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch, tmp_path_factory):
+    environment = without_wandb(tmp_path_factory.getbasetemp())
+    for name in os.environ.keys() - environment.keys():
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return stub_run(tmp_path / "run", *WORDS, "logger.wandb.tags=[first,second]")
+
+
+@pytest.fixture
+def figures():
+    return {"samples": Figure(), "density": Figure()}
+
+
+def finish(run, sinks, figures=None):
+    """Write what the end of a run writes, and log it."""
+    (run.directory / "checkpoints").mkdir(exist_ok=True)
+    (run.directory / "checkpoints/last.ckpt").write_bytes(b"weights")
+    (run.directory / "config.yaml").write_text(json.dumps(run.config.to_dict()))
+    (run.directory / "result.json").write_text(json.dumps(RESULT))
+    log_outcome(sinks, RESULT, figures or {})
+
+
+def end(run, steps, error=None, figures=None):
+    """A session that logs steps and figures, until the run is done or an error ends it."""
+    ending = pytest.raises(type(error)) if error else contextlib.nullcontext()
+    with ending, open_loggers(run) as sinks:
+        log_rows(sinks, steps)
+        log_figures(sinks, figures or {}, steps[-1])
+        if error:
+            raise error
+        finish(run, sinks)
+
+
+KILLED = """
+import os, sys, time, json
+from pathlib import Path
+import wandb_records
+from loggers.stub_run import log_rows, stub_run
+from flowlab.loggers.open import open_loggers
+
+directory, steps, *words = sys.argv[1:]
+run = stub_run(Path(directory), *words)
+with open_loggers(run) as sinks:
+    log_rows(sinks, json.loads(steps))
+    print("logged", flush=True)
+    sys.stdin.read()
+"""
+
+
+def kill(run, steps, **environment):
+    """A session in a process of its own, killed after it has logged steps and some of them are on the disk."""
+    words = [*WORDS, f"logger.wandb.mode={run.config.logger['wandb'].mode}"]
+    command = [sys.executable, "-c", KILLED, str(run.directory), json.dumps(list(steps)), *words]
+    before = set(wandb_records.sessions(run.directory))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | environment
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "logged\n"
+        (session,) = set(wandb_records.sessions(run.directory)) - before
+        while not wandb_records.history(session):
+            assert process.poll() is None
+        process.kill()
+        process.communicate()
+    return session
+
+
+def sync(run, server):
+    command = [sys.executable, "-m", "wandb", "sync", str(run.directory / "wandb")]
+    environment = os.environ | {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (uploaded,) = server.runs.values()
+    return wandb_records.table(uploaded["history"])
+
+
+def test_a_session_holds_the_run(run, figures, capfd):
+    surroundings = dict(os.environ), logging.getLogger("wandb").level, Path.cwd()
+    with open_loggers(run) as sinks:
+        log_rows(sinks, [100, 200])
+        log_figures(sinks, figures, 200)
+        log_rows(sinks, [300, 400])
+        finish(run, sinks, figures)
+    (session,) = wandb_records.sessions(run.directory)
+    assert wandb_records.exit_code(session) == 0
+    assert_same_table(logged(run), run)
+    record = wandb_records.run_record(session)
+    assert (record.run_id, record.project, record.job_type) == ("abcd1234", "flowlab", "train")
+    assert (record.display_name, list(record.tags)) == ("banana_seed0", ["first", "second"])
+    assert wandb_records.config(session) == run.config.to_dict()
+    summary = wandb_records.summary(session)
+    assert {name: summary[name] for name in RESULT} == RESULT
+    assert not [name for name in summary if name.startswith("figures")]
+    pictures = wandb_records.pictures(session)
+    assert pictures.keys() == {(f"figures/{name}", step) for name in figures for step in (200, 400)}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures.values())
+    assert surroundings == (dict(os.environ), logging.getLogger("wandb").level, Path.cwd())
+    assert matplotlib.pyplot.get_fignums() == []
+    assert f"to upload the run: wandb sync {run.directory}/wandb\n" in capfd.readouterr().err
+
+
+def test_the_checkpoint_and_the_report_are_artifacts(run):
+    (run.directory / "checkpoints").mkdir()
+    (run.directory / "checkpoints/best.ckpt").write_bytes(b"better weights")
+    (run.directory / "figures").mkdir()
+    (run.directory / "figures/loss.png").write_bytes(b"a picture")
+    end(run, [100])
+    (session,) = wandb_records.sessions(run.directory)
+    wandb_records.wait_until_written(session)
+    artifacts = {artifact.type: artifact for artifact in wandb_records.of_kind(session, "artifact")}
+    files = {kind: {entry.path: entry for entry in artifacts[kind].manifest.contents} for kind in artifacts}
+    assert files["model"].keys() == {"checkpoints/best.ckpt"}
+    assert files["report"].keys() == {"result.json", "config.yaml", "metrics.csv", "figures/loss.png"}
+    for name, entry in (files["model"] | files["report"]).items():
+        assert not Path(entry.local_path).is_absolute()
+        assert Path(entry.local_path).resolve() == run.directory.resolve() / name
+        assert entry.size == (run.directory / name).stat().st_size
+    assert not list(run.directory.parent.rglob("artifacts")), "nothing is copied into the home directory"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "preempting"), [(RuntimeError(), 1, 0), (KeyboardInterrupt(), 255, 0), (Preempted(), 255, 1)]
+)
+def test_a_session_says_how_the_run_ended(run, error, code, preempting):
+    end(run, [100], error)
+    (session,) = wandb_records.sessions(run.directory)
+    assert wandb_records.exit_code(session) == code
+    assert len(wandb_records.of_kind(session, "preempting")) == preempting
+
+
+def test_an_interrupted_run_goes_on_in_a_second_session(run, figures):
+    end(run, [100, 200], KeyboardInterrupt(), figures)
+    end(run, [200, 300, 400])
+    first, second = wandb_records.sessions(run.directory)
+    wandb_records.wait_until_written(second)
+    assert [row["_step"] for row in wandb_records.history(first)] == [100, 200]
+    assert_same_table(logged(run), run)
+    with wandb_server.serving() as server:
+        assert_same_table(sync(run, server), run)
+        assert len([row for row in server.runs["abcd1234"]["history"] if "figures/samples" in row]) == 1
+        assert server.runs["abcd1234"]["exit_code"] == 0
+
+
+@pytest.mark.parametrize("before", [None, KeyboardInterrupt()], ids=["alone", "after one that was interrupted"])
+@pytest.mark.parametrize("synced", [False, True], ids=["not uploaded", "uploaded before"])
+def test_a_killed_run_adds_up(run, before, synced):
+    """After kill -9 and resume, `wandb sync` gives one run with every row once, whatever was uploaded before."""
+    if before:
+        end(run, [100, 200], before)
+    killed = kill(run, range(300, 700, 100))
+    with open(killed, "ab") as file:  # half a record, on which `wandb sync` would give up
+        file.write(bytes.fromhex("00000000") + (500).to_bytes(2, "little") + b"\x01half a record")
+    with wandb_server.serving() as server:
+        if synced:
+            sync(run, server)
+        end(run, range(500, 1000, 100))
+        assert not killed.exists()
+        (session,) = wandb_records.sessions(run.directory)
+        wandb_records.wait_until_written(session)
+        assert_same_table(logged(run), run)
+        assert_same_table(sync(run, server), run)
+        assert server.runs.keys() == {"abcd1234"}
+        assert server.runs["abcd1234"]["exit_code"] == 0
+
+
+def test_a_failed_run_that_is_resumed_adds_up(run):
+    """Its last rows may be missing in the session, as after a full disk."""
+    end(run, [100, 200], RuntimeError())
+    end(run, [300])
+    (session,) = wandb_records.sessions(run.directory)
+    wandb_records.wait_until_written(session)
+    assert_same_table(logged(run), run)
+
+
+def test_jobs_of_a_sweep_are_one_group(tmp_path):
+    run = stub_run(tmp_path / "7", *WORDS)
+    run.provenance["group"] = "sweep"
+    end(run, [100])
+    (session,) = wandb_records.sessions(run.directory)
+    wandb_records.wait_until_written(session)
+    record = wandb_records.run_record(session)
+    assert (record.run_group, record.display_name) == ("sweep", "7_banana_seed0")
+
+
+def test_offline_by_itself_and_not_at_all(tmp_path, capfd, monkeypatch):
+    end(stub_run(tmp_path / "by_itself", "logger=wandb"), [100])
+    assert len(wandb_records.sessions(tmp_path / "by_itself")) == 1
+    assert "wandb sync" in capfd.readouterr().err
+    end(stub_run(tmp_path / "disabled", "logger=wandb", "logger.wandb.mode=disabled"), [100])
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    end(stub_run(tmp_path / "by_environment", "logger=wandb"), [100])
+    for name in ("disabled", "by_environment"):
+        assert not (tmp_path / name / "wandb").exists()
+    assert "W&B" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "complaint"),
+    {
+        "mode=never": r"logger\.wandb\.mode='never': allowed: auto, online, offline, disabled",
+        "project=a/b": r"logger\.wandb\.project='a/b': must be a name without any of",
+        "tags=['']": r"logger\.wandb\.tags=\[''\]: a tag must not be empty",
+        "figures_every=0": r"logger\.wandb\.figures_every=0: must be at least 1",
+    }.items(),
+)
+def test_settings_are_checked(word, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        compose("logger=wandb", f"logger.wandb.{word}")
+
+
+def test_online_without_a_key(tmp_path):
+    with pytest.raises(ConfigError, match=r"logger\.wandb\.mode=online: no Weights & Biases key .*mode=offline"):
+        check_loggers(compose("logger=wandb", "logger.wandb.mode=online"))
+
+
+@pytest.mark.parametrize("machine", ["api.forge.coreweave.com", "api.wandb.ai", "other.example"])
+def test_a_key_of_wandb_login_is_found(tmp_path, machine):
+    """As this and older versions write it; in a fresh process, because W&B reads its settings once."""
+    (tmp_path / "netrc").write_text(f"machine {machine}\n  login user\n  password {KEY_OF_NETRC}\n")
+    environment = without_wandb(tmp_path, NETRC=str(tmp_path / "netrc"))
+    del environment["WANDB_BASE_URL"]
+    code = "from flowlab.loggers._wandb_server import has_key; print(has_key())"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.stdout == f"{machine != 'other.example'}\n", done.stderr
+
+
+def test_the_reader_stops_where_a_file_is_damaged(run, tmp_path):
+    """The reader of these tests, on which they rely."""
+    end(run, [100])
+    (session,) = wandb_records.sessions(run.directory)
+    wandb_records.wait_until_written(session)
+    copy, count = tmp_path / "copy.wandb", len(list(wandb_records.records(session)))
+    shutil.copy(session, copy)
+    copy.write_bytes(copy.read_bytes()[:-1])
+    assert len(list(wandb_records.records(copy))) == count - 1
+    copy.write_bytes(copy.read_bytes()[:7])
+    assert list(wandb_records.records(copy)) == []
