@@ -116,9 +116,10 @@ def open_loggers(run: Run, metrics: Sequence[str] = ()) -> Iterator[list[Sink]]:
     Raises:
         ConfigError: metrics.csv is damaged, or a logger cannot be opened.
     """
+    loggers: Mapping[str, Any] = run.config.logger
     with ExitStack() as closes:
         sinks = [Sink(CSVMetrics(run.directory / "metrics.csv", metrics))]
-        for logger in run.config.logger.values():
+        for logger in loggers.values():
             destination = closes.enter_context(logger.open(run))
             if destination is not None:
                 sinks.append(Sink(destination, logger.figures_every))
