@@ -88,9 +88,9 @@ def test_no_secret_is_written_or_printed(tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        ["logger=wandb", "logger.run_name={planted}"],
-        ["logger=wandb", "logger.group=${oc.env:LAB_PASSWORD}"],
-        ["--cfg", "job", "logger=wandb", "logger.group={planted}"],
+        ["logger=wandb", "logger.wandb.run_name={planted}"],
+        ["logger=wandb", "logger.wandb.group=${oc.env:LAB_PASSWORD}"],
+        ["--cfg", "job", "logger=wandb", "logger.wandb.group={planted}"],
         ["seed={planted}"],
         ["nonsense={planted}"],
         ["target=file", "target.path={planted}.csv"],
@@ -98,7 +98,7 @@ def test_no_secret_is_written_or_printed(tmp_path):
         ["hydra.run.dir=runs/${oc.env:LAB_PASSWORD}"],
         ["-m", "seed=0,1", "hydra.sweep.dir=${oc.env:LAB_PASSWORD}"],
         ["-m", "seed=0,1", "+hydra.sweeper.storage=postgresql://me:{planted}@host/db"],
-        ["-m", "logger=wandb", "logger.project='{planted}',a"],
+        ["-m", "logger=wandb", "logger.wandb.project='{planted}',a"],
     ],
     ids=lambda words: words[-1],
 )

@@ -1,4 +1,4 @@
-"""Files of a run or a sweep directory, which may come from a stranger: read as data, and written to no other place."""
+"""Run and sweep directories, which may come from a stranger: they are read as data, and nothing is written outside."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from flowlab.config.compose import flat, parse_overrides
+from flowlab.config.compose import flat
 from flowlab.config.errors import ConfigError
+from flowlab.config.overrides import parse_overrides
 
-# What a manifest may say to Hydra again: how a sweep is carried out, by values that are words or numbers alone. Others,
-# as the shell lines of hydra.launcher.setup, are code.
+# Hydra's settings that a manifest may repeat: they say how a sweep runs, and their values are words or numbers. Others,
+# such as the shell lines in hydra.launcher.setup, are code.
 REPLAYED = re.compile(
     r"hydra/(launcher|sweeper)|hydra\.(verbose|sweep\.(dir|subdir)|launcher\.(processes|memory_gb|partition|account|qos"
     r"|nodes|timeout_min|tasks_per_node|cpus_per_task|gpus_per_node|mem_gb|array_parallelism))"
@@ -26,10 +27,10 @@ RESOLVER = re.compile(r"\$\{.*:", re.DOTALL)  # ${oc.env:NAME} and its like; ${f
 
 
 def read_plain_yaml(path: Path) -> dict[str, Any]:
-    """Read a mapping of plain values: no tags, no aliases, and nothing that OmegaConf would replace by something else.
+    """Read a mapping of plain values from a YAML file.
 
     Raises:
-        ConfigError: it is damaged, or holds something else.
+        ConfigError: the file is damaged, or holds a tag, an alias or an interpolation of OmegaConf.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -47,7 +48,11 @@ def read_plain_yaml(path: Path) -> dict[str, Any]:
 
 
 def _check_finite(text: str) -> None:
-    """Refuse what a few lines of YAML can make endless: values of values of values; no run has written such."""
+    """Refuse YAML of a few lines that expands without end, by aliases or deep nesting; no run has written such.
+
+    Raises:
+        ValueError: it has an alias, or is too deep.
+    """
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -56,7 +61,7 @@ def _check_finite(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Text without what a terminal would obey: control characters become what Python calls them.
+    """Text that is safe to print: control characters, which a terminal would obey, become Python's escapes.
 
     Example:
         >>> from flowlab.config.untrusted import printable
@@ -67,42 +72,42 @@ def printable(text: str) -> str:
 
 
 def forget_pickles(sweep: Path) -> None:
-    """Remove the pickles by which submitit hands over jobs and results: it would load those that lie there already."""
+    """Remove the pickles of jobs and results from a sweep directory; submitit would load them, and run their code."""
     for path in sweep.glob(".submitit/**/*.pkl"):
         path.unlink()
 
 
 def check_links(directory: Path) -> None:
-    """See that no link below a directory leads out of it, so that what is written there stays there.
+    """Check that no link below a directory leads out of it, so nothing is written outside.
 
     Raises:
-        ConfigError: one does.
+        ConfigError: a link leads out.
     """
     root = directory.resolve()
     for parent, directories, files in os.walk(directory):
         for path in (Path(parent, name) for name in (*directories, *files)):
             if path.is_symlink() and not path.resolve().is_relative_to(root):
-                raise ConfigError(f"{path}: is a link out of {directory}, through which nothing is written; remove it")
+                raise ConfigError(f"{path}: is a link out of {directory}; flowlab writes through none; remove it")
 
 
 def check_replayed(path: Path, words: Sequence[str]) -> None:
-    """See that the words of a manifest ask for runs of flowlab and nothing else.
+    """Check that the words in a manifest ask for runs of flowlab and nothing else.
 
     Arguments:
-        path: of the manifest, for the message.
+        path: the manifest, for the message.
         words: overrides, as on a command line.
 
     Raises:
-        ConfigError: one could run code, write elsewhere or read the environment.
+        ConfigError: a word could run code, write outside the sweep or read the environment.
     """
     for override in parse_overrides(words):
         word, key = str(override.input_line), override.key_or_group
-        of_hydra = key.startswith("hydra") or (override.package or "").startswith("hydra")
-        wanders = of_hydra and (override.package or not REPLAYED.fullmatch(key))
-        value = word.partition("=")[2]
-        told = key.startswith("hydra.launcher.") and not PLAIN.fullmatch(value)
-        if wanders or told or RESOLVER.search(word):
+        is_for_hydra = key.startswith("hydra") or (override.package or "").startswith("hydra")
+        is_harmless = not override.package and REPLAYED.fullmatch(key)
+        is_code = key.startswith("hydra.launcher.") and not PLAIN.fullmatch(word.partition("=")[2])
+        if (is_for_hydra and not is_harmless) or is_code or RESOLVER.search(word):
             raise ConfigError(
-                f"{path}: {word}: is not done because a file says so; if it is yours, give all words of the sweep "
-                f"again: -m sweep_resume={path.parent} WORD ..."
+                f"{path}: {word}: a manifest may not ask for this, because it could run code, write outside the sweep "
+                f"or read the environment; if it is yours, give all words of the sweep again: "
+                f"-m sweep_resume={path.parent} WORD ..."
             )

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowlab.config.secrets import redact
+from flowlab.loggers._csv import rows_after
 from flowlab.loggers._wandb_server import choose_mode, quiet
-from flowlab.loggers.metrics_csv import rows_after
 from flowlab.system.display import print_line
 from flowlab.system.files import write_text
 from flowlab.system.signals import Preempted
 
 if TYPE_CHECKING:
-    import wandb
     from matplotlib.figure import Figure
 
+    import wandb
     from flowlab.loggers.wandb import Wandb
     from flowlab.runs.directory import Run
 
@@ -47,7 +47,6 @@ class WandbRun:
     def log_figures(self, figures: Mapping[str, Figure], step: int) -> None:
         """Log figures as the pictures that the run directory has of them."""
         import wandb
-
         from flowlab.plotting import save_figure
 
         with tempfile.TemporaryDirectory() as directory:

@@ -1,17 +1,21 @@
-"""The interface of a logger: its settings, and the sink that it opens for a run."""
+"""The interface of a logger, and the loggers of a run, opened together."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
 from flowlab.config.from_class import FromClass
+from flowlab.loggers._csv import CSVMetrics
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from flowlab.runs.directory import Run
 
 
@@ -73,3 +77,81 @@ class LoggerFromClass(FromClass, Logger):
         finally:
             if hasattr(sink, "finalize"):
                 sink.finalize(status)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sink:
+    """An open logger.
+
+    Attributes:
+        destination: what the logger's `open` gave; see Logger.
+        figures_every: steps from one drawing of the figures to the next; None draws them at the end alone.
+    """
+
+    destination: Any
+    figures_every: int | None = None
+
+    @property
+    def last_step(self) -> int:
+        """The step of the last row that earlier sessions have logged, where the destination knows it, else 0."""
+        return getattr(self.destination, "last_step", 0)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        self.destination.log_metrics(metrics, step)
+
+    def has_figures_due(self, step: int) -> bool:
+        """Whether the figures are due after a step, before the end of the run."""
+        can_show = hasattr(self.destination, "log_figures")
+        return can_show and self.figures_every is not None and step % self.figures_every == 0
+
+
+@contextmanager
+def open_loggers(run: Run, metrics: Sequence[str] = ()) -> Iterator[list[Sink]]:
+    """The open loggers of a run, metrics.csv first; all are closed in every case.
+
+    Arguments:
+        run: its directory, where metrics.csv lies.
+        metrics: the names of the metrics that a validation is expected to give; a new metrics.csv begins with them.
+
+    Raises:
+        ConfigError: metrics.csv is damaged, or a logger cannot be opened.
+    """
+    loggers: Mapping[str, Any] = run.config.logger
+    with ExitStack() as closes:
+        sinks = [Sink(CSVMetrics(run.directory / "metrics.csv", metrics))]
+        for logger in loggers.values():
+            destination = closes.enter_context(logger.open(run))
+            if destination is not None:
+                sinks.append(Sink(destination, logger.figures_every))
+        yield sinks
+
+
+def log_figures(sinks: Sequence[Sink], figures: Mapping[str, Figure], step: int) -> None:
+    """Hand figures to the sinks that can show them."""
+    for sink in sinks:
+        if figures and hasattr(sink.destination, "log_figures"):
+            sink.destination.log_figures(figures, step)
+
+
+def log_outcome(sinks: Sequence[Sink], result: dict[str, Any], figures: Mapping[str, Figure]) -> None:
+    """Hand the final figures and result.json to the sinks that can show them.
+
+    Arguments:
+        result: the content of result.json; its `steps` is the step of the figures.
+    """
+    log_figures(sinks, figures, result["steps"])
+    for sink in sinks:
+        if hasattr(sink.destination, "log_outcome"):
+            sink.destination.log_outcome(result)
+
+
+def figures_every(loggers: Iterable[Any]) -> int | None:
+    """Steps between two drawings of the figures where at least one logger may show them; None without such a logger.
+
+    Example:
+        >>> from flowlab.loggers.base import figures_every
+        >>> from flowlab.loggers.tensorboard import TensorBoard
+        >>> figures_every([TensorBoard(figures_every=1000), TensorBoard(figures_every=2500)])
+        500
+    """
+    return math.gcd(*(logger.figures_every or 0 for logger in loggers)) or None

@@ -10,7 +10,7 @@ from typing import Any
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
 from flowlab.flows._costs import Costs
-from flowlab.loggers.open import open_loggers
+from flowlab.loggers.base import open_loggers
 from flowlab.runs.directory import Run
 from flowlab.runs.status import mark_failed, mark_interrupted, track_status
 from flowlab.system.display import print_line

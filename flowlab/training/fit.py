@@ -17,7 +17,7 @@ from flowlab.config.schema import TrainerConfig
 from flowlab.config.typed import as_typed
 from flowlab.distributions.base import as_points
 from flowlab.flow import Flow
-from flowlab.loggers.metrics_csv import MetricsFile
+from flowlab.loggers._csv import MetricsFile
 from flowlab.metrics._evaluate import chunks, evaluate
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from flowlab.flow import Flow
-from flowlab.loggers.open import Sink, log_figures, log_outcome
+from flowlab.loggers.base import Sink, log_figures, log_outcome
 from flowlab.metrics._evaluate import TEST, evaluate, gaussian_nll
 from flowlab.runs.directory import Run
 from flowlab.system.display import print_line

@@ -15,7 +15,7 @@ from flowlab.distributed.devices import resolve_device
 from flowlab.distributed.launch import train_on_ranks
 from flowlab.distributed.stopping import GracefulStop
 from flowlab.distributed.world import SINGLE_PROCESS, World
-from flowlab.loggers.open import open_loggers
+from flowlab.loggers.base import open_loggers
 from flowlab.metrics._evaluate import evaluate
 from flowlab.runs.directory import Run, check_data
 from flowlab.runs.status import track_status

@@ -1,4 +1,4 @@
-"""What is read from a directory is data, whoever has made it."""
+"""A run or sweep directory is read as data, whoever made it."""
 
 import json
 import os
@@ -112,13 +112,13 @@ def test_links_out_of_a_directory(tmp_path):
         "+flow@hydra.callbacks=prelu",
         "seed=${oc.env:HOME}",
         "flow.depth='${oc.decode:${oc.env:HOME}}'",
-        "logger.tags=[a,'${oc.env:HOME}']",
+        "logger.wandb.tags=[a,'${oc.env:HOME}']",
     ],
 )
 def test_words_of_a_manifest_that_are_not_replayed(word, tmp_path):
     with pytest.raises(ConfigError) as refused:
         check_replayed(tmp_path / "manifest.json", ["seed=0,1", word])
-    assert f"{word}: is not done because a file says so" in str(refused.value)
+    assert f"{word}: a manifest may not ask for this" in str(refused.value)
 
 
 def test_words_of_a_manifest_that_are(tmp_path):

@@ -19,7 +19,7 @@ from wandb_shell import KEY, KEY_OF_NETRC, assert_same_table, logged, without_wa
 
 from flowlab import compose
 from flowlab.config.errors import ConfigError
-from flowlab.loggers.open import check_loggers, log_figures, log_outcome, open_loggers
+from flowlab.loggers.base import log_figures, log_outcome, open_loggers
 from flowlab.system.signals import Preempted
 
 WORDS = ("logger=wandb", "logger.wandb.mode=offline")
@@ -70,7 +70,7 @@ import os, sys, time, json
 from pathlib import Path
 import wandb_records
 from loggers.stub_run import log_rows, stub_run
-from flowlab.loggers.open import open_loggers
+from flowlab.loggers.base import open_loggers
 
 directory, steps, *words = sys.argv[1:]
 run = stub_run(Path(directory), *words)
@@ -244,7 +244,7 @@ def test_settings_are_checked(word, complaint):
 
 def test_online_without_a_key(tmp_path):
     with pytest.raises(ConfigError, match=r"logger\.wandb\.mode=online: no Weights & Biases key .*mode=offline"):
-        check_loggers(compose("logger=wandb", "logger.wandb.mode=online"))
+        compose("logger=wandb", "logger.wandb.mode=online").logger["wandb"].check()
 
 
 @pytest.mark.parametrize("machine", ["api.forge.coreweave.com", "api.wandb.ai", "other.example"])

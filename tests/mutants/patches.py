@@ -158,7 +158,7 @@ PATCHES: dict[str, tuple] = {
         change_arguments(state=lambda state: state | {"window": []}),
     ),
     "a row that a resumed run computes again is written twice": (
-        "flowlab.loggers.metrics_csv.MetricsFile.log_metrics",
+        "flowlab.loggers._csv.MetricsFile.log_metrics",
         lambda original: lambda self, *given, **named: (setattr(self, "last_step", 0), original(self, *given, **named)),
     ),
     # files, safety, claims

@@ -15,7 +15,7 @@ from flowlab.system.lock import check_not_replaced
 FIRST, LAST = ("step", "loss"), ("grad_norm", "lr", "steps_per_second", "seconds")
 
 
-class MetricsFile:
+class CSVMetrics:
     """The sink that appends rows to metrics.csv.
 
     A run that was killed between a row and the next checkpoint computes that row again, to the same numbers; it is not

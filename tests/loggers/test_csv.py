@@ -2,7 +2,7 @@ import pandas
 import pytest
 
 from flowlab.config.errors import ConfigError
-from flowlab.loggers.metrics_csv import MetricsFile, check_metrics, rows_after
+from flowlab.loggers._csv import CSVMetrics, check_metrics, rows_after
 
 METRICS = ("nll", "nll_se", "kl", "bits_per_dim", "inverse_error")
 HEADER = "step,loss,nll,nll_se,kl,bits_per_dim,inverse_error,grad_norm,lr,steps_per_second,seconds"
@@ -14,10 +14,10 @@ def path(tmp_path):
 
 
 def test_rows_are_appended_and_steps_stand_once(path):
-    first = MetricsFile(path, METRICS)
+    first = CSVMetrics(path, METRICS)
     first.log_metrics({"loss": 1.5}, 100)
     first.log_metrics({"loss": 1.25, "nll": 2.0}, 200)
-    again = MetricsFile(path)  # resumed from step 100: step 200 is computed again
+    again = CSVMetrics(path)  # resumed from step 100: step 200 is computed again
     assert again.last_step == 200
     again.log_metrics({"loss": 1.25, "nll": 2.0}, 200)
     again.log_metrics({"loss": 1.0}, 300)
@@ -28,7 +28,7 @@ def test_rows_are_appended_and_steps_stand_once(path):
 
 
 def test_a_new_file_has_columns_for_the_expected_metrics(path):
-    file = MetricsFile(path, METRICS)
+    file = CSVMetrics(path, METRICS)
     assert path.read_text() == f"{HEADER}\n", "before the first row, so a reader finds an empty table"
     file.log_metrics({"loss": 1.5, "grad_norm": 0.5, "lr": 0.01, "steps_per_second": 9.0, "seconds": 11.0}, 100)
     file.log_metrics({"loss": 1.5} | dict.fromkeys(METRICS, 2.0) | {"lr": 0.01}, 200)
@@ -39,7 +39,7 @@ def test_a_new_file_has_columns_for_the_expected_metrics(path):
 
 
 def test_a_new_metric_adds_a_column_to_every_row(path):
-    file = MetricsFile(path, METRICS)
+    file = CSVMetrics(path, METRICS)
     file.log_metrics({"loss": 1.5}, 100)
     file.log_metrics({"loss": 1.25, "ess": 0.5}, 200)
     file.log_metrics({"loss": 1.0, "ess": 0.75}, 300)
@@ -54,7 +54,7 @@ def test_a_new_metric_adds_a_column_to_every_row(path):
 
 def test_the_wider_file_replaces_the_old_one_at_once(path, monkeypatch):
     """A kill while the file is written anew leaves the old rows."""
-    file = MetricsFile(path, METRICS)
+    file = CSVMetrics(path, METRICS)
     file.log_metrics({"loss": 1.5}, 100)
     before = path.read_bytes()
 
@@ -70,7 +70,7 @@ def test_the_wider_file_replaces_the_old_one_at_once(path, monkeypatch):
 @pytest.mark.parametrize("columns", [["step", "loss", "lr"], ["step", "author", "nll", "loss", *"abcdefghij"]])
 def test_a_file_of_another_version_keeps_its_columns(path, columns):
     path.write_text(f"{','.join(columns)}\n100,{','.join(['7.5'] * (len(columns) - 1))}\n")
-    file = MetricsFile(path, METRICS)
+    file = CSVMetrics(path, METRICS)
     check_metrics(path, 100)
     file.log_metrics({"loss": 1.25, "kl": 0.5}, 200)
     table = pandas.read_csv(path).set_index("step")
@@ -80,16 +80,16 @@ def test_a_file_of_another_version_keeps_its_columns(path, columns):
 
 
 def test_a_name_with_a_comma_is_one_column(path):
-    MetricsFile(path, ["mass, in %"]).log_metrics({"loss": 1.0, "mass, in %": 99.5}, 100)
-    MetricsFile(path).log_metrics({"loss": 1.0, "mass, in %": 99.75}, 200)
+    CSVMetrics(path, ["mass, in %"]).log_metrics({"loss": 1.0, "mass, in %": 99.5}, 100)
+    CSVMetrics(path).log_metrics({"loss": 1.0, "mass, in %": 99.75}, 200)
     assert pandas.read_csv(path)["mass, in %"].tolist() == [99.5, 99.75]
 
 
 def test_a_line_cut_short_is_dropped(path):
-    MetricsFile(path).log_metrics({"loss": 1.5}, 100)
+    CSVMetrics(path).log_metrics({"loss": 1.5}, 100)
     whole = path.read_bytes()
     path.write_bytes(whole + b"200,1.2")
-    again = MetricsFile(path)
+    again = CSVMetrics(path)
     assert path.read_bytes() == whole
     again.log_metrics({"loss": 1.25}, 200)
     assert list(pandas.read_csv(path)["step"]) == [100, 200]
@@ -97,24 +97,24 @@ def test_a_line_cut_short_is_dropped(path):
 
 def test_an_empty_file_is_begun_again(path):
     path.write_bytes(b"step,lo")  # killed while the first line was written
-    MetricsFile(path).log_metrics({"loss": 1.0}, 100)
+    CSVMetrics(path).log_metrics({"loss": 1.0}, 100)
     assert list(pandas.read_csv(path)["step"]) == [100]
 
 
 def test_numbers_keep_every_digit(path):
-    MetricsFile(path).log_metrics({"loss": 1 / 3}, 1)
+    CSVMetrics(path).log_metrics({"loss": 1 / 3}, 1)
     assert float(path.read_text().splitlines()[1].split(",")[1]) == 1 / 3
 
 
 @pytest.mark.parametrize("damaged", ["1x0,1.5", "100,1.5" + ",x" * 9, "100,1.5", "200" + "," * 10, "", "\0" * 20])
 def test_a_damaged_row_is_named(path, damaged):
-    metrics = MetricsFile(path, METRICS)
+    metrics = CSVMetrics(path, METRICS)
     for step in (100, 200, 300):
         metrics.log_metrics({"loss": 1.0}, step)
     check_metrics(path, 300)
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], damaged, *lines[2:]]) + "\n")
-    for read in (lambda: MetricsFile(path), lambda: check_metrics(path, 300)):
+    for read in (lambda: CSVMetrics(path), lambda: check_metrics(path, 300)):
         with pytest.raises(ConfigError, match=f"line {3 if damaged.startswith('200') else 2} is damaged: .*remove it"):
             read()
 
@@ -124,13 +124,13 @@ def test_a_damaged_row_is_named(path, damaged):
 )
 def test_a_damaged_header_is_named(path, header):
     path.write_text(f"{header}\n200,1.0,2.0\n")
-    for read in (lambda: MetricsFile(path), lambda: check_metrics(path, 200)):
+    for read in (lambda: CSVMetrics(path), lambda: check_metrics(path, 200)):
         with pytest.raises(ConfigError, match="line 1 is damaged: .*remove the file"):
             read()
 
 
 def test_missing_rows_are_noticed(path):
-    metrics = MetricsFile(path)
+    metrics = CSVMetrics(path)
     metrics.log_metrics({"loss": 1.0}, 100)
     check_metrics(path, 100)
     with pytest.raises(ConfigError, match="ends at step 100, and the checkpoint comes after step 200"):
@@ -139,7 +139,7 @@ def test_missing_rows_are_noticed(path):
 
 
 def test_the_rows_after_a_step(path):
-    metrics = MetricsFile(path, METRICS)
+    metrics = CSVMetrics(path, METRICS)
     for step in (100, 200, 300):
         metrics.log_metrics({"loss": step / 100, **({"nll": 2.0} if step == 300 else {})}, step)
     assert list(rows_after(path, 100)) == [(200, {"loss": 2.0}), (300, {"loss": 3.0, "nll": 2.0})]
