@@ -38,9 +38,9 @@ import flowlab
 from flowlab import Flow
 from flowlab.bijectors import AffineScalar, Chain, Exp, Sigmoid, Softplus, Tanh
 from flowlab.flows._assemble import assemble
+from flowlab.metrics._evaluate import evaluate
 from flowlab.seeding import generator
 from flowlab.system.process import set_threads
-from flowlab.metrics._evaluate import evaluate
 
 SEED = 0
 FEW = 1000  # with which everything runs once before it is measured

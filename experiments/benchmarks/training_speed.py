@@ -53,8 +53,8 @@ from flowlab import Flow
 from flowlab.bijectors import LowRankAffine, PReLU, stages
 from flowlab.config.schema import Config
 from flowlab.runs.directory import begin
-from flowlab.training.checkpoints import Checkpoints
 from flowlab.system.progress import Lines
+from flowlab.training.checkpoints import Checkpoints
 from flowlab.training.train import carry_out, what_to_minimise
 
 EAGER = ["experiment=banana", "trainer.compile=false"]

@@ -19,9 +19,9 @@ from flowlab.system.files import write_text
 from flowlab.system.signals import Preempted
 
 if TYPE_CHECKING:
+    import wandb
     from matplotlib.figure import Figure
 
-    import wandb
     from flowlab.loggers.wandb import Wandb
     from flowlab.runs.directory import Run
 
@@ -47,6 +47,7 @@ class WandbRun:
     def log_figures(self, figures: Mapping[str, Figure], step: int) -> None:
         """Log figures as the pictures that the run directory has of them."""
         import wandb
+
         from flowlab.plotting import save_figure
 
         with tempfile.TemporaryDirectory() as directory:

@@ -90,5 +90,3 @@ def check_directory(directory: Path) -> None:
 def default_directory(config: Config) -> Path:
     """A new directory under runs/, named after time, target and seed."""
     return Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}_{config.target.name}_seed{config.seed}"
-
-

@@ -233,7 +233,8 @@ class TargetFromClass(FromClass):
             raise ConfigError(f"{self.where()}: dim={dim!r}: must be the number of coordinates of a point")
         if len(getattr(target, "bounds", ())) != target.dim:
             raise ConfigError(
-                f"{self.where()}: bounds: must be an interval for each of the {target.dim} coordinates, to draw figures in"
+                f"{self.where()}: bounds: must be an interval for each of the {target.dim} coordinates, to draw "
+                "figures in"
             )
         return target
 

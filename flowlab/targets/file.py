@@ -111,8 +111,8 @@ class FileTarget(Target):
         for name, size, spread in zip(self._columns, largest.tolist(), self.deviation.tolist(), strict=True):
             if size > torch.finfo(dtype).max or spread < torch.finfo(dtype).tiny:
                 raise DataError(
-                    f"{self.path}: column {name!r} reaches {size:.4g} and varies by {spread:.4g}, which {word} does not "
-                    "hold; use another unit" + (" or dtype=float64" if single else "")
+                    f"{self.path}: column {name!r} reaches {size:.4g} and varies by {spread:.4g}, which {word} does "
+                    "not hold; use another unit" + (" or dtype=float64" if single else "")
                 )
             if size * torch.finfo(dtype).eps > 1e-3 * spread:
                 raise DataError(

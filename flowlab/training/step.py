@@ -134,7 +134,7 @@ class StackedStep(Step):
     def __init__(self, modules: Sequence[nn.Module], recipe: Recipe, world: World = SINGLE_PROCESS) -> None:
         super().__init__(recipe, world)
         module = modules[0]
-        places = {parameter: place for place, parameter in enumerate(trained(module))}
+        places: dict[Tensor, int] = {parameter: place for place, parameter in enumerate(trained(module))}
         self.places = {name: places[tensor] for name, tensor in _named_tensors(module) if tensor in places}
         self.shapes = [parameter.shape for parameter in places]
         self.sizes = [shape.numel() for shape in self.shapes]
@@ -169,8 +169,7 @@ def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """
     for prefix, part in module.named_modules():
         for kind in (part.named_parameters, part.named_buffers):
-            for name, tensor in kind(prefix, recurse=False, remove_duplicate=False):
-                yield name, tensor
+            yield from kind(prefix, recurse=False, remove_duplicate=False)
 
 
 def _constants(module: nn.Module) -> dict[str, Tensor]:

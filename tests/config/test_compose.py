@@ -7,8 +7,8 @@ import sys
 import pytest
 import yaml
 
-from flowlab.config.compose import compose, conf_directory, to_config
 from flowlab.config.component import Component
+from flowlab.config.compose import compose, conf_directory, to_config
 from flowlab.config.errors import ConfigError
 from flowlab.config.overrides import option_names
 from flowlab.config.registry import PACKAGES, lookup, names
@@ -120,7 +120,9 @@ def test_composing_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-@pytest.mark.parametrize("words", [["flow.dept=3"], ["target=nope"], ["logger=nope"], ["optimizer.lr=-1"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["flow.dept=3"], ["target=nope"], ["logger=nope"], ["optimizer.lr=-1"]], ids=" ".join
+)
 def test_a_mistake_needs_no_torch(words):
     code = f"""
 import sys, flowlab

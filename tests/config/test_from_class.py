@@ -198,9 +198,7 @@ def test_frozen_shared_and_unreached_parameters_train_alike_alone_and_stacked(na
     words = ["flow=custom", f"flow._target_=ownflows.{name}", "batch_size=32", "dtype=float64"]
     alone, stacked = (build(compose(*words)) for _ in range(2))
     batches = build_batches(alone.objective, alone.flow, alone.target, 0, 32, alone.dtype, "cpu")
-    recipe = Recipe(
-        lambda module, batch: alone.objective(module, batch, alone.target), alone.optimizer, batches.place
-    )
+    recipe = Recipe(lambda module, batch: alone.objective(module, batch, alone.target), alone.optimizer, batches.place)
     steps = [SingleStep(alone.flow, recipe), StackedStep([stacked.flow], recipe)]
     states = [new_state([experiment.flow], alone.optimizer) for experiment in (alone, stacked)]
     before = states[0].numbers.clone()

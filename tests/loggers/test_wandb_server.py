@@ -11,7 +11,6 @@ import sys
 import pytest
 import wandb_records
 import wandb_server
-from flowlab.loggers.wandb_file import history, records
 from google.protobuf.text_format import MessageToString
 from wandb_shell import KEY, KEY_OF_NETRC, assert_same_table, logged, shell, stopped, without_wandb
 

@@ -6,8 +6,8 @@ import torch
 
 from flowlab import Flow, StandardNormal
 from flowlab.bijectors import AffineScalar, Tanh
-from flowlab.targets import Gaussian
 from flowlab.metrics._evaluate import evaluate, gaussian_nll
+from flowlab.targets import Gaussian
 
 
 def test_known_flow_on_known_target():

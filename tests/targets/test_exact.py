@@ -182,7 +182,10 @@ def test_a_built_target_is_a_copy():
     ("make", "message"),
     [
         (lambda: Gaussian([0.0, 0.0], [[1.0, 1.0], [1.0, 1.0]]), "factor=.*: is singular"),
-        (lambda: Gaussian([0.0], [[1.0, 1.0], [1.0, 1.0]]), "factor=.*: must be d x d for a mean of d numbers; mean has 1"),
+        (
+            lambda: Gaussian([0.0], [[1.0, 1.0], [1.0, 1.0]]),
+            "factor=.*: must be d x d for a mean of d numbers; mean has 1",
+        ),
         (lambda: Uniform([0.0, 1.0], [1.0, 1.0]), "low=\\[0.0, 1.0\\]: must be below high"),
         (lambda: TwoMoons(noise=0.01), "noise=0.01: must be at least 0.05"),
     ],

@@ -255,7 +255,10 @@ def test_a_job_that_fails_stops_no_other():
     jobs[0].batches = Batches(spoiled)
     loop = Loop(jobs, settings, 20)
     loop.run()
-    assert str(jobs[0].failure) == "the loss is not finite at step 7: the minibatch itself holds values that are not finite"
+    assert (
+        str(jobs[0].failure)
+        == "the loss is not finite at step 7: the minibatch itself holds values that are not finite"
+    )
     assert jobs[1].failure is None
     assert loop.state.steps.tolist() == [7, 20]
     Loop([new_job(expected, settings, 20, seed=1)], settings, 20).run()

@@ -11,11 +11,11 @@ from flowlab.training.optimizer import build_optimizer
 from flowlab import ConfigError, Flow, compose, load_run, resume, train
 from flowlab.bijectors import SmoothPReLU
 from flowlab.distributions.base import StandardNormal
+from flowlab.metrics._evaluate import evaluate
 from flowlab.sweeps.groups import stack_key
 from flowlab.sweeps.train_many import train_many
 from flowlab.targets.gaussian import Gaussian
 from flowlab.training.compile import trace
-from flowlab.metrics._evaluate import evaluate
 from flowlab.training.state import read_state
 from flowlab.training.step import Step
 from flowlab.training.train import what_to_minimise

@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
+from flowlab.training.evaluate import evaluate
 
 from flowlab import compose
 from flowlab.training.build import build
-from flowlab.training.evaluate import evaluate
 from flowlab.training.record import Record, metric_names
 
 

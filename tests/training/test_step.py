@@ -133,7 +133,9 @@ def test_a_step_changes_no_argument():
         assert not torch.equal(after.numbers, state.numbers)
 
 
-@pytest.mark.parametrize("words", [["optimizer=adam"], ["optimizer=adamw"], ["optimizer=sgd", "optimizer.momentum=0.9"]])
+@pytest.mark.parametrize(
+    "words", [["optimizer=adam"], ["optimizer=adamw"], ["optimizer=sgd", "optimizer.momentum=0.9"]]
+)
 def test_a_saved_state_continues_here_and_in_torch(words):
     """A checkpoint has the layout of torch's own optimizers, which take the next step from it."""
     experiment, batches, recipe = make("dtype=float64", *words, "optimizer.schedule=constant", "optimizer.lr=0.001")

@@ -14,9 +14,9 @@ import torch
 
 from flowlab import ConfigError, compose, load_run, resume, train
 from flowlab.loggers._csv import CSVMetrics
+from flowlab.metrics._evaluate import evaluate
 from flowlab.runs.directory import begin
 from flowlab.system.lock import lock_directory
-from flowlab.metrics._evaluate import evaluate
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=2", "batch_size=64")
 EVERY_50 = ("trainer.log_every=50", "trainer.validate_every=50", "trainer.checkpoint_every=50")
