@@ -17,7 +17,7 @@ from flowlab.config.schema import TrainerConfig
 from flowlab.config.typed import as_typed
 from flowlab.distributions.base import as_points
 from flowlab.flow import Flow
-from flowlab.loggers._csv import MetricsFile
+from flowlab.loggers._csv import CSVMetrics
 from flowlab.metrics._evaluate import chunks, evaluate
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
@@ -277,4 +277,4 @@ def _sinks(directory: Path | None, metrics: Sequence[str]) -> Iterator[list[Any]
         yield []
         return
     directory.mkdir(parents=True, exist_ok=True)
-    yield [MetricsFile(directory / "metrics.csv", metric_names(metrics))]
+    yield [CSVMetrics(directory / "metrics.csv", metric_names(metrics))]

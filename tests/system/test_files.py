@@ -77,4 +77,4 @@ def test_a_file_is_flushed_before_it_takes_the_name_and_the_directory_after(tmp_
         "os.fsync", lambda descriptor: flushed.append((os.readlink(f"/proc/self/fd/{descriptor}"), path.exists()))
     )
     write_text(path, "new")
-    assert flushed == [(str(beside(path)), False), (str(tmp_path), True)]
+    assert flushed == [(str(part_path(path)), False), (str(tmp_path), True)]
