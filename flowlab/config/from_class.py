@@ -12,7 +12,6 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any, ClassVar
 
-from flowlab.config.allowed import check_name, load_class
 from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
 from flowlab.config.typed import WORDS
@@ -70,6 +69,8 @@ def schema_of_path(group: str, path: Any) -> type[FromClass]:
     Raises:
         ConfigError: the class is not allowed, does not exist, or is of another kind.
     """
+    from flowlab.config.allowed import check_name, load_class  # Hydra's types: not where targets alone are used
+
     where = f"{group}._target_"
     if path in (None, "???"):
         raise ConfigError(f"{where}: must be given: {where}=package.Class")

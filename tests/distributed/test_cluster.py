@@ -55,9 +55,9 @@ def test_an_error_in_any_rank_is_recorded(rank, tmp_path):
     (tmp_path / "planted.py").write_text(
         "import os, sys\n"
         "from flowlab.cli.main import main\n"
-        "from flowlab.training.module import FlowModule\n"
+        "from flowlab.training.loop import Loop\n"
         "def fail(*_): raise ValueError('planted')\n"
-        f"if os.environ['RANK'] == '{rank}': FlowModule.training_step = fail\n"
+        f"if os.environ['RANK'] == '{rank}': Loop._call = fail\n"
         "sys.exit(main())"
     )
     done = torchrun("hydra.run.dir=run", cwd=tmp_path, program=tmp_path / "planted.py")
@@ -72,9 +72,9 @@ def test_rank_zero_records_that_a_rank_was_killed_before_torchrun_kills_it(tmp_p
     (tmp_path / "planted.py").write_text(
         "import os, signal, sys\n"
         "from flowlab.cli.main import main\n"
-        "from flowlab.training.module import FlowModule\n"
+        "from flowlab.training.loop import Loop\n"
         "def end(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "if os.environ['RANK'] == '1': FlowModule.training_step = end\n"
+        "if os.environ['RANK'] == '1': Loop._call = end\n"
         "sys.exit(main())"
     )
     done = torchrun("hydra.run.dir=run", cwd=tmp_path, program=tmp_path / "planted.py")

@@ -90,7 +90,7 @@ def changed_ranks(monkeypatch):
 
     def change(lines):
         code = (
-            "import os, sys, torch\nfrom flowlab.training.module import FlowModule\n"
+            "import os, sys, torch\nfrom flowlab.training.loop import Loop\n"
             f"from flowlab.distributed.worker import main\nrank = int(os.environ['LOCAL_RANK'])\n{lines}\n"
             "sys.exit(main(*sys.argv[1:]))"
         )
@@ -105,27 +105,20 @@ def changed_ranks(monkeypatch):
 
 def test_all_ranks_end_with_the_same_bits(changed_ranks, tmp_path):
     changed_ranks(
-        "def keep(module): torch.save(module.flow.state_dict(), f'" + str(tmp_path) + "/{rank}.pt')\n"
-        "FlowModule.on_train_end = keep"
+        "def keep(loop, progress=None, run=Loop.run):\n    run(loop, progress)\n"
+        "    torch.save(loop.jobs[0].module.state_dict(), f'" + str(tmp_path) + "/{rank}.pt')\n"
+        "Loop.run = keep"
     )
     train(compose(*SMALL, "max_steps=100", "trainer=ddp_cpu"), tmp_path / "run")
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize(
-    ("compiled", "change"),
-    [
-        ("false", "FlowModule.manual_backward = lambda self, loss: loss.backward()"),
-        ("true", "from flowlab.distributed.world import World\nWorld.all_reduce_mean = lambda self, values: values"),
-    ],
-)
-def test_without_averaged_gradients_the_weights_differ(
-    alone, changed_ranks, tmp_path, monkeypatch, inductor, compiled, change
-):
+@pytest.mark.parametrize("compiled", ["false", "true"])
+def test_without_averaged_gradients_the_weights_differ(alone, changed_ranks, tmp_path, monkeypatch, inductor, compiled):
     """The comparison of weights can fail: here each rank keeps its own gradients."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", inductor)
-    changed_ranks(change)
+    changed_ranks("from flowlab.distributed.world import World\nWorld.all_reduce_mean = lambda self, values: values")
     words = (*SMALL, "max_steps=200", "trainer=ddp_cpu", f"trainer.compile={compiled}")
     apart = train(compose(*words), tmp_path / "run")
     difference = max(float((weights(apart)[name] - tensor).abs().max()) for name, tensor in weights(alone).items())
@@ -175,9 +168,7 @@ def test_the_cause_is_the_rank_that_failed_first(written, codes, cause, tmp_path
 
 
 def test_an_error_in_one_rank_ends_all_and_keeps_its_type(changed_ranks, tmp_path):
-    changed_ranks(
-        "def fail(module, batch, number): raise ValueError('planted')\nif rank == 1: FlowModule.training_step = fail"
-    )
+    changed_ranks("def fail(loop): raise ValueError('planted')\nif rank == 1: Loop._call = fail")
     started = time.monotonic()
     with pytest.raises(ValueError, match="planted"):
         train(compose(*SMALL, "max_steps=20000", "trainer=ddp_cpu"), tmp_path / "run")
