@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from flowlab.autocast import is_autocast_on, upcast
 from flowlab.bijectors.base import Bijector
-from flowlab.bijectors.compose import added_dims, prepare, push_forward, stages, sum_over_event
+from flowlab.bijectors.compose import prepare, push_forward, stages
 from flowlab.bijectors.shapes import broadcast_batches, check_event_shape, sum_rightmost
 from flowlab.constraints import (
     can_branch_on_values,
@@ -71,7 +71,7 @@ class Flow(nn.Module):
         self.bijector = bijector
         shape = self.base.batch_shape + self.base.event_shape
         self.base_event_dim = max(len(self.base.event_shape), bijector.event_dim)
-        self.event_dim = self.base_event_dim + added_dims(bijector)
+        self.event_dim = self.base_event_dim + bijector.added_dims
         self.promoted_dims = self.base_event_dim - len(self.base.event_shape)
         if self.base_event_dim > len(shape):
             raise ValueError(
@@ -243,9 +243,9 @@ class Flow(nn.Module):
                 inside = event_in_image if inside is None else inside & event_in_image
                 y = replace_outside(y, in_image, image)
             y, log_det = part.inverse_and_log_det(y, context)
-            log_det = sum_over_event(part, log_det, y, part.event_dim, event_dim - part.image_event_dim)
+            log_det = part.sum_over_event(log_det, y, part.event_dim, event_dim - part.image_event_dim)
             log_det_sum = log_det if log_det_sum is None else log_det_sum + log_det
-            event_dim -= added_dims(part)
+            event_dim -= part.added_dims
         log_prob = sum_rightmost(self.base.log_prob(y), self.promoted_dims)
         if log_det_sum is not None:
             log_prob = log_prob + log_det_sum
@@ -260,8 +260,8 @@ class Flow(nn.Module):
         check_event_shape("Flow.push_forward", x.shape, self.base_event_shape)
         y, log_det = push_forward(parts, x, context, self.bijector.event_dim)
         bijector = self.bijector
-        log_det = sum_over_event(
-            bijector, log_det, y, bijector.image_event_dim, self.base_event_dim - bijector.event_dim
+        log_det = bijector.sum_over_event(
+            log_det, y, bijector.image_event_dim, self.base_event_dim - bijector.event_dim
         )
         return y, sum_rightmost(self.base.log_prob(x), self.promoted_dims) - log_det
 

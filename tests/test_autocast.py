@@ -1,4 +1,4 @@
-"""Inside the user's own autocast: products of points are lowered, and nothing else is."""
+"""Inside a surrounding autocast products of points are lowered, and nothing else is."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def has_products(bijector):
     return any(affine.rank or affine.scale_kind == "tril" for affine in affines)
 
 
-def test_points_keep_their_dtype_and_log_dets_are_those_of_float32(example, autocast):
+def test_points_keep_their_dtype_and_log_dets_stay_float32(example, autocast):
     x = points(example)
     expected, expected_log_det = example.forward_and_log_det(x)
     with autocast:
@@ -49,10 +49,10 @@ def test_points_keep_their_dtype_and_log_dets_are_those_of_float32(example, auto
     torch.testing.assert_close(y, expected, rtol=4 * EPSILON, atol=4 * EPSILON)
     torch.testing.assert_close(x_again, x, rtol=8 * EPSILON, atol=8 * EPSILON)
     for ours, theirs in zip((x_again, inverse_log_det), example.inverse_and_log_det(y), strict=True):
-        assert torch.equal(ours, theirs)  # a solution is no product
+        assert torch.equal(ours, theirs)  # a solve is not a product
 
 
-def test_points_from_a_layer_that_was_lowered_are_taken_as_float32(example, autocast):
+def test_half_precision_points_are_upcast(example, autocast):
     x = points(example, torch.bfloat16)
     expected = example.forward_and_log_det(x.float())[1]
     with autocast:
@@ -65,7 +65,7 @@ def test_points_from_a_layer_that_was_lowered_are_taken_as_float32(example, auto
         assert torch.equal(log_det, expected)
 
 
-def test_float64_stays(example, autocast):
+def test_float64_is_not_lowered(example, autocast):
     bijector = example.double()
     x = points(bijector, torch.float64)
     expected = bijector.forward_and_log_det(x)
@@ -95,7 +95,7 @@ def test_an_affine_map_is_lowered_in_its_products_and_their_gradients(dim, scale
         error = float(((ours - theirs).norm() / theirs.norm()).detach())
         assert 1e-5 < error < 2 * EPSILON
     y = results[0][0]
-    with autocast:  # where V is long, lowered products would lose all digits
+    with autocast:  # where V is large, lowered products would lose all digits
         again = affine.inverse(y)
         assert torch.equal(affine.inv.inverse(x), affine(x))
     assert torch.equal(again, affine.inverse(y))
@@ -133,7 +133,7 @@ def test_a_flow_scores_in_full_precision_and_samples_in_its_own_dtype(autocast):
             torch.testing.assert_close(ours, theirs, rtol=8 * EPSILON, atol=8 * EPSILON)
 
 
-def test_a_users_own_bijector_needs_to_know_nothing_of_it(autocast):
+def test_a_users_bijector_ignores_autocast(autocast):
     class Rotation(Bijector):
         event_dim = 1
 
@@ -164,7 +164,7 @@ def test_compiled_inside_autocast(autocast):
             torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
-def test_a_product_is_that_of_autocast(autocast):
+def test_a_product_equals_autocasts(autocast):
     x, matrix = torch.randn(7, 5), torch.randn(5, 3)
     exact = x @ matrix
     with autocast:

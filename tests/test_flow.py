@@ -76,7 +76,7 @@ def test_outside_the_support(name):
     assert (below, above) == (0.0, 1.0)
 
 
-def test_a_point_from_outside_the_support_of_the_base_has_no_density():
+def test_a_point_whose_pre_image_is_outside_the_support_has_no_density():
     flow = Flow(Exponential(torch.tensor(1.0)), AffineScalar(shift=1.0, scale=2.0))
     shift = flow.bijector.shift.requires_grad_()
     log_prob = flow.log_prob(torch.tensor([0.5, 2.0]))
@@ -142,7 +142,7 @@ def test_density_integrates_to_one_in_two_dimensions(activation):
     with torch.no_grad():
         total = flow.log_prob(torch.cartesian_prod(*axes)).exp().sum()
     cell = (axes[0][1] - axes[0][0]) * (axes[1][1] - axes[1][0])
-    # A hard kink makes the density jump, so that the rule is only first order there.
+    # A hard kink makes the density jump, so the quadrature is only first order there.
     assert (total * cell).item() == pytest.approx(1.0, abs={SmoothPReLU: 1e-3, PReLU: 5e-3}[activation])
 
 
@@ -178,7 +178,7 @@ def test_an_affine_flow_is_a_gaussian():
     torch.testing.assert_close(distribution.mean, known.mean)
 
 
-def test_what_has_no_closed_form_says_so():
+def test_quantities_without_closed_form_raise():
     distribution = mlp().distribution()
     for name, ask in (
         ("entropy", distribution.entropy),
@@ -222,7 +222,7 @@ def test_samples_are_reparameterised():
     assert not flow.sample((2,)).requires_grad
 
 
-def test_a_generator_decides_the_samples():
+def test_a_generator_determines_the_samples():
     for base in (StandardNormal(2), Independent(Uniform(torch.zeros(2), torch.ones(2)), 1)):
         flow = Flow(base, Tanh())
         first = flow.sample((5,), generator=torch.Generator().manual_seed(1))
@@ -230,8 +230,8 @@ def test_a_generator_decides_the_samples():
         generator = torch.Generator().manual_seed(1)
         second, third = flow.sample((5,), generator=generator), flow.sample((5,), generator=generator)
         assert torch.equal(first, second)
-        assert not torch.equal(second, third), "a generator goes on from where it is"
-        assert torch.equal(state, torch.get_rng_state()), "a generator of its own must not move the global stream"
+        assert not torch.equal(second, third), "a generator advances"
+        assert torch.equal(state, torch.get_rng_state()), "a given generator must not change the global stream"
 
 
 def test_parameters_are_tracked_moved_and_loaded(tmp_path):
@@ -262,7 +262,7 @@ def test_log_prob_compiles_as_one_graph():
     torch.testing.assert_close(compiled(y), flow.log_prob(y))
 
 
-def test_points_can_be_whole_numbers():
+def test_points_can_be_integers():
     flow = Flow(StandardNormal(2), Planar(2, torch.tensor([1.0, 0.5]), torch.tensor([0.5, 1.0]), 0.1) | Exp())
     whole = torch.tensor([[1, 2], [0, 3]])
     for gradients in (True, False):
@@ -287,7 +287,7 @@ def test_summary_and_html():
     assert "SmoothPReLU" in flow._repr_html_()
 
 
-def test_summary_names_what_is_wrapped_and_shows_no_empty_tensor():
+def test_summary_names_wrapped_objects_and_omits_empty_tensors():
     summary = Flow(Exponential(torch.tensor(2.0)), Exp().inv).summary()
     assert list(summary["name"]) == ["Exponential", "inverse of Exp"]
     assert list(summary["shapes"]) == ["rate ()", ""]

@@ -94,6 +94,11 @@ class Bijector(nn.Module):
         """The shape of one event of y where it is fixed."""
         return self.event_shape
 
+    @property
+    def added_dims(self) -> int:
+        """How many more dimensions an event of y has than an event of x."""
+        return self.image_event_dim - self.event_dim
+
     def forward_shape(self, shape: torch.Size) -> torch.Size:
         """The shape of y = f(x) for x of the given shape, batch dimensions included.
 
@@ -111,6 +116,22 @@ class Bijector(nn.Module):
         """
         check_event_shape(type(self).__name__, shape, self.image_event_shape)
         return broadcast_shapes(type(self).__name__, shape, self.parameter_shape)
+
+    def event_shape_before(self, image: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        """The shape of an event of x from the shape of an event of y, or of more; None where either is unknown.
+
+        Raises:
+            ValueError: the map has no images of that shape.
+        """
+        fixed = self.image_event_shape
+        if fixed is not None and (image is None or len(image) < len(fixed)):
+            check_event_shape(type(self).__name__, fixed, image)
+            image = fixed
+        if image is None or len(image) < self.image_event_dim:
+            return None
+        shape = self.inverse_shape(torch.Size(image))
+        check_event_shape(type(self).__name__, self.forward_shape(shape), image)
+        return tuple(shape[len(shape) - len(image) + self.added_dims :]) or None
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The image y = f(x) and log |det df/dx| at x.
@@ -202,6 +223,21 @@ class Bijector(nn.Module):
     def layer_name(self) -> str:
         """The name that a summary shows."""
         return type(self).__name__
+
+    def sum_over_event(self, log_det: Tensor, points: Tensor, covered: int, dims: int) -> Tensor:
+        """A log det summed over the dimensions of an event that it does not cover.
+
+        Arguments:
+            log_det: of the shape of the points without the dimensions covered; or of shape () where it is constant.
+            points: what this bijector returned with it.
+            covered: how many dimensions of these points the log det covers.
+            dims: how many dimensions of the event are left.
+        """
+        if dims <= 0:
+            return log_det
+        return sum_rightmost(
+            log_det.expand(points.shape[: points.ndim - covered]) if self.constant_log_det else log_det, dims
+        )
 
     def _reduce(self, log_det: Tensor, event_ndims: int | None, covered: int) -> Tensor:
         if event_ndims is None:

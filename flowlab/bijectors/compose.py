@@ -11,13 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from flowlab.bijectors.base import Bijector, NoInverseError
-from flowlab.bijectors.shapes import check_event_shape, sum_rightmost
 from flowlab.constraints import is_lower_dimensional
-
-
-def added_dims(bijector: Bijector) -> int:
-    """How many more dimensions an event of the image has than an event of the domain."""
-    return bijector.image_event_dim - bijector.event_dim
 
 
 class Chain(Bijector):
@@ -61,7 +55,7 @@ class Chain(Bijector):
                 )
         self.parts = nn.ModuleList(flat)  # type: ignore[assignment]
         for part in reversed(flat):  # the smallest event that gives every part all dimensions of its own
-            self.event_dim = max(self.event_dim - added_dims(part), part.event_dim)
+            self.event_dim = max(self.event_dim - part.added_dims, part.event_dim)
         self.event_shape = _common_event_shape(flat)
         self.domain = flat[0].domain if flat else constraints.real
         self.codomain = flat[-1].codomain if flat else constraints.real
@@ -85,7 +79,7 @@ class Chain(Bijector):
 
     @property
     def image_event_dim(self) -> int:
-        return self.event_dim + sum(added_dims(part) for part in self.parts)
+        return self.event_dim + sum(part.added_dims for part in self.parts)
 
     @property
     def image_event_shape(self) -> tuple[int, ...] | None:
@@ -108,9 +102,9 @@ class Chain(Bijector):
         event_dim, total = self.image_event_dim, None
         for part in reversed(self.parts):
             y, log_det = part.inverse_and_log_det(y, context)
-            log_det = sum_over_event(part, log_det, y, part.event_dim, event_dim - part.image_event_dim)
+            log_det = part.sum_over_event(log_det, y, part.event_dim, event_dim - part.image_event_dim)
             total = log_det if total is None else total + log_det
-            event_dim -= added_dims(part)
+            event_dim -= part.added_dims
         return y, torch.zeros_like(y) if total is None else total
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -256,23 +250,6 @@ def prepare(bijectors: Sequence[Bijector]) -> list[Bijector]:
     return prepared
 
 
-def sum_over_event(part: Bijector, log_det: Tensor, points: Tensor, covered: int, dims: int) -> Tensor:
-    """A log det summed over all dimensions of an event that it does not cover yet.
-
-    Arguments:
-        part: the bijector that gave the log det.
-        log_det: of the shape of the points without the dimensions covered; or of shape () where it is constant.
-        points: what the part returned with it.
-        covered: how many dimensions of these points the log det covers.
-        dims: how many dimensions of the event are left.
-    """
-    if dims <= 0:
-        return log_det
-    if part.constant_log_det:
-        log_det = log_det.expand(points.shape[: points.ndim - covered])
-    return sum_rightmost(log_det, dims)
-
-
 def push_forward(parts: Sequence[Bijector], x: Tensor, context: Tensor | None, event_dim: int) -> tuple[Tensor, Tensor]:
     """The image of x under bijectors applied one after another, and the sum of their log dets.
 
@@ -285,9 +262,9 @@ def push_forward(parts: Sequence[Bijector], x: Tensor, context: Tensor | None, e
     total: Tensor | None = None
     for part in parts:
         x, log_det = part.forward_and_log_det(x, context)
-        log_det = sum_over_event(part, log_det, x, part.image_event_dim, event_dim - part.event_dim)
+        log_det = part.sum_over_event(log_det, x, part.image_event_dim, event_dim - part.event_dim)
         total = log_det if total is None else total + log_det
-        event_dim += added_dims(part)
+        event_dim += part.added_dims
     return x, torch.zeros_like(x) if total is None else total
 
 
@@ -297,25 +274,13 @@ def _common_event_shape(parts: Sequence[Bijector]) -> tuple[int, ...] | None:
     Raises:
         ValueError: no shape suits a part and the part after it.
     """
-    shape, following = None, ""
+    shape: tuple[int, ...] | None = None
+    following = ""
     for part in reversed(parts):
         name = type(part).__name__
         try:
-            shape = _event_shape_before(part, shape)
+            shape = part.event_shape_before(shape)
         except ValueError as error:
             raise ValueError(f"Chain: {following} cannot follow {name}: {error}") from None
         following = name
     return shape
-
-
-def _event_shape_before(part: Bijector, image: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """The shape of an event of a part from the shape of its image, as far as both are known."""
-    fixed = part.image_event_shape
-    if fixed is not None and (image is None or len(image) < len(fixed)):
-        check_event_shape(type(part).__name__, fixed, image)
-        image = fixed
-    if image is None or len(image) < part.image_event_dim:
-        return None
-    shape = part.inverse_shape(torch.Size(image))
-    check_event_shape(type(part).__name__, part.forward_shape(shape), image)
-    return tuple(shape[len(shape) - len(image) + added_dims(part) :]) or None
