@@ -1,4 +1,4 @@
-"""Secrets, planted in the environment, on command lines and in errors: none is written or printed."""
+"""Secrets in the environment, on command lines and in errors: none is written or printed."""
 
 import json
 import os
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 QUICK = ("max_steps=40", "test_size=200", "validation_size=200", "batch_size=32", "flow.depth=1")
 QUICK = (*QUICK, "trainer.progress=off")
 
-# Made up. None may be found in what a command writes or prints.
+# Made up. No command may write or print one.
 SECRETS = {
     "WANDB_API_KEY": "fedcba9876543210fedcba9876543210fedcba98",
     "HF_TOKEN": "hf_" + "ZyXwVuTsRqPoNmLkJiHgFeDcBa987654",
@@ -38,7 +38,7 @@ LEAKY = """
 
 
 def leaks(directory, *done):
-    """Where a secret is to be found: files below a directory, their names, and what processes have printed."""
+    """The places that hold a secret: files below a directory, their names, and the output of processes."""
     found = [
         f"{name} in {path}" for path in directory.rglob("*") for name, text in SECRETS.items() if text in str(path)
     ]

@@ -1,4 +1,4 @@
-"""Attacks, each with a payload that works where nothing holds it, planted in a run or a sweep of a stranger's."""
+"""Attacks through a stranger's run or sweep; each has a payload that works where the protection is missing."""
 
 import json
 import os
@@ -24,7 +24,7 @@ QUICK = (*QUICK, "trainer.progress=off")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A run and a sweep of two runs, both of which can go on, as a stranger may have left them."""
+    """A run and a sweep of two runs, both unfinished, as a stranger may have left them."""
     root = tmp_path_factory.mktemp("stranger")
     flowlab.train(flowlab.compose(*QUICK), root / "run")
     assert main(["-m", *QUICK, "seed=0,1", f"hydra.sweep.dir={root}/sweep"]) == 0
@@ -60,7 +60,7 @@ def contents(directory):
 
 @pytest.mark.parametrize("weights", ["last", "best"])
 @pytest.mark.parametrize("legacy", [False, True])
-def test_a_pickle_in_the_place_of_a_checkpoint(weights, legacy, stranger, tmp_path, capsys):
+def test_a_pickle_instead_of_a_checkpoint(weights, legacy, stranger, tmp_path, capsys):
     content = torch.load(stranger / f"run/checkpoints/{weights}.ckpt", weights_only=True)
     content["callbacks"] = Payload(tmp_path / "mark")
     for run in (stranger / "run", stranger / "sweep/0"):
@@ -103,7 +103,7 @@ WORDS = {
     "all of Hydra's settings": ["hydra={callbacks: {x: {_target_: payload.call}}}"],
     "a library before others": ["+hydra.job.env_set.LD_PRELOAD={stranger}/evil.so"],
     "shell lines of a job": ["hydra/launcher=slurm", "hydra.launcher.setup=[touch {mark}]"],
-    "a class of one's own": ["target=custom", "target._target_=payload.call"],
+    "a class of the stranger": ["target=custom", "target._target_=payload.call"],
 }
 
 
@@ -172,7 +172,7 @@ def test_nothing_is_written_through_a_link(name, stranger, tmp_path, capsys):
 
 
 def test_a_run_of_another_server(stranger, tmp_path):
-    """./wandb/settings of a directory would send the user's key to whom it names."""
+    """./wandb/settings would send the user's key to the server that it names."""
     (stranger / "wandb").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)

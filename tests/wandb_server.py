@@ -1,7 +1,7 @@
-"""A stand-in for the server of Weights & Biases, on this machine: it answers the real client and keeps what it gets.
+"""A stand-in for the server of Weights & Biases: it answers the real client and keeps the uploads.
 
-It knows what the client asks for in a run from init to finish, on resume and in `wandb sync`; a question that it does
-not know is answered with an error, which the client reports.
+It knows the requests of a run from init to finish, of a resumed run and of `wandb sync`. It answers any other request
+with an error, which the client reports.
 """
 
 import gzip
@@ -15,7 +15,7 @@ WHO = {"name": "someone"}
 
 
 class Server(ThreadingHTTPServer):
-    """What was uploaded.
+    """The server and its uploads.
 
     Attributes:
         runs: by id: `history` (a list of rows), `exit_code`, `preempting`, and the variables of the last upsert.
@@ -32,7 +32,7 @@ class Server(ThreadingHTTPServer):
         self.runs, self.files, self.artifacts = {}, {}, []
 
     def handle_error(self, *_):
-        """The client breaks off connections that it needs no more."""
+        """Print nothing: the client breaks off connections that it no longer needs."""
 
     def file_of(self, kind, name):
         """The bytes of a file of the one artifact of a kind."""
@@ -157,7 +157,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(refuses=False):
-    """A server, for the time of the block."""
+    """A server that runs inside the block."""
     with Server(refuses) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
