@@ -5,10 +5,10 @@ import torch
 
 from flowlab import ConfigError, compose, load_run, resume, train
 from flowlab.config.registry import lookup, names
+from flowlab.targets.base import Batch
 from flowlab.training.loop import Loop
 from flowlab.training.state import State
 from flowlab.training.step import Recipe, SingleStep, StackedStep, rates_of_steps
-from flowlab.targets.base import Batch
 
 STEPS = 50
 RATES = (0.1, 0.02, 0.003)
@@ -75,7 +75,9 @@ def by_flowlab(jobs, settings, dtype):
     return state.numbers
 
 
-@pytest.mark.parametrize(("name", "options"), SETTINGS, ids=lambda value: value if isinstance(value, str) else str(value))
+@pytest.mark.parametrize(
+    ("name", "options"), SETTINGS, ids=lambda value: value if isinstance(value, str) else str(value)
+)
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_equals_torchs_alone_and_in_a_stack(name, options, schedule):
     dtype = torch.float64
