@@ -15,8 +15,9 @@ import torch
 from flowlab import ConfigError, compose, load_run, resume, train
 from flowlab.loggers._csv import CSVMetrics
 from flowlab.metrics._evaluate import evaluate
-from flowlab.runs.directory import begin
+from flowlab.runs.begin import begin
 from flowlab.system.lock import lock_directory
+from flowlab.targets.base import Batch
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=2", "batch_size=64")
 EVERY_50 = ("trainer.log_every=50", "trainer.validate_every=50", "trainer.checkpoint_every=50")
@@ -84,7 +85,8 @@ def test_the_best_state_is_kept_as_it_was_while_training_goes_on(tmp_path):
     assert nll.idxmin() < 100, "ten points are soon known by heart"
     points = run.target.rows("validation", run.config.validation_size, run.config.seed)
     for name, step in (("best", nll.idxmin()), ("last", 100)):
-        assert evaluate(run.load_flow(name), points).nll == pytest.approx(nll[step], rel=1e-6), name
+        measured = evaluate(run.load_flow(name), Batch(points)).measure(["nll"])
+        assert measured["nll"] == pytest.approx(nll[step], rel=1e-6), name
 
 
 def test_the_same_configuration_gives_the_same_bits(finished, tmp_path):
@@ -149,7 +151,7 @@ def test_nothing_is_overwritten(finished, tmp_path):
         train(compose(*SMALL), tmp_path / "file")
 
 
-def test_what_cannot_run_writes_nothing(tmp_path):
+def test_a_configuration_that_cannot_run_writes_nothing(tmp_path):
     with pytest.raises(ConfigError, match="flow.rank=3"):
         train(compose(*SMALL, "flow.rank=3"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -233,7 +235,7 @@ def test_a_checkpoint_that_runs_code_is_refused(finished, tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, "", "a: [", "- 1", "seed: 1\n"])
-def test_what_is_no_run_is_named(tmp_path, content):
+def test_a_directory_without_a_run_is_named(tmp_path, content):
     if content is not None:
         (tmp_path / "config.yaml").write_text(content)
     with pytest.raises(ConfigError):
