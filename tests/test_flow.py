@@ -230,7 +230,7 @@ def test_a_generator_decides_the_samples():
         generator = torch.Generator().manual_seed(1)
         second, third = flow.sample((5,), generator=generator), flow.sample((5,), generator=generator)
         assert torch.equal(first, second)
-        assert not torch.equal(second, third), "a generator goes on from where it is"
+        assert not torch.equal(second, third), "a generator continues from where it is"
         assert torch.equal(state, torch.get_rng_state()), "a generator of its own must not move the global stream"
 
 

@@ -24,7 +24,7 @@ QUICK = (*QUICK, "trainer.progress=off")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A run and a sweep of two runs, both of which can go on, as a stranger may have left them."""
+    """A run and a sweep of two runs, both of which can resume, as a stranger may have left them."""
     root = tmp_path_factory.mktemp("stranger")
     flowlab.train(flowlab.compose(*QUICK), root / "run")
     assert main(["-m", *QUICK, "seed=0,1", f"hydra.sweep.dir={root}/sweep"]) == 0

@@ -288,7 +288,7 @@ def _directory(composed: DictConfig, sweep: Path | None) -> Path:
         with _resolving("hydra.run.dir"):
             return Path(given("hydra.run.dir", str(settings.run.dir)))
     if "now:" in str(OmegaConf.to_container(settings.sweep, resolve=False)["subdir"]):  # type: ignore[call-overload,index]
-        raise ConfigError("hydra.sweep.subdir: must not hold a time, for a sweep that goes on would look elsewhere")
+        raise ConfigError("hydra.sweep.subdir: must not hold a time, for a sweep that continues would look elsewhere")
     with _resolving("hydra.sweep.subdir"):
         subdir = str(settings.sweep.subdir)
     check_written(subdir, "hydra.sweep.subdir")
