@@ -4,7 +4,7 @@
     python experiments/benchmarks/training_speed.py --peer tfp-jax [--steps 10000] [--repeat 21]
 
 One run of flowlab, as `flowlab.train` does it, is stopped after every `--steps` steps, and every other side trains for
-as many; then it goes on. So a busy machine disturbs all alike. A turn of the run takes whatever recurs: Lightning, a
+as many; then it continues. So a busy machine disturbs all alike. A turn of the run takes whatever recurs: Lightning, a
 row of metrics every 100 steps, a validation every 200, a checkpoint every 1000, all at their defaults; what happens
 once, such as imports, compilation, the test and the figures, lies before the first turn that counts or after the last.
 The last lines are `ratio: R`, the median time of flowlab over that of another side.

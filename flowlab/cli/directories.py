@@ -40,7 +40,7 @@ def find_directory(composed: DictConfig, sweep: Path | None) -> Path:
         with resolve_errors("hydra.run.dir"):
             return Path(given("hydra.run.dir", str(settings.run.dir)))
     if "now:" in str(OmegaConf.to_container(settings.sweep, resolve=False)["subdir"]):  # type: ignore[call-overload,index]
-        raise ConfigError("hydra.sweep.subdir: must not hold a time, for a sweep that goes on would look elsewhere")
+        raise ConfigError("hydra.sweep.subdir: must not hold a time, for a sweep that continues would look elsewhere")
     with resolve_errors("hydra.sweep.subdir"):
         subdir = str(settings.sweep.subdir)
     check_written(subdir, "hydra.sweep.subdir")

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"flowlab: {error.filename}: cannot be used: {error.strerror}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt as stopped:
-        print(f"flowlab: interrupted; go on with {str(stopped) or 'resume=RUN_DIR'}", file=sys.stderr)
+        print(f"flowlab: interrupted; continue with {str(stopped) or 'resume=RUN_DIR'}", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
@@ -139,7 +139,7 @@ def _sweep(flags: list[str], words: list[str]) -> int:
         # What it will try is not known yet; what was checked are the bounds.
         if root.exists() and any(root.iterdir()):
             raise ConfigError(
-                f"{root}: is not empty; a search goes on in another one, with the same hydra.sweeper.storage"
+                f"{root}: is not empty; a search continues in another one, with the same hydra.sweeper.storage"
             )
         jobs = []
     check_distinct(jobs, root)
@@ -147,7 +147,9 @@ def _sweep(flags: list[str], words: list[str]) -> int:
     if resumed or manifest.exists:
         check_links(root)
         forget_pickles(root)
-        manifest = Manifest.read(root).going_on_with(manifest)
+        begun = Manifest.read(root)
+        begun.check_same_sweep(manifest)
+        manifest = begun
         from flowlab.runs.directory import Run
         from flowlab.sweeps.data import check_same_data
 

@@ -26,7 +26,7 @@ class MLP(Architecture):
     """A chain of `depth` affine maps, each but the last (unless `final_activation`) followed by an activation.
 
     Arguments:
-        depth: number of affine maps.
+        depth: number of affine maps, at most 10 000.
         rank: rank of each map's low-rank update; 0 means none.
         scale: "tril", a triangular scale matrix, or "diag".
         weighted: learn D in M + V D V^T.
@@ -43,7 +43,7 @@ class MLP(Architecture):
         | https://blog.evjang.com/2018/01/nf1.html
     """
 
-    depth: int = setting(6, minimum=1)
+    depth: int = setting(6, minimum=1, maximum=10_000)
     rank: int = setting(2, minimum=0)
     scale: str = setting("tril", choices=("tril", "diag"))
     weighted: bool = False

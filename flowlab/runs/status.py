@@ -14,7 +14,7 @@ from flowlab.system.lock import check_not_replaced, lock_directory
 
 @contextlib.contextmanager
 def track_status(*runs: Run, to_the_end: bool = True) -> Iterator[None]:
-    """Say of runs that they are running, then how it ended; an error is written down and goes on to the caller.
+    """Say of runs that they are running, then how it ended; an error is written down and continues to the caller.
 
     Arguments:
         runs: one, or those of a stack.
@@ -34,7 +34,7 @@ def track_status(*runs: Run, to_the_end: bool = True) -> Iterator[None]:
 
 def mark_interrupted(run: Run) -> None:
     """Write down that a run was interrupted, if it can be."""
-    _write_if_possible(run, status="interrupted", error=f"interrupted; go on with resume={run.directory}")
+    _write_if_possible(run, status="interrupted", error=f"interrupted; continue with resume={run.directory}")
 
 
 def mark_failed(run: Run, error: Exception) -> None:
@@ -60,7 +60,7 @@ def _track(runs: tuple[Run, ...], to_the_end: bool) -> Iterator[None]:
         raise kind(", ".join(f"resume={run.directory}" for run in runs)) from None
     except WriteError as error:
         for run in runs:
-            error.advice = f"; when it can be, go on with resume={run.directory}"
+            error.advice = f"; when it can be, continue with resume={run.directory}"
             if not _write_if_possible(run, status="failed", error=str(error)):
                 error.advice += " (status.json cannot be written either, and still says that it runs)"
         raise

@@ -13,7 +13,7 @@ from flowlab.targets.base import Target
 
 
 def check_same_data(runs: Sequence[Run]) -> None:
-    """Refuse to go on with runs where those before them had other data, for a table of both would mean nothing.
+    """Refuse to continue with runs where those before them had other data, for a table of both would mean nothing.
 
     Arguments:
         runs: of a sweep: done, begun, or not begun yet.

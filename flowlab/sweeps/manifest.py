@@ -1,4 +1,4 @@
-"""manifest.json: what a sweep consists of, so that it can go on after it was stopped."""
+"""manifest.json: the jobs of a sweep, so a stopped sweep can resume."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ class Manifest:
         """Whether the sweep has begun."""
         return (self.directory / NAME).is_file()
 
-    def going_on_with(self, other: Manifest) -> Manifest:
-        """This manifest, where the command asks for the same sweep.
+    def check_same_sweep(self, other: Manifest) -> None:
+        """Check that a command asks for this sweep.
 
         Raises:
             ConfigError: a job is missing, added or differs; the first difference is named.
         """
-        advice = f"go on with sweep_resume={self.directory} alone, or choose another directory"
+        advice = f"continue with sweep_resume={self.directory} alone, or choose another directory"
         if len(self.jobs) != len(other.jobs):
             raise ConfigError(
                 f"{self.directory}: holds a sweep of {len(self.jobs)} jobs, and not of {len(other.jobs)}; {advice}"
@@ -120,7 +120,6 @@ class Manifest:
                     f"{self.directory}: job {number} lies in {there['directory']}, and not in {here['directory']}; "
                     f"{advice}"
                 )
-        return self
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:

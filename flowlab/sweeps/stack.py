@@ -86,7 +86,7 @@ class Piece:
             experiment = build(run.config, targets=self.targets)
             open_run(find_run(run.directory, run.config), experiment, run.directory, self.group)
         except (ConfigError, OSError) as error:
-            print_line(f"flowlab: {run.directory}: cannot go on: {error}")
+            print_line(f"flowlab: {run.directory}: cannot be trained: {error}")
             with contextlib.suppress(ConfigError, OSError):  # another process uses it, or it cannot be written
                 mark_failed(run, error)
             return None

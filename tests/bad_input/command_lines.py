@@ -78,7 +78,7 @@ COMMAND_LINES = {
     "a missing interpolation": ([*SWEEP, "optimizer.lr=${nope}"], "optimizer.lr=${nope}", "'nope' not found"),
     "a sweep whose processes Slurm has started": (
         ["-m", "trainer=slurm", "seed=0,1"],
-        "started_by=slurm",
+        "trainer.launcher=slurm",
         "trainer=ddp",
     ),
     "no processes": (
@@ -140,15 +140,15 @@ COMMAND_LINES = {
     "a number for a node of Hydra's": (["hydra.run=3"], "hydra.run=3: is not a setting", "there are hydra.run.dir"),
     "Hydra removed": (["hydra=null"], "hydra=null: is not a setting", "there are hydra.run.dir"),
     "a secret": (["+hydra.job.env_set.WANDB_API_KEY=abc"], "+hydra.job.env_set.WANDB_API_KEY: a secret", "environment"),
-    # going on
-    "going on with nothing": (["resume="], "resume: must be given", "resume=DIR"),
-    "going on with two": (["resume=run", "resume=other"], "resume=other", "resume=RUN_DIR is of one run"),
-    "going on with no directory": (["resume=nowhere"], "nowhere: not a run directory", "no config.yaml in it"),
-    "going on with a device": (["resume=/dev/zero"], "/dev/zero: not a run directory", "no config.yaml in it"),
-    "going on without a value": (["resume"], "'resume': cannot be read", "KEY=VALUE"),
-    "going on with a sweep as a run": (["sweep_resume=x"], "sweep_resume=SWEEP_DIR", "a sweep needs -m"),
-    "going on with no sweep": (["-m", "sweep_resume="], "sweep_resume: must be given", "sweep_resume=DIR"),
-    "going on with a sweep that is not there": (
+    # resuming
+    "resuming nothing": (["resume="], "resume: must be given", "resume=DIR"),
+    "resuming two": (["resume=run", "resume=other"], "resume=other", "resume=RUN_DIR is of one run"),
+    "resuming no directory": (["resume=nowhere"], "nowhere: not a run directory", "no config.yaml in it"),
+    "resuming a device": (["resume=/dev/zero"], "/dev/zero: not a run directory", "no config.yaml in it"),
+    "resuming without a value": (["resume"], "'resume': cannot be read", "KEY=VALUE"),
+    "resuming a sweep as a run": (["sweep_resume=x"], "sweep_resume=SWEEP_DIR", "a sweep needs -m"),
+    "resuming no sweep": (["-m", "sweep_resume="], "sweep_resume: must be given", "sweep_resume=DIR"),
+    "resuming a sweep that is not there": (
         ["-m", "sweep_resume=nowhere"],
         "nowhere: not the directory",
         "manifest",

@@ -78,6 +78,7 @@ class Malicious:
 BILLION = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
 )
+SHAPE = ("flowlab", "event_shape")
 FIRST = ("optimizer_states", 0, "state", 0)
 WEIGHT = ("state_dict", "flow.bijector.parts.0.shift")
 
@@ -117,7 +118,7 @@ RUNS = {
     "directory for a configuration": (other(CONFIG, os.mkdir), "run: not a run directory", "no config.yaml in it"),
     "pipe for a configuration": (other(CONFIG, os.mkfifo), "run: not a run directory", "no config.yaml in it"),
     "no configuration": (remove(CONFIG), "run: not a run directory", "no config.yaml in it"),
-    "layers without end": (replace(CONFIG, "depth: 1\n", "depth: 1000000000\n"), "flow.depth=1000000000", "lower flow"),
+    "layers without end": (replace(CONFIG, "depth: 1\n", "depth: 1000000000\n"), "flow.depth=1000000000", "at most"),
     "status cut short": (cut(STATUS, 5), "run/status.json: cannot be read", "Unterminated"),
     "empty status": (write(STATUS, ""), "run/status.json: cannot be read", "line 1 column 1"),
     "list for a status": (write(STATUS, "[]"), "run/status.json: cannot be read", "does not hold an object"),
@@ -154,10 +155,14 @@ RUNS = {
     "nothing in a checkpoint": (lambda root: torch.save({}, root / LAST), f"{LAST}: is no checkpoint", AGAIN),
     "checkpoint without its shape": (entry("flowlab", delete=True), "no part 'flowlab'", AGAIN),
     "number for a shape": (entry("flowlab", value=3), "no part 'flowlab'", AGAIN),
-    "word for a dimension": (entry("flowlab", "dim", value="x"), "no part 'dim'", AGAIN),
-    "negative dimension": (entry("flowlab", "dim", value=-1), "no part 'dim'", AGAIN),
-    "dimension without end": (entry("flowlab", "dim", value=10**9), "last.ckpt does not fit config.yaml", "1000000000"),
-    "another dimension": (entry("flowlab", "dim", value=3), "last.ckpt does not fit config.yaml", "size mismatch"),
+    "word for a shape": (entry(*SHAPE, value="x"), "no part 'event_shape'", AGAIN),
+    "word in a shape": (entry(*SHAPE, value=["x"]), "no part 'event_shape'", AGAIN),
+    "negative size": (entry(*SHAPE, value=[-1]), "no part 'event_shape'", AGAIN),
+    "no shape": (entry(*SHAPE, delete=True), "no part 'event_shape'", AGAIN),
+    "word for the shape of a context": (entry("flowlab", "context_shape", value="x"), "'context_shape'", AGAIN),
+    "size without end": (entry(*SHAPE, value=[10**9]), "last.ckpt does not fit config.yaml", "1000000000"),
+    "another shape": (entry(*SHAPE, value=[3]), "last.ckpt does not fit config.yaml", "size mismatch"),
+    "a shape of two axes": (entry(*SHAPE, value=[1, 2]), "last.ckpt does not fit config.yaml", "is for vectors"),
     "weights of another flow": (replace(CONFIG, "rank: 2\n", "rank: 1\n"), "last.ckpt does not fit config", "mismatch"),
     "no weights": (entry("state_dict", delete=True), "no part 'state_dict'", AGAIN),
     "list for weights": (entry("state_dict", value=[1]), "no part 'state_dict'", AGAIN),
@@ -190,18 +195,18 @@ RUNS = {
     "moment not a number": (entry(*FIRST, "exp_avg", value=lambda m: m * torch.nan), "or is not finite", AGAIN),
     "sparse moment": (entry(*FIRST, "exp_avg", value=lambda m: m.to_sparse()), "or is not finite", AGAIN),
     "negative square": (entry(*FIRST, "exp_avg_sq", value=lambda m: -1 - m), "optimizer's state 0", AGAIN),
-    "no loops": (entry("loops", delete=True), "no part 'loops'", AGAIN),
     "no callbacks": (entry("callbacks", value={}), "no part 'Checkpoints'", AGAIN),
-    "no version": (entry("pytorch-lightning_version", delete=True), "pytorch-lightning_version", AGAIN),
+    "no window of losses": (entry("flowlab", "window", delete=True), "no part 'window'", AGAIN),
+    "word for the seconds": (entry("flowlab", "seconds", value="x"), "no part 'seconds'", AGAIN),
 }
 
 # Words beside `resume=run`, where the directory is sound.
 ELSEWHERE = {
-    "more steps": (["max_steps=5"], "max_steps=5: a run goes on", "the configuration it began with"),
-    "another target": (["target=funnel"], "target=funnel: a run goes on", "only where it computes may change"),
-    "no trainer": (["~trainer"], "~trainer: a run goes on", "only where it computes may change"),
-    "a setting that does not move": (["trainer.log_every=7"], "trainer.log_every=7: a run goes on", "devices, nodes"),
-    "a mistyped device": (["trainer.device=5"], "trainer.device=5: a run goes on", "devices, nodes"),
+    "more steps": (["max_steps=5"], "max_steps=5: a run resumes", "the configuration it began with"),
+    "another target": (["target=funnel"], "target=funnel: a run resumes", "only where it computes may change"),
+    "no trainer": (["~trainer"], "~trainer: a run resumes", "only where it computes may change"),
+    "a setting that does not move": (["trainer.log_every=7"], "trainer.log_every=7: a run resumes", "devices, nodes"),
+    "a mistyped device": (["trainer.device=5"], "trainer.device=5: a run resumes", "devices, nodes"),
     "a trainer that is not there": (["trainer=nowhere"], "trainer=nowhere: no such option", "allowed: cpu"),
     "a flag": (["-m"], "-m: resume=RUN_DIR goes with", "trainer=... and trainer.KEY=..."),
     "help": (["--help"], "--help: resume=RUN_DIR goes with", "trainer=... and trainer.KEY=..."),
@@ -225,7 +230,7 @@ SWEEPS = {
     "list for a configuration": (job("config", value=[1]), f"{MANIFEST}: is not the manifest", "its words, jobs"),
     "seconds not a number": (entry("seconds", value=float("nan"), name=MANIFEST), MANIFEST, "or seconds"),
 }
-# What only going on with the sweep trips over, or only its summary.
+# Damage that stops resuming alone, and mistakes of a summary's command line.
 RESUMED = {
     "no manifest": (remove(MANIFEST), "sweep: not the directory of a sweep", "no manifest.json in it"),
     "directory for a manifest": (other(MANIFEST, os.mkdir), "sweep: not the directory of a sweep", "no manifest.json"),

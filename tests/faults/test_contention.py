@@ -1,4 +1,4 @@
-"""Two processes on one directory: the second is refused, and the first goes on unharmed."""
+"""Two processes on one directory: the second is refused, and the first continues unharmed."""
 
 import signal
 

@@ -45,13 +45,13 @@ def loaded(run):
 
 
 def test_a_checkpoint_is_cut_short(stopped, whole):
-    """last.ckpt is cut short, at 100 places: each is refused; with best.ckpt in its place the run goes on"""
+    """last.ckpt is cut short, at 100 places: each is refused; with best.ckpt in its place the run continues"""
     last = stopped / "checkpoints/last.ckpt"
     content, draw, read = last.read_bytes(), random.Random(0), load_run(stopped)
     for length in [0, len(content) - 1, *(draw.randrange(len(content)) for _ in range(98))]:
         last.write_bytes(content[:length])
         assert "last.ckpt: cannot be read: it is damaged; copy best.ckpt" in loaded(read)[1], f"cut at {length}"
-    refused_unchanged(stopped, "last.ckpt: cannot be read: it is damaged; copy best.ckpt over it to go on from there")
+    refused_unchanged(stopped, "last.ckpt: cannot be read: it is damaged; copy best.ckpt over it to resume from there")
     shutil.copy(stopped / "checkpoints/best.ckpt", last)
     completed("resume=run", cwd=stopped.parent)
     same_end(stopped, whole("run"))
@@ -69,7 +69,7 @@ def test_bits_of_a_checkpoint_are_flipped(stopped, whole):
         last.write_bytes(flipped)
         flow, said = loaded(read)
         assert flow is None or same(flow.state_dict(), unharmed.state_dict()), f"other weights from bit {place}"
-        assert flow or "last.ckpt: cannot be read: it is damaged; copy best.ckpt over it to go on" in said
+        assert flow or "last.ckpt: cannot be read: it is damaged; copy best.ckpt over it to resume" in said
         refusals += flow is None
     assert refusals > FLIPS - 5  # only a flip in the word "sha256" is harmless
     last.write_bytes(content[:4096] + bytes(512) + content[4608:])
@@ -80,7 +80,7 @@ def test_bits_of_a_checkpoint_are_flipped(stopped, whole):
 
 
 def test_the_best_checkpoint_is_damaged(stopped, whole):
-    """best.ckpt is damaged: that is said before a run goes on, and not at its end"""
+    """best.ckpt is damaged: that is said before a run continues, and not at its end"""
     best = stopped / "checkpoints/best.ckpt"
     best.write_bytes(best.read_bytes()[:5000])
     refused_unchanged(stopped, "best.ckpt: cannot be read: it is damaged; remove the checkpoints")

@@ -42,7 +42,7 @@ def test_full_at_a_checkpoint(disk, whole):
     process = start(*RUN, "hydra.run.dir=run", cwd=disk.path)
     trains(process, disk.path / "run")
     disk.fill()
-    refused(ended(process), 1, f"ckpt: {FULL}; when it can be, go on with resume=")
+    refused(ended(process), 1, f"ckpt: {FULL}; when it can be, continue with resume=")
     assert status(disk.path / "run") == "failed"
     refused(run("resume=run", cwd=disk.path), 2, f"run: {FULL}")
     disk.make_room()
@@ -55,7 +55,7 @@ def test_full_below_ranks(disk, whole):
     process = start(*RUN, "trainer=ddp_cpu", "trainer.devices=2", "hydra.run.dir=run", cwd=disk.path)
     trains(process, disk.path / "run")
     disk.fill()
-    refused(ended(process), 1, f"{FULL}; when it can be, go on with resume=")
+    refused(ended(process), 1, f"{FULL}; when it can be, continue with resume=")
     assert status(disk.path / "run") == "failed"
     disk.make_room()
     completed("resume=run", cwd=disk.path)
@@ -74,7 +74,7 @@ def test_full_below_wandb(disk):
     disk.fill()
     code, error = ended(process)
     assert code == 1
-    assert f"{FULL}; when it can be, go on with resume=" in error
+    assert f"{FULL}; when it can be, continue with resume=" in error
     disk.make_room()
     completed("resume=run", cwd=disk.path)
     recorded = [row for session in sessions(disk.path / "run") for row in history(session)]
@@ -90,7 +90,7 @@ def test_full_at_a_row(disk, whole):
     process = start(*words, "hydra.run.dir=run", cwd=disk.path)
     trains(process, disk.path / "run")
     disk.fill()
-    refused(ended(process), 1, f"metrics.csv: {FULL}; when it can be, go on with resume=")
+    refused(ended(process), 1, f"metrics.csv: {FULL}; when it can be, continue with resume=")
     assert status(disk.path / "run") == "failed"
     disk.make_room()
     completed("resume=run", cwd=disk.path)
@@ -105,7 +105,7 @@ def test_full_at_the_end(disk, whole, shim, moment, name):
     wait_until(lambda: stopped(process), process)
     disk.fill()
     process.send_signal(signal.SIGCONT)
-    refused(ended(process), 1, f"{name}: {FULL}; when it can be, go on with resume=")
+    refused(ended(process), 1, f"{name}: {FULL}; when it can be, continue with resume=")
     assert status(disk.path / "run") == "failed"
     disk.make_room()
     completed("resume=run", cwd=disk.path)
@@ -118,7 +118,7 @@ def stopped(process):
 
 
 def test_full_in_a_sweep(disk, whole):
-    """the disk is full while a sweep trains: its jobs fail with the reason, and it goes on when there is room"""
+    """the disk is full while a sweep trains: its jobs fail with the reason, and it continues when there is room"""
     process = start(*SWEEP, "hydra.sweep.dir=sweep", cwd=disk.path)
     wait_until(lambda: all((disk.path / f"sweep/{job}/checkpoints/last.ckpt").exists() for job in "01"), process)
     disk.fill()
@@ -133,7 +133,7 @@ def test_full_in_a_sweep(disk, whole):
 
 
 def test_full_where_temporary_files_go(disk, whole, tmp_path):
-    """the disk of temporary files is full: a sweep goes on with another"""
+    """the disk of temporary files is full: a sweep continues with another"""
     disk.fill()
     process = start(*SWEEP, "hydra.sweep.dir=sweep", cwd=tmp_path, TMPDIR=str(disk.path))
     trains(process, tmp_path / "sweep/0")
@@ -145,7 +145,7 @@ def test_full_where_temporary_files_go(disk, whole, tmp_path):
 
 
 def test_full_where_the_log_goes(disk, whole, tmp_path):
-    """the disk of the log is full, into which stdout and stderr go: the run goes on"""
+    """the disk of the log is full, into which stdout and stderr go: the run continues"""
     disk.fill()
     with open(disk.path / "log", "w") as log:
         process = start(*RUN, "trainer.progress=lines", "hydra.run.dir=run", cwd=tmp_path, output=log)
@@ -166,7 +166,7 @@ def test_read_only_while_a_run_trains(disk, whole):
     trains(process, disk.path / "run")
     disk.make_read_only()
     ending = ended(process)
-    refused(ending, 1, READ_ONLY, "when it can be, go on with resume=", "status.json cannot be written either")
+    refused(ending, 1, READ_ONLY, "when it can be, continue with resume=", "status.json cannot be written either")
     before = contents(disk.path)
     refused(run("resume=run", cwd=disk.path), 2, f"run: cannot be written: {READ_ONLY}")
     assert contents(disk.path) == before
@@ -208,7 +208,7 @@ def test_a_file_in_the_place_of_the_checkpoints(whole, tmp_path):
     (tmp_path / "run/checkpoints").rename(tmp_path / "away")
     (tmp_path / "run/checkpoints").write_text("mine")
     process.send_signal(signal.SIGCONT)
-    refused(ended(process), 1, "run/checkpoints: cannot be written", "go on with resume=")
+    refused(ended(process), 1, "run/checkpoints: cannot be written", "continue with resume=")
     assert status(tmp_path / "run") == "failed"
     (tmp_path / "run/checkpoints").unlink()
     (tmp_path / "away").rename(tmp_path / "run/checkpoints")

@@ -1,4 +1,4 @@
-"""kill -9, of every kind: whatever the moment, what goes on comes to the same end."""
+"""kill -9, of every kind: whatever the moment, what continues comes to the same end."""
 
 import random
 import signal
@@ -26,7 +26,7 @@ def killed_until_done(first, further, begun, moments):
     """Start a command and kill it at moments, in seconds, until it is done; gives how often it was killed.
 
     Arguments:
-        first, further: the words that start it, and those with which it goes on once it has begun.
+        first, further: the words that start it, and those with which it continues once it has begun.
         begun: the file that says so.
         moments: for each session one; when none is left, the next is not killed.
     """
@@ -129,18 +129,18 @@ def test_a_killed_sweep_leaves_no_process(whole, tmp_path):
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_a_signal_saves_the_run(whole, tmp_path, name):
-    """a run is ended by {name}: it saves itself, says so, and goes on from there"""
+    """a run is ended by {name}: it saves itself, says so, and continues from there"""
     process = start(*RUN, "hydra.run.dir=run", cwd=tmp_path)
     trains(process, tmp_path / "run")
     process.send_signal(getattr(signal, name))
-    refused(ended(process), 130, "interrupted; go on with resume=")
+    refused(ended(process), 130, "interrupted; continue with resume=")
     assert status(tmp_path / "run") == "interrupted"
     completed("resume=run", cwd=tmp_path)
     same_end(tmp_path / "run", whole("run"))
 
 
 def test_a_run_is_suspended(whole, tmp_path):
-    """a run is suspended and goes on (SIGSTOP, SIGCONT); meanwhile its directory stays its own"""
+    """a run is suspended and continues (SIGSTOP, SIGCONT); meanwhile its directory stays its own"""
     process = start(*RUN, "hydra.run.dir=run", cwd=tmp_path)
     trains(process, tmp_path / "run")
     process.send_signal(signal.SIGSTOP)
@@ -152,7 +152,7 @@ def test_a_run_is_suspended(whole, tmp_path):
 
 
 def test_nobody_listens_any_more(whole, tmp_path):
-    """whoever read what a run prints is gone (a closed pipe): the run goes on"""
+    """whoever read what a run prints is gone (a closed pipe): the run continues"""
     process = start(*RUN, "trainer.progress=lines", "hydra.run.dir=run", cwd=tmp_path)
     process.stderr.readline()
     process.stderr.close()

@@ -1,11 +1,12 @@
-"""What of a run may change when it goes on elsewhere."""
+"""The settings of a run that may change when it resumes elsewhere."""
 
 from dataclasses import replace
 
 from flowlab import compose
-from flowlab.runs.directory import Run, write_config
+from flowlab.runs.begin import write_config
+from flowlab.runs.directory import Run
 from flowlab.runs.relocation import is_same_run, relocate
-from flowlab.training.train import begun
+from flowlab.training.train import find_run
 
 
 def test_a_run_is_the_same_wherever_it_computes():
@@ -18,7 +19,7 @@ def test_a_run_is_the_same_wherever_it_computes():
     assert not is_same_run(config, relocate(compose("seed=3"), ["trainer=ddp_cpu"])), "it logs at other steps"
 
 
-def test_a_job_of_a_sweep_that_went_on_elsewhere_is_still_that_job(tmp_path):
+def test_a_job_of_a_sweep_that_resumed_elsewhere_is_still_that_job(tmp_path):
     config = compose("seed=3")
     write_config(Run(tmp_path, relocate(config, ["trainer.devices=4"])))
-    assert begun(tmp_path, config).config == config, "and goes on as the sweep says"
+    assert find_run(tmp_path, config).config == config, "it resumes where the sweep says"

@@ -1,4 +1,4 @@
-"""What a stopped run has left is looked at before it goes on."""
+"""The files of a stopped run are checked before it resumes."""
 
 import json
 import re
@@ -15,7 +15,7 @@ SMALL = ("trainer.progress=off", "target=file", "flow.depth=1", "batch_size=16",
 def whole(tmp_path_factory):
     from sklearn.datasets import load_iris
 
-    directory = tmp_path_factory.mktemp("going_on")
+    directory = tmp_path_factory.mktemp("resuming")
     load_iris(as_frame=True).data.to_csv(directory / "iris.csv", index=False)
     every = [f"trainer.{name}_every=50" for name in ("log", "validate", "checkpoint")]
     return train(compose(*SMALL, *every, f"target.path={directory / 'iris.csv'}"), directory / "run").directory

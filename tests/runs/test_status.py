@@ -36,7 +36,7 @@ def test_what_cannot_be_written_says_how_to_go_on(run):
     with pytest.raises(WriteError) as raised, track_status(run):
         raise full("last.ckpt")
     message = (
-        f"last.ckpt: cannot be written: No space left on device; when it can be, go on with resume={run.directory}"
+        f"last.ckpt: cannot be written: No space left on device; when it can be, continue with resume={run.directory}"
     )
     assert str(raised.value) == said(run)["error"] == message
 

@@ -1,4 +1,4 @@
-"""What a sweep's manifest adds up; what it refuses is tested where a sweep goes on."""
+"""What a sweep's manifest adds up; what it refuses is tested where a sweep continues."""
 
 import pytest
 

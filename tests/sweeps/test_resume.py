@@ -1,4 +1,4 @@
-"""A sweep that is stopped goes on, and one that asks for something else is refused."""
+"""A sweep that is stopped continues, and one that asks for something else is refused."""
 
 import os
 import shutil
@@ -50,7 +50,7 @@ def test_interrupted_it_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert "flowlab: interrupted; go on with -m sweep_resume=sweep" in error
+    assert "flowlab: interrupted; continue with -m sweep_resume=sweep" in error
     assert "Traceback" not in error
     assert set(load_sweep(tmp_path / "sweep")["status"]) == {"interrupted"}
 

@@ -1,4 +1,4 @@
-"""What a user sees while a run goes on: a bar in a real terminal, lines elsewhere."""
+"""What a user sees while a run continues: a bar in a real terminal, lines elsewhere."""
 
 import os
 import pty

@@ -1,0 +1,98 @@
+"""Costs, counted without allocating anything."""
+
+import resource
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from flowlab import compose
+from flowlab.config.errors import ConfigError
+from flowlab.config.overrides import option_names
+from flowlab.flows._assemble import assemble
+from flowlab.flows._costs import count_costs
+from flowlab.training import build as module
+from flowlab.training.build import check
+
+NEEDED = {"custom": ["flow._target_=flowlab.bijectors.LowRankAffine", "+flow.rank=1"]}
+
+
+@pytest.mark.parametrize("option", option_names("flow"))
+@pytest.mark.parametrize("words", [[], ["target=funnel", "target.dim=5"], ["dtype=float64"]], ids=" ".join)
+def test_parameters_are_counted_as_they_are(option, words):
+    config = compose(f"flow={option}", *NEEDED.get(option, []), *words)
+    shape, dtype = config.target.build().event_shape, getattr(torch, config.dtype)
+    flow, costs = assemble(config.flow, shape, dtype=dtype), count_costs(config.flow, shape, dtype=dtype)
+    assert costs.parameters == sum(parameter.numel() for parameter in flow.parameters())
+    assert costs.stages == sum(1 for _ in flow.bijector.modules())
+    numbers = sum(parameter.numel() * parameter.itemsize for parameter in flow.parameters())
+    assert costs.memory > 4 * numbers, "parameters, gradient and two moments"
+    assert costs.memory_of_point > 0
+
+
+def test_a_step_takes_what_it_keeps_for_the_gradient():
+    """The bytes per point are at least those by which autograd's storage grows with the batch."""
+    config = compose("flow.depth=3")
+    flow = assemble(config.flow, (20,))
+
+    def kept(points):
+        tensors = {}
+
+        def keep(tensor):
+            tensors[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            flow.log_prob(torch.zeros(points, 20)).sum()
+        return sum(tensors.values())
+
+    measured = (kept(2000) - kept(1000)) / 1000
+    assert measured <= count_costs(config.flow, (20,)).memory_of_point <= 3 * measured
+
+
+@pytest.fixture
+def one_gigabyte(monkeypatch):
+    monkeypatch.setattr(module.psutil, "virtual_memory", lambda: SimpleNamespace(available=10**9))
+
+
+def test_a_flow_that_does_not_fit_is_refused_before_it_is_allocated(one_gigabyte):
+    """A triangular matrix of 100 000 columns takes 20 GB; to refuse it takes next to nothing."""
+    config = compose("target=funnel", "target.dim=100000")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ConfigError, match=r"flow=mlp: for the 100000 columns .* would have 30,00.,...,... parameters"):
+        check(config)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kilobytes
+
+
+def test_what_fits_is_not_refused(one_gigabyte):
+    check(compose("target=funnel", "target.dim=100", "flow.depth=2"))
+    check(compose("target=funnel", "target.dim=100000", "flow.scale=diag", "flow.depth=2", "batch_size=2"), here=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["batch_size=10000000"], "batch_size=10000000"),
+        (["validation_size=100000000"], "validation_size=100000000"),
+        (["test_size=100000000"], "test_size=100000000"),
+        (["target.train_size=100000000"], "target.train_size=100000000"),
+    ],
+)
+def test_points_that_do_not_fit_are_refused(one_gigabyte, words, key):
+    with pytest.raises(ConfigError, match=rf"^{key}: would take about .* GB where 1.0 GB are free"):
+        check(compose(*words))
+
+
+def test_a_flow_that_needs_numbers_is_not_counted():
+    """Its constructor looks at values, which the meta device does not have; it is built instead."""
+    config = compose()
+
+    class Needy(type(config.flow)):
+        def build(self, *shapes):
+            flow = super().build(*shapes)
+            assert float(next(flow.parameters()).detach().sum()) < 1e9
+            return flow
+
+    config.flow = Needy(**vars(config.flow))
+    assert count_costs(config.flow, (2,)) is None
+    check(config)
