@@ -178,6 +178,6 @@ CONFIGURATIONS = {
     "slopes that float32 does not hold": (["flow.slope_start=1e300"], "the flow cannot be built", "overflow"),
     "online without a key": (["logger=wandb", "logger.mode=online"], "logger.mode=online", "run `wandb login`"),
     "no GPU": (["trainer=gpu"], "trainer.accelerator=gpu: no GPU", "use trainer.accelerator=cpu"),
-    "a run that Slurm has not started": (["trainer=slurm"], "was not started by srun", "srun"),
-    "a run that torchrun has not started": (["trainer=torchrun"], "was not started by torchrun", "torchrun"),
+    "a run that Slurm has not started": (["trainer=slurm"], "srun did not start this process", "srun"),
+    "a run that torchrun has not started": (["trainer=torchrun"], "torchrun did not start this process", "torchrun"),
 }

@@ -48,7 +48,7 @@ def test_the_runner_tells_what_is_caught_from_what_is_not(tmp_path):
     )
     first, second, third, last = done.stdout.splitlines()
     assert first.endswith("flowlab/system/files.py: harmless; NOT CAUGHT: the tests pass")
-    assert second.endswith("caught; by tests/system/test_files.py::test_numbers_that_json_does_not_know_become_null")
+    assert second.endswith("caught; by tests/system/test_files.py::test_numbers_that_are_not_finite_become_null")
     assert third.endswith("broken; NOT CAUGHT: no test failed, but what comes before it")
     assert (last, done.returncode) == ("caught: 1 of 3", 1)
 
