@@ -16,31 +16,23 @@ from flowlab.system.display import print_line
 
 
 class Launcher(NamedTuple):
-    """A command that starts ranks, the environment variables that it sets, and its options for the number of ranks."""
+    """A command that starts ranks, the variables that it sets, and its options for the number of ranks."""
 
     command: str
-    mark: str  # this variable is set in each rank
+    mark: str
     world_size: str
     local_world_size: str
     options: str
 
 
+# fmt: off
 LAUNCHERS = {
-    "slurm": Launcher(
-        "srun",
-        mark="SLURM_STEP_NUM_TASKS",
-        world_size="SLURM_STEP_NUM_TASKS",
-        local_world_size="SLURM_NTASKS_PER_NODE",
-        options="--ntasks-per-node and --nodes of sbatch",
-    ),
-    "torchrun": Launcher(
-        "torchrun",
-        mark="TORCHELASTIC_RUN_ID",
-        world_size="WORLD_SIZE",
-        local_world_size="LOCAL_WORLD_SIZE",
-        options="--nproc-per-node and --nnodes",
-    ),
+    "slurm": Launcher("srun", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS_PER_NODE",
+                      "--ntasks-per-node and --nodes of sbatch"),
+    "torchrun": Launcher("torchrun", "TORCHELASTIC_RUN_ID", "WORLD_SIZE", "LOCAL_WORLD_SIZE",
+                         "--nproc-per-node and --nnodes"),
 }
+# fmt: on
 
 
 @contextlib.contextmanager

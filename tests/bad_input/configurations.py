@@ -58,7 +58,11 @@ CONFIGURATIONS = {
     "a mapping for a number": (["max_steps={a:1}"], "max_steps={'a': 1}", "must be a whole number"),
     "a list for a word": (["flow.scale=[diag]"], "flow.scale=['diag']", "one of tril, diag"),
     "a mapping for a list": (["optimizer.betas={}"], "optimizer.betas={}", "must be a list"),
-    "a mapping for a list of words": (["logger=wandb", "logger.wandb.tags={a:1}"], "logger.wandb.tags={a:1}", "must be a list"),
+    "a mapping for a list of words": (
+        ["logger=wandb", "logger.wandb.tags={a:1}"],
+        "logger.wandb.tags={a:1}",
+        "must be a list",
+    ),
     "a mapping for no list": (
         ["target=file", "target.path=x.csv", "target.columns={}"],
         "target.columns={}",
@@ -121,8 +125,16 @@ CONFIGURATIONS = {
     "a million threads": (["trainer.threads=1000000"], "trainer.threads=1000000", "must be at most 1024"),
     "machines that nothing starts": (["trainer=ddp", "trainer.nodes=2"], "trainer.nodes=2", "trainer=slurm or trainer"),
     "rare checkpoints": (["trainer.checkpoint_every=5000"], "trainer.checkpoint_every=5000", "must be at most 1000"),
-    "figures at no step": (["logger=wandb", "logger.wandb.figures_every=0"], "logger.wandb.figures_every=0", "must be at least 1"),
-    "a project that W&B refuses": (["logger=wandb", "logger.wandb.project=a/b"], "logger.wandb.project='a/b'", "without any of /"),
+    "figures at no step": (
+        ["logger=wandb", "logger.wandb.figures_every=0"],
+        "logger.wandb.figures_every=0",
+        "must be at least 1",
+    ),
+    "a project that W&B refuses": (
+        ["logger=wandb", "logger.wandb.project=a/b"],
+        "logger.wandb.project='a/b'",
+        "without any of /",
+    ),
     "an empty tag": (["logger=wandb", "logger.wandb.tags=['']"], "logger.wandb.tags=['']", "must not be empty"),
     "a quiet target": (["target=two_moons", "target.noise=0.01"], "target.noise=0.01", "must be at least 0.05"),
     # interpolations
@@ -180,8 +192,12 @@ CONFIGURATIONS = {
     "a scale beyond all": (["target.scale=1e300"], "target=banana", "too large to be computed with"),
     "smoothness that float32 does not hold": (["flow.smoothness=1e-300"], "smoothness=1e-300", "for 0 use PReLU"),
     "slopes that float32 does not hold": (["flow.initial_slope=1e300"], "the flow cannot be built", "overflow"),
-    "online without a key": (["logger=wandb", "logger.wandb.mode=online"], "logger.wandb.mode=online", "run `wandb login`"),
+    "online without a key": (
+        ["logger=wandb", "logger.wandb.mode=online"],
+        "logger.wandb.mode=online",
+        "run `wandb login`",
+    ),
     "no GPU": (["trainer=gpu"], "trainer.accelerator=gpu: no GPU", "use trainer.accelerator=cpu"),
-    "a run that Slurm has not started": (["trainer=slurm"], "was not started by srun", "srun"),
-    "a run that torchrun has not started": (["trainer=torchrun"], "was not started by torchrun", "torchrun"),
+    "a run that Slurm has not started": (["trainer=slurm"], "srun did not start this process", "srun"),
+    "a run that torchrun has not started": (["trainer=torchrun"], "torchrun did not start this process", "torchrun"),
 }

@@ -86,5 +86,5 @@ def test_a_signal_during_training_is_noted_and_the_handlers_return():
     with handle_signals(STOP_HANDLERS):
         with pytest.raises(KeyboardInterrupt), stop.raise_at_end():
             signal.raise_signal(signal.SIGTERM)
-            assert stop.received == signal.SIGTERM
+        assert stop.received == signal.SIGTERM
         assert signal.getsignal(signal.SIGTERM) == signal.default_int_handler

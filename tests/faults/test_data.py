@@ -65,6 +65,6 @@ def test_the_file_changes_before_the_ranks_have_read_it(points):
     wait_until((points.parent / "run/config.yaml").exists, process)
     points.write_text(points.read_text().replace("1", "2", 1))
     code, error = ended(process)
-    assert code == 1
+    assert code == 2
     assert "points.csv: the file has changed since the run began; put it back" in error
     assert "Traceback" not in error

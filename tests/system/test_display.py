@@ -1,15 +1,18 @@
 import io
+import os
 import subprocess
 import sys
 
 from flowlab.system.display import print_line
 
+# With a buffer, the lost lines would fail once more at exit.
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 PROGRAM = "import sys, time\nfrom flowlab.system.display import print_line\n"
 
 
 def test_a_closed_pipe_does_not_stop_a_process():
     code = PROGRAM + "print_line('first')\ntime.sleep(0.3)\nfor _ in range(3): print_line('more')"
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=BUFFERED)
     assert process.stderr.readline() == "first\n"
     process.stderr.close()
     assert process.wait(60) == 0
@@ -18,7 +21,9 @@ def test_a_closed_pipe_does_not_stop_a_process():
 def test_a_full_disk_loses_the_line_and_nothing_else():
     code = PROGRAM + "print_line('lost', sys.stdout)\nprint_line('lost', sys.stdout)\nprint_line('printed')"
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, env=BUFFERED
+        )
     assert (done.returncode, done.stderr) == (0, "printed\n")
 
 
