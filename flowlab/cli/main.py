@@ -18,6 +18,7 @@ from hydra._internal.utils import get_args_parser
 from flowlab.cli.directories import given
 from flowlab.cli.engines import elsewhere, searches
 from flowlab.cli.jobs import Job, check_distinct, check_jobs, check_new, expand, hydra_settings
+from flowlab.cli.results import last_line, score
 from flowlab.cli.usage import usage
 from flowlab.config.compose import compose_yaml, conf_directory, parse_overrides, to_config
 from flowlab.config.errors import ConfigError
@@ -281,24 +282,6 @@ def _report(start: Callable[[], Run], directory: str | Path, first: bool = True)
 def _told(error: Exception) -> str:
     """What an error says, fit for a terminal and a log."""
     return printable(redact(str(error).strip()))
-
-
-def score(directory: Path) -> float | None:
-    """What a search minimises: the KL of a run, or its NLL where that is not known, in nats; None if it is not done."""
-    try:
-        result = read_json(directory / "result.json")
-    except ConfigError:  # it is damaged
-        return None
-    return result.get("kl", result.get("nll"))
-
-
-def last_line(run: Run) -> str:
-    """What a run came to: kl where it is known, nll with its standard error, and the directory."""
-    result, shown = run.result, run.directory
-    shown = shown.relative_to(Path.cwd()) if shown.is_relative_to(Path.cwd()) else shown
-    numbers = [f"kl={result['kl']:.4f}"] if result.get("kl") is not None else []
-    numbers += [f"nll={result['nll']:.4f}+-{result['nll_se']:.4f}"]
-    return f"{' '.join(numbers)} nats  {shown}"
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ class FromClass(Component):
         return f"{self.group}._target_={path}" if path else f"{self.group}={self.name}"
 
     def __reduce__(self) -> Any:  # the dataclass is made at run time, so pickle cannot find it by its name
-        return _restore, (self.group, self.name, self.to_dict())
+        keys = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        return _restore, (self.group, self.name, self.made_from, "_target_" in keys, keys)
 
 
 def schema_of_path(group: str, path: Any) -> type[FromClass]:
@@ -146,9 +147,7 @@ def _default(value: Any) -> Any:
     return dataclasses.field(default=value)
 
 
-def _restore(group: str, name: str, values: dict[str, Any]) -> FromClass:
-    from flowlab.config.registry import lookup
-
-    path = values.get("_target_")
-    schema = schema_of_path(group, path) if path else lookup(group, name)
-    return schema(**{key: value for key, value in values.items() if key != "name"})
+def _restore(group: str, name: str, cls: Any, by_path: bool, keys: dict[str, Any]) -> FromClass:
+    schema = _schema(group, cls, by_path)
+    schema.name = name
+    return schema(**keys)
