@@ -101,13 +101,13 @@ def _load(group: str, entry: EntryPoint) -> None:
 
 
 @cache
-def _built_in(group: str) -> frozenset[str]:
+def _built_in(group: str) -> tuple[str, ...]:
     """The names of flowlab's own components; imports the public modules of the folder, which register them."""
     package = import_module(PACKAGES[group])
     for module in pkgutil.iter_modules(package.__path__):
         if not module.name.startswith("_"):
             import_module(f"{package.__name__}.{module.name}")
-    return frozenset(_registered[group])
+    return tuple(_registered[group])
 
 
 @cache
