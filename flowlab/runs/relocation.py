@@ -32,6 +32,8 @@ def relocate(config: Config, overrides: Sequence[str]) -> Config:
         >>> trainer.devices, trainer.log_every
         (2, 10)
     """
+    if not overrides:
+        return config
     overrides = renamed_words(overrides)
     parsed = parse_overrides(overrides)
     for override in parsed:
