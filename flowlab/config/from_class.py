@@ -23,6 +23,9 @@ BASES = {
     "logger": ("flowlab.loggers.base", "LoggerFromClass"),
 }
 
+# Keys that every component has; a parameter of such a name keeps its default.
+TAKEN = ("name", "group", "_target_")
+
 
 @dataclasses.dataclass(kw_only=True)
 class FromClass(Component):
@@ -109,7 +112,9 @@ def _schema(group: str, cls: type, by_path: bool) -> type[FromClass]:
     for parameter in inspect.signature(cls).parameters.values():
         if parameter.name in base.given or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        if parameter.name in ("name", "group", "_target_") or parameter.kind is parameter.POSITIONAL_ONLY:
+        if parameter.name in TAKEN and parameter.default is not parameter.empty:
+            continue
+        if parameter.name in TAKEN or parameter.kind is parameter.POSITIONAL_ONLY:
             raise ConfigError(
                 f"{group}._target_: {cls.__qualname__} has a parameter {parameter.name!r} that no key can give; "
                 "rename it, or let it be given by name"

@@ -163,6 +163,18 @@ def test_a_session_says_how_the_run_ended(run, error, code, preempting):
     assert len(wandb_records.of_kind(session, "preempting")) == preempting
 
 
+@pytest.mark.parametrize(("error", "code"), [(RuntimeError, 1), (KeyboardInterrupt, 255)])
+def test_a_session_that_ends_during_the_replay_is_finished(run, error, code, monkeypatch):
+    def rows(path, step):
+        raise error
+
+    monkeypatch.setattr("flowlab.loggers._wandb.rows_after", rows)
+    with pytest.raises(error), open_loggers(run):
+        pass
+    (session,) = wandb_records.sessions(run.directory)
+    assert wandb_records.exit_code(session) == code
+
+
 def test_an_interrupted_run_goes_on_in_a_second_session(run, figures):
     end(run, [100, 200], KeyboardInterrupt(), figures)
     end(run, [200, 300, 400])
