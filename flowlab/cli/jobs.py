@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from flowlab.cli.directories import check_can_be_made, find_directory, given, make_errors, resolve_errors
 from flowlab.cli.engines import bounds_of_search, check_engine, searches, target_of
-from flowlab.config.aliases import renamed_words
+from flowlab.config.aliases import rename_words
 from flowlab.config.compose import compose_yaml, conf_directory, parse_overrides, to_config
 from flowlab.config.errors import ConfigError
 from flowlab.config.overrides import store_installed
@@ -58,7 +58,7 @@ def hydra_settings(overrides: Sequence[str]) -> DictConfig:
     Raises:
         ConfigError: an override that cannot be parsed, or an unknown key or option.
     """
-    overrides = renamed_words(overrides)
+    overrides = rename_words(overrides)
     parsed = parse_overrides(overrides)
     store_installed(parsed)
     for override in parsed:
@@ -82,7 +82,7 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
         >>> expand(["seed=0,1", "flow.depth=4"])
         [['seed=0', 'flow.depth=4'], ['seed=1', 'flow.depth=4']]
     """
-    overrides = renamed_words(overrides)
+    overrides = rename_words(overrides)
     settings = hydra_settings(overrides)
     check_engine(settings)
     # A named sweep (+sweep=...) brings its own values; the command line comes after it and wins.

@@ -14,7 +14,7 @@ from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from flowlab.config.aliases import renamed_keys, renamed_words
+from flowlab.config.aliases import rename_keys, rename_words
 from flowlab.config.allowed import check_overrides, check_targets
 from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
@@ -61,7 +61,7 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
     Raises:
         ConfigError: an override that cannot be parsed, an unknown key or option, or code that is not allowed.
     """
-    overrides = renamed_words(overrides)
+    overrides = rename_words(overrides)
     parsed = parse_overrides(overrides)
     check_overrides(parsed)
     store_installed(parsed)
@@ -100,7 +100,7 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
         OmegaConf.resolve(values)
     except (InterpolationResolutionError, RecursionError) as error:
         raise ConfigError(f"{_unresolvable(values)}: {first_lines(error).splitlines()[0]}") from None
-    plain = renamed_keys(OmegaConf.to_container(values))  # type: ignore[arg-type]
+    plain = rename_keys(OmegaConf.to_container(values))  # type: ignore[arg-type]
     check_written(plain)
     built: dict[str, Any] = {group: _component(group, plain.pop(group, None), group) for group in COMPONENTS}
     loggers, trainer = plain.pop("logger", None), plain.pop("trainer", None)
@@ -112,7 +112,7 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     built["trainer"] = as_typed(TrainerConfig, trainer, "trainer.")
     top = as_typed(RunConfig, plain, "")
     for name in top.metrics:
-        lookup("metric", name)
+        lookup("metric", name, "metrics")
     return Config(**vars(top), **built)
 
 
@@ -121,7 +121,7 @@ def _component(group: str, node: Any, where: str) -> Component:
     if not isinstance(node, dict):
         raise _no_option(group, node)
     by_path = "_target_" in node
-    schema = schema_of_path(group, node["_target_"]) if by_path else lookup(group, node.get("name"))
+    schema = schema_of_path(group, node["_target_"]) if by_path else lookup(group, node.get("name"), f"{where}.name")
     keys = {key: value for key, value in node.items() if key != "name"}
     return as_typed(schema, keys, f"{where}.", new_keys="+" if by_path else "")
 

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from flowlab.config.errors import ConfigError
 from flowlab.config.registry import PACKAGES, installed, lookup
+from flowlab.config.schema import RunConfig
 from flowlab.config.typed import MISSING
 from flowlab.config.words import did_you_mean
 
@@ -97,8 +98,14 @@ def is_choice(override: Override) -> bool:
 
 
 def check_option(override: Override) -> None:
-    """Name a choice of a group that is not there, before Hydra looks for a file of that name."""
+    """Refuse a choice that a group does not have, before Hydra looks for its file, and the removal of a setting.
+
+    Raises:
+        ConfigError: there is no such option, or a key is removed.
+    """
     group, value = override.key_or_group, override.value()
+    if override.is_delete() and ("." in group or group in RunConfig.__dataclass_fields__) and group[:5] != "hydra":
+        raise ConfigError(f"~{group}: a key cannot be removed; give it a value: {group}=...")
     if group not in group_names() or override.is_delete() or isinstance(value, dict):
         return
     for option in value if isinstance(value, list) else [value]:

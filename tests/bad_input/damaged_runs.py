@@ -210,8 +210,8 @@ ELSEWHERE = {
     "a trainer that is not there": (["trainer=nowhere"], "trainer=nowhere: no such option", "allowed: cpu"),
     "a flag": (["-m"], "-m: resume=RUN_DIR goes with", "trainer=... and trainer.KEY=..."),
     "help": (["--help"], "--help: resume=RUN_DIR goes with", "trainer=... and trainer.KEY=..."),
-    "Slurm": (["trainer=slurm"], "srun did not start this process", "srun"),
-    "torchrun": (["trainer=torchrun"], "torchrun did not start this process", "torchrun"),
+    "Slurm": (["trainer=slurm"], "srun did not start this process", "run `srun"),
+    "torchrun": (["trainer=torchrun"], "torchrun did not start this process", "run `torchrun"),
 }
 
 SWEEPS = {
