@@ -160,10 +160,10 @@ RUNS = {
     "negative size": (entry(*SHAPE, value=[-1]), "no part 'event_shape'", AGAIN),
     "no shape": (entry(*SHAPE, delete=True), "no part 'event_shape'", AGAIN),
     "word for the shape of a context": (entry("flowlab", "context_shape", value="x"), "'context_shape'", AGAIN),
-    "size without end": (entry(*SHAPE, value=[10**9]), "last.ckpt does not fit config.yaml", "1000000000"),
-    "another shape": (entry(*SHAPE, value=[3]), "last.ckpt does not fit config.yaml", "size mismatch"),
-    "a shape of two axes": (entry(*SHAPE, value=[1, 2]), "last.ckpt does not fit config.yaml", "is for vectors"),
-    "weights of another flow": (replace(CONFIG, "rank: 2\n", "rank: 1\n"), "last.ckpt does not fit config", "mismatch"),
+    "size without end": (entry(*SHAPE, value=[10**9]), "last.ckpt does not fit config.yaml", "shape (1000000000,)"),
+    "another shape": (entry(*SHAPE, value=[3]), "last.ckpt does not fit config.yaml", "shape (3,)"),
+    "a shape of two axes": (entry(*SHAPE, value=[1, 2]), "last.ckpt does not fit config.yaml", "shape (1, 2)"),
+    "weights of another flow": (replace(CONFIG, "rank: 2\n", "rank: 1\n"), "best.ckpt does not fit config.yaml", "mismatch"),
     "no weights": (entry("state_dict", delete=True), "no part 'state_dict'", AGAIN),
     "list for weights": (entry("state_dict", value=[1]), "no part 'state_dict'", AGAIN),
     "foreign weights": (
@@ -252,6 +252,6 @@ SUMMARIZED = {
     "two directories": (["sweep", "run"], "run", "usage:"),
     "an unknown flag": (["sweep", "--nope"], "--nope", "usage:"),
     "a curve without a record": (["sweep", "--curve", "loss"], "--curve", "--record PATH"),
-    "an unknown curve": (["sweep", "--record", "r", "--curve", "nope"], "'nope'", "choose from 'loss'"),
+    "an unknown curve": (["sweep", "--record", "r", "--curve", "nope"], "--curve nope: runs log no such metric", "they log loss, nll"),
     "a record without a name": (["sweep", "--record", "/"], "--record /", "must end in a name"),
 }
