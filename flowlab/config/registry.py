@@ -75,7 +75,9 @@ def lookup(group: str, name: Any, key: str = "") -> Any:
         ConfigError: there is no such component, or its package cannot be imported.
     """
     if name not in names(group):
-        raise ConfigError(f"{key or f'{group}.name'}={name!r}: no such {group}; {did_you_mean(str(name), names(group))}")
+        raise ConfigError(
+            f"{key or f'{group}.name'}={name!r}: no such {group}; {did_you_mean(str(name), names(group))}"
+        )
     if name not in _built_in(group):
         _load(group, _entry_points(group)[name])
     return _registered[group][name]

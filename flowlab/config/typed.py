@@ -55,7 +55,9 @@ def as_typed(schema: type[T], values: Mapping[str, Any], prefix: str, new_keys: 
     except ConfigError:
         raise
     except OverflowError:
-        raise ConfigError(f"{_describe(schema, prefix)}: its numbers are too large to compute with; use smaller ones") from None
+        raise ConfigError(
+            f"{_describe(schema, prefix)}: its numbers are too large to compute with; use smaller ones"
+        ) from None
     except ValueError as error:  # settings that do not fit each other
         is_key = str(error).partition("=")[0] in items
         raise ConfigError(f"{prefix if is_key else _describe(schema, prefix) + ': '}{error}") from None

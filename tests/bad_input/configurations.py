@@ -32,8 +32,12 @@ CONFIGURATIONS = {
     "unknown experiment": (["experiment=nope"], "experiment=nope", "allowed: banana, jang2018, keydana"),
     "an experiment with a plus": (["+experiment=nope"], "experiment=nope", "allowed: banana, jang2018"),
     "an option with a plus": (["+experiment=banana"], "+experiment=banana", "leave out the +"),
-    "an option of another group": (["experiment=../target/banana"], "experiment=../target/banana", "named by a word"),
-    "an option that is a path": (["target=/etc/passwd"], "target=/etc/passwd", "named by a word"),
+    "an option of another group": (
+        ["experiment=../target/banana"],
+        "experiment=../target/banana",
+        "an option is a word, not a path",
+    ),
+    "an option that is a path": (["target=/etc/passwd"], "target=/etc/passwd", "an option is a word, not a path"),
     "a list of numbers for an option": (["target=[1,2]"], "target=1: no such option", "allowed: banana"),
     "a number for an option": (["flow=3"], "flow=3: no such option", "allowed: custom, prelu, smooth_prelu"),
     "nothing for an option": (["logger="], "logger=: no such option", "allowed: csv, tensorboard, wandb"),
@@ -43,11 +47,19 @@ CONFIGURATIONS = {
     "group removed": (["~target"], "target=None: must be an option of the group target", "banana, checkerboard"),
     "key removed": (["~flow.depth"], "~flow.depth: a key cannot be removed", "flow.depth=..."),
     "top key removed": (["~seed"], "~seed: a key cannot be removed", "seed=..."),
-    "a metric that is not there": (["metrics=[kll]"], "metrics='kll': no such metric", "did you mean 'kl'? allowed: bits"),
+    "a metric that is not there": (
+        ["metrics=[kll]"],
+        "metrics='kll': no such metric",
+        "did you mean 'kl'? allowed: bits",
+    ),
     "a logger of another name": (["logger.csv.name=tsv"], "logger.csv.name='tsv': no such logger", "allowed: csv"),
     "a key for the only logger": (["logger.nope=1"], "logger.nope: no such key in logger", "allowed: csv"),
     "key removed that is not there": (["~nope"], "nope", "does not exist"),
-    "wrong name inside a group": (["target.name=foo"], "target.name='foo': no such target", "allowed: banana, checkerboard"),
+    "wrong name inside a group": (
+        ["target.name=foo"],
+        "target.name='foo': no such target",
+        "allowed: banana, checkerboard",
+    ),
     "a list for the name of a group": (["flow.name=[1]"], "flow.name=[1]: no such flow", "allowed: mlp"),
     "two targets at once": (["target=[banana,funnel]"], "target.curvature: no such key", "allowed: train_size, dim"),
     # types
@@ -203,5 +215,9 @@ CONFIGURATIONS = {
     ),
     "no GPU": (["trainer=gpu"], "trainer.accelerator=gpu: no GPU", "use trainer.accelerator=cpu"),
     "a run that Slurm has not started": (["trainer=slurm"], "srun did not start this process", "run `srun"),
-    "a run that torchrun has not started": (["trainer=torchrun"], "torchrun did not start this process", "run `torchrun"),
+    "a run that torchrun has not started": (
+        ["trainer=torchrun"],
+        "torchrun did not start this process",
+        "run `torchrun",
+    ),
 }
