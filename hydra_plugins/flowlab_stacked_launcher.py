@@ -1,4 +1,4 @@
-"""Hydra's way to flowlab's stacked training: `hydra/launcher=stacked`."""
+"""The launcher `hydra/launcher=stacked`: flowlab's stacked training for a sweep of Hydra."""
 
 import sys
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=Stacke
 
 
 class StackedLauncher(Launcher):
-    """Trains the jobs of a sweep in a few processes, those of one shape as one batched model."""
+    """Trains the jobs of a sweep in a few processes; jobs of one shape become one batched model."""
 
     config: DictConfig
     hydra_context: HydraContext
@@ -28,7 +28,7 @@ class StackedLauncher(Launcher):
         self.config, self.hydra_context = config, hydra_context
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from flowlab.cli.jobs import job
+        from flowlab.cli.jobs import compose_job
         from flowlab.cli.results import last_line, score
         from flowlab.sweeps.train_many import train_many, usable_processes
         from flowlab.system.display import print_line
@@ -38,7 +38,7 @@ class StackedLauncher(Launcher):
         sweep = Path(str(self.config.hydra.sweep.dir))
         load = self.hydra_context.config_loader.load_sweep_config
         jobs = [
-            job(words, number, sweep, lambda words: load(self.config, list(words)))
+            compose_job(words, number, sweep, lambda words: load(self.config, list(words)))
             for number, words in enumerate(job_overrides, start=initial_job_idx)
         ]
         runs = train_many(
@@ -50,7 +50,7 @@ class StackedLauncher(Launcher):
             ended=lambda run: print_line(last_line(run), sys.stdout) if run.result else None,
             say=print_line,
         )
-        # Whether a job failed is written in its directory; a search takes None for a failed trial.
+        # A failed job is recorded in its directory; None tells a search that a trial has failed.
         return [
             JobReturn(
                 overrides=job.overrides,

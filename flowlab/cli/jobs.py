@@ -18,12 +18,18 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from flowlab.cli.directories import check_can_be_made, find_directory, given, make_errors, resolve_errors
-from flowlab.cli.engines import bounds_of_search, check_engine, searches, target_of
-from flowlab.config.aliases import renamed_words
-from flowlab.config.compose import compose_yaml, conf_directory, parse_overrides, to_config
+from flowlab.cli.directories import (
+    check_can_be_made,
+    check_directory_name,
+    find_directory,
+    name_directory_in_errors,
+    name_key_in_errors,
+)
+from flowlab.cli.engines import check_engine, find_target, is_search, list_bounds
+from flowlab.config.aliases import rename_words
+from flowlab.config.compose import compose_yaml, to_config
 from flowlab.config.errors import ConfigError
-from flowlab.config.overrides import store_installed
+from flowlab.config.overrides import conf_directory, parse_overrides, store_installed
 from flowlab.config.schema import Config, StackedLauncherConfig
 from flowlab.config.typed import as_typed
 from flowlab.system.process import pause_garbage_collection
@@ -31,8 +37,8 @@ from flowlab.system.process import pause_garbage_collection
 if TYPE_CHECKING:
     from flowlab.training.build import Experiment
 
-# Every job is composed and checked before the first one starts, which takes some 40 ms each.
-MOST_JOBS = 10_000
+# Every job is composed and checked before the first one starts, at about 40 ms a job.
+MAX_JOBS = 10_000
 
 
 @dataclass
@@ -40,10 +46,10 @@ class Job:
     """One run that a command line asks for.
 
     Attributes:
-        overrides: its own, without those that Hydra would take for a sweep.
+        overrides: its overrides, without Hydra's settings.
         config: its configuration.
         directory: its run directory.
-        experiment: the objects of its configuration, for a single run.
+        experiment: the objects of its configuration; a single run has them, a job of a sweep does not.
     """
 
     overrides: list[str]
@@ -53,36 +59,38 @@ class Job:
 
 
 def hydra_settings(overrides: Sequence[str]) -> DictConfig:
-    """Hydra's own settings for a sweep, as they are before its jobs differ.
+    """Hydra's settings that the jobs of a sweep share.
 
     Raises:
-        ConfigError: an override that cannot be parsed, or an unknown key or option.
+        ConfigError: an override cannot be parsed, or a key or an option is unknown.
     """
-    overrides = renamed_words(overrides)
+    overrides = rename_words(overrides)
     parsed = parse_overrides(overrides)
     store_installed(parsed)
     for override in parsed:
         if override.is_sweep_override() and override.key_or_group.startswith(("hydra.", "hydra/")):
-            raise ConfigError(f"{override.key_or_group}: must have one value; a comma must stand in quotes")
+            raise ConfigError(f"{override.key_or_group}: must have one value; put a comma in quotes")
     fixed = [word for word, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
     settings = compose_yaml(fixed, hydra_settings=True).hydra
-    with resolve_errors("hydra.sweep.dir"):
-        settings.sweep.dir = given("hydra.sweep.dir", str(settings.sweep.dir))  # the time in its name is taken here
+    with name_key_in_errors("hydra.sweep.dir"):
+        settings.sweep.dir = check_directory_name(
+            "hydra.sweep.dir", str(settings.sweep.dir)
+        )  # fixes the time in its name
     return settings
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:
-    """The jobs of a sweep, each as its own overrides, in Hydra's order; of a search, jobs at the bounds of its space.
+    """Expand a sweep into the overrides of each job, in Hydra's order; a search gives jobs at the bounds of its space.
 
     Raises:
-        ConfigError: an override that cannot be parsed, whose values cannot be listed, or an engine that is not there.
+        ConfigError: an override cannot be parsed, its values cannot be listed, or an engine is not installed.
 
     Example:
         >>> from flowlab.cli.jobs import expand
         >>> expand(["seed=0,1", "flow.depth=4"])
         [['seed=0', 'flow.depth=4'], ['seed=1', 'flow.depth=4']]
     """
-    overrides = renamed_words(overrides)
+    overrides = rename_words(overrides)
     settings = hydra_settings(overrides)
     check_engine(settings)
     # A named sweep (+sweep=...) brings its own values; the command line comes after it and wins.
@@ -92,8 +100,8 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
         try:
             swept = {override.get_key_element(): override for override in parser.parse_overrides(named)}
             swept |= {o.get_key_element(): o for o in parser.parse_overrides(list(overrides))}
-            if searches(settings):
-                return bounds_of_search(list(swept.values()))
+            if is_search(settings):
+                return list_bounds(list(swept.values()))
             _check_count(list(swept.values()))
             batches = BasicSweeper.split_arguments(list(swept.values()), max_batch_size=None)
         except HydraException as error:
@@ -102,23 +110,23 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def _check_count(overrides: list[Override]) -> None:
-    """Refuse a sweep of no job, or of more than can be looked after, before its jobs are listed."""
+    """Refuse a sweep without jobs, or with more than MAX_JOBS, before its jobs are listed."""
     counts = {o.get_key_element(): _count(o) for o in overrides if o.is_sweep_override()}
     empty = [key for key, count in counts.items() if count < 1]
     if empty:
         raise ConfigError(f"{empty[0]}: the sweep expands to no job: this key was given no value")
     jobs = math.prod(counts.values())
-    if jobs > MOST_JOBS:
+    if jobs > MAX_JOBS:
         raise ConfigError(
-            f"{', '.join(counts)}: would be a sweep of {jobs:,.0f} jobs; at most {MOST_JOBS:,} go into one: split it"
+            f"{', '.join(counts)}: would be a sweep of {jobs:,.0f} jobs; at most {MAX_JOBS:,} are allowed: split the sweep"
         )
 
 
 def _count(override: Override) -> float:
-    """How many values a key is given; a range is not listed for that, since it may be without end."""
+    """Count the values of a key without listing a range, which may be endless."""
     value = override.value()
     if isinstance(value, IntervalSweep):
-        raise ConfigError(f"{override.input_line}: an INTERVAL is for a search, as +sweep=search; a sweep takes a list")
+        raise ConfigError(f"{override.input_line}: an INTERVAL needs a search, as +sweep=search; give a sweep a list")
     if not isinstance(value, RangeSweep):
         return sum(1 for _ in override.sweep_iterator())
     if not value.step or not math.isfinite(value.step):
@@ -127,24 +135,28 @@ def _count(override: Override) -> float:
     return math.ceil(count) if math.isfinite(count) else math.inf
 
 
-def job(words: Sequence[str], number: int, sweep: Path | None, compose: Callable[[Sequence[str]], DictConfig]) -> Job:
-    """A job, composed and checked against the types; what is known of it is not composed a second time.
+def compose_job(
+    words: Sequence[str], number: int, sweep: Path | None, compose: Callable[[Sequence[str]], DictConfig]
+) -> Job:
+    """Compose a job and check its types; a job that is known already is not composed again.
 
     Arguments:
         words: its overrides.
-        number: of the job.
+        number: its number in the sweep.
         sweep: the directory of its sweep; None for a single run.
-        compose: gives what Hydra composes of the overrides, with Hydra's settings.
+        compose: composes overrides by Hydra, with Hydra's settings.
 
     Raises:
-        ConfigError: a mistake in the configuration, or a setting of Hydra that gets in the way of a run directory.
+        ConfigError: a mistake in the configuration, or a setting of Hydra that conflicts with a run directory.
     """
-    own = tuple(word for word in words if not word.startswith(("hydra.", "hydra/")))  # Hydra's are not the job's
+    own = tuple(
+        word for word in words if not word.startswith(("hydra.", "hydra/"))
+    )  # Hydra's settings do not belong to the job
     if (own, number, sweep) not in _known:
         composed = compose(words)
         with open_dict(composed):
             composed.hydra.job.id = composed.hydra.job.num = number
-        if target_of(composed.hydra, "launcher") == StackedLauncherConfig._target_:
+        if find_target(composed.hydra, "launcher") == StackedLauncherConfig._target_:
             launcher = OmegaConf.to_container(composed.hydra.launcher)
             as_typed(StackedLauncherConfig, launcher, "hydra.launcher.")  # type: ignore[arg-type]
         _known[own, number, sweep] = Job(list(own), to_config(composed), find_directory(composed, sweep))
@@ -158,33 +170,33 @@ def check_jobs(overrides: list[list[str]], sweep: Path | None, here: bool = True
     """Compose and check every job, down to the target's file.
 
     Arguments:
-        overrides: of each job.
+        overrides: the overrides of each job.
         sweep: the directory of the sweep; None for a single run.
-        here: they will run on this machine; otherwise, what it has is no matter.
+        here: the jobs will run on this machine, so check that it can run them.
 
     Raises:
-        ConfigError: no job, or one that cannot be run.
+        ConfigError: there is no job, or a job cannot run.
     """
     if not overrides:
         raise ConfigError("the sweep expands to no job: a key was given no value")
-    _known.clear()  # of an earlier command in this process
-    # What needs no torch comes first, so that most mistakes are answered at once.
+    _known.clear()  # jobs of an earlier command in this process
+    # Checks without torch come first, so most mistakes are answered at once.
     jobs: list[Job] = []
-    with _naming(overrides, sweep) as numbers:
+    with _name_job_in_errors(overrides, sweep) as numbers:
         for number in numbers:
-            jobs.append(job(overrides[number], number, sweep, partial(compose_yaml, hydra_settings=True)))
+            jobs.append(compose_job(overrides[number], number, sweep, partial(compose_yaml, hydra_settings=True)))
             trainer = jobs[-1].config.trainer
             if sweep and trainer.launcher != "flowlab":
                 raise ConfigError(
-                    f"trainer.launcher={trainer.launcher}: is for a single run; in a sweep each job starts "
-                    "processes of its own: trainer=ddp, or trainer=ddp_cpu"
+                    f"trainer.launcher={trainer.launcher}: is for a single run; in a sweep each job starts its "
+                    "own processes: use trainer=ddp or trainer=ddp_cpu"
                 )
     with pause_garbage_collection():
-        import flowlab.training.train  # noqa: F401  the jobs will need it
+        import flowlab.training.train  # noqa: F401  the jobs need it
         from flowlab.training.build import build, check
 
     targets: dict = {}
-    with _naming(overrides, sweep) as numbers:
+    with _name_job_in_errors(overrides, sweep) as numbers:
         for number in numbers:
             if sweep is None:
                 jobs[number].experiment = build(jobs[number].config, here)
@@ -194,49 +206,51 @@ def check_jobs(overrides: list[list[str]], sweep: Path | None, here: bool = True
 
 
 def check_distinct(jobs: list[Job], sweep: Path) -> None:
-    """See that every job of a sweep is another one, in another directory.
+    """Check that no two jobs of a sweep have the same configuration or directory.
 
     Raises:
-        ConfigError: two are the same.
+        ConfigError: two jobs do.
     """
-    with _naming([job.overrides for job in jobs], sweep) as numbers:
+    with _name_job_in_errors([job.overrides for job in jobs], sweep) as numbers:
         for number in numbers:
             for other, before in enumerate(jobs[:number]):
                 if jobs[number].config == before.config:
-                    raise ConfigError(f"is the same as job {other} ({' '.join(before.overrides)}); name each once")
+                    raise ConfigError(
+                        f"is the same as job {other} ({' '.join(before.overrides)}); give each value once"
+                    )
                 if jobs[number].directory == before.directory:
-                    raise ConfigError(f"{before.directory}: is the directory of job {other} already")
+                    raise ConfigError(f"{before.directory}: is the directory of job {other} too; give each its own")
 
 
 def check_new(jobs: list[Job], sweep: Path | None) -> None:
-    """See that every directory can be made and holds nothing yet; leaves no trace of it.
+    """Check that every run directory can be made and is empty, without leaving a trace.
 
     Raises:
-        ConfigError: one that cannot be made, or that holds something.
+        ConfigError: a directory cannot be made, or is not empty.
     """
     from flowlab.runs.begin import check_directory
 
-    with _naming([job.overrides for job in jobs], sweep) as numbers:
+    with _name_job_in_errors([job.overrides for job in jobs], sweep) as numbers:
         for number in numbers:
             directory = jobs[number].directory
-            with make_errors(directory):
+            with name_directory_in_errors(directory):
                 check_directory(directory)
             check_can_be_made(directory)
 
 
 @contextlib.contextmanager
-def _naming(overrides: list[list[str]], sweep: Path | None) -> Iterator[Iterator[int]]:
-    """Numbers of the jobs to go through; a mistake in one of a sweep is said to be that job's."""
+def _name_job_in_errors(overrides: list[list[str]], sweep: Path | None) -> Iterator[Iterator[int]]:
+    """Iterate over the numbers of jobs; an error in a sweep then names the job."""
     at = 0
 
-    def through() -> Iterator[int]:
+    def iterate() -> Iterator[int]:
         nonlocal at
         for number in range(len(overrides)):
             at = number
             yield number
 
     try:
-        yield through()
+        yield iterate()
     except ConfigError as error:
         shown = " ".join(word for word in overrides[at] if not word.startswith("hydra.sweep.dir="))
         raise ConfigError(f"job {at} ({shown}): {error}" if sweep else str(error)) from None

@@ -1,7 +1,7 @@
 """The command line: `flowlab-train`, which is also `python experiments/train.py`.
 
-Every job is checked before anything is written. Exit status: 0 all done, 1 a run failed, 2 the user's mistake,
-130 interrupted.
+Every job is checked before anything is written. Exit status: 0 every run is done, 1 a run failed, 2 a mistake of the
+user, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from hydra._internal.utils import get_args_parser
 
-from flowlab.cli.directories import given
-from flowlab.cli.engines import elsewhere, searches
+from flowlab.cli.directories import check_directory_name
+from flowlab.cli.engines import is_search, runs_elsewhere
 from flowlab.cli.jobs import Job, check_distinct, check_jobs, check_new, expand, hydra_settings
 from flowlab.cli.results import last_line, score
 from flowlab.cli.usage import usage
-from flowlab.config.compose import compose_yaml, conf_directory, parse_overrides, to_config
+from flowlab.config.compose import compose_yaml, to_config
 from flowlab.config.errors import ConfigError
+from flowlab.config.overrides import conf_directory, parse_overrides
 from flowlab.config.schema import Config
 from flowlab.config.secrets import redact
 from flowlab.config.untrusted import check_links, check_replayed, forget_pickles, printable
@@ -33,30 +34,34 @@ from flowlab.system.signals import EXIT_INTERRUPTED, STOP_HANDLERS, handle_signa
 if TYPE_CHECKING:
     from flowlab.runs.directory import Run
 
-# What means nothing to a single run.
-SWEEPING = ("sweep", "hydra/launcher", "hydra/sweeper")
+# Groups that belong to a sweep.
+SWEEP_GROUPS = ("sweep", "hydra/launcher", "hydra/sweeper")
 
-OF_A_SWEEP = ("summary.csv", "figures", ".submitit")  # what is written beside its runs; pickles are read back too
+SWEEP_FILES = ("summary.csv", "figures", ".submitit")  # written beside the runs of a sweep; pickles are read back too
 
 OK, FAILED, MISTAKE = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out a command line, given without the program's name; gives the exit status."""
+    """Run a command line and return the exit status.
+
+    Arguments:
+        arguments: the words after the program's name; None reads them from the shell.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments in (["-h"], ["--help"]):
         print(usage())
         return OK
     try:
         with handle_signals(STOP_HANDLERS):
-            return _carry_out(arguments)
+            return _run_command(arguments)
     except ConfigError as error:
-        print(f"flowlab: {_told(error)}", file=sys.stderr)
+        print(f"flowlab: {_printable(error)}", file=sys.stderr)
         return MISTAKE
     except WriteError as error:
         print(f"flowlab: {error}", file=sys.stderr)
         return FAILED
-    except OSError as error:  # before a run begins: once it has, what fails is written into its directory
+    except OSError as error:  # before a run begins; later errors are recorded in its directory
         print(f"flowlab: {error.filename}: cannot be used: {error.strerror}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt as stopped:
@@ -64,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _carry_out(arguments: list[str]) -> int:
+def _run_command(arguments: list[str]) -> int:
     resumed = [word for word in arguments if word.startswith("resume=")]
     if resumed:
         return _resume(resumed, arguments)
@@ -73,27 +78,29 @@ def _carry_out(arguments: list[str]) -> int:
     parsed = parser.parse_intermixed_args(arguments)
     for flag in ("config_name", "config_path", "config_dir", "experimental_rerun"):
         if getattr(parsed, flag):
-            raise ConfigError(f"--{flag.replace('_', '-')}: the configuration is flowlab's own; override its keys")
+            raise ConfigError(
+                f"--{flag.replace('_', '-')}: flowlab has one configuration; override its keys with KEY=VALUE"
+            )
     if parsed.run and parsed.multirun:
-        raise ConfigError("--run, --multirun: one run or a sweep; give one of them")
+        raise ConfigError("--run, --multirun: a run or a sweep; give one of the two")
     if parsed.shell_completion:
-        raise ConfigError("--shell-completion: is not there; --help names every group and its options")
+        raise ConfigError("--shell-completion: not supported; --help lists every group and its options")
     if (parsed.cfg and parsed.multirun) or (parsed.resolve and not parsed.cfg):
-        raise ConfigError("--cfg shows one configuration: it goes with --resolve, but not with -m")
-    words = [word for word in parsed.overrides if not word.startswith("sweep_resume=")]  # any path may stand there
-    sweeping = [o for o in parse_overrides(words) if o.key_or_group in SWEEPING]
+        raise ConfigError("--cfg prints one configuration: use it with --resolve, and not with -m")
+    words = [word for word in parsed.overrides if not word.startswith("sweep_resume=")]  # a path may hold any character
+    sweeping = [o for o in parse_overrides(words) if o.key_or_group in SWEEP_GROUPS]
     if len(words) < len(parsed.overrides) and not parsed.multirun:
-        raise ConfigError("sweep_resume=SWEEP_DIR: a sweep needs -m")
+        raise ConfigError("sweep_resume=SWEEP_DIR: a sweep needs -m; add it")
     if sweeping and not parsed.multirun:
-        raise ConfigError(f"{sweeping[0].key_or_group}={sweeping[0].value()}: a sweep needs -m")
-    moded = [o for o in parse_overrides(words) if o.key_or_group == "hydra.mode"]
-    if moded:
-        raise ConfigError(f"{moded[0].input_line}: -m makes a sweep, and no -m a run; leave it out")
+        raise ConfigError(f"{sweeping[0].key_or_group}={sweeping[0].value()}: a sweep needs -m; add it")
+    modes = [o for o in parse_overrides(words) if o.key_or_group == "hydra.mode"]
+    if modes:
+        raise ConfigError(f"{modes[0].input_line}: -m makes a sweep; leave hydra.mode out")
     if any((parsed.cfg, parsed.info, parsed.hydra_help)):
         compose_yaml(expand(parsed.overrides)[0])
         try:
-            return _through_hydra(arguments)
-        except SystemExit as ended:  # Hydra has said why
+            return _run_hydra(arguments)
+        except SystemExit as ended:  # Hydra has printed why
             return MISTAKE if ended.code else OK
     flags = [word for word in arguments if word not in parsed.overrides]
     if parsed.multirun:
@@ -120,27 +127,27 @@ def _complete(job: Job) -> Run:
 
 
 def _sweep(flags: list[str], words: list[str]) -> int:
-    """Train the jobs of a sweep that are not done yet, and sum up.
+    """Train the jobs of a sweep that are not done yet, and summarize the sweep.
 
     Arguments:
-        flags: of the command line.
-        words: its overrides; `sweep_resume=SWEEP_DIR` stands for those that the sweep began with.
+        flags: the flags of the command line.
+        words: its overrides; `sweep_resume=SWEEP_DIR` alone means the overrides that the sweep began with.
     """
     resumed = [word.removeprefix("sweep_resume=") for word in words if word.startswith("sweep_resume=")]
     words = [word for word in words if not word.startswith("sweep_resume=")]
-    named = Path(given("sweep_resume", resumed[-1])) if resumed else None
+    named = Path(check_directory_name("sweep_resume", resumed[-1])) if resumed else None
     if named and not words:
         words = Manifest.read(named).words
         check_replayed(named / NAME, words)
     settings = hydra_settings(words)
     root = named or Path(settings.sweep.dir)
-    words = _in_directory("hydra.sweep.dir", root, words)
-    jobs = check_jobs(expand(words), root, here=not elsewhere(settings))
-    if searches(settings):
-        # What it will try is not known yet; what was checked are the bounds.
+    words = _set_directory("hydra.sweep.dir", root, words)
+    jobs = check_jobs(expand(words), root, here=not runs_elsewhere(settings))
+    if is_search(settings):
+        # Its jobs are not known yet; the bounds of its space were checked.
         if root.exists() and any(root.iterdir()):
             raise ConfigError(
-                f"{root}: is not empty; a search continues in another one, with the same hydra.sweeper.storage"
+                f"{root}: is not empty; choose another directory; the same hydra.sweeper.storage continues a search"
             )
         jobs = []
     check_distinct(jobs, root)
@@ -157,11 +164,11 @@ def _sweep(flags: list[str], words: list[str]) -> int:
         check_same_data([Run(job.directory, job.config) for job in jobs])
     else:
         check_new(jobs, root)
-        if taken := [name for name in OF_A_SWEEP if (root / name).exists()]:
-            raise ConfigError(f"{root}: holds {taken[0]}, which this sweep would write over; choose another directory")
+        if taken := [name for name in SWEEP_FILES if (root / name).exists()]:
+            raise ConfigError(f"{root}: holds {taken[0]}, which this sweep would overwrite; choose another directory")
         root.mkdir(parents=True, exist_ok=True)
-    # What was checked need not be checked again by Hydra.
-    checked = [] if searches(settings) else ["hydra/sweeper=checked"]
+    # Hydra need not check the jobs again.
+    checked = [] if is_search(settings) else ["hydra/sweeper=checked"]
     from flowlab.system.lock import check_unlocked, lock_directory
 
     with lock_directory(root, "working on this sweep"):
@@ -169,7 +176,7 @@ def _sweep(flags: list[str], words: list[str]) -> int:
             check_unlocked(job.directory)
         try:
             with manifest.timed():
-                status = _through_hydra([*flags, *words, *checked])
+                status = _run_hydra([*flags, *words, *checked])
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"-m sweep_resume={root}") from None
     if status != OK:
@@ -179,13 +186,13 @@ def _sweep(flags: list[str], words: list[str]) -> int:
     return summarize(root)
 
 
-def _in_directory(key: str, directory: Path, words: Sequence[str]) -> list[str]:
-    """The words with the directory as it was checked: the time in its name is taken once."""
+def _set_directory(key: str, directory: Path, words: Sequence[str]) -> list[str]:
+    """Give the words a directory as it was checked, with the time that its name had then."""
     escaped = str(directory).replace("'", "\\'")
     return [*(word for word in words if not word.startswith(f"{key}=")), f"{key}='{escaped}'"]
 
 
-def _through_hydra(arguments: list[str]) -> int:
+def _run_hydra(arguments: list[str]) -> int:
     """Let Hydra make the directories and start the jobs; a job that fails does not stop the others."""
     import hydra
 
@@ -196,7 +203,7 @@ def _through_hydra(arguments: list[str]) -> int:
     def job(composed: Any) -> float | None:
         from hydra.core.hydra_config import HydraConfig
 
-        sys.argv = command  # for the run's provenance: a process of Slurm's or Ray's has words of its own
+        sys.argv = command  # for the run's provenance; Slurm and Ray start their processes with other arguments
         settings = HydraConfig.get()
         directory = Path(settings.runtime.output_dir)
         sweep = settings.sweep.dir if settings.mode is not None and settings.mode.name == "MULTIRUN" else None
@@ -205,13 +212,13 @@ def _through_hydra(arguments: list[str]) -> int:
         return score(directory)
 
     sys.argv = command
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # what an engine fails of comes here, where one line is made of it
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so an engine raises its error here, where it becomes one line
     try:
         hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")(job)()
     except Exception as error:
         if full:
             raise
-        print(f"flowlab: failed: {type(error).__name__}: {_told(error)}", file=sys.stderr)
+        print(f"flowlab: failed: {type(error).__name__}: {_printable(error)}", file=sys.stderr)
         print("flowlab: for the traceback set HYDRA_FULL_ERROR=1", file=sys.stderr)
         return FAILED
     finally:
@@ -225,7 +232,7 @@ def _run_job(config: Config, directory: Path, sweep: str | None) -> int:
     """Train a job of a sweep that Hydra has started."""
     from flowlab.training.train import complete
 
-    with contextlib.suppress(ConfigError):  # of a damaged file; `complete` reports it, and the other jobs go on
+    with contextlib.suppress(ConfigError):  # for a damaged file, which `complete` reports
         if read_json(directory / "status.json").get("status") == "done":
             return OK
     return _report(lambda: complete(config, directory, group=sweep and Path(sweep).name), directory)
@@ -242,45 +249,47 @@ def _is_rank_zero(config: Config) -> bool:
 def _resume(resumed: list[str], arguments: list[str]) -> int:
     others = [word for word in arguments if word not in resumed]
     if len(resumed) > 1:
-        raise ConfigError(f"{resumed[-1]}: resume=RUN_DIR is of one run")
-    directory = given("resume", resumed[0].removeprefix("resume="))
+        raise ConfigError(f"{resumed[-1]}: resume=RUN_DIR resumes one run; give it once")
+    directory = check_directory_name("resume", resumed[0].removeprefix("resume="))
     flags = [word for word in others if word.startswith("-")]
     if flags:
-        raise ConfigError(f"{flags[0]}: resume=RUN_DIR goes with trainer=... and trainer.KEY=... alone")
+        raise ConfigError(
+            f"{flags[0]}: resume=RUN_DIR allows trainer=... and trainer.KEY=... alone; leave {flags[0]} out"
+        )
     from flowlab.runs.directory import load_run
     from flowlab.runs.relocation import relocate
     from flowlab.training.train import resume
 
-    first = _is_rank_zero(relocate(load_run(directory).config, others))
-    return _report(lambda: resume(directory, *others), directory, first)
+    is_first = _is_rank_zero(relocate(load_run(directory).config, others))
+    return _report(lambda: resume(directory, *others), directory, is_first)
 
 
-def _report(start: Callable[[], Run], directory: str | Path, first: bool = True) -> int:
-    """Start a run, print how it ended, and give the exit status that this means; the first of its ranks speaks."""
+def _report(start: Callable[[], Run], directory: str | Path, is_rank_zero: bool = True) -> int:
+    """Start a run and print how it ended; gives the exit status. Of several ranks, rank 0 prints."""
     try:
         run = start()
     except ConfigError as error:
-        if first:
-            print(f"flowlab: {_told(error)}", file=sys.stderr)
+        if is_rank_zero:
+            print(f"flowlab: {_printable(error)}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
-        if first:
+        if is_rank_zero:
             raise
         return EXIT_INTERRUPTED
     except WriteError as error:
         print(f"flowlab: {error}", file=sys.stderr)
         return FAILED
     except Exception as error:
-        where = f"the traceback is in {directory}/status.json" if first else "in a rank that is not the first"
-        print(f"flowlab: failed: {type(error).__name__}: {_told(error)}\nflowlab: {where}", file=sys.stderr)
+        where = f"the traceback is in {directory}/status.json" if is_rank_zero else "on another rank than 0"
+        print(f"flowlab: failed: {type(error).__name__}: {_printable(error)}\nflowlab: {where}", file=sys.stderr)
         return FAILED
-    if first:
+    if is_rank_zero:
         print_line(last_line(run), sys.stdout)
     return OK
 
 
-def _told(error: Exception) -> str:
-    """What an error says, fit for a terminal and a log."""
+def _printable(error: Exception) -> str:
+    """The message of an error without secrets and control characters."""
     return printable(redact(str(error).strip()))
 
 

@@ -1,6 +1,6 @@
-"""What `flowlab-train --help` prints: the commands, and what the configuration has to choose from."""
+"""The text of `flowlab-train --help`: the commands, and the options of each group."""
 
-from flowlab.config.compose import conf_directory
+from flowlab.config.overrides import conf_directory
 
 COMMANDS = """\
 flowlab-train: train a normalizing flow into a run directory
@@ -18,7 +18,7 @@ Groups and their options:
 
 
 def usage() -> str:
-    """The commands, then each group of the configuration with its options."""
+    """The commands, then the groups of the configuration with their options."""
     groups = sorted({path.parent for path in conf_directory().rglob("*/*.yaml")})
     return COMMANDS + "\n".join(
         f"  {group.relative_to(conf_directory()).as_posix():<14} "

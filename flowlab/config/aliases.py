@@ -1,36 +1,36 @@
-"""Names that earlier versions gave to options and keys, so that their runs, sweeps and commands still work."""
+"""Old names of options and keys, so runs, sweeps and commands of earlier versions still work."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-# Options by their old choice, and keys by their old dotted name.
+# The present option for each old one, and the present key for each old one.
 OPTIONS = {"experiment=banana_document": "experiment=jang2018", "sweep=document": "sweep=jang2018"}
 KEYS = {
     "flow.start": "flow.initialization",
     "flow.slope_start": "flow.initial_slope",
     "trainer.started_by": "trainer.launcher",
 }
-# Keys of `logger` when there was one logger, and not several by name.
+# The keys of `logger` when a run had one logger.
 LOGGER_KEYS = {"project", "mode", "run_name", "group", "tags", "figures_every"}
 # The meaning of a key in configurations that are older than the key.
 ABSENT: dict[str, Any] = {"trainer.compile": "false"}
 
 
-def renamed_words(words: Sequence[str]) -> list[str]:
-    """Overrides of a command line under their present names.
+def rename_words(words: Sequence[str]) -> list[str]:
+    """Replace old names in the overrides of a command line.
 
     Example:
-        >>> from flowlab.config.aliases import renamed_words
-        >>> renamed_words(["experiment=banana_document", "flow.start=glorot"])
+        >>> from flowlab.config.aliases import rename_words
+        >>> rename_words(["experiment=banana_document", "flow.start=glorot"])
         ['experiment=jang2018', 'flow.initialization=glorot']
     """
     logger = next((word.partition("=")[2] for word in words if word.startswith("logger=")), "csv")
-    return [_renamed(word, logger) for word in words]
+    return [_rename(word, logger) for word in words]
 
 
-def _renamed(word: str, logger: str) -> str:
+def _rename(word: str, logger: str) -> str:
     bare = word.lstrip("+")
     signs, (key, equals, value) = word[: len(word) - len(bare)], bare.partition("=")
     group, _, name = key.partition(".")
@@ -38,8 +38,8 @@ def _renamed(word: str, logger: str) -> str:
     return signs + (OPTIONS.get(bare) or f"{present}{equals}{value}")
 
 
-def renamed_keys(values: dict[str, Any]) -> dict[str, Any]:
-    """A configuration of any version under the present keys."""
+def rename_keys(values: dict[str, Any]) -> dict[str, Any]:
+    """Replace old keys in a configuration of any version."""
     values = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
     logger = values.get("logger")
     if isinstance(logger, dict) and isinstance(logger.get("name"), str):  # the only one

@@ -1,4 +1,4 @@
-"""Components: what a configuration names, as dataclasses whose fields are its keys."""
+"""Components: the parts of a configuration, as dataclasses whose fields are its keys."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ class Component:
     """A dataclass whose fields are the keys of a configuration node, and which builds the object that they describe.
 
     Attributes:
-        group, name: set where the component is registered.
+        group, name: the names under which the component is registered.
     """
 
     group: ClassVar[str] = ""
     name: ClassVar[str] = ""
 
     def build(self, *given: Any, **named: Any) -> Any:
-        """The object that the configuration describes; a component that is that object gives itself."""
+        """The object that the configuration describes; by default the component itself."""
         return self
 
-    def located(self) -> Component:
-        """The same component with absolute paths, so its files are found from any working directory."""
+    def with_absolute_paths(self) -> Component:
+        """A copy whose files are found from any working directory."""
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -31,10 +31,10 @@ class Component:
 
 
 def per_job_fields(component: type) -> list[str]:
-    """The settings in which the jobs of one stack may differ."""
+    """The names of the settings in which jobs of one stack may differ."""
     return [item.name for item in dataclasses.fields(component) if item.metadata.get("per_job")]
 
 
 def is_component(cls: type) -> bool:
-    """Whether a class is a component itself: a dataclass of its own, whose fields are all of its settings."""
+    """Whether a class is a component and a dataclass itself, so its fields are all of its settings."""
     return issubclass(cls, Component) and "__dataclass_fields__" in vars(cls)

@@ -1,7 +1,7 @@
-"""Hydra's YAML and a user's words become a checked configuration.
+"""Compose the YAML and a user's overrides into a checked configuration.
 
-The YAML under `conf/` holds the values; the components hold the types and ranges. Nothing here imports torch, so a
-mistake is answered at once.
+The YAML under `conf/` holds the values; the components hold the types and ranges. Nothing here imports torch, so an
+error is shown at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from flowlab.config.aliases import renamed_keys, renamed_words
+from flowlab.config.aliases import rename_keys, rename_words
 from flowlab.config.allowed import check_overrides, check_targets
 from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
@@ -23,11 +23,11 @@ from flowlab.config.overrides import (
     check_key,
     check_option,
     conf_directory,
-    explained,
-    first_lines,
+    explain,
     is_choice,
     option_names,
     parse_overrides,
+    shorten,
     store_installed,
     try_compose,
 )
@@ -38,13 +38,13 @@ from flowlab.config.typed import as_typed
 
 
 def compose(*overrides: str) -> Config:
-    """The configuration that the shell would compose from the same words.
+    """Compose a configuration from overrides, as the command line does.
 
     Arguments:
         overrides: as on the command line, such as "experiment=banana", "flow.depth=4", "target=two_moons".
 
     Raises:
-        ConfigError: an unknown key or option, a wrong type or a value out of range.
+        ConfigError: a key or an option is unknown, or a value has the wrong type or is out of range.
 
     Example:
         >>> import flowlab
@@ -56,30 +56,30 @@ def compose(*overrides: str) -> Config:
 
 
 def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> DictConfig:
-    """Compose the overrides by Hydra; the types are not checked yet.
+    """Compose overrides by Hydra, without checking types.
 
     Raises:
-        ConfigError: an override that cannot be parsed, an unknown key or option, or code that is not allowed.
+        ConfigError: an override cannot be parsed, a key or an option is unknown, or code is not allowed.
     """
-    overrides = renamed_words(overrides)
+    overrides = rename_words(overrides)
     parsed = parse_overrides(overrides)
     check_overrides(parsed)
     store_installed(parsed)
     swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
     if swept:
-        raise ConfigError(f"{swept[0]}: several values make a sweep, which needs -m (--multirun) on the command line")
+        raise ConfigError(f"{swept[0]}: several values make a sweep; add -m (--multirun) to the command line")
     for override in parsed:
         check_option(override)
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
         try:
             composed = hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
-        except Exception as error:  # Hydra and OmegaConf trip over some values instead of refusing them
+        except Exception as error:  # Hydra and OmegaConf fail in many ways on values that they do not expect
             choices = [o.input_line for o in parsed if o.input_line and is_choice(o) and not o.is_delete()]
             with_groups = try_compose(choices)
             if not isinstance(with_groups, Exception):
                 for override in parsed:
                     check_key(with_groups, override)
-            raise ConfigError(explained(error, overrides)) from None
+            raise ConfigError(explain(error, overrides)) from None
     check_targets(composed)
     if not hydra_settings:
         with open_dict(composed):
@@ -91,7 +91,7 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     """Check a composed configuration against the types and ranges of its components.
 
     Raises:
-        ConfigError: a missing, unknown or wrong value.
+        ConfigError: a value is missing, unknown or wrong.
     """
     values = OmegaConf.create(composed) if isinstance(composed, dict) else composed.copy()
     OmegaConf.set_struct(values, False)
@@ -99,8 +99,8 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     try:
         OmegaConf.resolve(values)
     except (InterpolationResolutionError, RecursionError) as error:
-        raise ConfigError(f"{_unresolvable(values)}: {first_lines(error).splitlines()[0]}") from None
-    plain = renamed_keys(OmegaConf.to_container(values))  # type: ignore[arg-type]
+        raise ConfigError(f"{_unresolvable(values)}: {shorten(error).splitlines()[0]}") from None
+    plain = rename_keys(OmegaConf.to_container(values))  # type: ignore[arg-type]
     check_written(plain)
     built: dict[str, Any] = {group: _component(group, plain.pop(group, None), group) for group in COMPONENTS}
     loggers, trainer = plain.pop("logger", None), plain.pop("trainer", None)
@@ -112,16 +112,16 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     built["trainer"] = as_typed(TrainerConfig, trainer, "trainer.")
     top = as_typed(RunConfig, plain, "")
     for name in top.metrics:
-        lookup("metric", name)
+        lookup("metric", name, "metrics")
     return Config(**vars(top), **built)
 
 
 def _component(group: str, node: Any, where: str) -> Component:
-    """A node of the configuration as the component that its name, or its `_target_`, says."""
+    """The component that a node of the configuration names by `name` or `_target_`."""
     if not isinstance(node, dict):
         raise _no_option(group, node)
     by_path = "_target_" in node
-    schema = schema_of_path(group, node["_target_"]) if by_path else lookup(group, node.get("name"))
+    schema = schema_of_path(group, node["_target_"]) if by_path else lookup(group, node.get("name"), f"{where}.name")
     keys = {key: value for key, value in node.items() if key != "name"}
     return as_typed(schema, keys, f"{where}.", new_keys="+" if by_path else "")
 
@@ -131,7 +131,7 @@ def _no_option(group: str, node: Any) -> ConfigError:
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested configuration by dotted names.
+    """Flatten a nested configuration: its values by dotted names.
 
     Example:
         >>> from flowlab.config.compose import flat
@@ -145,7 +145,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _unresolvable(values: DictConfig) -> str:
-    """The first key whose interpolation leads nowhere."""
+    """The first key whose interpolation has no value."""
     for key, value in flat(OmegaConf.to_container(values, resolve=False)).items():  # type: ignore[arg-type]
         try:
             found = OmegaConf.select(values, key)

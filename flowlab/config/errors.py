@@ -1,4 +1,4 @@
-"""The errors that a user's mistake raises: each message names the culprit, its value, and what to type instead."""
+"""Errors for a user's mistake: each message names the key, its value, what is allowed and what to type instead."""
 
 
 class ConfigError(ValueError):

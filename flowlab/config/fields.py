@@ -21,17 +21,17 @@ def setting(
     per_job: bool = False,
     kw_only: bool = False,
 ) -> Any:
-    """A field of a dataclass with the values that it may have.
+    """A field of a dataclass, with the values that are allowed.
 
     Arguments:
-        default: its value in Python where none is given; the YAML under `conf/` states every value of an option.
-        minimum, maximum: the closed range of a number.
-        above, below: the open range of a number.
+        default: the default value; the YAML under `conf/` states it too.
+        minimum, maximum: the smallest and the largest number allowed.
+        above, below: a number must lie strictly between them.
         choices: the words that are allowed.
         may_be_empty: an empty list is allowed.
         per_job: the setting changes neither a shape nor the operations of a training step, so jobs that differ in it
             can be trained as one stack.
-        kw_only: the constructor takes it by name alone.
+        kw_only: the constructor takes it by keyword only.
 
     Example:
         >>> from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""A component from any class: its constructor says which keys there are.
+"""Components from any class: the parameters of the constructor are the keys.
 
-`flow=custom flow._target_=package.Class +flow.KEY=VALUE` names such a class, as does an entry point that leads to a
-class which is no component itself. Nothing here imports torch before a class is named.
+`flow=custom flow._target_=package.Class +flow.KEY=VALUE` names such a class, as does an entry point of an installed
+package. Nothing here imports torch before a class is named.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
 from flowlab.config.typed import WORDS
 
-# The module and class that turn a constructor's object into one of the group; other groups take it as it is.
+# The base class of such components in each group; other groups use the object as the constructor makes it.
 BASES = {
     "flow": ("flowlab.flows.base", "FlowFromClass"),
     "target": ("flowlab.targets.base", "TargetFromClass"),
@@ -33,8 +33,8 @@ class FromClass(Component):
 
     Attributes:
         made_from: the class.
-        given: the parameters of its constructor that flowlab gives, and no key does.
-        kinds: gives the classes of which the class must be one.
+        given: the constructor's parameters that flowlab passes, so they are no keys.
+        kinds: gives the base classes of which the class must have one.
     """
 
     made_from: ClassVar[type]
@@ -45,7 +45,7 @@ class FromClass(Component):
         return (object,)
 
     def build(self, *args: Any, **given: Any) -> Any:
-        """An object of the class.
+        """Build an object of the class.
 
         Raises:
             ConfigError: the constructor fails.
@@ -68,10 +68,10 @@ class FromClass(Component):
 
 
 def schema_of_path(group: str, path: Any) -> type[FromClass]:
-    """The component of a class that a configuration names by its dotted name.
+    """The component of a class with a dotted name.
 
     Raises:
-        ConfigError: the class is not allowed, does not exist, or is of another kind.
+        ConfigError: the class is not allowed, does not exist, or has another base class.
     """
     from flowlab.config.allowed import check_name, load_class  # Hydra's types: not where targets alone are used
 
@@ -87,7 +87,7 @@ def schema_of_class(group: str, cls: type) -> type[FromClass]:
     """The component of a class that an installed package registers.
 
     Raises:
-        ConfigError: the class is of another kind, or a parameter of its constructor cannot be a key.
+        ConfigError: the class has another base class, or a parameter of its constructor cannot be a key.
     """
     kinds = _base(group).kinds()
     if not issubclass(cls, kinds):
@@ -106,7 +106,7 @@ def _base(group: str) -> type[FromClass]:
 
 @lru_cache(maxsize=64)
 def _schema(group: str, cls: type, by_path: bool) -> type[FromClass]:
-    """A dataclass with the parameters of a constructor; annotations that are known types are enforced."""
+    """Make a dataclass of a constructor's parameters; annotations of known types are checked."""
     base = _base(group)
     fields: list[tuple[str, Any, Any]] = [("_target_", "str", dataclasses.field())] if by_path else []
     for parameter in inspect.signature(cls).parameters.values():
@@ -117,11 +117,11 @@ def _schema(group: str, cls: type, by_path: bool) -> type[FromClass]:
         if parameter.name in TAKEN or parameter.kind is parameter.POSITIONAL_ONLY:
             raise ConfigError(
                 f"{group}._target_: {cls.__qualname__} has a parameter {parameter.name!r} that no key can give; "
-                "rename it, or let it be given by name"
+                "rename it, or make it a keyword parameter"
             )
         if parameter.default is parameter.empty:
             fields.append((parameter.name, _type(parameter), dataclasses.field()))
-        elif _is_plain(parameter.default):  # others, such as functions, keep their default
+        elif _is_plain(parameter.default):  # other values, such as functions, keep their default
             fields.append((parameter.name, _type(parameter), _default(parameter.default)))
     namespace = {"made_from": cls, "group": group, "name": "custom"}
     return dataclasses.make_dataclass(

@@ -1,4 +1,4 @@
-"""The components that a configuration can name: architectures, targets, objectives, optimizers, loggers, metrics.
+"""The registry of components: architectures, targets, objectives, optimizers, loggers and metrics.
 
 A component of flowlab is one file in the folder of its group and one registration:
 
@@ -6,9 +6,9 @@ A component of flowlab is one file in the folder of its group and one registrati
     @dataclass
     class SGD(Optimizer): ...
 
-An installed package registers its own through entry points of the same names as the folders, as `flowlab.optimizers`.
-Nothing here imports torch, nor does a public module of such a folder before it builds something; modules that need
-torch from the start are private (`_name.py`).
+An installed package registers its components through entry points, whose groups are called like the folders:
+`flowlab.optimizers`. Public modules of these folders import torch only when they build something, so a mistake is
+answered without it; modules that need torch at import are private (`_name.py`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from flowlab.config.words import did_you_mean
 
 C = TypeVar("C")
 
-# The folder of each group, which is also the name of its entry points.
+# The folder of each group; its entry points have the same name.
 PACKAGES = {
     "flow": "flowlab.flows",
     "target": "flowlab.targets",
@@ -44,10 +44,10 @@ def register(group: str, name: str) -> Callable[[C], C]:
 
     Arguments:
         group: one of PACKAGES.
-        name: how a configuration names it.
+        name: the name in a configuration.
 
     Raises:
-        ValueError: no such group, or the name is taken by another component.
+        ValueError: there is no such group, or a different component has the name.
     """
     if group not in PACKAGES:
         raise ValueError(f"register({group!r}, {name!r}): no such group; {did_you_mean(group, list(PACKAGES))}")
@@ -55,7 +55,7 @@ def register(group: str, name: str) -> Callable[[C], C]:
     def add(component: C) -> C:
         other = _registered[group].get(name)
         if other is not None and _identity(other) != _identity(component):
-            raise ValueError(f"register({group!r}, {name!r}): {_identity(other)} has this name; choose another one")
+            raise ValueError(f"register({group!r}, {name!r}): {_identity(other)} has this name; choose another")
         component.group, component.name = group, name  # type: ignore[attr-defined]
         _registered[group][name] = component
         return component
@@ -63,26 +63,33 @@ def register(group: str, name: str) -> Callable[[C], C]:
     return add
 
 
-def lookup(group: str, name: Any) -> Any:
-    """The component of a group with a name: flowlab's own, or an installed package's.
+def lookup(group: str, name: Any, key: str = "") -> Any:
+    """The component with a name, from flowlab or an installed package.
+
+    Arguments:
+        group: one of PACKAGES.
+        name: the name in a configuration.
+        key: the key that holds the name, for the message; by default that is `group.name`.
 
     Raises:
-        ConfigError: there is none, or the package that has it cannot be imported.
+        ConfigError: there is no such component, or its package cannot be imported.
     """
+    if name not in names(group):
+        raise ConfigError(
+            f"{key or f'{group}.name'}={name!r}: no such {group}; {did_you_mean(str(name), names(group))}"
+        )
     if name not in _built_in(group):
-        if name not in _entry_points(group):
-            raise ConfigError(f"{group}.name={name!r} is unknown; {did_you_mean(str(name), names(group))}")
         _load(group, _entry_points(group)[name])
     return _registered[group][name]
 
 
 def names(group: str) -> list[str]:
-    """The names of a group's components; those of installed packages are not imported for it."""
+    """The names of a group's components; no installed package is imported."""
     return list(dict.fromkeys([*_built_in(group), *_entry_points(group)]))
 
 
 def installed(group: str) -> list[str]:
-    """The names that installed packages add to a group."""
+    """The names of the components that installed packages add to a group."""
     return list(_entry_points(group))
 
 
@@ -101,13 +108,13 @@ def _load(group: str, entry: EntryPoint) -> None:
 
 
 @cache
-def _built_in(group: str) -> tuple[str, ...]:
-    """The names of flowlab's own components; imports the public modules of the folder, which register them."""
+def _built_in(group: str) -> list[str]:
+    """The names of flowlab's components; importing the public modules of the folder registers them."""
     package = import_module(PACKAGES[group])
     for module in pkgutil.iter_modules(package.__path__):
         if not module.name.startswith("_"):
             import_module(f"{package.__name__}.{module.name}")
-    return tuple(_registered[group])
+    return sorted(_registered[group])
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The configuration of one run: the settings that belong to no component, and the components."""
+"""The configuration of one run: its components, and the settings that belong to none."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from flowlab.config.errors import ConfigError
 from flowlab.config.fields import setting
 
-# The groups of which a run has one component each; of loggers it has several.
+# A run has one component of each of these groups, and several loggers.
 COMPONENTS = ("target", "flow", "objective", "optimizer")
 
 
 @dataclass(kw_only=True)
 class TrainerConfig:
-    """How a run is trained; its numbers depend on none of these but `precision`, and `compile` up to rounding."""
+    """Settings of training. Results depend on `precision`, on `compile` up to rounding, and on no other of them."""
 
     accelerator: str = setting("cpu", choices=("cpu", "gpu", "auto"))
     devices: int = setting(1, minimum=1)
@@ -28,7 +28,7 @@ class TrainerConfig:
     log_every: int = setting(100, minimum=1)
     validate_every: int = setting(200, minimum=1)
     patience: int | None = setting(10, minimum=1)
-    checkpoint_every: int = setting(1000, minimum=1, maximum=1000)  # a killed run loses no more than this
+    checkpoint_every: int = setting(1000, minimum=1, maximum=1000)  # so a killed run loses at most 1000 steps
     progress: str = setting("auto", choices=("auto", "bar", "lines", "off"))
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class TrainerConfig:
 
     @property
     def processes(self) -> int:
-        """How many processes train a run together."""
+        """The number of processes that train a run together."""
         return self.devices * self.nodes
 
 
@@ -63,7 +63,7 @@ class Config(RunConfig):
 
     Attributes:
         target, flow, objective, optimizer: the components.
-        trainer: how it is trained.
+        trainer: the settings of training.
         logger: the loggers by name.
     """
 
@@ -88,8 +88,8 @@ class StackedLauncherConfig:
     """Hydra's node `hydra/launcher=stacked`.
 
     Attributes:
-        processes: how many processes train at once; null: one for each core.
-        memory_gb: the most that a stack may take, in gigabytes; a larger one is split.
+        processes: the number of processes; null means one for each core.
+        memory_gb: the largest stack, in gigabytes of memory; a larger one is split.
     """
 
     _target_: str = "hydra_plugins.flowlab_stacked_launcher.StackedLauncher"

@@ -1,4 +1,4 @@
-"""A mapping of plain values as a dataclass: types, ranges and messages come from its fields."""
+"""Plain values as a dataclass, checked against the types and ranges of its fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowlab.config.words import did_you_mean
 
 T = TypeVar("T")
 
-MISSING = "???"  # OmegaConf's mark of a value that must be given
+MISSING = "???"  # OmegaConf's sign for a value that the user must give
 WORDS = {
     "int": "a whole number",
     "float": "a number",
@@ -30,11 +30,11 @@ def as_typed(schema: type[T], values: Mapping[str, Any], prefix: str, new_keys: 
     Arguments:
         schema: the dataclass; its annotations are strings such as "int", "float | None" or "list[str]".
         values: plain numbers, words, lists and None.
-        prefix: goes before the names in messages, as "flow.".
-        new_keys: goes before a key that the user still has to give: "+" where the YAML does not have it.
+        prefix: stands before each key in messages, such as "flow.".
+        new_keys: stands before a key that the user must add: "+" where the YAML does not have it.
 
     Raises:
-        ConfigError: an unknown or missing key, a value of another type, or one that is out of range.
+        ConfigError: a key is unknown or missing, or a value has the wrong type or is out of range.
     """
     items = {item.name: item for item in dataclasses.fields(schema) if item.init}  # type: ignore[arg-type]
     unknown = [str(key) for key in values if key not in items]
@@ -42,35 +42,44 @@ def as_typed(schema: type[T], values: Mapping[str, Any], prefix: str, new_keys: 
         raise ConfigError(f"{prefix}{unknown[0]}: no such key; {did_you_mean(unknown[0], list(items))}")
     given: dict[str, Any] = {}
     for name, item in items.items():
-        if name in values and values[name] != MISSING:
-            given[name] = _converted(item, values[name], f"{prefix}{name}")
-        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+        required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if values.get(name, MISSING if required else None) == MISSING:
             raise ConfigError(f"{prefix}{name}: must be given: {new_keys}{prefix}{name}=...")
+        if name in values:
+            given[name] = _convert_field(item, values[name], f"{prefix}{name}")
     for name, value in given.items():
-        for complaint in _complaints(items[name], value):
+        for complaint in _find_complaints(items[name], value):
             raise ConfigError(f"{prefix}{name}={value!r}: {complaint}")
     try:
         return schema(**given)
     except ConfigError:
         raise
     except OverflowError:
-        raise ConfigError(f"{prefix[:-1]}: its numbers are too large to be computed with; use smaller ones") from None
+        raise ConfigError(
+            f"{_describe(schema, prefix)}: its numbers are too large to compute with; use smaller ones"
+        ) from None
     except ValueError as error:  # settings that do not fit each other
-        named = str(error).partition("=")[0] in items
-        raise ConfigError(f"{prefix if named else prefix[:-1] + ': '}{error}") from None
+        is_key = str(error).partition("=")[0] in items
+        raise ConfigError(f"{prefix if is_key else _describe(schema, prefix) + ': '}{error}") from None
 
 
-def _converted(item: dataclasses.Field[Any], value: Any, where: str) -> Any:
-    """A value in the type of its field: 2 becomes 2.0 where a number is asked for, and 7 the word "7"."""
+def _describe(schema: type, prefix: str) -> str:
+    """The choice of a component, such as "target=banana"."""
+    name = getattr(schema, "name", "")
+    return f"{prefix[:-1]}={name}" if name else prefix[:-1]
+
+
+def _convert_field(item: dataclasses.Field[Any], value: Any, where: str) -> Any:
+    """Convert a value to the type of its field: 2 becomes 2.0 for a number, and 7 becomes "7" for a word."""
     kind = str(item.type)
     if isinstance(value, bool) and str(value).lower() in item.metadata.get("choices", ()):
-        return str(value).lower()  # YAML reads the word true as a truth value
+        return str(value).lower()  # YAML reads the word true as a bool
     try:
         converted = _convert(kind, value)
     except (TypeError, ValueError, OverflowError):
         raise ConfigError(f"{where}={value!r}: must be {describe(item)}") from None
-    if "str" not in kind and any(isinstance(n, int) and abs(n) >= 2**63 for n in _flattened(converted)):
-        raise ConfigError(f"{where}={value!r}: must be below 2**63 where it is a whole number")
+    if "str" not in kind and any(isinstance(n, int) and abs(n) >= 2**63 for n in _flatten(converted)):
+        raise ConfigError(f"{where}={value!r}: a whole number must be below 2**63")
     return converted
 
 
@@ -81,7 +90,7 @@ def _convert(kind: str, value: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise TypeError
         return [_convert(kind[5:-1], each) for each in value]
-    if kind not in WORDS:  # a parameter of a user's class without an annotation that is known here
+    if kind not in WORDS:  # a parameter of a user's class with another annotation, or none
         return value
     if value is None or isinstance(value, list | dict) or isinstance(value, bool) != (kind == "bool"):
         raise TypeError
@@ -90,9 +99,9 @@ def _convert(kind: str, value: Any) -> Any:
     return {"int": int, "float": float, "str": str, "bool": bool}[kind](value)
 
 
-def _complaints(item: dataclasses.Field[Any], value: Any) -> Iterator[str]:
+def _find_complaints(item: dataclasses.Field[Any], value: Any) -> Iterator[str]:
     limits = item.metadata
-    if any(isinstance(number, float) and not math.isfinite(number) for number in _flattened(value)):
+    if any(isinstance(number, float) and not math.isfinite(number) for number in _flatten(value)):
         yield "must be a finite number"
     if isinstance(value, list) and not value and not limits.get("may_be_empty", True):
         yield "must not be empty"
@@ -109,13 +118,13 @@ def _complaints(item: dataclasses.Field[Any], value: Any) -> Iterator[str]:
         yield f"must be greater than {limits['above']}{end}"
 
 
-def _flattened(value: Any) -> list[Any]:
-    """A value, or the values inside lists of any depth."""
-    return [number for part in value for number in _flattened(part)] if isinstance(value, list) else [value]
+def _flatten(value: Any) -> list[Any]:
+    """The values inside lists of any depth."""
+    return [number for part in value for number in _flatten(part)] if isinstance(value, list) else [value]
 
 
 def describe(item: dataclasses.Field[Any]) -> str:
-    """The values that a field takes, in words."""
+    """The values that a field allows, in words."""
     if "choices" in item.metadata:
         return f"one of {', '.join(item.metadata['choices'])}"
     main = str(item.type).removesuffix(" | None")

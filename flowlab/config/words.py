@@ -1,18 +1,18 @@
-"""The end of a message about a word that nobody knows."""
+"""Suggestions for an unknown word in a message."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
 
-# What Lightning calls a setting that is not one here, and why there is none.
+# Settings of Lightning that flowlab does not have, with the reason.
 ELSEWHERE = {
-    "accumulate_grad_batches": "batch_size is the batch of a whole step, and trainer.devices processes share it; "
+    "accumulate_grad_batches": "batch_size is the batch of a whole step, shared by trainer.devices processes; "
 }
 
 
 def did_you_mean(word: str, allowed: Sequence[str]) -> str:
-    """The closest allowed word, and all that are allowed.
+    """The closest allowed word, then all allowed words.
 
     Example:
         >>> from flowlab.config.words import did_you_mean

@@ -28,7 +28,7 @@ def begin(config: Config, target: Target, directory: Path, group: str | None) ->
         ConfigError: the directory holds something, another run has just begun in it, or it cannot be written.
     """
     check_directory(directory)
-    config = located(config)
+    config = with_absolute_paths(config)
     record = provenance(config) | {"run_id": uuid.uuid4().hex[:8], "group": group}
     if target.fingerprint is not None:
         record["data_sha256"] = target.fingerprint
@@ -66,9 +66,9 @@ def write_config(run: Run) -> None:
     write_text(run.directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(run.config.to_dict())))
 
 
-def located(config: Config) -> Config:
-    """The configuration with absolute paths, so a run's files are found from wherever it is resumed."""
-    return replace(config, target=config.target.located())
+def with_absolute_paths(config: Config) -> Config:
+    """The configuration with absolute paths, so a run finds its files from any working directory."""
+    return replace(config, target=config.target.with_absolute_paths())
 
 
 def check_directory(directory: Path) -> None:

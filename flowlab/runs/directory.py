@@ -60,6 +60,9 @@ class Run:
         """Give a flow the weights of a checkpoint; the checkpoint is returned."""
         checkpoint = self.checkpoint(weights)
         try:
+            shape = shapes_of(checkpoint)[0]
+            if shape != tuple(flow.event_shape):
+                raise RuntimeError(f"points of shape {shape}, and not {tuple(flow.event_shape)}")
             flow.load_state_dict(flow_weights(checkpoint))
         except (RuntimeError, KeyError, TypeError, AttributeError) as error:
             raise self._does_not_fit(weights, error) from None

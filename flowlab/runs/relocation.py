@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from flowlab.config.aliases import renamed_words
+from flowlab.config.aliases import rename_words
 from flowlab.config.compose import compose_yaml, parse_overrides, to_config
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
@@ -34,7 +34,7 @@ def relocate(config: Config, overrides: Sequence[str]) -> Config:
     """
     if not overrides:
         return config
-    overrides = renamed_words(overrides)
+    overrides = rename_words(overrides)
     parsed = parse_overrides(overrides)
     for override in parsed:
         group, _, key = override.key_or_group.partition(".")

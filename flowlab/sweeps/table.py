@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas
 
-from flowlab.config.aliases import renamed_keys
+from flowlab.config.aliases import rename_keys
 from flowlab.config.compose import flat
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
@@ -64,7 +64,7 @@ def _number(path: Path) -> tuple[int, str]:
 
 def _read(directory: Path, config: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Settings, results and the rest of one run, as far as they can be read; `config` is that of a sweep's job."""
-    settings: dict[str, Any] = flat(renamed_keys(config)) if config else {}
+    settings: dict[str, Any] = flat(rename_keys(config)) if config else {}
     results: dict[str, Any] = {}
     try:
         if config and not (directory / "config.yaml").is_file():

@@ -11,7 +11,7 @@ from flowlab.config.compose import to_config
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
 from flowlab.distributed.devices import resolve_device
-from flowlab.runs.begin import located
+from flowlab.runs.begin import with_absolute_paths
 from flowlab.runs.directory import Run
 from flowlab.sweeps.data import check_same_data
 from flowlab.sweeps.groups import bytes_of_job, describe_groups, split_evenly, stack_key
@@ -52,7 +52,7 @@ def train_many(
     targets: Targets = {}
     members: list[Member] = []
     for directory, config in zip(directories, (to_config(config.to_dict()) for config in configs), strict=True):
-        run = Run(Path(directory), located(config))
+        run = Run(Path(directory), with_absolute_paths(config))
         members.append(Member(run, *check(run.config, targets=targets)))
         find_run(run.directory, run.config)
     runs = [member.run for member in members]

@@ -151,7 +151,7 @@ class ExactTarget(Target, Component):
             return replace(self)
         except OverflowError:
             raise ConfigError(
-                f"target={self.name}: its numbers are too large to be computed with; use smaller ones"
+                f"target={self.name}: its numbers are too large to compute with; use smaller ones"
             ) from None
 
     def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:

@@ -148,8 +148,7 @@ class FileSettings(Component):
             raise ConfigError("target.path: must be given: target.path=...")
         return FileTarget(**vars(self))
 
-    def located(self) -> FileSettings:
-        """The same with an absolute path, so the file is found from any working directory."""
+    def with_absolute_paths(self) -> FileSettings:
         return FileSettings(**vars(self) | {"path": str(Path(self.path).resolve())})
 
 

@@ -11,7 +11,7 @@ from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
 from flowlab.config.untrusted import check_links
 from flowlab.distributed.cluster import join_world
-from flowlab.runs.begin import begin, check_directory, default_directory, located, write_config
+from flowlab.runs.begin import begin, check_directory, default_directory, with_absolute_paths, write_config
 from flowlab.runs.directory import Run, check_data, load_run
 from flowlab.runs.provenance import provenance
 from flowlab.runs.relocation import is_same_run, relocate
@@ -107,7 +107,7 @@ def complete(config: Config, directory: Path, group: str | None = None, experime
             # Perhaps this machine alone cannot run it; whoever reads the sweep elsewhere sees why.
             if world.is_rank_zero:
                 with contextlib.suppress(ConfigError, OSError):
-                    mark_failed(Run(directory, located(config)), error)
+                    mark_failed(Run(directory, with_absolute_paths(config)), error)
             raise
         return run_training(run, built, world)
 
@@ -120,9 +120,9 @@ def find_run(directory: Path, config: Config) -> Run | None:
     """
     check_links(directory)
     if (directory / "config.yaml").is_file():
-        if not is_same_run(load_run(directory).config, located(config)):
+        if not is_same_run(load_run(directory).config, with_absolute_paths(config)):
             raise ConfigError(f"{directory}: holds a run of another configuration; choose another directory")
-        return Run(directory, located(config))
+        return Run(directory, with_absolute_paths(config))
     check_directory(directory)
     return None
 

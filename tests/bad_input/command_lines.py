@@ -1,6 +1,6 @@
 """Command lines that cannot be carried out: by name, the words, the culprit, and what is allowed."""
 
-QUOTED = "stand in quotes"
+QUOTED = "in quotes: KEY="
 SWEEP = ["-m", "seed=0,1"]
 STACKED = [*SWEEP, "hydra/launcher=stacked"]
 
@@ -42,15 +42,23 @@ COMMAND_LINES = {
     "a value that --cfg does not take": (["--cfg", "jobb"], "'jobb'", "choose from 'job', 'hydra', 'all'"),
     "a value that --info does not take": (["--info", "nope"], "'nope'", "choose from"),
     "a package that is not there": (["--cfg", "job", "--package", "nope"], "package 'nope'", "not found in config"),
-    "another configuration": (["--config-name", "other"], "--config-name", "override its keys"),
-    "another directory of configurations": (["--config-dir", "/etc"], "--config-dir", "override its keys"),
-    "a rerun from a pickle": (["--experimental-rerun", "config.pickle"], "--experimental-rerun", "override its keys"),
-    "a run and a sweep": (["--run", "-m"], "--run, --multirun", "give one of them"),
-    "completion": (["--shell-completion"], "--shell-completion", "--help names every group"),
-    "a configuration of a sweep": (["--cfg", "job", "-m"], "--cfg", "not with -m"),
+    "another configuration": (["--config-name", "other"], "--config-name", "override its keys with KEY=VALUE"),
+    "another directory of configurations": (
+        ["--config-dir", "/etc"],
+        "--config-dir",
+        "override its keys with KEY=VALUE",
+    ),
+    "a rerun from a pickle": (
+        ["--experimental-rerun", "config.pickle"],
+        "--experimental-rerun",
+        "override its keys with KEY=VALUE",
+    ),
+    "a run and a sweep": (["--run", "-m"], "--run, --multirun", "give one of the two"),
+    "completion": (["--shell-completion"], "--shell-completion", "--help lists every group"),
+    "a configuration of a sweep": (["--cfg", "job", "-m"], "--cfg", "and not with -m"),
     "a mistake beside --cfg": (["--cfg", "job", "nope=1"], "nope: no such key", "allowed: seed"),
     # sweeps
-    "a sweep without -m": (["seed=0,1"], "seed: several values make a sweep", "needs -m"),
+    "a sweep without -m": (["seed=0,1"], "seed: several values make a sweep", "add -m"),
     "a named sweep without -m": (["+sweep=depth_rank"], "sweep=depth_rank", "needs -m"),
     "a launcher without -m": (["hydra/launcher=stacked"], "hydra/launcher=stacked", "needs -m"),
     "a named sweep that is not there": (["-m", "+sweep=nope"], "sweep=nope", "allowed: depth_rank, jang2018"),
@@ -65,7 +73,7 @@ COMMAND_LINES = {
     "a product of ranges": (
         ["-m", "seed=range(0,1000)", "batch_size=range(1,1000)"],
         "seed, batch_size: would be a sweep of 999,000 jobs",
-        "split it",
+        "split the sweep",
     ),
     "a function that is not there": (["-m", "seed=nope(1,2)"], "'seed=nope(1,2)'", QUOTED),
     "a shuffle of one number": (["-m", "target=shuffle(3)"], "target=3: no such option", "allowed: banana"),
@@ -74,7 +82,7 @@ COMMAND_LINES = {
     "an option in one job": (["-m", "target=banana,nope"], "job 1 (target=nope): target=nope", "allowed: banana"),
     "null in one job": (["-m", "seed=0,null"], "job 1 (seed=null): seed=None", "must be a whole number"),
     "an unknown key of a sweep": (["-m", "seeds=0,1"], "seeds: no such key", "did you mean 'seed'"),
-    "a job twice": (["-m", "seed=0,1,0"], "job 2 (seed=0): is the same as job 0 (seed=0)", "name each once"),
+    "a job twice": (["-m", "seed=0,1,0"], "job 2 (seed=0): is the same as job 0 (seed=0)", "give each value once"),
     "a missing interpolation": ([*SWEEP, "optimizer.lr=${nope}"], "optimizer.lr=${nope}", "'nope' not found"),
     "a sweep whose processes Slurm has started": (
         ["-m", "trainer=slurm", "seed=0,1"],
@@ -104,7 +112,7 @@ COMMAND_LINES = {
     "parameters of the sweeper": (
         [*SWEEP, "hydra.sweeper.params={a:3}"],
         "hydra.sweeper.params={a:3}",
-        "cannot be taken",
+        "Hydra cannot use it",
     ),
     # directories
     "jobs in one directory": ([*SWEEP, "hydra.sweep.subdir=same"], "same: is the directory of job 0", "job 1"),
@@ -129,20 +137,32 @@ COMMAND_LINES = {
     "a name too long": ([f"hydra.run.dir={'x' * 300}"], "cannot be made", "File name too long"),
     "a path too long": ([f"hydra.run.dir={'x/' * 3000}"], "cannot be made", "File name too long"),
     # Hydra's own keys
-    "Hydra's own files": (["hydra.output_subdir=.hydra"], "hydra.output_subdir", "leave them"),
-    "Hydra's own log": (["hydra/job_logging=default"], "hydra/job_logging", "leave them"),
+    "Hydra's own files": (["hydra.output_subdir=.hydra"], "hydra.output_subdir", "leave them out"),
+    "Hydra's own log": (["hydra/job_logging=default"], "hydra/job_logging", "leave them out"),
     "a log that is not there": (["hydra/job_logging=nope"], "hydra/job_logging/nope", "Available options"),
-    "another working directory": (["hydra.job.chdir=true"], "hydra.job.chdir", "leave it"),
+    "another working directory": (["hydra.job.chdir=true"], "hydra.job.chdir", "leave it out"),
     "a word for a flag of Hydra's": (["hydra.job.chdir=maybe"], "hydra.job.chdir=maybe", "not a valid bool"),
-    "a mode of Hydra's": (["hydra.mode=MULTIRUN"], "hydra.mode=MULTIRUN", "-m makes a sweep"),
+    "a mode of Hydra's": (["hydra.mode=MULTIRUN"], "hydra.mode=MULTIRUN", "leave hydra.mode out"),
     "a number of loggers": (["hydra.verbose=3"], "hydra.verbose=3", "must be true, false or the names"),
-    "an unknown key of Hydra's": (["hydra.nope=1"], "hydra.nope=1: is not a setting", "there are hydra.run.dir"),
-    "a number for a node of Hydra's": (["hydra.run=3"], "hydra.run=3: is not a setting", "there are hydra.run.dir"),
-    "Hydra removed": (["hydra=null"], "hydra=null: is not a setting", "there are hydra.run.dir"),
+    "an unknown key of Hydra's": (
+        ["hydra.nope=1"],
+        "hydra.nope=1: flowlab does not pass this setting to Hydra",
+        "allowed: hydra.run.dir",
+    ),
+    "a number for a node of Hydra's": (
+        ["hydra.run=3"],
+        "hydra.run=3: flowlab does not pass this setting to Hydra",
+        "allowed: hydra.run.dir",
+    ),
+    "Hydra removed": (
+        ["hydra=null"],
+        "hydra=null: flowlab does not pass this setting to Hydra",
+        "allowed: hydra.run.dir",
+    ),
     "a secret": (["+hydra.job.env_set.WANDB_API_KEY=abc"], "+hydra.job.env_set.WANDB_API_KEY: a secret", "environment"),
     # resuming
     "resuming nothing": (["resume="], "resume: must be given", "resume=DIR"),
-    "resuming two": (["resume=run", "resume=other"], "resume=other", "resume=RUN_DIR is of one run"),
+    "resuming two": (["resume=run", "resume=other"], "resume=other", "resume=RUN_DIR resumes one run; give it once"),
     "resuming no directory": (["resume=nowhere"], "nowhere: not a run directory", "no config.yaml in it"),
     "resuming a device": (["resume=/dev/zero"], "/dev/zero: not a run directory", "no config.yaml in it"),
     "resuming without a value": (["resume"], "'resume': cannot be read", "KEY=VALUE"),

@@ -160,10 +160,14 @@ RUNS = {
     "negative size": (entry(*SHAPE, value=[-1]), "no part 'event_shape'", AGAIN),
     "no shape": (entry(*SHAPE, delete=True), "no part 'event_shape'", AGAIN),
     "word for the shape of a context": (entry("flowlab", "context_shape", value="x"), "'context_shape'", AGAIN),
-    "size without end": (entry(*SHAPE, value=[10**9]), "last.ckpt does not fit config.yaml", "1000000000"),
-    "another shape": (entry(*SHAPE, value=[3]), "last.ckpt does not fit config.yaml", "size mismatch"),
-    "a shape of two axes": (entry(*SHAPE, value=[1, 2]), "last.ckpt does not fit config.yaml", "is for vectors"),
-    "weights of another flow": (replace(CONFIG, "rank: 2\n", "rank: 1\n"), "last.ckpt does not fit config", "mismatch"),
+    "size without end": (entry(*SHAPE, value=[10**9]), "last.ckpt does not fit config.yaml", "shape (1000000000,)"),
+    "another shape": (entry(*SHAPE, value=[3]), "last.ckpt does not fit config.yaml", "shape (3,)"),
+    "a shape of two axes": (entry(*SHAPE, value=[1, 2]), "last.ckpt does not fit config.yaml", "shape (1, 2)"),
+    "weights of another flow": (
+        replace(CONFIG, "rank: 2\n", "rank: 1\n"),
+        "best.ckpt does not fit config.yaml",
+        "mismatch",
+    ),
     "no weights": (entry("state_dict", delete=True), "no part 'state_dict'", AGAIN),
     "list for weights": (entry("state_dict", value=[1]), "no part 'state_dict'", AGAIN),
     "foreign weights": (
@@ -208,10 +212,10 @@ ELSEWHERE = {
     "a setting that does not move": (["trainer.log_every=7"], "trainer.log_every=7: a run resumes", "devices, nodes"),
     "a mistyped device": (["trainer.device=5"], "trainer.device=5: a run resumes", "devices, nodes"),
     "a trainer that is not there": (["trainer=nowhere"], "trainer=nowhere: no such option", "allowed: cpu"),
-    "a flag": (["-m"], "-m: resume=RUN_DIR goes with", "trainer=... and trainer.KEY=..."),
-    "help": (["--help"], "--help: resume=RUN_DIR goes with", "trainer=... and trainer.KEY=..."),
-    "Slurm": (["trainer=slurm"], "srun did not start this process", "srun"),
-    "torchrun": (["trainer=torchrun"], "torchrun did not start this process", "torchrun"),
+    "a flag": (["-m"], "-m: resume=RUN_DIR allows trainer", "trainer=... and trainer.KEY=..."),
+    "help": (["--help"], "--help: resume=RUN_DIR allows trainer", "trainer=... and trainer.KEY=..."),
+    "Slurm": (["trainer=slurm"], "srun did not start this process", "run `srun"),
+    "torchrun": (["trainer=torchrun"], "torchrun did not start this process", "run `torchrun"),
 }
 
 SWEEPS = {
@@ -252,6 +256,10 @@ SUMMARIZED = {
     "two directories": (["sweep", "run"], "run", "usage:"),
     "an unknown flag": (["sweep", "--nope"], "--nope", "usage:"),
     "a curve without a record": (["sweep", "--curve", "loss"], "--curve", "--record PATH"),
-    "an unknown curve": (["sweep", "--record", "r", "--curve", "nope"], "'nope'", "choose from 'loss'"),
+    "an unknown curve": (
+        ["sweep", "--record", "r", "--curve", "nope"],
+        "--curve nope: runs log no such metric",
+        "they log loss, nll",
+    ),
     "a record without a name": (["sweep", "--record", "/"], "--record /", "must end in a name"),
 }

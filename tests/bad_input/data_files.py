@@ -133,7 +133,7 @@ DATA_FILES = {
     "text.npy": (text(GOOD), "text.npy: cannot be read: it does not begin with", NPY),
     "pickle.npy": (raw(pickle.dumps(POINTS)), "pickle.npy: cannot be read: it does not begin with", NPY),
     "archive.npy": (lambda path: np.savez(path.open("wb"), a=POINTS), "archive.npy: cannot be read", NPY),
-    "cut.npy": (cut(array(POINTS), 300), "cut.npy: cannot be read: Failed to read all data", NPY),
+    "cut.npy": (cut(array(POINTS), 300), "cut.npy: cannot be read: EOF: reading array data", NPY),
     "cut_header.npy": (cut(array(POINTS), 20), "cut_header.npy: cannot be read", NPY),
     "future.npy": (raw(b"\x93NUMPY\x09\x00" + bytes(200)), "future.npy: cannot be read", NPY),
     "objects.npy": (array(np.array([[1, {}]], dtype=object), True), "objects.npy: cannot be read", NPY),

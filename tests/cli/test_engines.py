@@ -9,7 +9,7 @@ from flowlab.cli.main import main
 ENGINES = {
     "hydra/launcher=slurm": "pip install 'flowlab[slurm]'",
     "hydra/launcher=ray_cluster": "pip install --no-deps hydra-ray-launcher",
-    "+sweep=search": "hydra/sweeper=search: is an extra that is not installed: pip install 'flowlab[optuna]'",
+    "+sweep=search": "hydra/sweeper=search: this extra is not installed; run pip install 'flowlab[optuna]'",
 }
 
 
@@ -29,7 +29,8 @@ def test_a_machine_without_slurm(monkeypatch, capsys):
     monkeypatch.setattr(engines.shutil, "which", lambda name: None)
     assert main(["-m", "hydra/launcher=slurm", "seed=0,1"]) == 2
     assert capsys.readouterr().err == (
-        "flowlab: hydra/launcher=slurm: there is no Slurm on this machine: sbatch is not found\n"
+        "flowlab: hydra/launcher=slurm: there is no Slurm on this machine, as sbatch is not found; "
+        "use another launcher\n"
     )
 
 

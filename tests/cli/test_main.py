@@ -154,5 +154,5 @@ def test_a_sweep_writes_over_nothing_that_was_there(name, tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).mkdir() if name != "summary.csv" else (tmp_path / name).write_text("of somebody else")
     assert main(["-m", "seed=0,1", "max_steps=2", "flow.depth=1", "hydra.sweep.dir=."]) == 2
-    assert f"holds {name}, which this sweep would write over; choose another directory" in capsys.readouterr().err
+    assert f"holds {name}, which this sweep would overwrite; choose another directory" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [name]

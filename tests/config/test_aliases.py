@@ -3,7 +3,7 @@
 import pytest
 
 from flowlab import compose
-from flowlab.config.aliases import ABSENT, KEYS, OPTIONS, renamed_keys, renamed_words
+from flowlab.config.aliases import ABSENT, KEYS, OPTIONS, rename_keys, rename_words
 from flowlab.config.compose import flat, to_config
 
 
@@ -43,13 +43,13 @@ def test_a_configuration_with_one_logger():
     ],
 )
 def test_a_key_of_the_one_logger_in_a_command(words, renamed):
-    assert renamed_words(words)[1] == renamed
+    assert rename_words(words)[1] == renamed
     compose(*words)
 
 
 def test_words_that_only_look_alike_stay():
     for word in ("flow.started=1", "+flow.depth=3", "target.path=flow.start", "~flow", "logger.csv={}"):
-        assert renamed_words([word]) == [word]
+        assert rename_words([word]) == [word]
 
 
 def test_a_key_that_did_not_exist_keeps_its_meaning():
@@ -58,4 +58,4 @@ def test_a_key_that_did_not_exist_keeps_its_meaning():
         group, _, name = key.partition(".")
         values = compose().to_dict()
         del values[group][name]
-        assert renamed_keys(values)[group][name] == meaning
+        assert rename_keys(values)[group][name] == meaning

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 import flowlab
 from flowlab import ConfigError, compose
 from flowlab.bijectors import Bijector
-from flowlab.config.allowed import allowed, check_name, check_targets, load_class
+from flowlab.config.allowed import allowed_packages, check_name, check_targets, load_class
 from flowlab.config.compose import compose_yaml
 from flowlab.flow import Flow
 
@@ -54,12 +54,12 @@ def test_a_package_is_allowed_by_name(planted, monkeypatch):
 def test_in_python_it_is_allowed_for_the_processes_that_follow_too(monkeypatch):
     monkeypatch.setenv("FLOWLAB_ALLOW", "one")
     flowlab.allow("two", "one")
-    assert allowed() == ["one", "two"]
+    assert allowed_packages() == ["one", "two"]
     assert os.environ["FLOWLAB_ALLOW"] == "one,two"
     for name in ("*", "", "a b", "../x", "a-b"):
         with pytest.raises(ConfigError, match="is not the name of a package"):
             flowlab.allow(name)
-    assert allowed() == ["one", "two"]
+    assert allowed_packages() == ["one", "two"]
     monkeypatch.setenv("FLOWLAB_ALLOW", "*")
     with pytest.raises(ConfigError, match=r"FLOWLAB_ALLOW: '\*' is not"):
         check_name("flow._target_", "os.system")
@@ -119,7 +119,7 @@ SEARCH = "+sweep=search"
         ([SEARCH, "hydra.sweeper.custom_search_space=planted.call"], "custom_search_space=planted.call"),
         (["+flow.x={_target_: os.system, _partial_: true, _args_: [id]}"], "flow.x._target_=os.system"),
         (["+hydra.callbacks.x._target_=planted.call"], "+hydra.callbacks.x._target_"),
-        (["hydra={callbacks: {x: {_target_: planted.call}}}"], "is not a setting"),
+        (["hydra={callbacks: {x: {_target_: planted.call}}}"], "flowlab does not pass this setting to Hydra"),
         (["+flow@hydra.callbacks=prelu"], "+flow@hydra.callbacks"),
         (["hydra/launcher@hydra.callbacks=basic"], "hydra/launcher@hydra.callbacks"),
         (["+hydra.job_logging.handlers={x: {class: planted.call}}"], "hydra.job_logging.handlers"),
@@ -128,12 +128,12 @@ SEARCH = "+sweep=search"
         (["+hydra.job.env_set.LD_PRELOAD=x.so"], "+hydra.job.env_set.LD_PRELOAD"),
         (["hydra.mode=MULTIRUN"], "hydra.mode"),
         (["~hydra.launcher._target_"], "hydra.launcher"),
-        (["experiment=../../evil"], "experiment=../../evil: an option is named by a word"),
-        (["flow='/tmp/evil'"], "an option is named by a word"),
-        (["experiment=[../evil]"], "an option is named by a word"),
-        (["+sweep=..\\evil"], "an option is named by a word"),
-        (["hydra/job_logging=../../evil"], "an option is named by a word"),
-        (["experiment=${oc.env:HOME}"], "an option is named by a word"),
+        (["experiment=../../evil"], "experiment=../../evil: an option is a word, not a path"),
+        (["flow='/tmp/evil'"], "an option is a word, not a path"),
+        (["experiment=[../evil]"], "an option is a word, not a path"),
+        (["+sweep=..\\evil"], "an option is a word, not a path"),
+        (["hydra/job_logging=../../evil"], "an option is a word, not a path"),
+        (["experiment=${oc.env:HOME}"], "an option is a word, not a path"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -126,7 +126,7 @@ def test_the_constructor_says_which_keys_there_are():
 MISTAKES = {
     "a wrong key": ([*FLOW, "+flow.dept=3"], "flow.dept: no such key; did you mean 'depth'?"),
     "a missing key": (FLOW[:2], "flow.depth: must be given: +flow.depth=..."),
-    "a key without a plus": ([*FLOW[:2], "flow.depth=3"], "flow.depth: a key for a class of your own has a plus: +"),
+    "a key without a plus": ([*FLOW[:2], "flow.depth=3"], "flow.depth: a key of your own class needs a plus: +"),
     "a wrong type": ([*FLOW, "++flow.depth=abc"], "flow.depth='abc': must be a whole number"),
     "no class": (FLOW[:1], "flow._target_: must be given: flow._target_=package.Class"),
     "no such class": (["flow=custom", "flow._target_=ownflows.Nope"], "has no attribute 'Nope'"),

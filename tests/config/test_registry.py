@@ -37,5 +37,5 @@ def test_a_name_is_taken_once():
 def test_an_unknown_group_or_name_is_answered_with_the_closest():
     with pytest.raises(ValueError, match=r"no such group; did you mean 'target'\? allowed: flow, target"):
         register("targets", "x")
-    with pytest.raises(ConfigError, match=r"target.name='bananna' is unknown; did you mean 'banana'\?"):
+    with pytest.raises(ConfigError, match=r"target.name='bananna': no such target; did you mean 'banana'\?"):
         lookup("target", "bananna")
