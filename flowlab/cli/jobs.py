@@ -23,7 +23,7 @@ from flowlab.cli.engines import bounds_of_search, check_engine, searches, target
 from flowlab.config.aliases import renamed_words
 from flowlab.config.compose import compose_yaml, conf_directory, parse_overrides, to_config
 from flowlab.config.errors import ConfigError
-from flowlab.config.overrides import store_installed
+from flowlab.config.overrides import store_added
 from flowlab.config.schema import Config, StackedLauncherConfig
 from flowlab.config.typed import as_typed
 from flowlab.system.process import pause_garbage_collection
@@ -60,7 +60,7 @@ def hydra_settings(overrides: Sequence[str]) -> DictConfig:
     """
     overrides = renamed_words(overrides)
     parsed = parse_overrides(overrides)
-    store_installed(parsed)
+    store_added(parsed)
     for override in parsed:
         if override.is_sweep_override() and override.key_or_group.startswith(("hydra.", "hydra/")):
             raise ConfigError(f"{override.key_or_group}: must have one value; a comma must stand in quotes")

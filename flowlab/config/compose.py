@@ -28,7 +28,7 @@ from flowlab.config.overrides import (
     is_choice,
     option_names,
     parse_overrides,
-    store_installed,
+    store_added,
     try_compose,
 )
 from flowlab.config.registry import lookup
@@ -64,7 +64,7 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
     overrides = renamed_words(overrides)
     parsed = parse_overrides(overrides)
     check_overrides(parsed)
-    store_installed(parsed)
+    store_added(parsed)
     swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
     if swept:
         raise ConfigError(f"{swept[0]}: several values make a sweep, which needs -m (--multirun) on the command line")
@@ -112,7 +112,7 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     built["trainer"] = as_typed(TrainerConfig, trainer, "trainer.")
     top = as_typed(RunConfig, plain, "")
     for name in top.metrics:
-        lookup("metric", name)
+        lookup("metric", name, "metrics")
     return Config(**vars(top), **built)
 
 

@@ -63,27 +63,36 @@ def register(group: str, name: str) -> Callable[[C], C]:
     return add
 
 
-def lookup(group: str, name: Any) -> Any:
-    """The component of a group with a name: flowlab's own, or an installed package's.
+def lookup(group: str, name: Any, key: str = "") -> Any:
+    """The component of a group with a name: flowlab's own, an installed package's, or one registered by hand.
+
+    Arguments:
+        group, name: see register.
+        key: the key that holds the name, for the message.
 
     Raises:
         ConfigError: there is none, or the package that has it cannot be imported.
     """
-    if name not in _built_in(group):
+    _built_in(group)
+    if name not in _registered[group]:
         if name not in _entry_points(group):
-            raise ConfigError(f"{group}.name={name!r} is unknown; {did_you_mean(str(name), names(group))}")
+            raise ConfigError(
+                f"{key or f'{group}.name'}={name!r} is unknown; {did_you_mean(str(name), names(group))}"
+            )
         _load(group, _entry_points(group)[name])
     return _registered[group][name]
 
 
 def names(group: str) -> list[str]:
     """The names of a group's components; those of installed packages are not imported for it."""
-    return list(dict.fromkeys([*_built_in(group), *_entry_points(group)]))
+    _built_in(group)
+    return list(dict.fromkeys([*_registered[group], *_entry_points(group)]))
 
 
-def installed(group: str) -> list[str]:
-    """The names that installed packages add to a group."""
-    return list(_entry_points(group))
+def added(group: str) -> list[str]:
+    """The names that code outside flowlab adds to a group: installed packages, and what is registered by hand."""
+    by_hand = [name for name, each in _registered[group].items() if not each.__module__.startswith(PACKAGES[group])]
+    return list(dict.fromkeys([*_entry_points(group), *by_hand]))
 
 
 def _load(group: str, entry: EntryPoint) -> None:
@@ -101,13 +110,12 @@ def _load(group: str, entry: EntryPoint) -> None:
 
 
 @cache
-def _built_in(group: str) -> frozenset[str]:
-    """The names of flowlab's own components; imports the public modules of the folder, which register them."""
+def _built_in(group: str) -> None:
+    """Import the public modules of a group's folder, once; they register flowlab's own components."""
     package = import_module(PACKAGES[group])
     for module in pkgutil.iter_modules(package.__path__):
         if not module.name.startswith("_"):
             import_module(f"{package.__name__}.{module.name}")
-    return frozenset(_registered[group])
 
 
 @cache
