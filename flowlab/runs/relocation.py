@@ -8,10 +8,9 @@ from dataclasses import replace
 from flowlab.config.aliases import rename_words
 from flowlab.config.compose import compose_yaml, parse_overrides, to_config
 from flowlab.config.errors import ConfigError
-from flowlab.config.schema import Config
+from flowlab.config.schema import WHERE, Config
 
-# The trainer's settings of where a run computes, on which its numbers depend by rounding alone; and others to change.
-WHERE = ("accelerator", "devices", "nodes", "launcher", "threads")
+# The trainer's settings that a run may change when it resumes.
 MOVABLE = (*WHERE, "compile", "progress")
 
 
