@@ -31,7 +31,7 @@ BUILT_BY_HYDRA = {
     "hydra.sweeper.sampler._target_": re.compile(r"optuna\.samplers\.\w+Sampler"),
 }
 CODE_KEYS = ("_target_", "custom_search_space")  # the second names a function, for Optuna's sweeper
-# The settings of Hydra that a user may give. Others run code (callbacks, logging), read files (searchpath) or write them.
+# Settings of Hydra that a user may give. Others run code (callbacks, logging), read files (searchpath) or write them.
 HYDRA = re.compile(r"hydra\.(run\.dir|sweep\.(dir|subdir)|(launcher|sweeper)(\..+)?|verbose|output_subdir|job\.chdir)")
 RUN_KEYS = {item.name for item in fields(RunConfig)}  # keys outside any group
 

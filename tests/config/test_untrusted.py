@@ -65,7 +65,7 @@ def test_weights_are_no_path(tmp_path):
     (run / "config.yaml").write_text(json.dumps(compose().to_dict()))
     (run / "result.json").write_text('{"weights": "../../other"}')
     good(tmp_path / "other.ckpt")
-    with pytest.raises(ConfigError, match=r"'../../other': no such checkpoint; there are last, best"):
+    with pytest.raises(ConfigError, match=r"'../../other': no such checkpoint; allowed: last, best"):
         _ = load_run(run).flow
 
 

@@ -39,7 +39,7 @@ def test_it_goes_on_where_all_is_there(stopped, whole):
     [
         ("checkpoints/last.ckpt", lambda content: content[:-1], "it is damaged; copy best.ckpt over it"),
         ("checkpoints/best.ckpt", lambda content: content[:99], "best.ckpt: cannot be read: it is damaged; remove the"),
-        ("checkpoints/best.ckpt", None, "best.ckpt is gone, whose weights would be the result"),
+        ("checkpoints/best.ckpt", None, "best.ckpt is missing, whose weights give the result"),
         ("metrics.csv", lambda content: content[: len(content) // 2], "metrics.csv: ends at step 50, and"),
         ("metrics.csv", lambda content: content.replace(b"\n100,", b"\n1x0,"), "metrics.csv: line 3 is damaged: '1x0,"),
         ("metrics.csv", None, "metrics.csv: ends at step 0"),
