@@ -30,7 +30,7 @@ SHOWN = 60  # characters of a value in a message
 def read_points(path: Path, columns: Sequence[str] | None = None) -> tuple[list[str], np.ndarray, bytes]:
     """Read a file once.
 
-    Gives the names of the columns in the given order, the rows, of shape (n, dim) in float64, and the bytes of the file.
+    Gives the names of the columns in the given order, the rows, of shape (n, dim) in float64, and the bytes.
 
     Raises:
         DataError: the file is missing, unreadable or of another kind, a column is unknown or holds text, or a row holds
