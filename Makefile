@@ -34,7 +34,7 @@ TRUST := tests/test_bad_input.py tests/test_security.py tests/test_leaks.py test
 trust: $(VENV)/installed  ## bad input of every kind, attacks, and the same command twice
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(TRUST)
 
-RANKS := $(addprefix tests/distributed/test_,launch.py cluster.py) tests/loggers/test_wandb_server.py
+RANKS := $(addprefix tests/distributed/test_,launch.py cluster.py) $(addprefix tests/loggers/test_,wandb_server.py training.py)
 test-ranks: $(VENV)/installed  ## runs on several processes, and a Weights & Biases server
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(RANKS)
 

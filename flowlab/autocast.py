@@ -20,6 +20,8 @@ Multiply = Callable[[Tensor, Tensor], Tensor]
 
 def is_autocast_on(tensor: Tensor) -> bool:
     """Whether autocast is enabled here on the device of a tensor."""
+    if not torch._C._is_any_autocast_enabled():  # not public, but ten times as fast; it works in 2.13
+        return False
     kind = tensor.device.type
     return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 

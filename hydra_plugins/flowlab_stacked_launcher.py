@@ -29,7 +29,7 @@ class StackedLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from flowlab.cli.jobs import compose_job
-        from flowlab.cli.main import last_line, score
+        from flowlab.cli.results import last_line, score
         from flowlab.sweeps.train_many import train_many, usable_processes
         from flowlab.system.display import print_line
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from flowlab.bijectors import LowRankAffine, SmoothPReLU, fill_triangular, pack_triangular
 from flowlab.seeding import generator
-from flowlab.training.batches import epoch_stream
+from flowlab.targets import Batch
+from flowlab.training.batches import epoch_batches
 
 settings.register_profile("flowlab", deadline=None, derandomize=True, max_examples=60, database=None)
 settings.load_profile("flowlab")
@@ -15,8 +16,8 @@ settings.load_profile("flowlab")
 @given(rows=st.integers(1, 40), batch_size=st.integers(1, 60), step=st.integers(0, 50), seed=st.integers(0, 2**31))
 def test_every_stretch_of_an_epoch_has_every_row_once(rows, batch_size, step, seed):
     data = torch.arange(rows)[:, None]
-    stream = epoch_stream(data, seed, batch_size)
-    drawn = torch.cat([stream(t) for t in range(step + 1)]).flatten()
+    batches = epoch_batches(Batch(data), seed, batch_size)
+    drawn = torch.cat([batches(t).x for t in range(step + 1)]).flatten()
     whole = len(drawn) // rows
     assert (drawn[: whole * rows].view(whole, rows).sort(dim=1).values == data.flatten()).all()
     assert len(set(drawn[whole * rows :].tolist())) == len(drawn) - whole * rows

@@ -18,6 +18,7 @@ from hydra._internal.utils import get_args_parser
 from flowlab.cli.directories import check_directory_name
 from flowlab.cli.engines import is_search, runs_elsewhere
 from flowlab.cli.jobs import Job, check_distinct, check_jobs, check_new, expand, hydra_settings
+from flowlab.cli.results import last_line, score
 from flowlab.cli.usage import usage
 from flowlab.config.compose import compose_yaml, to_config
 from flowlab.config.errors import ConfigError
@@ -290,27 +291,6 @@ def _report(start: Callable[[], Run], directory: str | Path, is_rank_zero: bool 
 def _printable(error: Exception) -> str:
     """The message of an error without secrets and control characters."""
     return printable(redact(str(error).strip()))
-
-
-def score(directory: Path) -> float | None:
-    """The number that a search minimizes, in nats: the KL of a run, or its NLL where the KL is not known.
-
-    None if the run is not done.
-    """
-    try:
-        result = read_json(directory / "result.json")
-    except ConfigError:  # it is damaged
-        return None
-    return result.get("kl", result.get("nll"))
-
-
-def last_line(run: Run) -> str:
-    """The result of a run in one line: kl where it is known, nll with its standard error, and the directory."""
-    result, shown = run.result, run.directory
-    shown = shown.relative_to(Path.cwd()) if shown.is_relative_to(Path.cwd()) else shown
-    numbers = [f"kl={result['kl']:.4f}"] if result.get("kl") is not None else []
-    numbers += [f"nll={result['nll']:.4f}+-{result['nll_se']:.4f}"]
-    return f"{' '.join(numbers)} nats  {shown}"
 
 
 if __name__ == "__main__":

@@ -23,6 +23,9 @@ BASES = {
     "logger": ("flowlab.loggers.base", "LoggerFromClass"),
 }
 
+# Keys that every component has; a parameter of such a name keeps its default.
+TAKEN = ("name", "group", "_target_")
+
 
 @dataclasses.dataclass(kw_only=True)
 class FromClass(Component):
@@ -60,7 +63,8 @@ class FromClass(Component):
         return f"{self.group}._target_={path}" if path else f"{self.group}={self.name}"
 
     def __reduce__(self) -> Any:  # the dataclass is made at run time, so pickle cannot find it by its name
-        return _restore, (self.group, self.name, self.to_dict())
+        keys = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        return _restore, (self.group, self.name, self.made_from, "_target_" in keys, keys)
 
 
 def schema_of_path(group: str, path: Any) -> type[FromClass]:
@@ -108,7 +112,9 @@ def _schema(group: str, cls: type, by_path: bool) -> type[FromClass]:
     for parameter in inspect.signature(cls).parameters.values():
         if parameter.name in base.given or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        if parameter.name in ("name", "group", "_target_") or parameter.kind is parameter.POSITIONAL_ONLY:
+        if parameter.name in TAKEN and parameter.default is not parameter.empty:
+            continue
+        if parameter.name in TAKEN or parameter.kind is parameter.POSITIONAL_ONLY:
             raise ConfigError(
                 f"{group}._target_: {cls.__qualname__} has a parameter {parameter.name!r} that no key can give; "
                 "rename it, or make it a keyword parameter"
@@ -146,9 +152,7 @@ def _default(value: Any) -> Any:
     return dataclasses.field(default=value)
 
 
-def _restore(group: str, name: str, values: dict[str, Any]) -> FromClass:
-    from flowlab.config.registry import lookup
-
-    path = values.get("_target_")
-    schema = schema_of_path(group, path) if path else lookup(group, name)
-    return schema(**{key: value for key, value in values.items() if key != "name"})
+def _restore(group: str, name: str, cls: Any, by_path: bool, keys: dict[str, Any]) -> FromClass:
+    schema = _schema(group, cls, by_path)
+    schema.name = name
+    return schema(**keys)

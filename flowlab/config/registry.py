@@ -108,13 +108,13 @@ def _load(group: str, entry: EntryPoint) -> None:
 
 
 @cache
-def _built_in(group: str) -> list[str]:
+def _built_in(group: str) -> tuple[str, ...]:
     """The names of flowlab's components; importing the public modules of the folder registers them."""
     package = import_module(PACKAGES[group])
     for module in pkgutil.iter_modules(package.__path__):
         if not module.name.startswith("_"):
             import_module(f"{package.__name__}.{module.name}")
-    return sorted(_registered[group])
+    return tuple(_registered[group])
 
 
 @cache

@@ -103,10 +103,10 @@ def open_run(settings: Wandb, ours: Run) -> Iterator[WandbRun | None]:
         print_line(f"W&B: {theirs.url}")
         logged = theirs.starting_step - 1 if theirs.resumed else 0
     sink = WandbRun(theirs, ours, logged or 0)
-    for step, row in rows_after(ours.directory / "metrics.csv", sink.logged):
-        sink.log_metrics(row, step)
     exit_code = 1
     try:
+        for step, row in rows_after(ours.directory / "metrics.csv", sink.logged):
+            sink.log_metrics(row, step)
         yield sink
         exit_code = 0
     except (KeyboardInterrupt, SystemExit) as stop:

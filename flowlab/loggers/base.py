@@ -70,6 +70,10 @@ class LoggerFromClass(FromClass, Logger):
 
     @contextmanager
     def open(self, run: Run) -> Iterator[Any]:
+        from lightning_utilities.core.rank_zero import rank_zero_only
+
+        # A logger of Lightning is silent where the environment names a later rank, as a different launcher may do.
+        rank_zero_only.rank = 0  # type: ignore[attr-defined]
         sink, status = self.build(save_dir=str(run.directory)), "failed"
         try:
             yield sink

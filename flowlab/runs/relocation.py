@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flowlab.config.aliases import rename_words
-from flowlab.config.compose import compose_yaml, parse_overrides, to_config
+from flowlab.config.compose import compose_yaml, to_config
 from flowlab.config.errors import ConfigError
+from flowlab.config.overrides import parse_overrides
 from flowlab.config.schema import Config
 
 # Trainer settings that choose the hardware, which changes results by rounding alone; and all that may change.
@@ -32,6 +33,8 @@ def relocate(config: Config, overrides: Sequence[str]) -> Config:
         >>> trainer.devices, trainer.log_every
         (2, 10)
     """
+    if not overrides:
+        return config
     overrides = rename_words(overrides)
     parsed = parse_overrides(overrides)
     for override in parsed:

@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flowlab.cli.jobs import Job
 from flowlab.config.compose import flat, to_config
 from flowlab.config.errors import ConfigError
 from flowlab.system.files import WriteError, read_json, write_json
+
+if TYPE_CHECKING:
+    from flowlab.cli.jobs import Job
 
 NAME = "manifest.json"
 

@@ -40,7 +40,7 @@ class Job:
         loggers: the sinks of its rows.
         inverse: the loss takes points of the target back to the base; describes a divergence.
         show: draws the figures that are due after a step, and hands them to the loggers.
-        figures_at: intervals, in steps, at which figures are drawn during training.
+        figures_every: steps between two moments at which figures may be due; None draws none during training.
         context_shape: the shape of a context, for its checkpoints.
         failure: why it stopped, if it diverged.
     """
@@ -54,7 +54,7 @@ class Job:
     loggers: Sequence[Any] = ()
     inverse: bool = True
     show: Callable[[nn.Module, int], None] = lambda module, step: None
-    figures_at: Sequence[int] = ()
+    figures_every: int | None = None
     context_shape: tuple[int, ...] | None = None
     failure: DivergedError | None = field(default=None, init=False)
 
@@ -154,7 +154,7 @@ class Loop:
         stopping = self.stop.agree((time.perf_counter() - begun) / len(losses))
         for place, job in self.living() if self.world.is_rank_zero else ():
             job.checkpoints.step(self.step, job.record, lambda place=place: self.checkpoint(place), stopping)  # type: ignore[misc]
-            if self.step < self.max_steps and any(self.step % interval == 0 for interval in job.figures_at):
+            if job.figures_every and self.step % job.figures_every == 0 and self.step < self.max_steps:
                 job.show(self.module(place), self.step)
         return stopping
 
@@ -168,7 +168,7 @@ class Loop:
     def _next_event(self) -> int:
         settings = self.settings
         every = [settings.steps_per_call, settings.log_every, settings.validate_every, settings.checkpoint_every]
-        every += [interval for job in self.jobs for interval in job.figures_at]
+        every += [job.figures_every for job in self.jobs if job.figures_every]
         return min(self.max_steps, *(self.step - self.step % interval + interval for interval in every))
 
     def _record_failures(self, alive: Tensor) -> None:

@@ -15,7 +15,7 @@ from flowlab.distributed.devices import resolve_device
 from flowlab.distributed.launch import train_on_ranks
 from flowlab.distributed.stopping import GracefulStop
 from flowlab.distributed.world import SINGLE_PROCESS, World
-from flowlab.loggers.base import open_loggers
+from flowlab.loggers.base import figures_every, open_loggers
 from flowlab.metrics._evaluate import evaluate
 from flowlab.runs.directory import Run, check_data
 from flowlab.runs.status import track_status
@@ -109,7 +109,7 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
         record=record,
         checkpoints=Checkpoints(best, run.directory, config.max_steps),
         inverse=objective.needs_points,
-        figures_at=[each.figures_every for each in config.logger.values() if each.figures_every],
+        figures_every=figures_every(config.logger.values()),
         context_shape=target.context_shape,
     )
     job.show = lambda module, step: show_figures(run, module, target, job.loggers, step)  # type: ignore[arg-type]

@@ -50,7 +50,7 @@ CONFIGURATIONS = {
     "a metric that is not there": (
         ["metrics=[kll]"],
         "metrics='kll': no such metric",
-        "did you mean 'kl'? allowed: bits",
+        "did you mean 'kl'? allowed: ",
     ),
     "a logger of another name": (["logger.csv.name=tsv"], "logger.csv.name='tsv': no such logger", "allowed: csv"),
     "a key for the only logger": (["logger.nope=1"], "logger.nope: no such key in logger", "allowed: csv"),

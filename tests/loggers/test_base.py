@@ -206,3 +206,20 @@ def test_a_class_with_the_interface_of_lightning_is_a_logger(run, tmp_path):
     run.config.logger = {"mine": schema_of_class("logger", Figure)()}
     with pytest.raises(ConfigError, match=r"must have a method log_metrics\(metrics, step\)"):
         check_loggers(run.config)
+
+
+@pytest.mark.parametrize("rank", [0, 3])
+def test_a_logger_of_lightning_writes_whatever_rank_the_environment_names(run, rank):
+    from lightning_utilities.core.rank_zero import rank_zero_only
+    from pytorch_lightning.loggers import CSVLogger
+
+    before, rank_zero_only.rank = getattr(rank_zero_only, "rank", 0), rank
+    try:
+        run.config.logger = {"theirs": schema_of_class("logger", CSVLogger)(prefix="x", flush_logs_every_n_steps=10)}
+        run.config.logger["theirs"].check()
+        with open_loggers(run) as sinks:
+            log_rows(sinks, [100])
+    finally:
+        rank_zero_only.rank = before
+    (written,) = run.directory.glob("lightning_logs/version_0/metrics.csv")
+    assert "x-loss" in written.read_text()

@@ -27,7 +27,8 @@ RESULT = {"steps": 400, "nll": 4.25, "kl": 0.125, "weights": "last"}
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path_factory):
+def _alone(monkeypatch, tmp_path, tmp_path_factory):
+    monkeypatch.chdir(tmp_path)  # `wandb sync` writes its log into the working directory
     environment = without_wandb(tmp_path_factory.getbasetemp())
     for name in os.environ.keys() - environment.keys():
         monkeypatch.delenv(name)
@@ -130,7 +131,7 @@ def test_a_session_holds_the_run(run, figures, capfd):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures.values())
     assert surroundings == (dict(os.environ), logging.getLogger("wandb").level, Path.cwd())
     assert matplotlib.pyplot.get_fignums() == []
-    assert f"to upload the run: wandb sync {run.directory}/wandb\n" in capfd.readouterr().err
+    assert "to upload the run: wandb sync run/wandb\n" in capfd.readouterr().err
 
 
 def test_the_checkpoint_and_the_report_are_artifacts(run):
@@ -160,6 +161,18 @@ def test_a_session_says_how_the_run_ended(run, error, code, preempting):
     (session,) = wandb_records.sessions(run.directory)
     assert wandb_records.exit_code(session) == code
     assert len(wandb_records.of_kind(session, "preempting")) == preempting
+
+
+@pytest.mark.parametrize(("error", "code"), [(RuntimeError, 1), (KeyboardInterrupt, 255)])
+def test_a_session_that_ends_during_the_replay_is_finished(run, error, code, monkeypatch):
+    def rows(path, step):
+        raise error
+
+    monkeypatch.setattr("flowlab.loggers._wandb.rows_after", rows)
+    with pytest.raises(error), open_loggers(run):
+        pass
+    (session,) = wandb_records.sessions(run.directory)
+    assert wandb_records.exit_code(session) == code
 
 
 def test_an_interrupted_run_goes_on_in_a_second_session(run, figures):

@@ -1,3 +1,5 @@
+"""Scores of held-out points, and the metrics that every run has."""
+
 import math
 
 import pytest
@@ -5,74 +7,108 @@ import scipy.stats
 import torch
 
 from flowlab import Flow, StandardNormal
-from flowlab.bijectors import AffineScalar, Tanh
-from flowlab.metrics._evaluate import evaluate, gaussian_nll
+from flowlab.bijectors import AffineScalar, Bijector, Tanh
+from flowlab.config.registry import names
+from flowlab.metrics import _evaluate
+from flowlab.metrics._evaluate import TEST, evaluate, gaussian_nll
 from flowlab.targets import Gaussian
+from flowlab.targets.base import Batch
+
+
+def measure(flow, points, target=None):
+    return evaluate(flow, Batch(points), target).measure(TEST)
 
 
 def test_known_flow_on_known_target():
     """N(0, 1) against N((1, 1), 2 I): KL = sum of log(1 / 2) + (4 + 1) / 2 - 1 / 2 over both coordinates."""
     target = Gaussian()
     points = target.rows("test", 200_000, seed=0, dtype=torch.float64)
-    measured = evaluate(Flow(StandardNormal(2), AffineScalar()).double(), points, target)
+    measured = measure(Flow(StandardNormal(2), AffineScalar()).double(), points, target)
     kl = 2 * (math.log(1 / 2) + (4 + 1) / 2 - 1 / 2)
-    assert measured.kl == pytest.approx(kl, abs=4 * measured.kl_se)
-    assert measured.nll == pytest.approx(target.entropy + kl, abs=4 * measured.nll_se)
-    assert measured.bits_per_dim == pytest.approx(measured.nll / (2 * math.log(2)))
-    assert measured.inverse_error < 1e-12
+    assert measured["kl"] == pytest.approx(kl, abs=4 * measured["kl_se"])
+    assert measured["nll"] == pytest.approx(target.entropy + kl, abs=4 * measured["nll_se"])
+    assert measured["bits_per_dim"] == pytest.approx(measured["nll"] / (2 * math.log(2)))
+    assert measured["inverse_error"] < 1e-12
     scores = points.square().sum(1) / 2 + math.log(2 * math.pi)
-    assert measured.nll_se == pytest.approx(float(scores.std()) / math.sqrt(len(points)), rel=1e-6)
+    assert measured["nll_se"] == pytest.approx(float(scores.std()) / math.sqrt(len(points)), rel=1e-6)
+    ratios = target.log_prob(points) + scores
+    assert measured["kl_se"] == pytest.approx(float(ratios.std()) / math.sqrt(len(points)), rel=1e-6)
+
+
+def test_every_metric_is_measured():
+    target = Gaussian()
+    measured = evaluate(Flow(StandardNormal(2), AffineScalar()), target.batch("test", 10, 0), target)
+    assert set(measured.measure(names("metric"))) >= set(TEST)
 
 
 def test_a_perfect_flow_has_no_kl():
     target = Gaussian()
     flow = Flow(StandardNormal(2), AffineScalar(shift=1.0, scale=2.0)).double()
-    measured = evaluate(flow, target.rows("test", 1000, 0, torch.float64), target)
-    assert abs(measured.kl) < 1e-12
-    assert measured.kl_se < 1e-12
+    measured = measure(flow, target.rows("test", 1000, 0, torch.float64), target)
+    assert abs(measured["kl"]) < 1e-12
+    assert measured["kl_se"] < 1e-12
 
 
-def test_chunks_change_nothing():
+def test_chunks_change_nothing(monkeypatch):
     target = Gaussian()
     flow = Flow(StandardNormal(2), AffineScalar()).double()
     points = target.rows("test", 1001, 0, torch.float64)
-    assert evaluate(flow, points, target, chunk=100) == evaluate(flow, points, target)
+    whole = measure(flow, points, target)
+    monkeypatch.setattr(_evaluate.chunks, "__defaults__", (100,))
+    assert [len(part.x) for part in _evaluate.chunks(Batch(points))] == [100] * 10 + [1]
+    assert measure(flow, points, target) == whole
 
 
 def test_log_densities_of_single_precision_are_averaged_in_double():
     flow, points = Flow(StandardNormal(2), AffineScalar()), 1 + Gaussian().rows("test", 10_001, 0)
     scores = -flow.log_prob(points).double()
-    measured = evaluate(flow, points)
-    assert measured.nll == pytest.approx(scores.mean().item(), rel=1e-14)
-    assert measured.nll_se == pytest.approx(scores.std().item() / math.sqrt(len(points)), rel=1e-14)
+    measured = measure(flow, points)
+    assert measured["nll"] == pytest.approx(scores.mean().item(), rel=1e-14)
+    assert measured["nll_se"] == pytest.approx(scores.std().item() / math.sqrt(len(points)), rel=1e-14)
 
 
-def test_one_inverse_serves_the_density_and_the_error():
+def test_one_inverse_serves_the_density_and_the_error(monkeypatch):
     calls = []
 
     class Counting(AffineScalar):
-        def inverse(self, y, context=None):
+        def inverse_and_log_det(self, y, context=None):
             calls.append(len(y))
-            return super().inverse(y, context)
+            return super().inverse_and_log_det(y, context)
 
     flow = Flow(StandardNormal(2), Counting(shift=1.0, scale=3.0))
     points = Gaussian().rows("test", 1001, 0)
-    measured = evaluate(flow, points, chunk=500)
+    monkeypatch.setattr(_evaluate.chunks, "__defaults__", (500,))
+    measured = measure(flow, points)
     assert calls == [500, 500, 1]
-    error = (flow.bijector(flow.bijector.inverse(points)) - points).abs().max().item()
-    assert measured.inverse_error == error > 0
+    error = (flow.bijector.forward(flow.bijector.inverse(points)) - points).abs().max().item()
+    assert measured["inverse_error"] == error > 0
 
 
 def test_a_point_that_the_flow_cannot_make():
-    measured = evaluate(Flow(StandardNormal(2), Tanh()), torch.tensor([[0.5, 0.5], [0.5, 1.5]]))
-    assert measured.nll == math.inf
-    assert math.isnan(measured.inverse_error)
+    measured = measure(Flow(StandardNormal(2), Tanh()), torch.tensor([[0.5, 0.5], [0.5, 1.5]]))
+    assert measured["nll"] == math.inf
+    assert math.isnan(measured["inverse_error"])
 
 
 def test_without_a_known_density_there_is_no_kl():
-    measured = evaluate(Flow(StandardNormal(2), AffineScalar()), torch.randn(10, 2))
-    assert measured.kl is None
-    assert measured.kl_se is None
+    measured = measure(Flow(StandardNormal(2), AffineScalar()), torch.randn(10, 2))
+    assert set(TEST) - set(measured) == {"kl", "kl_se"}
+
+
+def test_points_are_scored_with_their_contexts():
+    class Shifted(Bijector):
+        def forward_and_log_det(self, x, context=None):
+            return x + context, torch.zeros_like(x)
+
+        def inverse_and_log_det(self, y, context=None):
+            return y - context, torch.zeros_like(y)
+
+    context = torch.randn(1001, 2)
+    flow, noise = Flow(StandardNormal(2), Shifted()), torch.randn(1001, 2)
+    evaluation = evaluate(flow, Batch(noise + context, context))
+    expected = StandardNormal(2).log_prob(noise).double()
+    torch.testing.assert_close(evaluation.log_prob, expected, rtol=1e-4, atol=1e-4)
+    assert evaluation.measure(["inverse_error"])["inverse_error"] < 1e-5
 
 
 def test_gaussian_baseline_against_scipy():

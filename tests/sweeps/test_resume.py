@@ -12,11 +12,12 @@ import pytest
 
 from flowlab import ConfigError, compose, load_run, load_sweep
 from flowlab.cli.main import main
-from flowlab.sweeps import launch as train_module
-from flowlab.sweeps import summary
+from flowlab.flows._costs import count_costs
+from flowlab.sweeps import stack, summary
 from flowlab.sweeps.groups import bytes_of_job
 from flowlab.sweeps.train_many import train_many
 from flowlab.system.lock import lock_directory
+from flowlab.targets import Banana
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ("test_size=500", "validation_size=500", "batch_size=64", "trainer.progress=off")
@@ -138,11 +139,10 @@ def test_memory_splits_a_stack_and_leaves_the_numbers_alone(tmp_path, capfd):
     configs = [compose(*SMALL, "max_steps=60", f"seed={seed}") for seed in range(5)]
     together = train_many(configs, [tmp_path / f"together{seed}" for seed in range(5)])
     assert "5 jobs: 1 stack of 5" in capfd.readouterr().out
-    apart = train_many(
-        configs, [tmp_path / f"apart{seed}" for seed in range(5)], memory_gb=2.5 * bytes_of_job(configs[0], 2) / 1e9
-    )
+    job = bytes_of_job(configs[0], Banana(), count_costs(configs[0].flow, (2,)))
+    apart = train_many(configs, [tmp_path / f"apart{seed}" for seed in range(5)], memory_gb=2.5 * job / 1e9)
     said = capfd.readouterr().out
-    assert "at most 2 of the jobs of depth 6 in a stack, to stay below 0.0" in said
+    assert "at most 2 of the jobs of flow=mlp in a stack, to stay below 0.0" in said
     assert "5 jobs: 2 stacks of 2, 1 alone" in said
     for first, second in zip(together, apart, strict=True):
         assert first.result["nll"] == second.result["nll"]
@@ -150,14 +150,14 @@ def test_memory_splits_a_stack_and_leaves_the_numbers_alone(tmp_path, capfd):
 
 def test_a_process_that_is_killed_fails_its_jobs_alone(tmp_path, monkeypatch):
     configs = [compose(*SMALL, "max_steps=60", f"flow.depth={depth}", f"seed={s}") for depth in (1, 2) for s in (0, 1)]
-    stack = train_module.train_stack
+    train_stack = stack.train_stack
 
     def out_of_memory(members, progress):
         if members[0][0].config.flow.depth == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        stack(members, progress)
+        train_stack(members, progress)
 
-    monkeypatch.setattr(train_module, "train_stack", out_of_memory)
+    monkeypatch.setattr(stack, "train_stack", out_of_memory)
     runs = train_many(configs, [tmp_path / str(number) for number in range(4)], processes=2)
     assert [run.status["status"] for run in runs] == ["done", "done", "failed", "failed"]
     assert "was killed" in runs[3].status["error"]

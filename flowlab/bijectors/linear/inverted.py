@@ -15,7 +15,7 @@ LARGEST_DIM = 16
 LARGEST_COFACTORS = 3
 
 
-class InvertedAffine(Bijector):
+class InvertedAffine(Bijector, checked=False):  # a flow has checked its points
     """An affine map for fixed parameters, its inverse x = A^-1 (y - shift) computed from A^-1; see `Bijector.prepare`.
 
     The log det of the inverse has shape (): it is given once for all points. `forward` is the forward of the map.

@@ -1,0 +1,101 @@
+"""The layout of the package: few loose modules, small folders and files, no import circle, imports that go down."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "flowlab"
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+# From the bottom to the top; a folder imports what stands above it in this list, and what stands in its own line.
+LAYERS = (
+    ("config", "system"),
+    ("seeding", "constraints", "autocast"),
+    ("bijectors",),
+    ("distributions", "flow"),
+    ("targets",),
+    ("flows", "objectives", "optimizers"),
+    ("plotting",),
+    ("distributed",),
+    ("metrics", "loggers", "runs"),
+    ("training",),
+    ("sweeps", "claims", "testing"),
+    ("cli",),
+)
+
+
+def test_few_modules_are_loose():
+    loose = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py"}
+    assert len(loose) <= 4, loose
+
+
+def test_folders_are_small():
+    folders = {path.parent for path in MODULES.values()}
+    assert not {folder.name: count for folder in folders if (count := len(list(folder.glob("*.py")))) > 15}
+
+
+def test_files_are_small():
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES.values()}
+    assert not {path.name: count for path, count in lines.items() if count > 300}
+
+
+def imports(module, everywhere):
+    """The modules of flowlab that a module imports, except for type checking; inside functions too if `everywhere`."""
+    found = set()
+    waiting = list(ast.parse(MODULES[module].read_text(encoding="utf-8")).body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name in MODULES}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (names & set(MODULES)) or ({node.module} & set(MODULES))
+        elif everywhere or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+    return found - {module}
+
+
+def circle(graph):
+    """The modules of a circle in a graph, or none."""
+    done, path = set(), []
+
+    def visit(module):
+        if module in path:
+            return path[path.index(module) :]
+        if module in done:
+            return []
+        path.append(module)
+        for other in sorted(graph[module]):
+            if found := visit(other):
+                return found
+        done.add(path.pop())
+        return []
+
+    return next((found for module in sorted(graph) if (found := visit(module))), [])
+
+
+def test_no_modules_import_each_other():
+    assert circle({module: imports(module, everywhere=True) for module in MODULES}) == []
+
+
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c"]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if "." in name])
+def test_imports_go_down(module):
+    level = {name: number for number, names in enumerate(LAYERS) for name in names}
+    own = module.split(".")[1]
+    others = {other.split(".")[1] for other in imports(module, everywhere=False) if "." in other}
+    assert not {other for other in others if level[other] > level[own]}
+
+
+def test_nothing_in_the_suites_own_path_imports_lightning():
+    using = {name for name, path in MODULES.items() if "import pytorch_lightning" in path.read_text(encoding="utf-8")}
+    assert using == {"flowlab.training.lightning"}
