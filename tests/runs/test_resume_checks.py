@@ -28,7 +28,7 @@ def stopped(whole, tmp_path):
     return directory
 
 
-def test_it_goes_on_where_all_is_there(stopped, whole):
+def test_a_run_with_all_its_files_resumes(stopped, whole):
     (stopped / "checkpoints/.best.ckpt.part").write_text("left by a kill")
     assert resume(stopped).result["nll"] == json.loads((whole / "result.json").read_text())["nll"]
     assert not list(stopped.rglob(".*"))
@@ -45,7 +45,7 @@ def test_it_goes_on_where_all_is_there(stopped, whole):
         ("metrics.csv", None, "metrics.csv: ends at step 0"),
     ],
 )
-def test_what_is_damaged_is_named(stopped, name, change, complaint):
+def test_a_damaged_file_is_named(stopped, name, change, complaint):
     path = stopped / name
     content = path.read_bytes()
     path.unlink()
