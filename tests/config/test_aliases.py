@@ -6,7 +6,6 @@ from flowlab import compose
 from flowlab.config.aliases import rename_keys, rename_words
 from flowlab.config.compose import flat, to_config
 
-
 OLD_OPTIONS = {"experiment=banana_document": "experiment=jang2018", "+sweep=document": "+sweep=jang2018"}
 OLD_KEYS = {
     "flow.start": ("flow.initialization", "glorot"),
