@@ -13,10 +13,9 @@ import numpy as np
 import pandas
 import pytest
 import torch
-from flowlab.training.check import check_run
-from flowlab.training.initial_flow import initial_flow
 
 import flowlab
+from flowlab.training.build import build
 
 BENCHMARKS = Path(__file__).parent.parent / "experiments" / "benchmarks"
 BENCH = BENCHMARKS.parent / "bench.py"
@@ -129,7 +128,7 @@ def script(monkeypatch):
 def test_the_documents_flow_is_handed_to_the_other_side(script):
     speed = script(BENCHMARKS / "training_speed.py")
     config = flowlab.compose(*speed.COMPILED)
-    layers = speed.parameters_of(initial_flow(config, check_run(config)))
+    layers = speed.parameters_of(build(config).flow)
     assert len(layers) == 6
     assert [sorted(layer) for layer in layers[:-1]] == [["factor", "scale", "shift", "slope"]] * 5
     assert sorted(layers[-1]) == ["factor", "scale", "shift"]

@@ -19,52 +19,62 @@ from itertools import product
 
 import pandas
 import torch
-from flowlab.training.initial_flow import initial_flow
-from flowlab.training.optimizer import build_optimizer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 import flowlab
-from flowlab.training.compile import compiled_step
-from flowlab.training.state import State, read_state
-from flowlab.training.step import Step, adam_rates
-from flowlab.training.train import what_to_minimise
+from flowlab.targets.base import Batch, ExactTarget
+from flowlab.training.batches import build_batches
+from flowlab.training.build import build
+from flowlab.training.compile import TakeStep, compiled_step
+from flowlab.training.state import State, new_state
+from flowlab.training.step import Recipe, StackedStep, rates_of_steps
 
 
 class Stack:
-    """The training of some flows together, without a front door."""
+    """The training of some flows together, without a run directory."""
 
     def __init__(self, jobs: int, batch_size: int, device: str, eager: bool) -> None:
-        self.configs = [flowlab.compose(f"batch_size={batch_size}", f"seed={seed}") for seed in range(jobs)]
-        target = self.configs[0].target.build()
-        flows = [initial_flow(config, target).to(device) for config in self.configs]
-        minimised = [
-            what_to_minimise(config, flow, target, device) for config, flow in zip(self.configs, flows, strict=True)
+        experiments = [build(flowlab.compose(f"batch_size={batch_size}", f"seed={seed}")) for seed in range(jobs)]
+        first, flows = experiments[0], [experiment.flow.to(device) for experiment in experiments]
+        objective, target = first.objective, first.target
+        assert isinstance(target, ExactTarget)
+        target.to_(device)
+        batches = [
+            build_batches(objective, flow, target, seed, batch_size, first.dtype, device)
+            for seed, flow in enumerate(flows)
         ]
-        self.draws = [stream.draw for stream, _ in minimised]
-        adam = self.configs[0].optimizer
-        step = Step(flows, minimised[0][1], adam, minimised[0][0].place)
-        optimizers = [build_optimizer(adam, flow.parameters()) for flow in flows]
-        self.state: State = read_state(flows, optimizers, 0)
-        self.take = step if eager else compiled_step(step, self.state.numbers.device)
+        self.draws = [each.draw for each in batches]
+        self.optimizers = [experiment.optimizer for experiment in experiments]
+        self.max_steps = first.config.max_steps
+        recipe = Recipe(lambda flow, batch: objective(flow, batch, target), first.optimizer, batches[0].place)
+        step = StackedStep(flows, recipe)
+        self.state: State = new_state(flows, first.optimizer)
+        self.take: TakeStep = step if eager else compiled_step(step)
 
-    def first_inputs(self) -> tuple[Tensor, ...]:
-        """What the first step takes beside the state."""
-        rates = next(adam_rates(self.configs, range(1), self.state.numbers))
-        return torch.stack([draw(0) for draw in self.draws]), *rates
+    def rates(self, start: int, stop: int) -> list[tuple[int, Tensor]]:
+        """The optimizer rates of some steps."""
+        return list(rates_of_steps(self.optimizers, range(start, stop), self.max_steps, self.state.numbers))
+
+    def drawn(self, step: int) -> Batch:
+        """The random numbers behind the minibatches of a step."""
+        return Batch(torch.stack([draw(step).x for draw in self.draws]))
+
+    def prepare(self) -> None:
+        """Compile the step and capture its graph."""
+        self.take(self.state, self.drawn(0), self.rates(0, 1)[0][1])
 
     def train(self, start: int, stop: int) -> float:
-        """Seconds until the device has taken some steps; between two of them it does not wait for the host."""
+        """Seconds until the device has taken some steps; between steps it does not wait for the host."""
         on_gpu, losses = self.state.numbers.is_cuda, self.state.grad_norms
         begun = time.perf_counter()
-        rates = list(adam_rates(self.configs, range(start, stop), self.state.numbers))
+        rates = self.rates(start, stop)
         if on_gpu:
             torch.cuda.set_sync_debug_mode("error")
-        for number, rates_of_step in enumerate(rates, start):
-            drawn = torch.stack([draw(number) for draw in self.draws])
-            self.state, losses = self.take(self.state, drawn, *rates_of_step)
+        for step, rates_of_step in rates:
+            self.state, losses = self.take(self.state, self.drawn(step), rates_of_step)
         if on_gpu:
             torch.cuda.set_sync_debug_mode("default")
             torch.cuda.synchronize()
@@ -77,7 +87,7 @@ class Stack:
 def measure(jobs: int, batch_size: int, options: argparse.Namespace) -> dict[str, float]:
     stack = Stack(jobs, batch_size, options.device, options.eager)
     steps = options.steps
-    stack.take(stack.state, *stack.first_inputs())  # compiles and captures
+    stack.prepare()
     taken = pandas.Series([stack.train(turn * steps, (turn + 1) * steps) for turn in range(options.repeat)])
     per_step = taken / steps
     return {

@@ -38,7 +38,7 @@ import flowlab
 from flowlab import Flow
 from flowlab.bijectors import AffineScalar, Chain, Exp, Sigmoid, Softplus, Tanh
 from flowlab.flows._assemble import assemble
-from flowlab.metrics._evaluate import evaluate
+from flowlab.metrics._evaluate import TEST, evaluate
 from flowlab.seeding import generator
 from flowlab.system.process import set_threads
 
@@ -97,8 +97,8 @@ def works(points: int, evaluated: int) -> dict[Key, Callable[[], Work]]:
 
     def evaluating() -> Work:
         flow, target = default_flow(), flowlab.compose().target.build()
-        held_out = target.rows("test", evaluated, SEED)
-        return lambda: evaluate(flow, held_out, target)
+        held_out = target.batch("test", evaluated, SEED)
+        return lambda: evaluate(flow, held_out, target).measure(TEST)
 
     tasks: dict[Key, Callable[[], Work]] = {}
     for side in SIDES:

@@ -113,7 +113,7 @@ def report(ours: pandas.DataFrame, theirs: pandas.DataFrame, low_enough: float) 
         FLOWLAB: ours["seconds"],
         "  of it, until there is a run directory: imports": ours["begun"],
         "  steps": ours["training"],
-        "  the rest: Lightning's start, validations": rest,
+        "  the rest: building, validations": rest,
         TFP: theirs["seconds"],
         "  of it, to the end of the first 1000 steps": theirs["first"],
     }

@@ -3,21 +3,21 @@
     python experiments/benchmarks/training_speed.py [--steps 1000] [--repeat 21]
     python experiments/benchmarks/training_speed.py --peer tfp-jax [--steps 10000] [--repeat 21]
 
-One run of flowlab, as `flowlab.train` does it, is stopped after every `--steps` steps, and every other side trains for
-as many; then it continues. So a busy machine disturbs all alike. A turn of the run takes whatever recurs: Lightning, a
-row of metrics every 100 steps, a validation every 200, a checkpoint every 1000, all at their defaults; what happens
-once, such as imports, compilation, the test and the figures, lies before the first turn that counts or after the last.
-The last lines are `ratio: R`, the median time of flowlab over that of another side.
+One run of flowlab, as `flowlab.train` does it, pauses after every `--steps` steps while every other side trains for as
+many. So a busy machine disturbs all alike. A turn of the run includes all that recurs: a row of metrics every 100
+steps, a validation every 200 and a checkpoint every 1000, all at their defaults. What happens once, such as imports,
+compilation, the test and the figures, lies before the first turn that counts or after the last. The last lines are
+`ratio: R`, the median time of flowlab over the median time of another side.
 
-Without a peer the run is the default one, `experiment=banana`, not compiled, and the other side a loop over the same
-flow, minibatches, objective and fused Adam of torch with the same rates; both end at the same weights. The table says
-where the time of the run goes.
+Without a peer the run is the default one, `experiment=banana`, not compiled. The other side is a loop over the same
+flow, minibatches, objective and learning rates with torch's fused Adam; both end at the same weights up to rounding.
+The table shows where the time of the run goes.
 
-With `--peer tfp-jax` the run is `experiment=jang2018`, compiled, and the other sides are the same flow from the
-same start by peer_tfp_jax.py in processes of their own, inside one `lax.scan`: JAX as it comes, with a thread for each
-core, and JAX kept to one core, which is faster here. That all give the same loss for the same points is checked first.
-The initialization is near the identity: from Jang's the first losses are too large to be compared. It needs what `make
-bench` installs.
+With `--peer tfp-jax` the run is `experiment=jang2018`, compiled. The other sides train the same flow from the same
+initialization by peer_tfp_jax.py, each in its own process and inside one `lax.scan`: JAX as it comes, with a thread for
+each core, and JAX kept to one core, which is faster here. First the script checks that all give the same loss for the
+same points. The initialization is near the identity: from Jang's the first losses are too large to be compared. It
+needs the packages that `make bench` installs.
 
 Torch has one thread. float32, 512 points a minibatch.
 """
@@ -38,12 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas
-import pytorch_lightning as pl
 import torch
-from flowlab.training.check import check_run
-from flowlab.training.initial_flow import initial_flow
-from flowlab.training.module import FlowModule
-from flowlab.training.optimizer import build_optimizer, learning_rate
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -52,86 +47,96 @@ import flowlab
 from flowlab import Flow
 from flowlab.bijectors import LowRankAffine, PReLU, stages
 from flowlab.config.schema import Config
-from flowlab.runs.directory import begin
+from flowlab.runs.begin import begin
 from flowlab.system.progress import Lines
+from flowlab.training.batches import Batches, build_batches
+from flowlab.training.build import Experiment, build
 from flowlab.training.checkpoints import Checkpoints
-from flowlab.training.train import carry_out, what_to_minimise
+from flowlab.training.record import Record
+from flowlab.training.run import run_training
 
 EAGER = ["experiment=banana", "trainer.compile=false"]
 COMPILED = ["experiment=jang2018", "flow.initialization=near_identity", "trainer.compile=true"]
 STEPS = {"bare": 1000, "tfp-jax": 10_000}  # of a turn: seconds of both sides
 SAME_LOSS = 1e-4  # relative, in float32
 
-Turn = Callable[[int], float]  # so many steps more; gives the seconds that they took
+Turn = Callable[[int], float]  # takes some steps more; returns the seconds that they took
 
 
 class Turns(Lines):
-    """Lets another side train after every so many steps of a run.
+    """Shows the progress of a run, and lets the other sides train after every so many steps.
 
     Arguments:
         others: train the other sides, by name.
-        steps: of a turn.
+        steps: the length of a turn.
 
     Attributes:
-        seconds: of each turn, by side; and of the parts of flowlab's.
+        seconds: the time of each turn by side, and the time of flowlab's parts.
     """
 
     def __init__(self, others: dict[str, Turn], steps: int) -> None:
         self.others, self.steps = others, steps
         self.seconds: list[dict[str, float]] = []
-        self._parts = {"rows": 0.0, "checkpoints": 0.0}
+        self.parts = {"rows": 0.0, "checkpoints": 0.0}
+        self._steps_before = 0.0
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, FlowModule)
-        self._time("rows", pl_module.record, "write")
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, Checkpoints):
-                self._time("checkpoints", callback, "on_train_batch_end")
-        self._begin(pl_module)
+    def start(self, step: int, max_steps: int) -> None:
+        super().start(step, max_steps)
+        self._begun = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        super().on_train_batch_end(trainer, pl_module)
-        assert isinstance(pl_module, FlowModule)
-        if trainer.global_step % self.steps == 0:
+    def update(self, step: int, record: Record) -> None:
+        super().update(step, record)
+        if step % self.steps == 0:
             flowlab = time.perf_counter() - self._begun
-            parts = {"steps": pl_module.record.seconds - self._steps_before, **self._parts}
+            parts = {"steps": record.seconds - self._steps_before, **self.parts}
             others = {name: train(self.steps) for name, train in self.others.items()}
             self.seconds.append({"flowlab": flowlab, **parts, **others})
-            self._begin(pl_module)
+            self.parts.update(dict.fromkeys(self.parts, 0.0))
+            self._steps_before, self._begun = record.seconds, time.perf_counter()
 
-    def _begin(self, module: FlowModule) -> None:
-        self._parts = dict.fromkeys(self._parts, 0.0)
-        self._steps_before, self._begun = module.record.seconds, time.perf_counter()
 
-    def _time(self, part: str, owner: object, name: str) -> None:
-        """Add up the seconds that a method of an object takes."""
-        method = getattr(owner, name)
+@contextlib.contextmanager
+def timed(parts: dict[str, float], part: str, owner: type, name: str) -> Iterator[None]:
+    """Add the seconds that a method takes to a part."""
+    method = getattr(owner, name)
 
-        def timed(*arguments: Any) -> Any:
-            begun = time.perf_counter()
-            try:
-                return method(*arguments)
-            finally:
-                self._parts[part] += time.perf_counter() - begun
+    def call(*arguments: Any) -> Any:
+        begun = time.perf_counter()
+        try:
+            return method(*arguments)
+        finally:
+            parts[part] += time.perf_counter() - begun
 
-        setattr(owner, name, timed)
+    setattr(owner, name, call)
+    try:
+        yield
+    finally:
+        setattr(owner, name, method)
+
+
+def batches_of(experiment: Experiment) -> Batches:
+    """The minibatches of an experiment on the CPU."""
+    config, flow, target = experiment.config, experiment.flow, experiment.target
+    seed, size, dtype = config.seed, config.batch_size, experiment.dtype
+    return build_batches(experiment.objective, flow, target, seed, size, dtype, "cpu")
 
 
 class BareLoop:
-    """What the run of a configuration computes, in the fewest lines of torch."""
+    """The computation of a run in the fewest lines of torch."""
 
     def __init__(self, config: Config) -> None:
-        target = check_run(config)
-        self.config, self.flow = config, initial_flow(config, target)
-        self.stream, self.objective = what_to_minimise(config, self.flow, target, "cpu")
-        self.optimizer = build_optimizer(config.optimizer, self.flow.parameters())
-        self.step = count()
+        experiment = build(config)
+        self.flow, self.objective, self.target = experiment.flow, experiment.objective, experiment.target
+        self.settings, self.max_steps = config.optimizer, config.max_steps
+        self.batches, self.step = batches_of(experiment), count()
+        betas, eps = tuple(self.settings.betas), self.settings.eps
+        self.optimizer = torch.optim.Adam(self.flow.parameters(), betas=betas, eps=eps, fused=True)
 
     def train(self, steps: int) -> float:
         begun = time.perf_counter()
         for step in islice(self.step, steps):
-            self.optimizer.param_groups[0]["lr"] = learning_rate(self.config.optimizer, step, self.config.max_steps)
-            loss = self.objective(self.flow, self.stream(step))
+            self.optimizer.param_groups[0]["lr"] = self.settings.learning_rate(step, self.max_steps)
+            loss = self.objective(self.flow, self.batches(step), self.target)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -139,20 +144,17 @@ class BareLoop:
 
 
 class TfpOnJax:
-    """Jang's flow by TFP on JAX, from the start of a configuration.
+    """Jang's flow by TFP on JAX, from the initialization of a configuration.
 
     Raises:
         SystemExit: it does not give the loss that flowlab gives.
     """
 
     def __init__(self, config: Config, program: subprocess.Popen[str]) -> None:
-        self.program = program
-        target = check_run(config)
-        flow = initial_flow(config, target)
-        stream, objective = what_to_minimise(config, flow, target, "cpu")
-        points = stream(0)
-        ours = objective(flow, points).item()
-        theirs = self._answer(parameters=parameters_of(flow), points=points.tolist())["loss"]
+        self.program, experiment = program, build(config)
+        batch = batches_of(experiment)(0)
+        ours = experiment.objective(experiment.flow, batch, experiment.target).item()
+        theirs = self._answer(parameters=parameters_of(experiment.flow), points=batch.x.tolist())["loss"]
         if not abs(theirs - ours) <= SAME_LOSS * abs(ours):
             sys.exit(f"TFP on JAX is at a loss of {theirs} where flowlab is at {ours}: these are not the same flow")
 
@@ -195,10 +197,15 @@ def tfp_on_jax(config: Config, *options: str) -> Iterator[TfpOnJax]:
 
 
 def measure(config: Config, others: dict[str, Turn], steps: int) -> tuple[pandas.DataFrame, Flow]:
-    """Microseconds a step of every turn but the first, a row each; and the flow at the end."""
-    turns, target = Turns(others, steps), check_run(config)
-    with tempfile.TemporaryDirectory() as directory:
-        run = carry_out(begin(config, target, Path(directory) / "run", group=None), target, turns)
+    """Microseconds per step of every turn but the first, a row each; and the flow at the end."""
+    turns, experiment = Turns(others, steps), build(config)
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        timed(turns.parts, "rows", Record, "write"),
+        timed(turns.parts, "checkpoints", Checkpoints, "step"),
+    ):
+        run = begin(config, experiment.target, Path(directory) / "run", group=None)
+        run_training(run, experiment, progress=turns)
         return 1e6 / steps * pandas.DataFrame(turns.seconds[1:]), run.load_flow("last")
 
 
@@ -228,7 +235,7 @@ def main() -> None:
         "steps": "  of it, the steps",
         "rows": "  rows of metrics and validations",
         "checkpoints": "  checkpoints",
-        "rest": "  Lightning and the rest",
+        "rest": "  the rest",
     }
     others: dict[str, Turn]
     if options.peer:

@@ -1,4 +1,11 @@
-"""Invertible maps that know their log determinant. They depend on torch alone."""
+"""Invertible maps that know their log determinant. They depend on torch alone.
+
+The names below are imported at once; a public class of any other module of the folder is found by its name.
+"""
+
+import pkgutil
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from flowlab.bijectors.activations import PReLU, SmoothPReLU
 from flowlab.bijectors.base import Bijector, NoInverseError
@@ -43,3 +50,12 @@ __all__ = [
     "stages",
     "to_transform",
 ]
+
+if not TYPE_CHECKING:  # a type checker keeps to the names above
+
+    def __getattr__(name: str) -> Any:
+        for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+            found = getattr(import_module(module.name), name, None) if name[:1].isupper() else None
+            if getattr(found, "__module__", None) == module.name:
+                return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -29,7 +29,7 @@ from flowlab.cli.engines import check_engine, find_target, is_search, list_bound
 from flowlab.config.aliases import rename_words
 from flowlab.config.compose import compose_yaml, to_config
 from flowlab.config.errors import ConfigError
-from flowlab.config.overrides import conf_directory, parse_overrides, store_installed
+from flowlab.config.overrides import conf_directory, parse_overrides, store_added
 from flowlab.config.schema import Config, StackedLauncherConfig
 from flowlab.config.typed import as_typed
 from flowlab.system.process import pause_garbage_collection
@@ -66,16 +66,14 @@ def hydra_settings(overrides: Sequence[str]) -> DictConfig:
     """
     overrides = rename_words(overrides)
     parsed = parse_overrides(overrides)
-    store_installed(parsed)
+    store_added(parsed)
     for override in parsed:
         if override.is_sweep_override() and override.key_or_group.startswith(("hydra.", "hydra/")):
             raise ConfigError(f"{override.key_or_group}: must have one value; put a comma in quotes")
     fixed = [word for word, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
     settings = compose_yaml(fixed, hydra_settings=True).hydra
     with name_key_in_errors("hydra.sweep.dir"):
-        settings.sweep.dir = check_directory_name(
-            "hydra.sweep.dir", str(settings.sweep.dir)
-        )  # fixes the time in its name
+        settings.sweep.dir = check_directory_name("hydra.sweep.dir", str(settings.sweep.dir))
     return settings
 
 

@@ -1,6 +1,7 @@
 """The text of `flowlab-train --help`: the commands, and the options of each group."""
 
-from flowlab.config.overrides import conf_directory
+from flowlab.config.overrides import conf_directory, option_names
+from flowlab.config.registry import names
 
 COMMANDS = """\
 flowlab-train: train a normalizing flow into a run directory
@@ -18,10 +19,7 @@ Groups and their options:
 
 
 def usage() -> str:
-    """The commands, then the groups of the configuration with their options."""
-    groups = sorted({path.parent for path in conf_directory().rglob("*/*.yaml")})
-    return COMMANDS + "\n".join(
-        f"  {group.relative_to(conf_directory()).as_posix():<14} "
-        f"{', '.join(sorted(option.stem for option in group.glob('*.yaml')))}"
-        for group in groups
-    )
+    """The commands, then each group of the configuration with its options, and the metrics."""
+    folders = {path.parent.relative_to(conf_directory()).as_posix() for path in conf_directory().rglob("*/*.yaml")}
+    options = {group: option_names(group) for group in sorted(folders)} | {"metrics=[...]": names("metric")}
+    return COMMANDS + "\n".join(f"  {group:<14} {', '.join(names)}" for group, names in options.items())

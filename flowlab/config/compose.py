@@ -28,7 +28,7 @@ from flowlab.config.overrides import (
     option_names,
     parse_overrides,
     shorten,
-    store_installed,
+    store_added,
     try_compose,
 )
 from flowlab.config.registry import lookup
@@ -64,7 +64,7 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
     overrides = rename_words(overrides)
     parsed = parse_overrides(overrides)
     check_overrides(parsed)
-    store_installed(parsed)
+    store_added(parsed)
     swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
     if swept:
         raise ConfigError(f"{swept[0]}: several values make a sweep; add -m (--multirun) to the command line")

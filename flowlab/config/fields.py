@@ -30,7 +30,8 @@ def setting(
         choices: the words that are allowed.
         may_be_empty: an empty list is allowed.
         per_job: the setting changes neither a shape nor the operations of a training step, so jobs that differ in it
-            can be trained as one stack.
+            can be trained as one stack. A flow keeps it in a parameter or buffer, an optimizer gives it by `rates`; an
+            objective has none.
         kw_only: the constructor takes it by keyword only.
 
     Example:

@@ -16,7 +16,7 @@ from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
 from flowlab.config.typed import WORDS
 
-# The base class of such components in each group; other groups use the object as the constructor makes it.
+# The base class of such components in each group; in other groups a class must be a dataclass.
 BASES = {
     "flow": ("flowlab.flows.base", "FlowFromClass"),
     "target": ("flowlab.targets.base", "TargetFromClass"),
@@ -89,6 +89,11 @@ def schema_of_class(group: str, cls: type) -> type[FromClass]:
     Raises:
         ConfigError: the class has another base class, or a parameter of its constructor cannot be a key.
     """
+    if group not in BASES:
+        raise ConfigError(
+            f"{cls.__module__}.{cls.__qualname__}: must be a dataclass to be a component of the group {group}, as "
+            f"those of flowlab/{group}s are; put @dataclass before the class"
+        )
     kinds = _base(group).kinds()
     if not issubclass(cls, kinds):
         wanted = " or ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
@@ -98,8 +103,6 @@ def schema_of_class(group: str, cls: type) -> type[FromClass]:
 
 
 def _base(group: str) -> type[FromClass]:
-    if group not in BASES:
-        return FromClass
     module, name = BASES[group]
     return getattr(import_module(module), name)
 

@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from flowlab.config.errors import ConfigError
-from flowlab.config.registry import PACKAGES, installed, lookup
+from flowlab.config.registry import PACKAGES, added, lookup
 from flowlab.config.schema import RunConfig
 from flowlab.config.typed import MISSING
 from flowlab.config.words import did_you_mean
@@ -67,20 +67,20 @@ def group_names() -> list[str]:
 
 
 def option_names(group: str) -> list[str]:
-    """The options of a group: its YAML files, and the components of installed packages."""
+    """The options of a group: those with a YAML file, and those that code outside flowlab adds."""
     own = sorted(path.stem for path in (conf_directory() / group).glob("*.yaml"))
-    return [*own, *(name for name in (installed(group) if group in PACKAGES else []) if name not in own)]
+    return [*own, *(name for name in (added(group) if group in PACKAGES else []) if name not in own)]
 
 
-def store_installed(overrides: Sequence[Override]) -> None:
-    """Give Hydra a node for every component of an installed package that the overrides name.
+def store_added(overrides: Sequence[Override]) -> None:
+    """Give Hydra a node for every option from outside flowlab that the overrides name.
 
     Raises:
         ConfigError: the package cannot be imported.
     """
     for override in overrides:
         group = override.key_or_group
-        for name in installed(group) if group in PACKAGES else ():
+        for name in added(group) if group in PACKAGES else ():
             if name not in re.findall(r"[\w-]+", str(override.input_line).partition("=")[2]):
                 continue
             node: dict[str, Any] = {"name": name}

@@ -64,33 +64,33 @@ def register(group: str, name: str) -> Callable[[C], C]:
 
 
 def lookup(group: str, name: Any, key: str = "") -> Any:
-    """The component with a name, from flowlab or an installed package.
+    """The component with a name: from flowlab, from an installed package, or registered by hand.
 
     Arguments:
-        group: one of PACKAGES.
-        name: the name in a configuration.
-        key: the key that holds the name, for the message; by default that is `group.name`.
+        group, name: see register.
+        key: the key that holds the name, for the message.
 
     Raises:
         ConfigError: there is no such component, or its package cannot be imported.
     """
     if name not in names(group):
-        raise ConfigError(
-            f"{key or f'{group}.name'}={name!r}: no such {group}; {did_you_mean(str(name), names(group))}"
-        )
-    if name not in _built_in(group):
+        where = key or f"{group}.name"
+        raise ConfigError(f"{where}={name!r}: no such {group}; {did_you_mean(str(name), names(group))}")
+    if name not in _registered[group]:
         _load(group, _entry_points(group)[name])
     return _registered[group][name]
 
 
 def names(group: str) -> list[str]:
     """The names of a group's components; no installed package is imported."""
-    return list(dict.fromkeys([*_built_in(group), *_entry_points(group)]))
+    _import_built_in(group)
+    return list(dict.fromkeys([*_registered[group], *_entry_points(group)]))
 
 
-def installed(group: str) -> list[str]:
-    """The names of the components that installed packages add to a group."""
-    return list(_entry_points(group))
+def added(group: str) -> list[str]:
+    """The names of the components from outside flowlab: in installed packages, or registered by hand."""
+    by_hand = [name for name, each in _registered[group].items() if not each.__module__.startswith(PACKAGES[group])]
+    return list(dict.fromkeys([*_entry_points(group), *by_hand]))
 
 
 def _load(group: str, entry: EntryPoint) -> None:
@@ -108,13 +108,12 @@ def _load(group: str, entry: EntryPoint) -> None:
 
 
 @cache
-def _built_in(group: str) -> tuple[str, ...]:
-    """The names of flowlab's components; importing the public modules of the folder registers them."""
+def _import_built_in(group: str) -> None:
+    """Import the public modules of a group's folder, which register flowlab's components."""
     package = import_module(PACKAGES[group])
     for module in pkgutil.iter_modules(package.__path__):
         if not module.name.startswith("_"):
             import_module(f"{package.__name__}.{module.name}")
-    return tuple(_registered[group])
 
 
 @cache

@@ -46,5 +46,10 @@ class Objective(Component):
                 f"objective={self.name}: needs a target whose density is known and positive everywhere; "
                 f"target={named} has none; use objective=maximum_likelihood"
             )
+        if not self.needs_points and target.context_shape is not None:
+            raise ConfigError(
+                f"objective={self.name}: trains on no points, so it has no contexts, and target={named} is "
+                "conditional; use objective=maximum_likelihood"
+            )
         if not self.needs_points and target.train_size is not None:
             raise ConfigError(f"target.train_size: objective={self.name} trains on no data; leave it null")

@@ -83,7 +83,7 @@ def density_panels(
 def run_densities(runs: Sequence[Run], titles: Sequence[str]) -> dict[str, Any]:
     """Return arguments of `density_panels` for runs in two dimensions: each target's density, then its flows'.
 
-    Runs on targets of other event shapes are left out.
+    Runs on conditional targets, and on targets of other event shapes, are left out.
 
     Arguments:
         runs: trained runs, from `flowlab.load_run`.
@@ -96,7 +96,7 @@ def run_densities(runs: Sequence[Run], titles: Sequence[str]) -> dict[str, Any]:
     columns: list[list[str]] = []
     by_target: dict[str, list[tuple[Run, str]]] = {}
     for run, title in zip(runs, titles, strict=True):
-        if run.target.dim == 2:
+        if tuple(run.target.event_shape) == (2,) and run.target.context_shape is None:
             by_target.setdefault(str(run.config.target), []).append((run, title))
     for target, trained in by_target.items():
         first = trained[0][0]

@@ -14,7 +14,7 @@ from flowlab.bijectors import stages
 from flowlab.flow import Flow
 from flowlab.plotting.figures import deformation, density_pair, loss_curve, scatter_pair
 from flowlab.seeding import generator
-from flowlab.targets.base import Bounds, ExactTarget, Target
+from flowlab.targets.base import Batch, Bounds, ExactTarget, Target
 
 GRID = 160
 POINTS = 4000
@@ -25,8 +25,9 @@ def run_figures(
 ) -> dict[str, Figure]:
     """Return a run's figures by name; leave out those that do not fit the shape of the target's points.
 
-    `loss` fits every run. The others need an unconditional target: `samples` of scalars or vectors, `layers` of vectors
-    with at least two coordinates, `density` of vectors with exactly two.
+    `loss` fits every run, `samples` scalars and vectors: a conditional flow is sampled at the contexts of the test
+    points. The others need an unconditional target: `layers` of vectors with at least two coordinates, `density` of
+    vectors with exactly two.
 
     Arguments:
         flow: the trained flow.
@@ -35,10 +36,10 @@ def run_figures(
         seed: the run's seed.
         loss_label: the training curve's name in the legend.
     """
-    points = target.rows("test", POINTS, seed)[:POINTS].cpu()
-    event, unconditional = points.shape[1:], getattr(target, "context_shape", None) is None
+    points = Batch(*(tensor[:POINTS] for tensor in target.batch("test", POINTS, seed).tensors())).to("cpu")
+    event, unconditional = points.x.shape[1:], points.context is None
     figures: dict[str, tuple[bool, Callable[[], Figure]]] = {  # name -> whether it fits, how to draw it
-        "samples": (unconditional and len(event) <= 1, lambda: _draw_samples(flow, target, points, seed)),
+        "samples": (len(event) <= 1, lambda: _draw_samples(flow, target, points, seed)),
         "density": (unconditional and event == (2,), lambda: _draw_densities(flow, target, seed)),
         "layers": (unconditional and len(event) == 1 and event[0] > 1, lambda: deformation(*layer_samples(flow, seed))),
         "loss": (True, lambda: _draw_loss(target, metrics, loss_label)),
@@ -107,9 +108,13 @@ def plain_columns(target: Target) -> list[str]:
     return [name.replace("$", r"\$") for name in target.columns]
 
 
-def _draw_samples(flow: Flow, target: Target, points: Tensor, seed: int) -> Figure:
-    samples = flow_samples(flow, max(len(points), 1000), seed)
-    left, right = (each.reshape(len(each), -1) for each in (points, samples))  # a scalar is one coordinate
+def _draw_samples(flow: Flow, target: Target, points: Batch, seed: int) -> Figure:
+    if points.context is None:
+        samples = flow_samples(flow, max(len(points.x), 1000), seed)
+    else:
+        with torch.no_grad():
+            samples = flow.rsample((), points.context.to(flow.anchor), _figure_generator(flow, seed)).cpu()
+    left, right = (each.reshape(len(each), -1) for each in (points.x, samples))  # a scalar is one coordinate
     return scatter_pair(left, right, target.bounds, columns=plain_columns(target))
 
 

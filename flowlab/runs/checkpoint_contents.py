@@ -24,10 +24,11 @@ MAX_REPEATED = 2**28  # bytes by which a tensor may exceed its storage
 RECORD: dict[str, type] = {"seconds": float, "window": list, "rate_mark": list}
 
 
-def state_shape(module: nn.Module, context_shape: tuple[int, ...] | None) -> dict[str, Any]:
-    """The shapes that, with the configuration, are enough to build the flow of a checkpoint without its data."""
+def state_shape(module: nn.Module, context_shape: tuple[int, ...] | None, standardized: bool) -> dict[str, Any]:
+    """The facts that, with the configuration, are enough to build the flow of a checkpoint without its data."""
     shapes = {"event_shape": list(module.event_shape)} if isinstance(module, Flow) else {}
-    return shapes if context_shape is None else shapes | {"context_shape": list(context_shape)}
+    contexts = {} if context_shape is None else {"context_shape": list(context_shape)}
+    return shapes | contexts | {"standardized": standardized}
 
 
 def shapes_of(checkpoint: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:

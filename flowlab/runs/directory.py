@@ -45,9 +45,11 @@ class Run:
 
     def load_flow(self, weights: str = "last") -> Flow:
         """Load the flow of a checkpoint, "last" or "best", without executing code in the file."""
-        shape, context_shape = shapes_of(self.checkpoint(weights))
+        checkpoint = self.checkpoint(weights)
+        shape, context_shape = shapes_of(checkpoint)
         dtype = getattr(torch, self.config.dtype)
-        standardized = getattr(self.config.target, "standardize", False)
+        # Earlier versions had one target that is standardized, and its setting says whether it is.
+        standardized = checkpoint["flowlab"].get("standardized", getattr(self.config.target, "standardize", False))
         units = (torch.zeros(shape), torch.ones(shape)) if standardized else None
         try:
             flow = assemble(self.config.flow, shape, context_shape, torch.Generator(), units, dtype)

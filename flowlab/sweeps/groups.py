@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from flowlab.config.component import per_job_fields
-from flowlab.config.schema import COMPONENTS, Config, RunConfig
+from flowlab.config.schema import Config, RunConfig
 from flowlab.flows._costs import Costs
 from flowlab.targets.base import Target
 
@@ -28,7 +28,7 @@ def stack_key(config: Config, target: Target) -> str | None:
     del shared["logger"]
     for name in per_job_fields(RunConfig):
         del shared[name]
-    for group in COMPONENTS:
+    for group in ("target", "flow", "optimizer"):  # a stack has one loss, the first job's
         for name in per_job_fields(type(getattr(config, group))):
             del shared[group][name]
     if not config.objective.needs_density:

@@ -120,6 +120,8 @@ class ExactTarget(Target, Component):
 
     A subclass defines `from_draws`, `log_prob` and `bounds`. It defines either `entropy` in closed form, or
     `quadrature_bounds`, on which the entropy of a two-dimensional target is computed.
+    A conditional target has a `context_shape` and defines `draw_batch` and `batch_from_draws` instead of `from_draws`;
+    its `entropy` is the average over the contexts, or None.
 
     Arguments:
         train_size: train on this many points, drawn once from the seed; None draws fresh points at every step.
@@ -202,11 +204,14 @@ class ExactTarget(Target, Component):
         return float(-torch.special.xlogy(log_prob.exp(), log_prob.exp()).sum() * area)
 
     def rows(self, split: str, count: int, seed: int, dtype: torch.dtype | None = None) -> Tensor:
+        return self.batch(split, count, seed, dtype).x
+
+    def batch(self, split: str, count: int, seed: int, dtype: torch.dtype | None = None) -> Batch:
         from flowlab.seeding import generator
 
         if split == "train" and self.train_size is not None:
             count = self.train_size
-        return self.sample(count, generator(seed, f"{split} data"), dtype)
+        return self.batch_from_draws(self.draw_batch(count, generator(seed, f"{split} data"), dtype))
 
 
 @dataclass(kw_only=True)

@@ -42,6 +42,7 @@ class Job:
         show: draws the figures that are due after a step, and hands them to the loggers.
         figures_every: steps between two moments at which figures may be due; None draws none during training.
         context_shape: the shape of a context, for its checkpoints.
+        standardized: the flow's last bijector undoes the target's standardization; for its checkpoints.
         failure: why it stopped, if it diverged.
     """
 
@@ -56,6 +57,7 @@ class Job:
     show: Callable[[nn.Module, int], None] = lambda module, step: None
     figures_every: int | None = None
     context_shape: tuple[int, ...] | None = None
+    standardized: bool = False
     failure: DivergedError | None = field(default=None, init=False)
 
 
@@ -198,5 +200,5 @@ class Loop:
             "state_dict": {f"flow.{name}": tensor.detach().clone() for name, tensor in module.state_dict().items()},
             "optimizer_states": [optimizer_state(self.state, place, module, job.optimizer, lr)],
             "callbacks": {BEST: job.checkpoints.best.state_dict()},
-            "flowlab": state_shape(module, job.context_shape) | job.record.state_dict(),
+            "flowlab": state_shape(module, job.context_shape, job.standardized) | job.record.state_dict(),
         }

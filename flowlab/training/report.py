@@ -60,8 +60,8 @@ def _measure(run: Run, flow: Flow, target: Target) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in flow.parameters()),
     }
     if target.entropy is not None:
-        result |= {"entropy": target.entropy, "kl": measured.get("kl"), "kl_se": measured.get("kl_se")}
-    return result
+        result["entropy"] = target.entropy
+    return result | {name: measured[name] for name in ("kl", "kl_se") if name in measured}
 
 
 def _check_sound(measured: dict[str, float], farthest: float) -> None:

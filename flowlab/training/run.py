@@ -111,6 +111,7 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
         inverse=objective.needs_points,
         figures_every=figures_every(config.logger.values()),
         context_shape=target.context_shape,
+        standardized=target.standardization is not None,
     )
     job.show = lambda module, step: show_figures(run, module, target, job.loggers, step)  # type: ignore[arg-type]
     return job

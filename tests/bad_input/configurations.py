@@ -58,7 +58,7 @@ CONFIGURATIONS = {
     "wrong name inside a group": (
         ["target.name=foo"],
         "target.name='foo': no such target",
-        "allowed: banana, checkerboard",
+        "allowed: file, banana, gaussian",
     ),
     "a list for the name of a group": (["flow.name=[1]"], "flow.name=[1]: no such flow", "allowed: mlp"),
     "two targets at once": (["target=[banana,funnel]"], "target.curvature: no such key", "allowed: train_size, dim"),

@@ -86,7 +86,7 @@ def test_a_run_that_began_without_it_resumes_with_it(tmp_path, monkeypatch, key)
 
 
 def test_an_unknown_metric_is_refused():
-    with pytest.raises(ConfigError, match=r"metric.name='worst_logprob' is unknown; .*worst_log_prob"):
+    with pytest.raises(ConfigError, match=r"metrics='worst_logprob' is unknown; .*worst_log_prob"):
         compose("metrics=[worst_logprob]")
 
 

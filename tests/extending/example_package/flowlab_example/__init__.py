@@ -1,0 +1,1 @@
+"""An example of a package that adds components to flowlab: one file and one entry point each."""
