@@ -24,7 +24,7 @@ from flowlab.config.secrets import is_secret_setting, secret_in
 VARIABLE = "FLOWLAB_ALLOW"
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
-# Classes that Hydra builds by itself: those of its installed plugins, and Optuna's samplers.
+# Classes that Hydra builds by itself: its installed plugins, and Optuna's samplers.
 BUILT_BY_HYDRA = {
     "hydra.launcher._target_": re.compile(r"hydra\._internal\.core_plugins\.\w+\.\w+|hydra_plugins\.[\w.]+Launcher"),
     "hydra.sweeper._target_": re.compile(r"hydra\._internal\.core_plugins\.\w+\.\w+|hydra_plugins\.[\w.]+Sweeper"),

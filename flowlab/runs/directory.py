@@ -40,7 +40,7 @@ class Run:
 
     @cached_property
     def flow(self) -> Flow:
-        """The trained flow, with the weights that `result` belongs to, or else those of the last checkpoint."""
+        """The trained flow, with the weights that gave `result`, or the last weights before there is a result."""
         return self.load_flow(self.result.get("weights", "last"))
 
     def load_flow(self, weights: str = "last") -> Flow:

@@ -107,7 +107,7 @@ DATA_FILES = {
     "trailing_commas.csv": (text(GOOD.replace("\n", ",\n")), "column 3 has no name", "save the file without them"),
     "one_name_twice.csv": (text(GOOD.replace("a,b", "a,a")), "two columns have the name 'a'", "rename one"),
     "header_twice.csv": (text(GOOD + GOOD), "column 'a' holds 'a' in row 41", NUMBERS),
-    # CSV: what stands in a column
+    # CSV: the values of a column
     "word.csv": (text(GOOD + "x,3\n"), "column 'a' holds 'x' in row 41", NUMBERS),
     "hexadecimal.csv": (text(GOOD + "0x1F,3\n"), "column 'a' holds '0x1F' in row 41", NUMBERS),
     "thousands.csv": (text(GOOD + '"1,000",3\n'), "column 'a' holds '1,000' in row 41", NUMBERS),

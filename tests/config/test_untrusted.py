@@ -131,5 +131,5 @@ def test_words_of_a_manifest_that_are(tmp_path):
 def test_jobs_of_a_manifest_lie_in_the_sweep(directory, tmp_path):
     job = {"overrides": [], "directory": directory, "config": {}}
     (tmp_path / "manifest.json").write_text(json.dumps({"words": [], "seconds": 0, "jobs": [job]}))
-    with pytest.raises(ConfigError, match="leads out of that of the sweep"):
+    with pytest.raises(ConfigError, match="leads out of the sweep"):
         Manifest.read(tmp_path)
