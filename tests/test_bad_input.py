@@ -1,6 +1,6 @@
-"""Bad input of every kind through the front door: the culprit and the remedy are told, and nothing is written.
+"""Bad input of every kind on the command line: one message with the culprit and the remedy, and nothing is written.
 
-The table is in `tests/bad_input/`: configurations, command lines, data files, and directories of runs and sweeps.
+The cases are in `tests/bad_input/`: configurations, command lines, data files, and directories of runs and sweeps.
 """
 
 import os
@@ -23,19 +23,19 @@ from flowlab.sweeps.summary import main as summarize
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("max_steps=20", "flow.depth=1", "test_size=50", "validation_size=50", "batch_size=8", "trainer.progress=off")
-SECONDS = 120  # after which an answer is taken for none
+SECONDS = 120  # a command must answer within these
 
 
 @dataclass(frozen=True)
 class Case:
-    """A command line, and what must be said of it.
+    """A command line and its error message.
 
     Attributes:
-        words: of the command.
-        said: what the message must hold, of the culprit and of the remedy.
-        prepare: makes what the words speak of, in the working directory.
-        command: the program, without its name.
-        directories: of a run and a sweep, both sound, are there before.
+        words: the command line.
+        said: two parts of the message, which name the culprit and the remedy.
+        prepare: makes the files that the command line names, in the working directory.
+        command: the program.
+        directories: the command needs the directories of a sound run and a sound sweep.
     """
 
     words: list[str]
@@ -84,7 +84,7 @@ CASES["a used directory"] = Case(
 
 @pytest.fixture(scope="module")
 def directories(tmp_path_factory):
-    """A run that was interrupted, and a sweep that is done."""
+    """An interrupted run and a finished sweep."""
     root, before = tmp_path_factory.mktemp("directories"), Path.cwd()
     os.chdir(root)
     try:
@@ -98,7 +98,7 @@ def directories(tmp_path_factory):
 
 @pytest.fixture
 def alone(tmp_path, monkeypatch):
-    """A working directory of its own, on a machine without a GPU and without a key of Weights & Biases."""
+    """An empty working directory, on a machine without a GPU and without a key of Weights & Biases."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", "/nonexistent")
@@ -107,7 +107,7 @@ def alone(tmp_path, monkeypatch):
 
 
 def everything_below(directory):
-    """Every path below a directory, with the bytes of a file, and what else there is by its kind."""
+    """Every path below a directory, with the bytes of a file or the type of anything else."""
     return {
         str(path): path.read_bytes() if path.is_file() and not path.is_symlink() else path.lstat().st_mode
         for path in sorted(directory.rglob("*"))

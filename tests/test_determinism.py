@@ -1,4 +1,4 @@
-"""The same command twice: the same numbers, bit for bit, whatever surrounds the process that gives them."""
+"""The same command twice gives the same numbers, bit for bit, in any environment."""
 
 import json
 import os
@@ -23,7 +23,7 @@ TIMES = ("seconds", "steps_per_second")
 
 
 def start(words, directory, environment):
-    """`python experiments/train.py` in a directory of its own, into its `out`."""
+    """Start `python experiments/train.py` in a new directory; it writes into `out`."""
     directory.mkdir()
     rows = "".join(f"{i % 17},{i % 17 * 0.3 + i % 5}\n" for i in range(200))
     (directory / "points.csv").write_text("a,b\n" + rows)
@@ -33,7 +33,7 @@ def start(words, directory, environment):
 
 
 def tensors(content, name=""):
-    """Every tensor of a checkpoint by its place: the weights, and the moments and steps of Adam."""
+    """Every tensor of a checkpoint by its path: weights, moments and steps."""
     if isinstance(content, torch.Tensor):
         return {name: content}
     inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
@@ -41,7 +41,7 @@ def tensors(content, name=""):
 
 
 def numbers(directory):
-    """All that a run directory holds of numbers, but for times."""
+    """All numbers in a run directory, except times."""
     found = {}
     for path in directory.rglob("metrics.csv"):
         found[path] = pandas.read_csv(path, dtype=str, keep_default_na=False).drop(columns=list(TIMES)).to_csv()
@@ -58,7 +58,7 @@ def numbers(directory):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_same_command_twice_gives_the_same_bits(name, tmp_path):
-    """In another directory, with other hashes of words, and with as many threads as OpenMP pleases."""
+    """The second runs in another directory, with other hashes of strings and another number of OpenMP threads."""
     surroundings = [{"PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1"}, {"PYTHONHASHSEED": "2", "OMP_NUM_THREADS": "2"}]
     started = [start(COMMANDS[name], tmp_path / str(i), each) for i, each in enumerate(surroundings)]
     for process in started:

@@ -1,4 +1,4 @@
-"""What an import costs."""
+"""Imports load no module that they do not need."""
 
 import subprocess
 import sys

@@ -78,7 +78,9 @@ def hydra_settings(overrides: Sequence[str]) -> DictConfig:
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:
-    """Expand a sweep into the overrides of each job, in Hydra's order; a search gives jobs at the bounds of its space.
+    """Expand a sweep into the overrides of each job, in Hydra's order.
+
+    The jobs of a search are not known yet; it gives jobs at the bounds of its space.
 
     Raises:
         ConfigError: an override cannot be parsed, its values cannot be listed, or an engine is not installed.

@@ -24,14 +24,14 @@ from flowlab.config.secrets import is_secret_setting, secret_in
 VARIABLE = "FLOWLAB_ALLOW"
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
-# Classes that Hydra builds by itself: those of its installed plugins, and Optuna's samplers.
+# Classes that Hydra builds by itself: its installed plugins, and Optuna's samplers.
 BUILT_BY_HYDRA = {
     "hydra.launcher._target_": re.compile(r"hydra\._internal\.core_plugins\.\w+\.\w+|hydra_plugins\.[\w.]+Launcher"),
     "hydra.sweeper._target_": re.compile(r"hydra\._internal\.core_plugins\.\w+\.\w+|hydra_plugins\.[\w.]+Sweeper"),
     "hydra.sweeper.sampler._target_": re.compile(r"optuna\.samplers\.\w+Sampler"),
 }
 CODE_KEYS = ("_target_", "custom_search_space")  # the second names a function, for Optuna's sweeper
-# The settings of Hydra that a user may give. Others run code (callbacks, logging), or read or write files (searchpath).
+# Settings of Hydra that a user may give. Others run code (callbacks, logging), read files (searchpath) or write them.
 HYDRA = re.compile(r"hydra\.(run\.dir|sweep\.(dir|subdir)|(launcher|sweeper)(\..+)?|verbose|output_subdir|job\.chdir)")
 RUN_KEYS = {item.name for item in fields(RunConfig)}  # keys outside any group
 

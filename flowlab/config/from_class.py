@@ -91,8 +91,8 @@ def schema_of_class(group: str, cls: type) -> type[FromClass]:
     """
     if group not in BASES:
         raise ConfigError(
-            f"{cls.__module__}.{cls.__qualname__}: must be a dataclass to be a component of the group {group}, as "
-            f"those of flowlab/{group}s are; put @dataclass before the class"
+            f"{cls.__module__}.{cls.__qualname__}: must be a dataclass to be a component of the group "
+            f"{group}; put @dataclass before the class"
         )
     kinds = _base(group).kinds()
     if not issubclass(cls, kinds):

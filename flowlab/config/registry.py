@@ -64,7 +64,7 @@ def register(group: str, name: str) -> Callable[[C], C]:
 
 
 def lookup(group: str, name: Any, key: str = "") -> Any:
-    """The component of a group with a name: flowlab's own, an installed package's, or one registered by hand.
+    """The component with a name: from flowlab, from an installed package, or registered by hand.
 
     Arguments:
         group, name: see register.
@@ -73,24 +73,22 @@ def lookup(group: str, name: Any, key: str = "") -> Any:
     Raises:
         ConfigError: there is no such component, or its package cannot be imported.
     """
-    _built_in(group)
+    if name not in names(group):
+        where = key or f"{group}.name"
+        raise ConfigError(f"{where}={name!r}: no such {group}; {did_you_mean(str(name), names(group))}")
     if name not in _registered[group]:
-        if name not in _entry_points(group):
-            raise ConfigError(
-                f"{key or f'{group}.name'}={name!r}: no such {group}; {did_you_mean(str(name), names(group))}"
-            )
         _load(group, _entry_points(group)[name])
     return _registered[group][name]
 
 
 def names(group: str) -> list[str]:
-    """The names of a group's components; those of installed packages are not imported for it."""
-    _built_in(group)
+    """The names of a group's components; no installed package is imported."""
+    _import_built_in(group)
     return list(dict.fromkeys([*_registered[group], *_entry_points(group)]))
 
 
 def added(group: str) -> list[str]:
-    """The names that code outside flowlab adds to a group: installed packages, and what is registered by hand."""
+    """The names of the components from outside flowlab: in installed packages, or registered by hand."""
     by_hand = [name for name, each in _registered[group].items() if not each.__module__.startswith(PACKAGES[group])]
     return list(dict.fromkeys([*_entry_points(group), *by_hand]))
 
@@ -110,8 +108,8 @@ def _load(group: str, entry: EntryPoint) -> None:
 
 
 @cache
-def _built_in(group: str) -> None:
-    """Import the public modules of a group's folder, once; they register flowlab's own components."""
+def _import_built_in(group: str) -> None:
+    """Import the public modules of a group's folder, which register flowlab's components."""
     package = import_module(PACKAGES[group])
     for module in pkgutil.iter_modules(package.__path__):
         if not module.name.startswith("_"):

@@ -30,8 +30,8 @@ def as_typed(schema: type[T], values: Mapping[str, Any], prefix: str, new_keys: 
     Arguments:
         schema: the dataclass; its annotations are strings such as "int", "float | None" or "list[str]".
         values: plain numbers, words, lists and None.
-        prefix: stands before each key in messages, such as "flow.".
-        new_keys: stands before a key that the user must add: "+" where the YAML does not have it.
+        prefix: the text before each key in messages, such as "flow.".
+        new_keys: the sign before a key that the user must add: "+" where the YAML does not have it.
 
     Raises:
         ConfigError: a key is unknown or missing, or a value has the wrong type or is out of range.

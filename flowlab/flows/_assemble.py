@@ -1,4 +1,4 @@
-"""A flow from its architecture: drawn in single precision, and in the units of the data."""
+"""Build the flow of an architecture, standardization included, with initial parameters drawn in single precision."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def assemble(
     standardization: tuple[Tensor, Tensor] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Flow:
-    """The flow of an architecture before its first step.
+    """Build the flow of an architecture before its first training step.
 
     Arguments:
         architecture: its settings.
         event_shape, context_shape: the shapes of a point and of a context.
         generator: draws the initial parameters.
-        standardization: mean and standard deviation of the data; they become the last bijector, which is fixed, so
-            densities are in the units of the data.
+        standardization: mean and standard deviation of the data; they become a fixed last bijector, so densities are
+            in the units of the data.
         dtype: the parameters' dtype.
 
     Raises:
-        ConfigError: settings that do not fit the shape of the points, or each other.
+        ConfigError: the settings do not fit the shape of the points, or each other.
     """
     architecture.check(event_shape)
     try:
@@ -45,13 +45,13 @@ def assemble(
             return flow.to(dtype)
     except ConfigError:
         raise
-    except (ValueError, RuntimeError) as error:  # numbers that the configuration allows and the dtype does not
+    except (ValueError, RuntimeError) as error:  # a setting that the dtype cannot hold
         raise ConfigError(f"the flow cannot be built: {error}") from None
 
 
 @contextmanager
 def _single_precision() -> Iterator[None]:
-    """Make initial parameters the same numbers in both precisions, whatever torch's default dtype is."""
+    """Set torch's default dtype to float32, so a seed gives the same initial parameters in both precisions."""
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:

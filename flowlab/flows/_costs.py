@@ -1,4 +1,4 @@
-"""The memory that a flow needs, counted on the meta device, where tensors have shapes and no numbers."""
+"""The memory that a flow needs, counted on the meta device, where tensors have shapes but no values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from flowlab.flows._assemble import assemble
 from flowlab.flows.base import Architecture
 
-ROWS_OF_STATE = 6  # parameters, gradient and two moments, and the new ones that a step makes
+ROWS_OF_STATE = 6  # parameters, gradients, two moments, and the new rows that a step makes
 STAGE_BYTES = 10_000  # of a bijector's Python objects, as measured
 POINTS = 64  # in the batch that is counted
 
@@ -19,10 +19,10 @@ class Costs:
     """The costs of a flow.
 
     Attributes:
-        parameters: how many numbers it learns.
+        parameters: the number of parameters.
         memory: bytes for the parameters, their gradients, the optimizer's moments and the modules.
         memory_of_point: bytes that a training step keeps for a point.
-        stages: how many bijectors a point goes through, by which the time of a step is judged.
+        stages: the number of bijectors that a point goes through, which the time of a step depends on.
     """
 
     parameters: int
@@ -31,7 +31,7 @@ class Costs:
     stages: int
 
     def of_step(self, batch_size: int) -> int:
-        """Bytes that a training step takes: values kept for the gradient, and as many while it is computed."""
+        """Bytes of a training step: the values kept for the gradient, and as many again while it is computed."""
         return 2 * self.memory_of_point * batch_size
 
 
@@ -43,7 +43,7 @@ def count_costs(
 ) -> Costs | None:
     """Count the costs of an architecture's flow without allocating it.
 
-    None if the flow cannot be built without numbers, as where a constructor looks at its values.
+    None if the flow cannot be built on the meta device, as when a constructor reads values.
     """
     sizes: list[int] = []
 
@@ -58,7 +58,7 @@ def count_costs(
             context = None if context_shape is None else torch.zeros(POINTS, *context_shape, dtype=dtype)
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
                 flow.log_prob(x, context)
-    except Exception:  # whatever a constructor or a forward does that needs numbers
+    except Exception:  # any error of a constructor or a forward that reads values
         return None
     parameters = sum(parameter.numel() for parameter in flow.parameters())
     stages = sum(1 for _ in flow.bijector.modules())

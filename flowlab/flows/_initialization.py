@@ -13,10 +13,10 @@ BASE_SAMPLES = 10_000
 
 
 def glorot_uniform_(module: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Draw every parameter from U(-limit, limit), limit = sqrt(6 / (fan in + fan out)): the documents' initialization.
+    """Draw every parameter from U(-limit, limit), limit = sqrt(6 / (fan in + fan out)): Jang's initialization.
 
-    A matrix has its two sides as fans, a vector its length twice, a number 1 twice: TensorFlow's default, which
-    initialized the documents' variables.
+    As in TensorFlow, whose default this was, the fans of a matrix are its two sizes, both fans of a vector are its
+    length, and both fans of a number are 1.
 
     Reference:
         | Understanding the difficulty of training deep feedforward neural networks (Xavier Glorot, Yoshua Bengio, 2010)
@@ -31,16 +31,16 @@ def glorot_uniform_(module: nn.Module, generator: torch.Generator | None = None)
 
 @torch.no_grad()
 def cover_(flow: Flow, points: Tensor, generator: torch.Generator | None = None) -> None:
-    """Place the last affine map so that the image of the flow covers points, with a tenth to spare.
+    """Set the last affine map such that the image of the flow covers points, and a tenth more on each side.
 
-    Coordinate by coordinate, the interval between the quartiles of what enters the map, when samples of the base come
-    from the left, is sent to the range of the points, and is stretched further for as long as a point has no density:
-    a chain with a bounded activation has a bounded image, and gives none to what lies outside.
+    A chain with a bounded activation has a bounded image, and points outside of it have density zero. The map sends the
+    interquartile range of its inputs, for samples of the base, to the range of the points, coordinate by coordinate. It
+    then stretches further until every point has a positive density.
 
     Arguments:
-        flow: whose last layer, but for a fixed standardization, is a LowRankAffine.
+        flow: its last layer, or the last before a fixed standardization, is a LowRankAffine.
         points: of shape (n, dim), in the units of the data.
-        generator: where the samples of the base are drawn from.
+        generator: draws the samples of the base.
 
     Raises:
         ConfigError: the points cannot be covered: the bounded activations before the map have no precision left.
@@ -64,5 +64,6 @@ def cover_(flow: Flow, points: Tensor, generator: torch.Generator | None = None)
             return
     raise ConfigError(
         f"flow.initialization=covering: no stretch of the last of {len(layers)} layers makes the image of the flow "
-        "cover the data, whose way back has no precision left; use a smaller flow.depth, dtype=float64 or another seed"
+        "cover the data, because the inverse has no precision left; use a smaller flow.depth, dtype=float64 or "
+        "another seed"
     )

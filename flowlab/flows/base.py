@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from flowlab.flow import Flow
     from flowlab.targets.base import Batch
 
-DATA_POINTS = 10_000  # how many points of the data an initialization sees
+DATA_POINTS = 10_000  # the number of training points for an initialization
 
 
 class Architecture(Component):
     """A dataclass of settings that builds a flow.
 
-    A subclass defines `build`, and whatever else differs from the defaults here.
+    A subclass defines `build`, and overrides the other methods where their defaults do not fit.
 
     Attributes:
-        stackable: jobs that differ in their per-job settings alone can be trained as one stack, by `torch.func`.
+        stackable: its flows work under `torch.func`, so jobs that differ in per-job settings alone can
+            train as one stack.
     """
 
     stackable: bool = True
@@ -33,7 +34,7 @@ class Architecture(Component):
         """Check settings that depend on the shape of the points, before anything is allocated.
 
         Raises:
-            ConfigError: they do not fit.
+            ConfigError: a setting does not fit.
         """
 
     def build(
@@ -42,7 +43,7 @@ class Architecture(Component):
         context_shape: tuple[int, ...] | None = None,
         generator: torch.Generator | None = None,
     ) -> Flow:
-        """The flow before its first step.
+        """Build the flow before its first training step.
 
         Arguments:
             event_shape: the shape of a point.
@@ -53,7 +54,7 @@ class Architecture(Component):
 
     @property
     def initialized_from_data(self) -> bool:
-        """Whether `initialize` has something to do."""
+        """Whether `initialize` changes the flow."""
         return False
 
     def initialize(self, flow: Flow, data: Batch, generator: torch.Generator | None = None) -> None:
@@ -62,10 +63,10 @@ class Architecture(Component):
         Arguments:
             flow: from `build`, with its standardization if the target has one.
             data: up to DATA_POINTS training points, in the units of the data.
-            generator: the one that `build` drew from.
+            generator: the generator that `build` used.
 
         Raises:
-            ConfigError: it cannot be adapted.
+            ConfigError: the flow cannot be adapted.
         """
 
 
@@ -73,11 +74,11 @@ class Architecture(Component):
 class FlowFromClass(FromClass, Architecture):
     """A flow of a user's class, a Bijector or a Flow.
 
-    flowlab gives `dim`, `event_shape`, `context_shape` and `generator` where the constructor asks for them.
+    flowlab passes `dim`, `event_shape`, `context_shape` and `generator` if the constructor has these parameters.
     """
 
     given = ("dim", "event_shape", "context_shape", "generator")
-    stackable = False  # a user's code need not work under torch.func; a registered Architecture says that it does
+    stackable = False  # a user's code may not work under torch.func
 
     @staticmethod
     def kinds() -> tuple[type, ...]:
@@ -92,10 +93,10 @@ class FlowFromClass(FromClass, Architecture):
         context_shape: tuple[int, ...] | None = None,
         generator: torch.Generator | None = None,
     ) -> Flow:
-        """The flow; its parameters are drawn from the generator, whether its constructor asks for one or not.
+        """Build the flow; its initial parameters come from the generator even if the constructor does not take it.
 
         Raises:
-            ConfigError: it cannot be built, cannot be trained or scored, or is for points of another shape.
+            ConfigError: the flow cannot be built, trained or evaluated, or is for points of another shape.
         """
         import math
 
@@ -112,10 +113,12 @@ class FlowFromClass(FromClass, Architecture):
         shape = tuple(flow.distribution().event_shape)
         if shape != tuple(event_shape):
             raise ConfigError(
-                f"{self.where()}: is of points of shape {shape}; those of the target have shape {tuple(event_shape)}"
+                f"{self.where()}: is for points of shape {shape}; the target has points of shape {tuple(event_shape)}"
             )
         if not any(parameter.requires_grad for parameter in flow.parameters()):
             raise ConfigError(f"{self.where()}: has no parameters to train")
         if not flow.bijector.has_inverse:
-            raise ConfigError(f"{self.where()}: has no inverse, so that it cannot score points")
+            raise ConfigError(
+                f"{self.where()}: has no inverse, so it gives no densities; use a class with inverse_and_log_det"
+            )
         return flow

@@ -1,4 +1,4 @@
-"""The flow of both documents: affine maps with an activation between them, shaped like a fully connected network."""
+"""The architecture of both tutorials: affine maps with activations between them, like a fully connected network."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 @register("flow", "mlp")
 @dataclass(kw_only=True)
 class MLP(Architecture):
-    """A chain of `depth` affine maps, each but the last (unless `final_activation`) followed by an activation.
+    """A chain of `depth` affine maps with an activation after each, except after the last.
 
     Arguments:
         depth: number of affine maps, at most 10 000.
-        rank: rank of each map's low-rank update; 0 means none.
+        rank: rank of each map's low-rank update; 0 means no update.
         scale: "tril", a triangular scale matrix, or "diag".
         weighted: learn D in M + V D V^T.
         activation: the nonlinearity; tanh and sigmoid have no parameters, and ignore the next four settings.
@@ -36,7 +36,7 @@ class MLP(Architecture):
         positive: how a slope is kept positive: softplus(raw) + 0.01 or |raw| + 0.01.
         smoothness: half width of the rounded kink of smooth_prelu.
         final_activation: put an activation after the last map too.
-        initialization: near_identity; glorot, the documents' random one; or covering, stretched over the data.
+        initialization: near_identity; glorot, as in Jang's tutorial; or covering, stretched over the data.
 
     Reference:
         | Normalizing Flows Tutorial, Part 1: Distributions and Determinants (Eric Jang, 2018)
@@ -65,7 +65,7 @@ class MLP(Architecture):
             )
         if self.initialization == "covering" and self.final_activation:
             raise ConfigError(
-                "flow.initialization=covering: places the last affine map over the data, so that it must be the last "
+                "flow.initialization=covering: stretches the last affine map over the data, so it must be the last "
                 "layer; use flow.final_activation=false"
             )
 

@@ -17,15 +17,15 @@ from flowlab.system.files import part_path, write_json, write_text
 from flowlab.system.lock import lock_directory
 from flowlab.targets.base import Target
 
-# Files that a run has before it has begun; config.yaml comes last.
+# Files that are written before config.yaml, which makes a directory a run.
 EARLY = ("status.json", "provenance.json")
 
 
 def begin(config: Config, target: Target, directory: Path, group: str | None) -> Run:
-    """Make a run directory, with all that is known before the first step.
+    """Make a run directory, with the files that are known before the first step.
 
     Raises:
-        ConfigError: the directory holds something, another run has just begun in it, or it cannot be written.
+        ConfigError: the directory is not empty, another run has just begun in it, or it cannot be written.
     """
     check_directory(directory)
     config = with_absolute_paths(config)
@@ -36,7 +36,7 @@ def begin(config: Config, target: Target, directory: Path, group: str | None) ->
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with lock_directory(directory):
-            check_directory(directory)  # a process that started at the same time may have written
+            check_directory(directory)  # another process may have begun a run meanwhile
             _remove_early_files(directory)
             try:
                 write_json(directory / "status.json", {"status": "running"})
@@ -51,14 +51,14 @@ def begin(config: Config, target: Target, directory: Path, group: str | None) ->
 
 
 def _remove_early_files(directory: Path) -> None:
-    """Remove the files of a run that ended before it had begun."""
+    """Remove the files of a run that was killed before its config.yaml was written."""
     for path in _early_files(directory):
         path.unlink(missing_ok=True)
 
 
 def _early_files(directory: Path) -> set[Path]:
-    whole = {directory / name for name in EARLY}
-    return whole | {part_path(path) for path in (*whole, directory / "config.yaml")}
+    complete = {directory / name for name in EARLY}
+    return complete | {part_path(path) for path in (*complete, directory / "config.yaml")}
 
 
 def write_config(run: Run) -> None:
@@ -72,12 +72,12 @@ def with_absolute_paths(config: Config) -> Config:
 
 
 def check_directory(directory: Path) -> None:
-    """Refuse a run directory that is not empty, so no run overwrites another.
+    """Check that a run directory is empty, so no run overwrites another.
 
-    The files of a run that was killed before it had begun do not count.
+    Files that a run leaves when it is killed before its config.yaml is written do not count.
 
     Raises:
-        ConfigError: it is not empty, or not a directory.
+        ConfigError: it is not empty, or is not a directory.
     """
     if directory.exists() and not directory.is_dir():
         raise ConfigError(f"{directory}: is not a directory")

@@ -1,4 +1,4 @@
-"""The contents of a checkpoint: checked before a flow is built from it, or a run resumes from it."""
+"""The contents of a checkpoint, and checks before a flow is built from it or a run resumes from it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PARTS: dict[str, type] = {
     "optimizer_states": list,
     "flowlab": dict,
 }
-MOST_REPEATED = 2**28  # bytes by which a tensor may exceed its storage
+MAX_REPEATED = 2**28  # bytes by which a tensor may exceed its storage
 RECORD: dict[str, type] = {"seconds": float, "window": list, "rate_mark": list}
 
 
 def state_shape(module: nn.Module, context_shape: tuple[int, ...] | None, standardized: bool) -> dict[str, Any]:
-    """The facts that are needed, beside the configuration, to build the flow of a checkpoint without its data."""
+    """The facts that, with the configuration, are enough to build the flow of a checkpoint without its data."""
     shapes = {"event_shape": list(module.event_shape)} if isinstance(module, Flow) else {}
     contexts = {} if context_shape is None else {"context_shape": list(context_shape)}
     return shapes | contexts | {"standardized": standardized}
@@ -60,18 +60,18 @@ def check_weights(checkpoint: Any) -> None:
             raise ValueError(f"its part 'flowlab' has no part {name!r}, or one of another type")
     for name, value in checkpoint["state_dict"].items():
         if not isinstance(name, str) or not name.startswith("flow.") or not isinstance(value, Tensor):
-            raise ValueError(f"its part 'state_dict' holds {name!r}, which is no tensor of a flow")
+            raise ValueError(f"its part 'state_dict' holds {name!r}, which is not a tensor of a flow")
         if not _is_finite(value):
             raise ValueError(f"its weights {name!r} are not finite real numbers")
 
 
 def check_resumable(checkpoint: dict[str, Any], flow: Flow, moments: Sequence[str]) -> None:
-    """Check that training can resume from a checkpoint: its parts are there, and belong to one step.
+    """Check that training can resume from a checkpoint: its parts exist, and belong to one step.
 
     Arguments:
         checkpoint: it has passed `check_weights`.
-        flow: built from it.
-        moments: the names of the rows that the optimizer keeps.
+        flow: the flow with its weights.
+        moments: the names of the optimizer's moments.
 
     Raises:
         ValueError: a part is missing, of another type or shape, or does not belong to the others.
@@ -85,7 +85,7 @@ def check_resumable(checkpoint: dict[str, Any], flow: Flow, moments: Sequence[st
     parameters, step = list(flow.parameters()), checkpoint["global_step"]
     trained = {number: parameter for number, parameter in enumerate(parameters) if parameter.requires_grad}
     if set(optimizer["state"]) != set(trained):
-        raise ValueError("its optimizer has not the state of every parameter that is trained")
+        raise ValueError("its optimizer does not have the state of every trained parameter")
     for number, parameter in trained.items():
         state = optimizer["state"][number]
         _check_parts(state, {"step": Tensor} | dict.fromkeys(moments, Tensor), f"its optimizer's state {number}")
@@ -93,17 +93,17 @@ def check_resumable(checkpoint: dict[str, Any], flow: Flow, moments: Sequence[st
             if state[name].shape != parameter.shape or not _is_finite(state[name]):
                 raise ValueError(f"its optimizer's state {number} does not fit the parameter, or is not finite")
             if name.endswith("_sq") and (state[name] < 0).any():
-                raise ValueError(f"its optimizer's state {number} holds squares below 0")
+                raise ValueError(f"its optimizer's state {number} holds negative squares")
         if not torch.equal(state["step"].cpu(), torch.tensor(float(step))):
-            raise ValueError(f"its optimizer's state {number} is not one of step {step}")
+            raise ValueError(f"its optimizer's state {number} is not from step {step}")
 
 
 def _is_finite(value: Tensor) -> bool:
-    """Whether a tensor holds real numbers, all finite, and is not very much larger than what is stored of it."""
+    """Whether a tensor holds finite real numbers, and is not much larger than its storage."""
     try:
         repeated = value.numel() * value.itemsize - value.untyped_storage().nbytes()
-        return repeated <= MOST_REPEATED and not value.is_complex() and bool(value.isfinite().all())
-    except RuntimeError:  # a sparse or quantised one, or one without numbers
+        return repeated <= MAX_REPEATED and not value.is_complex() and bool(value.isfinite().all())
+    except RuntimeError:  # a sparse, quantized or meta tensor
         return False
 
 

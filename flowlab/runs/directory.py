@@ -1,4 +1,4 @@
-"""A run directory, read: its configuration, flow, metrics and result."""
+"""Read a run directory: its configuration, flow, metrics and result."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ WEIGHTS = ("last", "best")
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory, read.
+    """The contents of a run directory.
 
     Attributes:
         directory: the run directory.
-        config: the configuration, checked against the types.
+        config: its configuration.
     """
 
     directory: Path
@@ -40,11 +40,11 @@ class Run:
 
     @cached_property
     def flow(self) -> Flow:
-        """The trained flow: with the weights that `result` was measured on, once there is a result."""
+        """The trained flow, with the weights that gave `result`, or the last weights before there is a result."""
         return self.load_flow(self.result.get("weights", "last"))
 
     def load_flow(self, weights: str = "last") -> Flow:
-        """The flow with the weights of a checkpoint, "last" or "best"; nothing in the file is executed."""
+        """Load the flow of a checkpoint, "last" or "best", without executing code in the file."""
         checkpoint = self.checkpoint(weights)
         shape, context_shape = shapes_of(checkpoint)
         dtype = getattr(torch, self.config.dtype)
@@ -59,7 +59,7 @@ class Run:
         return flow
 
     def load_weights(self, flow: Flow, weights: str) -> dict[str, Any]:
-        """Give a flow the weights of a checkpoint; the checkpoint is returned."""
+        """Load the weights of a checkpoint into a flow; gives the checkpoint."""
         checkpoint = self.checkpoint(weights)
         try:
             shape = shapes_of(checkpoint)[0]
@@ -76,14 +76,14 @@ class Run:
 
     @cached_property
     def target(self) -> Target:
-        """The distribution that was learned; the points of a file must still be there, unchanged."""
+        """The target; a data file must be unchanged."""
         target = self.config.target.build()
         check_data(self, target)
         return target
 
     @property
     def metrics(self) -> pandas.DataFrame:
-        """metrics.csv: one row a step that was logged."""
+        """metrics.csv: one row for each logged step."""
         import pandas
 
         path = self.directory / "metrics.csv"
@@ -94,7 +94,7 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any]:
-        """result.json: the final numbers; empty while there are none."""
+        """result.json: the final metrics; empty before the run is done."""
         path = self.directory / "result.json"
         result = read_json(path)
         for name in ("nll", "nll_se", "kl", "kl_se", "entropy"):
@@ -109,22 +109,22 @@ class Run:
 
     @property
     def done(self) -> bool:
-        """Whether the run has ended well."""
+        """Whether the run is done."""
         return self.status.get("status") == "done"
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """provenance.json: code, versions, machine, command; the run's id and its sweep."""
+        """provenance.json: code, versions, machine, command, the run's id and its sweep."""
         return read_json(self.directory / "provenance.json")
 
     def has_checkpoint(self, weights: str) -> bool:
         return self._checkpoint(weights).is_file()
 
     def checkpoint(self, weights: str) -> dict[str, Any]:
-        """The contents of a checkpoint; nothing in the file is executed."""
+        """Read a checkpoint without executing code in the file."""
         path = self._checkpoint(weights)
-        if weights not in WEIGHTS:  # result.json may say anything
-            raise ConfigError(f"{weights!r}: no such checkpoint; there are {', '.join(WEIGHTS)}")
+        if weights not in WEIGHTS:  # result.json may hold any word
+            raise ConfigError(f"{weights!r}: no such checkpoint; allowed: {', '.join(WEIGHTS)}")
         if not path.is_file():
             raise ConfigError(f"{path}: no such checkpoint; the run has not saved one yet")
         try:
@@ -136,7 +136,7 @@ class Run:
         try:
             check_weights(checkpoint)
         except ValueError as error:
-            raise ConfigError(f"{path}: is no checkpoint of a run: {error}; {self._without(weights)}") from None
+            raise ConfigError(f"{path}: is not a checkpoint of a run: {error}; {self._without(weights)}") from None
         return checkpoint
 
     def _without(self, weights: str) -> str:
@@ -155,10 +155,10 @@ class Run:
 
 
 def check_data(run: Run, target: Target) -> None:
-    """Check that the data are the same as when the run began.
+    """Check that a data file is the same as when the run began.
 
     Raises:
-        ConfigError: the file has changed.
+        ConfigError: it has changed.
     """
     if run.provenance.get("data_sha256") != target.fingerprint:
         culprit = getattr(target, "path", f"{run.directory}/provenance.json: data_sha256")
@@ -166,16 +166,16 @@ def check_data(run: Run, target: Target) -> None:
 
 
 def load_run(directory: str | Path) -> Run:
-    """Read a run directory: the flow, the configuration, the metrics. Nothing in the directory is executed.
+    """Read a run directory: its flow, configuration and metrics, without executing code in it.
 
     Raises:
-        ConfigError: the directory is not one of a run, or its configuration is damaged.
+        ConfigError: the directory is not a run directory, or its configuration is damaged.
     """
     directory = Path(directory)
     path = directory / "config.yaml"
     if not path.is_file():
         begun = (directory / "status.json").is_file()
-        remedy = "; the run ended before it had begun: start it again" if begun else ""
+        remedy = "; the run was killed before it began: start it again" if begun else ""
         raise ConfigError(f"{directory}: not a run directory: there is no config.yaml in it{remedy}")
     try:
         return Run(directory, to_config(read_plain_yaml(path)))

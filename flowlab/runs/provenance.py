@@ -1,4 +1,4 @@
-"""Where a run came from: code, versions, machine and command, without secrets."""
+"""The provenance of a run: code, versions, machine and command, without secrets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "scipy", "panda
 
 
 def provenance(config: Config) -> dict[str, Any]:
-    """What is needed to tell how a run was made, as plain data."""
+    """The origin of a run and the settings of its machine, as plain data."""
     gpu = resolve_device(config.trainer.accelerator).type == "cuda" and torch.cuda.is_available()
     return {
         **origin(),
@@ -33,7 +33,7 @@ def provenance(config: Config) -> dict[str, Any]:
 
 
 def origin() -> dict[str, Any]:
-    """Code, versions, machine and command of this process, as plain data."""
+    """The code, versions, machine and command of this process, as plain data."""
     commit, dirty = _git()
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -48,10 +48,10 @@ def origin() -> dict[str, Any]:
 
 
 def _git() -> tuple[str | None, bool | None]:
-    """The commit of flowlab's own source and whether it was changed; None where it is not a checkout."""
+    """The commit of flowlab's source, and whether files differ from it; None outside a checkout."""
     here = Path(__file__).parent
     try:
-        _run_git(here, "ls-files", "--error-unmatch", Path(__file__).name)  # not just any repository around it
+        _run_git(here, "ls-files", "--error-unmatch", Path(__file__).name)  # the repository must be flowlab's
         commit = _run_git(here, "rev-parse", "HEAD")
         return commit, bool(_run_git(here, "status", "--porcelain", "--", ":/flowlab", ":/conf", ":/experiments"))
     except (OSError, subprocess.SubprocessError):

@@ -1,4 +1,4 @@
-"""A run that resumes on other hardware than it began on."""
+"""Resume a run on other hardware."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flowlab.config.aliases import rename_words
-from flowlab.config.compose import compose_yaml, parse_overrides, to_config
+from flowlab.config.compose import compose_yaml, to_config
 from flowlab.config.errors import ConfigError
-from flowlab.config.schema import WHERE, Config
+from flowlab.config.overrides import parse_overrides
+from flowlab.config.schema import Config
 
-# The trainer's settings that a run may change when it resumes.
+# Trainer settings that choose the hardware, which changes results by rounding alone; and all that may change.
+WHERE = ("accelerator", "devices", "nodes", "launcher", "threads")
 MOVABLE = (*WHERE, "compile", "progress")
 
 
 def relocate(config: Config, overrides: Sequence[str]) -> Config:
-    """The configuration of a run that resumes elsewhere.
+    """The configuration of a run that resumes on other hardware.
 
     Arguments:
-        config: the one that it began with.
-        overrides: trainer settings, as "trainer=ddp" or "trainer.devices=4".
+        config: the configuration that it began with.
+        overrides: trainer settings, such as "trainer=ddp" or "trainer.devices=4".
 
     Raises:
-        ConfigError: an override of another setting.
+        ConfigError: an override changes another setting.
 
     Example:
         >>> from flowlab.config.compose import compose
@@ -39,8 +41,8 @@ def relocate(config: Config, overrides: Sequence[str]) -> Config:
         group, _, key = override.key_or_group.partition(".")
         if group != "trainer" or (key and key not in MOVABLE) or override.is_delete():
             raise ConfigError(
-                f"{override.input_line}: a run resumes with the configuration it began with; of that only where it "
-                f"computes may change: trainer=..., or trainer.KEY=... of {', '.join(MOVABLE)}"
+                f"{override.input_line}: a run resumes with the configuration it began with; allowed: trainer=..., or "
+                f"trainer.KEY=... of {', '.join(MOVABLE)}"
             )
     composed, values = compose_yaml(overrides).trainer, config.to_dict()
     chosen = {override.key_or_group.partition(".")[2] for override in parsed}
@@ -50,6 +52,6 @@ def relocate(config: Config, overrides: Sequence[str]) -> Config:
 
 
 def is_same_run(first: Config, second: Config) -> bool:
-    """Whether two configurations describe the same run, wherever it computes."""
+    """Whether two configurations describe the same run, on any hardware."""
     elsewhere = {key: getattr(second.trainer, key) for key in MOVABLE}
     return replace(first, trainer=replace(first.trainer, **elsewhere)) == second

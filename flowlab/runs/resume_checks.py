@@ -1,4 +1,4 @@
-"""Check that a stopped run has left all that it needs to resume to the same end."""
+"""Check that a stopped run has every file that it needs to resume."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def check_files(run: Run, flow: Flow, finite: bool) -> None:
 
     Arguments:
         run: the run.
-        flow: its flow, of which the weights are replaced by those of the checkpoints.
-        finite: the training data are finite, so the best checkpoint gives the result.
+        flow: its flow; the checkpoints' weights are loaded into it.
+        finite: the training data are finite, so the result comes from the best checkpoint.
 
     Raises:
-        ConfigError: the file, what is wrong with it, and the remedy.
+        ConfigError: a file is damaged or missing.
     """
     for name in FILES:
         path = run.directory / name
-        if path.exists() and not path.is_file():  # such as a directory or a pipe
+        if path.exists() and not path.is_file():  # a directory or a pipe
             raise ConfigError(f"{path}: is not a file; move it away")
     metrics = run.directory / "metrics.csv"
     if not run.has_checkpoint("last"):
@@ -45,6 +45,6 @@ def check_files(run: Run, flow: Flow, finite: bool) -> None:
     check_metrics(metrics, last["flowlab"]["rate_mark"][0])
     if finite and last["callbacks"][BEST]["best_step"] and not run.has_checkpoint("best"):
         raise ConfigError(
-            f"{run.directory}/checkpoints: best.ckpt is gone, whose weights would be the result; put it back, or "
+            f"{run.directory}/checkpoints: best.ckpt is missing, whose weights give the result; put it back, or "
             "remove last.ckpt, and the run begins again"
         )

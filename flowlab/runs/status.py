@@ -1,4 +1,4 @@
-"""status.json: what has become of a run, true at every moment."""
+"""status.json: the state of a run, correct at every moment."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from flowlab.system.lock import check_not_replaced, lock_directory
 
 @contextlib.contextmanager
 def track_status(*runs: Run, to_the_end: bool = True) -> Iterator[None]:
-    """Say of runs that they are running, then how it ended; an error is written down and continues to the caller.
+    """Record that runs are running, then how they end; an error is recorded and raised again.
 
     Arguments:
-        runs: one, or those of a stack.
-        to_the_end: the runs are done when the block is; otherwise something is still to come.
+        runs: one run, or the runs of a stack.
+        to_the_end: the runs are done when the block ends; otherwise more work follows.
 
     Raises:
         ConfigError: another process works on one of the directories.
-        KeyboardInterrupt: the run was interrupted; also where Lightning has made an exit of it.
-        WriteError: something of a run could not be written; it now says how to go on.
+        KeyboardInterrupt: the run was interrupted, or ended by SystemExit.
+        WriteError: a file of a run could not be written; the message now says how to resume.
     """
     with contextlib.ExitStack() as locks:
         for run in runs:
@@ -33,12 +33,12 @@ def track_status(*runs: Run, to_the_end: bool = True) -> Iterator[None]:
 
 
 def mark_interrupted(run: Run) -> None:
-    """Write down that a run was interrupted, if it can be."""
+    """Record that a run was interrupted, if possible."""
     _write_if_possible(run, status="interrupted", error=f"interrupted; continue with resume={run.directory}")
 
 
 def mark_failed(run: Run, error: Exception) -> None:
-    """Write down that a run failed outside its training: it could not be opened, or its process died.
+    """Record that a run failed outside its training: it could not be opened, or its process died.
 
     Raises:
         ConfigError: another process works on the directory.
@@ -62,7 +62,7 @@ def _track(runs: tuple[Run, ...], to_the_end: bool) -> Iterator[None]:
         for run in runs:
             error.advice = f"; when it can be, continue with resume={run.directory}"
             if not _write_if_possible(run, status="failed", error=str(error)):
-                error.advice += " (status.json cannot be written either, and still says that it runs)"
+                error.advice += " (status.json cannot be written either, and still says running)"
         raise
     except Exception as error:
         for run in runs:
@@ -76,11 +76,11 @@ def _fail(run: Run, error: Exception) -> None:
     message, trace = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
     content = {"status": "failed", "error": redact(message)}
     if not _write_if_possible(run, **content, traceback=redact(trace)):
-        _write_if_possible(run, **content)  # where there is little room
+        _write_if_possible(run, **content)  # on a nearly full disk
 
 
 def _write_if_possible(run: Run, **content: str) -> bool:
-    """Write down how a run has ended; what it ended of may keep it from that as well."""
+    """Record how a run has ended; gives False if that cannot be written either."""
     try:
         _write([run], **content)
     except WriteError:

@@ -74,7 +74,7 @@ class Manifest:
         for job in jobs:
             name = job["directory"]
             if not name or Path(name).name != name or name == "..":
-                raise ConfigError(f"{path}: the directory {name!r} of a job leads out of that of the sweep")
+                raise ConfigError(f"{path}: the directory {name!r} of a job leads out of the sweep")
         return cls(directory, words, jobs, seconds)
 
     def write(self, seconds: float = 0.0) -> None:

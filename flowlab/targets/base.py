@@ -1,4 +1,4 @@
-"""Targets: distributions to learn, as points to train on and, where it is known, as a density."""
+"""The interface of a target: a distribution to learn, with points to train on and, if known, its density."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Batch(NamedTuple):
     """Points with their contexts.
 
     Attributes:
-        x: points of shape (*, event), or draws from which a target makes points.
-        context: of shape (*, c), or None where nothing is conditioned on.
+        x: points of shape (*, event), or random numbers from which a target makes points.
+        context: contexts of shape (*, c), or None for an unconditional target.
     """
 
     x: Tensor
     context: Tensor | None = None
 
     def tensors(self) -> list[Tensor]:
-        """The tensors that are there, points first."""
+        """The points, and the contexts if there are any."""
         return [self.x] if self.context is None else [self.x, self.context]
 
     def to(self, *where: Any) -> Batch:
@@ -43,18 +43,18 @@ class Batch(NamedTuple):
 
 
 class Target:
-    """A distribution to learn, from fresh or finite points.
+    """A distribution to learn, with a finite set of points or fresh points at every step.
 
     Attributes:
         event_shape: the shape of a point.
         context_shape: the shape of a context, (c,), or None for an unconditional target.
-        bounds: for each coordinate the interval that figures show.
-        columns: a name for each coordinate.
-        entropy: differential entropy in nats, or None where it is not known.
-        train_size: the number of training points; None if each step draws fresh ones.
-        standardization: mean and standard deviation of each coordinate, which a flow undoes in its last bijector; None
-            if the points are used as they are.
-        fingerprint: identifies the data, as a hash of their file; None where there are none.
+        bounds: the interval that figures show, for each coordinate.
+        columns: the names of the coordinates.
+        entropy: the differential entropy in nats, or None if it is not known.
+        train_size: the number of training points; None if each step draws fresh points.
+        standardization: mean and standard deviation of each coordinate, which become a flow's last bijector; None if
+            the flow is not standardized.
+        fingerprint: identifies the data, such as the hash of a file; None if there is no file.
     """
 
     event_shape: tuple[int, ...]
@@ -85,11 +85,11 @@ class Target:
         return [f"x{number + 1}" for number in range(self.dim)]
 
     def rows(self, split: str, count: int, seed: int, dtype: torch.dtype | None = None) -> Tensor:
-        """Points of a split, of shape (n, event); a finite set gives all that it has, whatever `count`.
+        """Points of a split, of shape (n, event); a finite set gives all of its points, whatever `count` is.
 
         Arguments:
             split: "train", "validation" or "test"; no two share a point.
-            count: how many points are wanted.
+            count: the number of points.
             seed: the run's seed.
             dtype: the points' dtype; None is float32.
         """
@@ -103,7 +103,7 @@ class Target:
         """Check that a dtype holds the target's points.
 
         Raises:
-            ConfigError: it does not.
+            ConfigError: a point overflows.
         """
         if not self.rows("validation", 64, seed, dtype).isfinite().all():
             single = str(dtype) == "torch.float32"
@@ -118,10 +118,10 @@ class Target:
 class ExactTarget(Target, Component):
     """A target whose density is known, so a flow's KL divergence from it can be measured.
 
-    A subclass defines `from_draws`, `log_prob`, `bounds` and either `entropy` in closed form or nothing: it is then
-    computed by quadrature on `quadrature_bounds` (two dimensions). A conditional one has a `context_shape` and defines
-    `draw_batch` and `batch_from_draws` in place of `from_draws`; its `entropy` is the average over the contexts, or
-    None.
+    A subclass defines `from_draws`, `log_prob` and `bounds`. It defines either `entropy` in closed form, or
+    `quadrature_bounds`, on which the entropy of a two-dimensional target is computed.
+    A conditional target has a `context_shape` and defines `draw_batch` and `batch_from_draws` instead of `from_draws`;
+    its `entropy` is the average over the contexts, or None.
 
     Arguments:
         train_size: train on this many points, drawn once from the seed; None draws fresh points at every step.
@@ -133,21 +133,21 @@ class ExactTarget(Target, Component):
     quadrature_bounds = ((0.0, 0.0), (0.0, 0.0))
     quadrature_size = 1000
 
-    def __init__(self, train_size: int | None = None) -> None:  # for subclasses that are no dataclasses
+    def __init__(self, train_size: int | None = None) -> None:  # for subclasses that are not dataclasses
         self.train_size = train_size
 
     @property
     def support(self) -> Constraint:
-        """Where the density is positive."""
+        """The constraint that points of positive density satisfy."""
         from torch.distributions import constraints
 
         return constraints.real_vector
 
     def build(self, **given: Any) -> ExactTarget:
-        """A copy: training moves the constants of a target to its device.
+        """A copy, because training moves the constants of a target to its device.
 
         Raises:
-            ConfigError: settings that do not fit each other.
+            ConfigError: the settings do not fit each other.
         """
         try:
             return replace(self)
@@ -161,23 +161,23 @@ class ExactTarget(Target, Component):
         return self.from_draws(self.draw(count, generator, dtype))
 
     def draw(self, count: int, generator: torch.Generator, dtype: torch.dtype | None) -> Tensor:
-        """The random numbers behind points, of shape (count, k): here a standard normal number a coordinate."""
+        """The random numbers behind points, of shape (count, k): by default standard normal, one a coordinate."""
         return randn((count, self.dim), generator, dtype)
 
     def from_draws(self, drawn: Tensor) -> Tensor:
-        """Points of shape (*, event) from their random numbers, of shape (*, k): arithmetic alone, to be compiled."""
+        """Points of shape (*, event) made of random numbers of shape (*, k), by arithmetic that can be compiled."""
         raise NotImplementedError(f"{type(self).__name__} must define from_draws(drawn)")
 
     def draw_batch(self, count: int, generator: torch.Generator, dtype: torch.dtype | None) -> Batch:
-        """The random numbers behind a minibatch, and behind its contexts."""
+        """The random numbers behind a minibatch and its contexts."""
         return Batch(self.draw(count, generator, dtype))
 
     def batch_from_draws(self, drawn: Batch) -> Batch:
-        """The minibatch that random numbers make."""
+        """The minibatch made of random numbers."""
         return Batch(self.from_draws(drawn.x), drawn.context)
 
     def to_(self, device: torch.device | str) -> None:
-        """Move the constants to the device of the points, so no step waits for them."""
+        """Move the constants to a device, so no step copies them there."""
         import torch
 
         for name, value in vars(self).items():
@@ -192,10 +192,10 @@ class ExactTarget(Target, Component):
 
     @cached_property
     def entropy(self) -> float:  # type: ignore[override]
-        """-E log p in nats: here by the trapezoidal rule on a grid of `quadrature_size`^2 points in float64.
+        """-E log p in nats, by default by the trapezoidal rule on a grid of `quadrature_size`^2 points in float64.
 
-        For a smooth density that has vanished at the edge of the grid the rule converges faster than any power of
-        the spacing.
+        For a smooth density that vanishes at the edge of the grid, the rule converges faster than any power of the
+        spacing.
         """
         import torch
 
@@ -223,10 +223,10 @@ class TargetFromClass(FromClass):
         return (Target,)
 
     def build(self, **given: Any) -> Target:
-        """The target; what its constructor draws is the same in every run.
+        """Build the target; random numbers that its constructor draws are the same in every run.
 
         Raises:
-            ConfigError: it cannot be built, or lacks a shape or bounds.
+            ConfigError: the target cannot be built, or has no shape or bounds.
         """
         from flowlab.seeding import generator, torch_seeded
 

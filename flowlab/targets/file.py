@@ -1,4 +1,4 @@
-"""Targets given by the points in a user's file: CSV, NPY or Parquet."""
+"""The target of a table of points: a CSV, NPY or Parquet file."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 class FileTarget(Target):
     """Points from a file, split once by a seed into train, validation and test.
 
-    A CSV whose first line holds numbers alone is read as having no header; its columns are then x1, x2 ... An NPY file
-    holds one array of shape (n, dim). Every row is used: none is dropped or filled in.
+    A CSV file whose first line holds numbers alone has no header; its columns are called x1, x2, ... An NPY file holds
+    one array of shape (n, dim). No row is dropped or filled in.
 
     Arguments:
-        path: the file; its ending says what it is.
-        columns: names of the columns to use, in this order; None uses all.
-        validation, test: the fractions of the rows held out for each, between 0 and 1 and together below 1.
-        split_seed: selects the random split.
-        standardize: let the flow standardize the points; densities stay in the units of the data.
+        path: the file; its suffix is .csv, .npy or .parquet.
+        columns: the columns to use, in this order; None uses all.
+        validation, test: the fraction of the rows in each held-out split, between 0 and 1, together below 1.
+        split_seed: the seed of the random split.
+        standardize: let the flow end with the inverse of a standardization; densities stay in the units of the data.
 
     Attributes:
         mean, deviation: the training rows' mean and standard deviation, each of shape (dim,) in float64.
@@ -54,7 +54,7 @@ class FileTarget(Target):
         split_seed: int = 0,
         standardize: bool = True,
     ) -> None:
-        from flowlab.targets._points import read_points  # it needs pandas, and other targets do not
+        from flowlab.targets._points import read_points  # it imports pandas, which other targets do not need
 
         self.path = Path(path)
         self._columns, values, content = read_points(self.path, columns)
@@ -92,14 +92,14 @@ class FileTarget(Target):
         if constant:
             raise DataError(
                 f"{self.path}: {_some(constant)} the same value in every training row, so the density is infinite "
-                "there; leave out with target.columns"
+                "there; choose other columns with target.columns"
             )
         huge = [name for name, spread in zip(self._columns, self.deviation, strict=True) if not spread.isfinite()]
         if huge:
             raise DataError(f"{self.path}: {_some(huge)} values too large to compute with; use another unit")
 
     def check(self, dtype: torch.dtype, seed: int) -> None:
-        """Refuse a dtype that cannot tell the values of a column apart.
+        """Check that a dtype can distinguish the values of each column.
 
         Raises:
             DataError: the rounding of the largest value is more than a thousandth of the standard deviation.
@@ -125,7 +125,7 @@ class FileTarget(Target):
         return self._columns
 
     def rows(self, split: str, count: int, seed: int, dtype: torch.dtype | None = None) -> Tensor:
-        """All the rows of a split, whatever `count`: a user's data are never thinned out."""
+        """All rows of a split, whatever `count` is."""
         import torch
 
         return self._splits[split].to(dtype or torch.float32)

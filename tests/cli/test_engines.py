@@ -1,4 +1,4 @@
-"""The nodes of Ray, Slurm and Optuna where these are not installed; tests/engines/ runs them."""
+"""Ray, Slurm and Optuna where they are not installed; tests/engines/ runs them."""
 
 import pytest
 

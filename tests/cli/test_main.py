@@ -1,4 +1,4 @@
-"""The command line, as real processes: what it prints, writes and exits with."""
+"""The command line as real processes: output, files and exit status."""
 
 import os
 import signal
@@ -83,7 +83,7 @@ def test_interrupted_and_resumed(tmp_path):
     assert "Traceback" not in error
     stopped = load_run(tmp_path / "run")
     assert stopped.status["status"] == "interrupted"
-    # It has saved where it was, which was at no round step (once in a hundred times it is), and lost none.
+    # It saved its last step, which is rarely a multiple of checkpoint_every, and lost none.
     assert stopped.checkpoint("last")["global_step"] >= max(stopped.metrics["step"])
 
 
@@ -91,7 +91,7 @@ def test_a_glob_names_every_option():
     assert expand(["target=glob(gauss*)"]) == [["target=gaussian"], ["target=gaussian_full"]]
 
 
-def test_resume_goes_on_to_the_end(tmp_path, monkeypatch, capsys):
+def test_a_resumed_run_ends_at_the_same_bits(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = [*QUICK, "trainer.progress=off"]
     assert main([*words, "hydra.run.dir=whole"]) == 0
@@ -150,7 +150,7 @@ def test_a_failed_job_of_a_stack_is_listed(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["summary.csv", "figures", ".submitit"])
-def test_a_sweep_writes_over_nothing_that_was_there(name, tmp_path, monkeypatch, capsys):
+def test_a_sweep_overwrites_no_file(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).mkdir() if name != "summary.csv" else (tmp_path / name).write_text("of somebody else")
     assert main(["-m", "seed=0,1", "max_steps=2", "flow.depth=1", "hydra.sweep.dir=."]) == 2

@@ -1,4 +1,4 @@
-"""Which code a configuration reaches: what is not allowed is refused before it is imported."""
+"""The allow-list: code outside of it is refused before it is imported."""
 
 import os
 import sys
@@ -34,7 +34,7 @@ def planted(tmp_path, monkeypatch):
     assert not (tmp_path / "called").exists()
 
 
-def test_what_is_not_allowed_is_not_imported(planted):
+def test_a_package_that_is_not_allowed_is_not_imported(planted):
     with pytest.raises(ConfigError, match=r"flow._target_=planted.Own: the package planted is not allowed; .*ALLOW=pl"):
         load_class("flow._target_", "planted.Own", KINDS)
     with pytest.raises(ConfigError, match="planted is not allowed"):
@@ -51,7 +51,7 @@ def test_a_package_is_allowed_by_name(planted, monkeypatch):
         load_class("flow._target_", "planted.Own", KINDS)
 
 
-def test_in_python_it_is_allowed_for_the_processes_that_follow_too(monkeypatch):
+def test_allow_in_python_reaches_processes_that_start_later(monkeypatch):
     monkeypatch.setenv("FLOWLAB_ALLOW", "one")
     flowlab.allow("two", "one")
     assert allowed_packages() == ["one", "two"]
@@ -87,13 +87,13 @@ def test_in_python_it_is_allowed_for_the_processes_that_follow_too(monkeypatch):
         7: "must be the name of a class",
     }.items(),
 )
-def test_no_way_round(path, complaint):
+def test_every_way_around_the_list_is_closed(path, complaint):
     with pytest.raises(ConfigError, match=complaint):
         load_class("flow._target_", path, KINDS)
 
 
 def test_a_class_is_allowed_where_it_is_defined(planted, monkeypatch):
-    """An allowed module is no door to what it imports."""
+    """A class that an allowed module has imported is refused."""
     import planted as module
 
     monkeypatch.setenv("FLOWLAB_ALLOW", "planted")
@@ -144,7 +144,7 @@ def test_words_that_reach_for_code_are_refused(words, culprit, planted):
     assert not (planted / "imported").exists()
 
 
-def test_what_flowlab_and_its_engines_name_themselves_is_allowed():
+def test_the_classes_of_flowlab_and_its_engines_are_allowed():
     for words in ([SEARCH], [SEARCH, "hydra.sweeper.sampler._target_=optuna.samplers.RandomSampler"]):
         assert compose_yaml(words, hydra_settings=True).hydra.sweeper._target_.endswith("OptunaSweeper")
     for launcher in ("basic", "stacked", "slurm", "ray_cluster"):

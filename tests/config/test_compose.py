@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from flowlab.config.component import Component
-from flowlab.config.compose import compose, conf_directory, to_config
+from flowlab.config.compose import compose, to_config
 from flowlab.config.errors import ConfigError
-from flowlab.config.overrides import option_names
+from flowlab.config.overrides import conf_directory, option_names
 from flowlab.config.registry import PACKAGES, lookup, names
 from flowlab.config.schema import RunConfig, TrainerConfig
 from flowlab.flows._assemble import assemble

@@ -133,7 +133,7 @@ MISTAKES = {
     "no flow": (["flow=custom", "flow._target_=ownflows.Ring"], "must be a class derived from"),
     "no target": (["target=custom", "target._target_=ownflows.Whole"], "derived from flowlab.targets.base.Target"),
     "no parameters": (["flow=custom", "flow._target_=ownflows.Fixed"], "has no parameters to train"),
-    "other dimensions": (["flow=custom", "flow._target_=ownflows.Scalar"], "is of points of shape (3,)"),
+    "other dimensions": (["flow=custom", "flow._target_=ownflows.Scalar"], "is for points of shape (3,)"),
     "a broken constructor": (["flow=custom", "flow._target_=ownflows.Broken"], "cannot be built: KeyError: 'nothing"),
     "no bounds": (["target=custom", "target._target_=ownflows.Boundless"], "bounds: must be an interval for each of"),
     "not allowed": (["flow=custom", "flow._target_=textwrap.TextWrapper"], "FLOWLAB_ALLOW=textwrap"),

@@ -65,7 +65,7 @@ def test_weights_are_no_path(tmp_path):
     (run / "config.yaml").write_text(json.dumps(compose().to_dict()))
     (run / "result.json").write_text('{"weights": "../../other"}')
     good(tmp_path / "other.ckpt")
-    with pytest.raises(ConfigError, match=r"'../../other': no such checkpoint; there are last, best"):
+    with pytest.raises(ConfigError, match=r"'../../other': no such checkpoint; allowed: last, best"):
         _ = load_run(run).flow
 
 
@@ -131,5 +131,5 @@ def test_words_of_a_manifest_that_are(tmp_path):
 def test_jobs_of_a_manifest_lie_in_the_sweep(directory, tmp_path):
     job = {"overrides": [], "directory": directory, "config": {}}
     (tmp_path / "manifest.json").write_text(json.dumps({"words": [], "seconds": 0, "jobs": [job]}))
-    with pytest.raises(ConfigError, match="leads out of that of the sweep"):
+    with pytest.raises(ConfigError, match="leads out of the sweep"):
         Manifest.read(tmp_path)

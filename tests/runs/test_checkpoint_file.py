@@ -1,4 +1,4 @@
-"""A checkpoint that is damaged is refused, wherever the damage is; and one of a stranger runs nothing."""
+"""A damaged checkpoint is refused, wherever the damage is, and a stranger's checkpoint runs no code."""
 
 import pickle
 import random
@@ -23,12 +23,12 @@ def path(tmp_path):
     return tmp_path / "last.ckpt"
 
 
-def test_it_is_read_as_it_was_written_by_torch_too(path):
+def test_flowlab_and_torch_read_what_was_written(path):
     assert same(read_checkpoint(path))
     assert same(torch.load(path, weights_only=True))
 
 
-def test_one_of_before_there_were_sums_of_the_whole_is_read(path):
+def test_a_checkpoint_without_a_checksum_is_read(path):
     torch.save(CONTENT, path)
     assert same(read_checkpoint(path))
     content = bytearray(path.read_bytes())
@@ -53,7 +53,7 @@ def test_no_flipped_bit_gives_other_weights(path):
     assert refused > 380
 
 
-def test_no_part_is_a_checkpoint(path):
+def test_a_part_of_a_checkpoint_is_refused(path):
     content = path.read_bytes()
     for length in range(0, len(content), 37):
         path.write_bytes(content[:length])
@@ -62,7 +62,7 @@ def test_no_part_is_a_checkpoint(path):
 
 
 class Planted:
-    """What a pickle does with it: make a file."""
+    """Its pickle makes a file when it is loaded."""
 
     def __init__(self, path):
         self.path = path
@@ -107,7 +107,7 @@ def test_a_checkpoint_runs_nothing(plant, tmp_path):
     assert not mark.exists()
 
 
-def test_without_care_they_work(tmp_path):
+def test_the_same_files_are_harmful_without_the_checks(tmp_path):
     compressed(tmp_path / "evil", None)
     assert torch.load(tmp_path / "evil", weights_only=True)["state_dict"]["flow.w"].shape == (10**6,)
     for plant in (pickled, archived, in_the_old_format):

@@ -13,7 +13,7 @@ def git(directory, *words):
 
 
 def test_the_commit_is_flowlabs_own(tmp_path, monkeypatch):
-    """A copy in somebody else's repository has no commit; in its own it has, and tells when it was changed."""
+    """A copy in another repository has no commit; in flowlab's it has one, and says whether files differ."""
     home = tmp_path / "flowlab" / "training"
     home.mkdir(parents=True)
     copy = Path(shutil.copy(provenance.__file__, home))
@@ -31,7 +31,7 @@ def test_the_commit_is_flowlabs_own(tmp_path, monkeypatch):
     assert provenance._git()[1] is True
 
 
-def test_what_is_recorded():
+def test_a_record_names_seed_device_and_versions():
     record = provenance.provenance(compose("seed=7"))
     assert record["seed"] == 7
     assert record["device"] == "cpu"

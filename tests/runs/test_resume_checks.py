@@ -28,7 +28,7 @@ def stopped(whole, tmp_path):
     return directory
 
 
-def test_it_goes_on_where_all_is_there(stopped, whole):
+def test_a_run_with_all_its_files_resumes(stopped, whole):
     (stopped / "checkpoints/.best.ckpt.part").write_text("left by a kill")
     assert resume(stopped).result["nll"] == json.loads((whole / "result.json").read_text())["nll"]
     assert not list(stopped.rglob(".*"))
@@ -39,13 +39,13 @@ def test_it_goes_on_where_all_is_there(stopped, whole):
     [
         ("checkpoints/last.ckpt", lambda content: content[:-1], "it is damaged; copy best.ckpt over it"),
         ("checkpoints/best.ckpt", lambda content: content[:99], "best.ckpt: cannot be read: it is damaged; remove the"),
-        ("checkpoints/best.ckpt", None, "best.ckpt is gone, whose weights would be the result"),
+        ("checkpoints/best.ckpt", None, "best.ckpt is missing, whose weights give the result"),
         ("metrics.csv", lambda content: content[: len(content) // 2], "metrics.csv: ends at step 50, and"),
         ("metrics.csv", lambda content: content.replace(b"\n100,", b"\n1x0,"), "metrics.csv: line 3 is damaged: '1x0,"),
         ("metrics.csv", None, "metrics.csv: ends at step 0"),
     ],
 )
-def test_what_is_damaged_is_named(stopped, name, change, complaint):
+def test_a_damaged_file_is_named(stopped, name, change, complaint):
     path = stopped / name
     content = path.read_bytes()
     path.unlink()

@@ -19,7 +19,7 @@ def said(run):
     return json.loads((run.directory / "status.json").read_text())
 
 
-def test_it_says_what_became_of_a_run(run):
+def test_the_state_of_a_run_is_recorded(run):
     with track_status(run):
         assert said(run) == {"status": "running"}
     assert said(run) == {"status": "done"}
@@ -32,7 +32,7 @@ def test_it_says_what_became_of_a_run(run):
     assert said(run)["status"] == "interrupted"
 
 
-def test_what_cannot_be_written_says_how_to_go_on(run):
+def test_a_write_error_says_how_to_resume(run):
     with pytest.raises(WriteError) as raised, track_status(run):
         raise full("last.ckpt")
     message = (
@@ -45,7 +45,7 @@ def full(path):
     return WriteError(errno.ENOSPC, "No space left on device", str(path))
 
 
-def test_a_full_disk_has_room_for_what_became_of_a_run(run, monkeypatch):
+def test_the_state_of_a_run_fits_on_a_full_disk(run, monkeypatch):
     def write(path, content):
         if content["status"] != "running":
             raise full(path)

@@ -177,7 +177,7 @@ def test_two_runs_do_not_share_a_directory(finished, tmp_path):
 def test_a_run_that_was_killed_before_it_had_begun_is_started_again(finished, tmp_path):
     (tmp_path / "status.json").write_text('{"status": "running"}')
     (tmp_path / ".provenance.json.part").write_text('{"time":')
-    with pytest.raises(ConfigError, match="ended before it had begun: start it again"):
+    with pytest.raises(ConfigError, match="was killed before it began: start it again"):
         load_run(tmp_path)
     begin(finished.config, finished.target, tmp_path, None)
     assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "provenance.json", "status.json"}
