@@ -76,9 +76,7 @@ def lookup(group: str, name: Any, key: str = "") -> Any:
     _built_in(group)
     if name not in _registered[group]:
         if name not in _entry_points(group):
-            raise ConfigError(
-                f"{key or f'{group}.name'}={name!r} is unknown; {did_you_mean(str(name), names(group))}"
-            )
+            raise ConfigError(f"{key or f'{group}.name'}={name!r} is unknown; {did_you_mean(str(name), names(group))}")
         _load(group, _entry_points(group)[name])
     return _registered[group][name]
 

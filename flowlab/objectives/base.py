@@ -48,8 +48,8 @@ class Objective(Component):
             )
         if not self.needs_points and target.context_shape is not None:
             raise ConfigError(
-                f"objective={self.name}: trains on no points, so it has no contexts, and target={named} is conditional; "
-                "use objective=maximum_likelihood"
+                f"objective={self.name}: trains on no points and so without contexts, but target={named} is "
+                "conditional; use objective=maximum_likelihood"
             )
         if not self.needs_points and target.train_size is not None:
             raise ConfigError(f"target.train_size: objective={self.name} trains on no data; leave it null")
