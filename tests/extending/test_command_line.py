@@ -16,7 +16,7 @@ SMALL = ("batch_size=32", "test_size=200", "validation_size=200", "trainer.progr
 EVERY_20 = ("trainer.log_every=20", "trainer.validate_every=20", "trainer.checkpoint_every=20")
 LOGGED = ("metrics=[median_log_prob]", "logger=[csv,json_lines]", "logger.json_lines.file=log.jsonl")
 TIMED = ["seconds", "steps_per_second"]
-RESUMED_STEPS = 2000
+RESUMED_STEPS = 1200
 
 
 def finished(process, status=0):
@@ -109,13 +109,13 @@ class TestOneRun:
 
 @pytest.fixture(scope="module")
 def sweeps(command_line, example, tmp_path_factory):
-    """The same jobs stacked and one by one; they differ in settings of a flow, a target and an optimizer."""
+    """Jobs that differ in settings of a flow and an optimizer, stacked; and one of them alone."""
     directory = tmp_path_factory.mktemp("sweeps")
     words = (*CONDITIONAL, *SMALL, *EVERY_20, "max_steps=40", "logger=json_lines", "logger.json_lines.file=log.jsonl")
-    swept = ("flow.log_scale=0,-0.5", "target.distance=1,2", "optimizer.blend=0.8,0.95")
+    swept = ("flow.log_scale=0,-0.5", "optimizer.blend=0.8,0.95")
     said = {}
     for name, launcher in {"stacked": ["hydra/launcher=stacked", "hydra.launcher.processes=1"], "alone": []}.items():
-        few = swept if name == "stacked" else ("flow.log_scale=-0.5", "target.distance=1,2", "optimizer.blend=0.95")
+        few = swept if name == "stacked" else ("flow.log_scale=-0.5", "optimizer.blend=0.95")
         said[name] = finished(command_line("-m", *words, *few, *launcher, f"hydra.sweep.dir={name}", cwd=directory))
     return directory, said
 
@@ -123,21 +123,21 @@ def sweeps(command_line, example, tmp_path_factory):
 class TestSweeps:
     def test_jobs_that_differ_in_per_job_settings_are_one_stack(self, sweeps):
         directory, said = sweeps
-        assert "8 jobs: 1 stack of 8" in said["stacked"]
-        assert "8 runs: 8 done" in said["stacked"]
+        assert "4 jobs: 1 stack of 4" in said["stacked"]
+        assert "4 runs: 4 done" in said["stacked"]
         table = load_sweep(directory / "stacked")
-        assert {"flow.log_scale", "target.distance", "optimizer.blend"} <= set(table)
+        assert {"flow.log_scale", "optimizer.blend"} <= set(table)
         assert (directory / "stacked/summary.csv").exists()
 
     def test_a_job_of_a_stack_equals_the_job_alone(self, sweeps):
         directory, _ = sweeps
         alone = {str(run.config.to_dict() | {"logger": None}): run for run in runs_below(directory / "alone")}
         stacked = {str(run.config.to_dict() | {"logger": None}): run for run in runs_below(directory / "stacked")}
-        assert len(alone) == 2
+        assert len(alone) == 1
         for name, run in alone.items():
             assert run.result["nll"] == pytest.approx(stacked[name].result["nll"], abs=2e-5)
         nlls = {round(run.result["nll"], 4) for run in stacked.values()}
-        assert len(nlls) == 8
+        assert len(nlls) == 4
 
     def test_every_job_is_logged_and_drawn(self, sweeps):
         for run in runs_below(sweeps[0] / "stacked"):
@@ -149,7 +149,7 @@ class TestSweeps:
     def test_the_sweep_is_drawn(self, sweeps):
         """Densities are of unconditional flows; the lines are there."""
         names = {path.stem for path in (sweeps[0] / "stacked/figures").iterdir()}
-        assert names == {"kl_by_distance"}
+        assert names == {"kl_by_log_scale"}
 
 
 def runs_below(directory: Path):
