@@ -16,11 +16,7 @@ from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
 from flowlab.config.typed import WORDS, name_type
 
-<<<<<<< HEAD
-# The base class of such components in each group; in other groups a class must be a dataclass.
-=======
 # The module and class that turn a constructor's object into one of the group; classes of other groups are dataclasses.
->>>>>>> text
 BASES = {
     "flow": ("flowlab.flows.base", "FlowFromClass"),
     "target": ("flowlab.targets.base", "TargetFromClass"),
@@ -95,13 +91,8 @@ def schema_of_class(group: str, cls: type) -> type[FromClass]:
     """
     if group not in BASES:
         raise ConfigError(
-<<<<<<< HEAD
-            f"{cls.__module__}.{cls.__qualname__}: must be a dataclass to be a component of the group "
-            f"{group}; put @dataclass before the class"
-=======
             f"{cls.__module__}.{cls.__qualname__}: must be a dataclass to be an option of the group {group}; "
             "put @dataclass before the class"
->>>>>>> text
         )
     kinds = _base(group).kinds()
     if not issubclass(cls, kinds):

@@ -77,11 +77,6 @@ def lookup(group: str, name: Any, key: str = "") -> Any:
         where = key or f"{group}.name"
         raise ConfigError(f"{where}={name!r}: no such {group}; {did_you_mean(str(name), names(group))}")
     if name not in _registered[group]:
-<<<<<<< HEAD
-=======
-        if name not in _entry_points(group):
-            raise ConfigError(f"{key or f'{group}.name'}={name!r} is unknown; {did_you_mean(str(name), names(group))}")
->>>>>>> text
         _load(group, _entry_points(group)[name])
     return _registered[group][name]
 

@@ -64,7 +64,6 @@ def as_typed(schema: type[T], values: Mapping[str, Any], prefix: str, new_keys: 
         raise ConfigError(f"{prefix if is_key else _describe(schema, prefix) + ': '}{error}") from None
 
 
-<<<<<<< HEAD
 def _describe(schema: type, prefix: str) -> str:
     """The choice of a component, such as "target=banana"."""
     name = getattr(schema, "name", "")
@@ -73,12 +72,7 @@ def _describe(schema: type, prefix: str) -> str:
 
 def _convert_field(item: dataclasses.Field[Any], value: Any, where: str) -> Any:
     """Convert a value to the type of its field: 2 becomes 2.0 for a number, and 7 becomes "7" for a word."""
-    kind = str(item.type)
-=======
-def _converted(item: dataclasses.Field[Any], value: Any, where: str) -> Any:
-    """A value in the type of its field: 2 becomes 2.0 where a number is asked for, and 7 the word "7"."""
     kind = name_type(item.type)
->>>>>>> text
     if isinstance(value, bool) and str(value).lower() in item.metadata.get("choices", ()):
         return str(value).lower()  # YAML reads the word true as a bool
     try:
