@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
-from flowlab.training.evaluate import evaluate
 
 from flowlab import compose
+from flowlab.metrics._evaluate import evaluate
 from flowlab.training.build import build
 from flowlab.training.record import Record, metric_names
 
