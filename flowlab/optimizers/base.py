@@ -87,7 +87,7 @@ def as_optimizer(optimizer: str | Optimizer, lr: float | None = None) -> Optimiz
         ConfigError: an unknown name, a wrong learning rate, or a learning rate beside an optimizer.
     """
     if not isinstance(optimizer, Optimizer):
-        return as_typed(lookup("optimizer", optimizer), {} if lr is None else {"lr": lr}, "")
+        return as_typed(lookup("optimizer", optimizer, "optimizer"), {} if lr is None else {"lr": lr}, "")
     if lr is not None:
         raise ConfigError(f"lr={lr}: the optimizer has a learning rate already; leave one of them out")
     return optimizer

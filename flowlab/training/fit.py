@@ -110,7 +110,7 @@ def fit(
         >>> from flowlab.bijectors import LowRankAffine
         >>> flow = Flow(StandardNormal(2), LowRankAffine(2))
         >>> x = 3 + torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
-        >>> result = flowlab.fit(flow, x, steps=200, progress="off")
+        >>> result = flowlab.fit(flow, x, steps=200, lr=0.1, progress="off")
         >>> result.steps, bool(flow.log_prob(x).mean() > -3)
         (200, True)
     """
@@ -167,7 +167,7 @@ def _settings(steps: int, batch_size: int, settings: dict[str, Any]) -> TrainerC
 
 
 def _objective(objective: str | Objective) -> Objective:
-    return objective if isinstance(objective, Objective) else lookup("objective", objective)()
+    return objective if isinstance(objective, Objective) else lookup("objective", objective, "objective")()
 
 
 def _check_shape(flow: Flow, shape: Sequence[int]) -> None:
@@ -199,7 +199,7 @@ def _measure(
     if isinstance(module, Flow):
         names = metric_names(metrics)
         for name in names:
-            lookup("metric", name)
+            lookup("metric", name, "metrics")
         return held_out and (lambda flow: evaluate(flow, held_out, target).measure(names)), "nll"
     if metrics:
         raise ConfigError(f"metrics={list(metrics)}: are for a Flow; {type(module).__name__} has a loss alone")
