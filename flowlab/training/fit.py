@@ -110,9 +110,9 @@ def fit(
         >>> from flowlab.bijectors import LowRankAffine
         >>> flow = Flow(StandardNormal(2), LowRankAffine(2))
         >>> x = 3 + torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
-        >>> result = flowlab.fit(flow, x, steps=200, lr=0.1, progress="off")
+        >>> result = flowlab.fit(flow, x, steps=400, lr=0.1, progress="off")
         >>> result.steps, bool(flow.log_prob(x).mean() > -3)
-        (200, True)
+        (400, True)
     """
     trainer, chosen, loss_of = (
         _settings(steps, batch_size, settings),
