@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 
 from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
-from flowlab.config.typed import WORDS
+from flowlab.config.typed import WORDS, name_type
 
-# The base class of such components in each group; in other groups a class must be a dataclass.
+# The module and class that turn a constructor's object into one of the group; classes of other groups are dataclasses.
 BASES = {
     "flow": ("flowlab.flows.base", "FlowFromClass"),
     "target": ("flowlab.targets.base", "TargetFromClass"),
@@ -91,8 +91,8 @@ def schema_of_class(group: str, cls: type) -> type[FromClass]:
     """
     if group not in BASES:
         raise ConfigError(
-            f"{cls.__module__}.{cls.__qualname__}: must be a dataclass to be a component of the group "
-            f"{group}; put @dataclass before the class"
+            f"{cls.__module__}.{cls.__qualname__}: must be a dataclass to be an option of the group {group}; "
+            "put @dataclass before the class"
         )
     kinds = _base(group).kinds()
     if not issubclass(cls, kinds):
@@ -134,13 +134,11 @@ def _schema(group: str, cls: type, by_path: bool) -> type[FromClass]:
 
 def _type(parameter: inspect.Parameter) -> Any:
     """The type of a parameter as the name of a known type, or Any."""
-    annotation = parameter.annotation
-    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    main = text.removeprefix("typing.Optional[").removesuffix("]") if "Optional" in text else text
-    main = main.removesuffix(" | None")
+    kind = name_type(parameter.annotation)
+    main = kind.removesuffix(" | None")
     if main not in WORDS:
         return Any
-    return f"{main} | None" if main != text or parameter.default is None else main
+    return f"{main} | None" if parameter.default is None else kind
 
 
 def _is_plain(value: Any) -> bool:

@@ -11,6 +11,8 @@ from flowlab.config.fields import setting
 
 # A run has one component of each of these groups, and several loggers.
 COMPONENTS = ("target", "flow", "objective", "optimizer")
+# The trainer's settings of where a run computes, on which its numbers depend by rounding alone.
+WHERE = ("accelerator", "devices", "nodes", "launcher", "threads")
 
 
 @dataclass(kw_only=True)

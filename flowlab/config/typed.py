@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -28,7 +29,7 @@ def as_typed(schema: type[T], values: Mapping[str, Any], prefix: str, new_keys: 
     """The values as an instance of a dataclass.
 
     Arguments:
-        schema: the dataclass; its annotations are strings such as "int", "float | None" or "list[str]".
+        schema: the dataclass; its annotations are types of WORDS, or such a type or None.
         values: plain numbers, words, lists and None.
         prefix: the text before each key in messages, such as "flow.".
         new_keys: the sign before a key that the user must add: "+" where the YAML does not have it.
@@ -71,7 +72,7 @@ def _describe(schema: type, prefix: str) -> str:
 
 def _convert_field(item: dataclasses.Field[Any], value: Any, where: str) -> Any:
     """Convert a value to the type of its field: 2 becomes 2.0 for a number, and 7 becomes "7" for a word."""
-    kind = str(item.type)
+    kind = name_type(item.type)
     if isinstance(value, bool) and str(value).lower() in item.metadata.get("choices", ()):
         return str(value).lower()  # YAML reads the word true as a bool
     try:
@@ -127,5 +128,19 @@ def describe(item: dataclasses.Field[Any]) -> str:
     """The values that a field allows, in words."""
     if "choices" in item.metadata:
         return f"one of {', '.join(item.metadata['choices'])}"
-    main = str(item.type).removesuffix(" | None")
-    return WORDS.get(main, main) + (" or null" if str(item.type) != main else "")
+    kind = name_type(item.type)
+    main = kind.removesuffix(" | None")
+    return WORDS.get(main, main) + (" or null" if kind != main else "")
+
+
+def name_type(annotation: Any) -> str:
+    """The name of a type, as "float" or "list[int] | None", whether its annotation is a string or evaluated.
+
+    Example:
+        >>> from flowlab.config.typed import name_type
+        >>> name_type(float), name_type("Optional[int]"), name_type(list[str] | None)
+        ('float', 'int | None', 'list[str] | None')
+    """
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    inner = text.removeprefix("typing.").removeprefix("Optional[")
+    return f"{inner.removesuffix(']')} | None" if inner != text.removeprefix("typing.") else text

@@ -48,7 +48,7 @@ class Objective(Component):
             )
         if not self.needs_points and target.context_shape is not None:
             raise ConfigError(
-                f"objective={self.name}: trains on no points, so it has no contexts, and target={named} is "
+                f"objective={self.name}: trains on no points and so without contexts, but target={named} is "
                 "conditional; use objective=maximum_likelihood"
             )
         if not self.needs_points and target.train_size is not None:

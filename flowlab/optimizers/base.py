@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowlab.config.component import Component
+from flowlab.config.errors import ConfigError
 from flowlab.config.fields import setting
+from flowlab.config.registry import lookup
+from flowlab.config.typed import as_typed
 
 if TYPE_CHECKING:
     import torch
@@ -75,3 +78,16 @@ class Optimizer(Component):
             return gradients, norms
         factor = (self.clip / (norms + 1e-6)).clamp(max=1.0)
         return gradients * factor[:, None], norms * factor
+
+
+def as_optimizer(optimizer: str | Optimizer, lr: float | None = None) -> Optimizer:
+    """The optimizer that a name, and perhaps a learning rate, describes; an optimizer is returned as it is.
+
+    Raises:
+        ConfigError: an unknown name, a wrong learning rate, or a learning rate beside an optimizer.
+    """
+    if not isinstance(optimizer, Optimizer):
+        return as_typed(lookup("optimizer", optimizer), {} if lr is None else {"lr": lr}, "")
+    if lr is not None:
+        raise ConfigError(f"lr={lr}: the optimizer has a learning rate already; leave one of them out")
+    return optimizer

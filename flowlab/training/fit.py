@@ -11,30 +11,30 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from flowlab.bijectors.shapes import check_event_shape
 from flowlab.config.errors import ConfigError
 from flowlab.config.registry import lookup
-from flowlab.config.schema import TrainerConfig
+from flowlab.config.schema import WHERE, TrainerConfig
 from flowlab.config.typed import as_typed
-from flowlab.distributions.base import as_points
 from flowlab.flow import Flow
-from flowlab.loggers._csv import CSVMetrics
+from flowlab.loggers._csv import CSVMetrics, rows_after
 from flowlab.metrics._evaluate import chunks, evaluate
 from flowlab.objectives.base import Objective
-from flowlab.optimizers.base import Optimizer
+from flowlab.optimizers.base import Optimizer, as_optimizer
 from flowlab.runs.checkpoint_contents import flow_weights
 from flowlab.runs.checkpoint_file import read_checkpoint
-from flowlab.seeding import generator
+from flowlab.system.lock import lock_directory
 from flowlab.system.progress import build_progress
+from flowlab.targets._data import VALIDATION_POINTS, as_batch, is_loader, repeat, split
 from flowlab.targets.base import Batch, ExactTarget, Target
 from flowlab.training.batches import Batches, build_batches, epoch_batches
 from flowlab.training.checkpoints import Best, Checkpoints
 from flowlab.training.loop import Job, Loop
 from flowlab.training.record import Measure, Record, metric_names
+from flowlab.training.step import LossOf
 
 if TYPE_CHECKING:
     import pandas
-
-VALIDATION_POINTS = 10_000  # fresh points of a target
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,16 @@ def fit(
             or (x, context).
         context: what the points are conditioned on, of shape (n, c); for a DataFrame also the names of its columns.
         validation: the fraction of the points that is held out; or held-out data of any of the kinds above; or None.
-            A target draws its own.
+            A target draws its own, and a fraction holds nothing of a DataLoader out.
         steps: optimizer steps.
-        batch_size: points per step.
+        batch_size: points per step; a DataLoader has its own.
         lr: learning rate; None is the optimizer's default.
         optimizer: a name, as "adam", "adamw" or "sgd", or an object of `flowlab.optimizers`.
         objective: a name, as "maximum_likelihood" or "reverse_kl", or an object of `flowlab.objectives`.
         seed: of the minibatches and the split.
-        metrics: further metrics by name.
-        directory: write metrics.csv and checkpoints there; a call with the same arguments then resumes.
+        metrics: further metrics by name, of a Flow.
+        directory: write metrics.csv and checkpoints there; a call with the same arguments then resumes, to the same
+            bits unless the data are a DataLoader, which begins again.
         settings: keys of `conf/trainer`, as log_every, validate_every, patience, precision, compile and progress.
 
     Raises:
@@ -113,168 +114,180 @@ def fit(
         >>> result.steps, bool(flow.log_prob(x).mean() > -3)
         (200, True)
     """
-    trainer = as_typed(TrainerConfig, {"checkpoint_every": 1000, "threads": None} | settings, "")
-    chosen, loss_of = _optimizer(optimizer, lr), _objective(objective)
-    like = next((each for each in flow.parameters() if each.is_floating_point()), torch.zeros(()))
-    batches, held_out, target = _batches(flow, data, context, validation, seed, batch_size, loss_of, like)
-    loss, measure, metric = _loss_and_measure(flow, loss_of, target, held_out, metrics)
-    record = Record(trainer, steps, chosen, measure)
-    finite = target.train_size is not None if target else True
-    best = Best(trainer, finite, metric)
+    trainer, chosen, loss_of = (
+        _settings(steps, batch_size, settings),
+        as_optimizer(optimizer, lr),
+        _objective(objective),
+    )
+    like = next((each for each in flow.parameters() if each.requires_grad), None)
+    if like is None:
+        raise ConfigError(f"fit: {type(flow).__name__} has no parameters to train")
+
+    def from_target(target: Target) -> Batches:
+        return build_batches(loss_of, flow, target, seed, batch_size, like.dtype, like.device)  # type: ignore[arg-type]
+
+    target = data if isinstance(data, Target) else None
+    loss = _loss(flow, loss_of, target)
+    batches, held_out = _batches(data, context, validation, seed, batch_size, like, from_target)
+    if isinstance(flow, Flow):
+        _check_shape(flow, target.event_shape if target else batches(0).x.shape)
+    if isinstance(batches, _LoaderBatches) or (trainer.compile == "auto" and not isinstance(flow, Flow)):
+        if trainer.compile == "true":
+            raise ConfigError("compile=true: the batches of a DataLoader may differ in size; use compile=false")
+        trainer.compile = "false"
+    measure, metric = _measure(flow, target, held_out, metrics)
+    finite = target is None or target.train_size is not None
+    best, record = Best(trainer, finite, metric), Record(trainer, steps, chosen, measure)
     place = None if directory is None else Path(directory)
-    if isinstance(batches, _LoaderBatches):
-        trainer.compile = "false"  # batches of a loader differ in size
     job = Job(flow, loss, chosen, batches, record, Checkpoints(best, place, steps), inverse=loss_of.needs_points)
-    with _sinks(place, metrics) as job.loggers:
+    with _sinks(place, metrics if isinstance(flow, Flow) else None) as job.loggers:
         loop = Loop([job], trainer, steps)
-        last = place and place / "checkpoints" / "last.ckpt"
-        if last and last.exists():
-            loop.restore([read_checkpoint(last)])
+        _restore(loop, place)
         loop.run(build_progress(trainer.progress))
-    if job.failure is not None:
-        raise job.failure
-    if finite and best.state is not None:
-        flow.load_state_dict(flow_weights(best.state))
-    return Fit(record.rows, loop.step, best.step, record.seconds)
+        if job.failure is not None:
+            raise job.failure
+        if finite and best.step:
+            state = best.state or read_checkpoint(_checkpoint(place, "best"))
+            flow.load_state_dict(flow_weights(state))
+        rows = record.rows if place is None else dict(rows_after(place / "metrics.csv", 0))
+    return Fit(rows, loop.step, best.step, record.seconds)
 
 
-def _optimizer(optimizer: str | Optimizer, lr: float | None) -> Optimizer:
-    if isinstance(optimizer, Optimizer):
-        if lr is not None:
-            raise ConfigError(f"lr={lr}: the optimizer has a learning rate already; leave one of them out")
-        return optimizer
-    return as_typed(lookup("optimizer", optimizer), {} if lr is None else {"lr": lr}, "")
+def _settings(steps: int, batch_size: int, settings: dict[str, Any]) -> TrainerConfig:
+    for name, value in (("steps", steps), ("batch_size", batch_size)):
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{name}={value!r}: must be a whole number, at least 1")
+    for name in WHERE:
+        if name in settings:
+            raise ConfigError(
+                f"{name}={settings[name]!r}: fit trains in this process, where the module is; move the module, as with "
+                "flow.to('cuda'), or use flowlab.train"
+            )
+    return as_typed(TrainerConfig, {"checkpoint_every": 1000, "threads": None} | settings, "")
 
 
 def _objective(objective: str | Objective) -> Objective:
     return objective if isinstance(objective, Objective) else lookup("objective", objective)()
 
 
-def _loss_and_measure(
-    module: nn.Module, objective: Objective, target: Target | None, held_out: Batch | None, metrics: Sequence[str]
-) -> tuple[Callable[[Any, Batch], Tensor], Measure | None, str]:
-    """The loss, the metrics of the held-out points, and the metric that the best weights have."""
+def _check_shape(flow: Flow, shape: Sequence[int]) -> None:
+    try:
+        check_event_shape("fit", shape, flow.event_shape)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _loss(module: nn.Module, objective: Objective, target: Target | None) -> LossOf:
+    """The loss of a flow and a minibatch, or a module's own."""
     if isinstance(module, Flow):
         if target is not None:
             objective.check(target)
         elif objective.needs_density or not objective.needs_points:
             raise ConfigError(f"objective={objective.name}: needs a Target as data, not points")
-        points, names = held_out, metric_names(metrics)
-        return (
-            lambda flow, batch: objective(flow, batch, target),  # type: ignore[arg-type]
-            None if points is None else lambda flow: evaluate(flow, points, target).measure(names),  # type: ignore[arg-type]
-            "nll",
-        )
+        return lambda flow, batch: objective(flow, batch, target)  # type: ignore[arg-type]
     if not callable(getattr(module, "loss", None)):
         raise ConfigError(f"fit: {type(module).__name__} is no Flow, and has no method loss(x); define one")
+    if not objective.needs_points:
+        raise ConfigError(f"objective={objective.name}: is for a Flow; {type(module).__name__} has a loss of its own")
+    return lambda module, batch: module.loss(*batch.tensors())
 
+
+def _measure(
+    module: nn.Module, target: Target | None, held_out: Batch | None, metrics: Sequence[str]
+) -> tuple[Measure | None, str]:
+    """The metrics of the held-out points, and the one that the best weights minimize."""
+    if isinstance(module, Flow):
+        names = metric_names(metrics)
+        for name in names:
+            lookup("metric", name)
+        return held_out and (lambda flow: evaluate(flow, held_out, target).measure(names)), "nll"
+    if metrics:
+        raise ConfigError(f"metrics={list(metrics)}: are for a Flow; {type(module).__name__} has a loss alone")
+
+    @torch.no_grad()
     def average(module: Any) -> dict[str, float]:
         assert held_out is not None
-        with torch.no_grad():
-            parts = [(len(part.x), float(module.loss(*part.tensors()))) for part in chunks(held_out)]
+        parts = [(len(part.x), float(module.loss(*part.tensors()))) for part in chunks(held_out)]
         return {"validation_loss": sum(n * value for n, value in parts) / len(held_out.x)}
 
-    return lambda module, batch: module.loss(*batch.tensors()), held_out and average, "validation_loss"
+    return held_out and average, "validation_loss"
 
 
 def _batches(
-    module: nn.Module,
     data: Any,
     context: Any,
     validation: Any,
     seed: int,
     batch_size: int,
-    objective: Objective,
     like: Tensor,
-) -> tuple[Batches, Batch | None, Target | None]:
-    """The minibatches, the held-out points, and the target if the data are one."""
+    from_target: Callable[[Target], Batches],
+) -> tuple[Batches, Batch | None]:
+    """The minibatches, and the held-out points."""
     held_out: Batch | None = None
     if not isinstance(validation, float | int | None):
-        held_out = _as_batch(validation, context if isinstance(context, list) else None, like)
+        held_out = as_batch(validation, context if isinstance(context, list) else None, like, "validation")
+        if len(held_out.x) < 2:
+            raise ConfigError("validation: holds 1 point; give at least 2, a fraction between 0 and 1, or None")
+    if (isinstance(data, Target) or is_loader(data)) and context is not None:
+        raise ConfigError("context: the data give their contexts themselves, in batches (x, context); leave it out")
     if isinstance(data, Target):
         if isinstance(data, ExactTarget):
             data.to_(like.device)
         if held_out is None and validation:
             held_out = data.batch("validation", VALIDATION_POINTS, seed, like.dtype).to(like.device)
-        assert isinstance(module, Flow) or objective.needs_points
-        return build_batches(objective, module, data, seed, batch_size, like.dtype, like.device), held_out, data  # type: ignore[arg-type]
-    if _is_loader(data):
-        return _LoaderBatches(data, like), held_out, None
-    rows = _as_batch(data, context, like)
+        return from_target(data), held_out
+    if is_loader(data):
+        return _LoaderBatches(data, like), held_out
+    rows = as_batch(data, context, like)
     if held_out is None and validation:
-        count = len(rows.x)
-        size = max(2, round(validation * count))
-        if not 0 < validation < 1 or count - size < 1:
-            raise ConfigError(
-                f"validation={validation}: of {count} points it leaves none to train on or to hold out; use a fraction "
-                "between 0 and 1, points, or None"
-            )
-        order = torch.randperm(count, generator=generator(seed, "split")).to(rows.x.device)
-        held_out = Batch(*(tensor[order[:size]] for tensor in rows.tensors()))
-        rows = Batch(*(tensor[order[size:]] for tensor in rows.tensors()))
-    return epoch_batches(rows, seed, batch_size), held_out, None
-
-
-def _is_loader(data: Any) -> bool:
-    return isinstance(data, Iterable) and not hasattr(data, "shape") and not isinstance(data, list | tuple)
-
-
-def _as_batch(data: Any, context: Any, like: Tensor) -> Batch:
-    """Data of any kind as points and contexts, on the module's device and in its dtype."""
-    if isinstance(data, Target):
-        return data.batch("validation", VALIDATION_POINTS, 0, like.dtype).to(like.device)
-    if _is_loader(data):
-        parts = [_of_loader(part, like) for part in data]
-        return Batch(*(torch.cat(tensors) for tensors in zip(*(part.tensors() for part in parts), strict=True)))
-    if isinstance(data, tuple):
-        data, context = data
-    if isinstance(context, list) and context and isinstance(context[0], str):
-        missing = [name for name in context if name not in getattr(data, "columns", ())]
-        if missing:
-            raise ConfigError(f"context={missing[0]!r}: the data have no such column; give its values, or another name")
-        data, context = data.drop(columns=context), data[context]
-    x = as_points(data, like).detach().to(like.device, like.dtype)
-    if not x.isfinite().all():
-        bad = int(x.isfinite().logical_not().reshape(len(x), -1).any(-1).sum())
-        raise ConfigError(f"data: {bad} of {len(x)} points hold NaN or infinity; remove or fill them first")
-    return Batch(x) if context is None else Batch(x, as_points(context, like).detach().to(like.device, like.dtype))
-
-
-def _of_loader(part: Any, like: Tensor) -> Batch:
-    x, context = (*part, None, None)[:2] if isinstance(part, list | tuple) else (part, None)
-    return _as_batch(x, context, like)
+        rows, held_out = split(rows, validation, seed)
+    return epoch_batches(rows, seed, batch_size), held_out
 
 
 class _LoaderBatches(Batches):
-    """The minibatches of a DataLoader, in its order, again and again."""
+    """The minibatches of a DataLoader, which can be asked for in order alone."""
 
     def __init__(self, loader: Iterable[Any], like: Tensor) -> None:
-        iterator = self._repeat(loader)
+        batches = repeat(loader, like)
         drawn: dict[int, Batch] = {}
 
         def draw(step: int) -> Batch:
             if step not in drawn:
-                drawn.clear()
-                drawn[step] = _of_loader(next(iterator), like)
+                drawn.clear()  # the last one is asked for again when it has made training diverge
+                drawn[step] = next(batches)
             return drawn[step]
 
         super().__init__(draw)
 
-    @staticmethod
-    def _repeat(loader: Iterable[Any]) -> Iterator[Any]:
-        while True:
-            empty = True
-            for part in loader:
-                empty = False
-                yield part
-            if empty:
-                raise ConfigError("data: the loader gives no batch")
-
 
 @contextlib.contextmanager
-def _sinks(directory: Path | None, metrics: Sequence[str]) -> Iterator[list[Any]]:
+def _sinks(directory: Path | None, metrics: Sequence[str] | None) -> Iterator[list[Any]]:
+    """The sink of a directory, which this process locks; None as metrics are those of a module with a loss."""
     if directory is None:
         yield []
         return
-    directory.mkdir(parents=True, exist_ok=True)
-    yield [CSVMetrics(directory / "metrics.csv", metric_names(metrics))]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"directory={directory}: cannot be made: {error.strerror}") from None
+    with lock_directory(directory):
+        names = ["validation_loss"] if metrics is None else metric_names(metrics)
+        yield [CSVMetrics(directory / "metrics.csv", names)]
+
+
+def _checkpoint(directory: Path | None, name: str) -> Path:
+    assert directory is not None
+    return directory / "checkpoints" / f"{name}.ckpt"
+
+
+def _restore(loop: Loop, directory: Path | None) -> None:
+    """Continue from the last checkpoint of a directory, if there is one."""
+    if directory is None or not _checkpoint(directory, "last").exists():
+        return
+    try:
+        loop.restore([read_checkpoint(_checkpoint(directory, "last"))])
+    except (ValueError, LookupError, RuntimeError, OSError):
+        raise ConfigError(
+            f"directory={directory}: its checkpoint is damaged, or of another module or optimizer; choose another "
+            "directory"
+        ) from None

@@ -8,10 +8,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from flowlab.config.registry import lookup
-from flowlab.config.typed import as_typed
 from flowlab.flow import Flow
-from flowlab.optimizers.base import Optimizer
+from flowlab.optimizers.base import Optimizer, as_optimizer
 
 
 class FlowModule(pl.LightningModule):
@@ -42,10 +40,7 @@ class FlowModule(pl.LightningModule):
     def __init__(self, flow: Flow, optimizer: str | Optimizer = "adam", lr: float | None = None) -> None:
         super().__init__()
         self.flow = flow
-        named = not isinstance(optimizer, Optimizer)
-        self.optimizer: Optimizer = (
-            as_typed(lookup("optimizer", optimizer), {} if lr is None else {"lr": lr}, "") if named else optimizer  # type: ignore[assignment]
-        )
+        self.optimizer = as_optimizer(optimizer, lr)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log densities of points, in nats."""

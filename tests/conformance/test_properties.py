@@ -1,5 +1,8 @@
 """Every property of `flowlab.testing`, for every bijector of the examples, in both precisions."""
 
+import pkgutil
+from importlib import import_module
+
 import pytest
 import torch
 from conformance.tables import CONDITIONAL, EXEMPT, INITIAL, INVALID, NAMES
@@ -36,10 +39,17 @@ def test_property(name, each, dtype, record_property):
 
 
 def test_every_bijector_has_an_example():
+    """Those that flowlab.bijectors lists, and every public class in a module of the folder."""
+    modules = [import_module(each.name) for each in pkgutil.iter_modules(bijectors.__path__, "flowlab.bijectors.")]
     public = {getattr(bijectors, name) for name in bijectors.__all__}
+    public |= {each for module in modules for each in vars(module).values() if is_own(each, module.__name__)}
     classes = {c for c in public if isinstance(c, type) and issubclass(c, Bijector) and c is not Bijector}
     shown = {type(stage) for make in EXAMPLES.values() for stage in [make(), *stages(make())]}
     assert classes <= shown
+
+
+def is_own(each, module):
+    return getattr(each, "__module__", None) == module and not each.__name__.startswith("_")
 
 
 def test_the_tables_name_examples():

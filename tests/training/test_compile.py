@@ -1,23 +1,28 @@
-"""A compiled step: the numbers of an eager one, resumed and stacked too, and a choice that does not waver."""
+"""A compiled step: the numbers of an eager one, also resumed and stacked; the same command makes the same choice."""
 
+import copy
 import json
 
 import pytest
 import torch
-from flowlab.training.initial_flow import initial_flow
 from torch._dynamo.utils import counters
 
 from flowlab import ConfigError, compose, load_run, resume, train
 from flowlab.sweeps.train_many import train_many
-from flowlab.training.compile import choose
+from flowlab.targets.base import Batch
+from flowlab.training.build import build
+from flowlab.training.compile import MANY_STEPS, choose, compiled_step
 from flowlab.training.divergence import DivergedError, describe_divergence
+from flowlab.training.loop import Loop
+from flowlab.training.state import new_state
+from flowlab.training.step import Recipe, StackedStep, rates_of_steps
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=2", "batch_size=64")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def own_cache(tmp_path_factory):
-    """What is compiled here is forgotten afterwards."""
+    """Forget the graphs that are compiled here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
         yield
@@ -33,10 +38,14 @@ def assert_same(first, second, tolerance):
         torch.testing.assert_close(weights(second)[name], tensor, rtol=tolerance, atol=tolerance)
 
 
-# In single precision training makes the difference of one rounding grow, 200 steps to about 1e-4.
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-3)])
-def test_compiled_equals_eager(tmp_path, dtype, tolerance):
-    words = (*SMALL, "max_steps=200", f"dtype={dtype}", "trainer.steps_per_call=7", "optimizer.clip=5")
+# In single precision training makes the difference of one rounding grow, in 200 steps to about 1e-4.
+@pytest.mark.parametrize(
+    ("dtype", "optimizer", "tolerance"),
+    [("float64", "adam", 1e-10), ("float32", "adam", 1e-3), ("float64", "sgd", 1e-10), ("float64", "adamw", 1e-10)],
+)
+def test_compiled_equals_eager(tmp_path, dtype, optimizer, tolerance):
+    words = (*SMALL, "max_steps=200", f"dtype={dtype}", f"optimizer={optimizer}", "optimizer.clip=5")
+    words += ("optimizer.lr=0.001", "trainer.steps_per_call=7")
     eager = train(compose(*words, "trainer.compile=false"), tmp_path / "eager")
     compiled = train(compose(*words, "trainer.compile=true"), tmp_path / "compiled")
     assert_same(eager, compiled, tolerance)
@@ -45,12 +54,12 @@ def test_compiled_equals_eager(tmp_path, dtype, tolerance):
         pairs = zip(compiled.metrics[column].dropna(), eager.metrics[column].dropna(), strict=True)
         assert all(ours == pytest.approx(theirs, rel=100 * tolerance) for ours, theirs in pairs), column
     first, second = eager.checkpoint("last"), compiled.checkpoint("last")
-    assert first["loops"] == second["loops"]
+    assert first["global_step"] == second["global_step"] == 200
     assert first["optimizer_states"][0]["param_groups"] == second["optimizer_states"][0]["param_groups"]
     assert (eager.result["compiled"], compiled.result["compiled"]) == (False, True)
 
 
-def test_what_was_compiled_once_is_not_compiled_again(tmp_path):
+def test_a_graph_is_compiled_once(tmp_path):
     words = (*SMALL, "max_steps=10", "dtype=float64", "trainer.compile=true")
     train(compose(*words), tmp_path / "first")
     counters.clear()
@@ -59,24 +68,23 @@ def test_what_was_compiled_once_is_not_compiled_again(tmp_path):
     assert not counters["inductor"]["fxgraph_cache_miss"]
 
 
-def test_a_compiled_run_goes_on_bit_for_bit(tmp_path, monkeypatch):
+def test_a_compiled_run_resumes_bit_for_bit(tmp_path, monkeypatch):
     words = (*SMALL, "max_steps=120", "dtype=float64", "trainer.compile=true", "trainer.checkpoint_every=50")
     whole = train(compose(*words), tmp_path / "whole")
+    usual = Loop._call
+
+    def stop_at_100(loop):
+        if loop.step >= 100:
+            raise KeyboardInterrupt
+        return usual(loop)
+
     with monkeypatch.context() as patch:
-        import flowlab.training.module as module
-
-        def stop_at_100(config, start, usual=module.end_of_call):
-            if start >= 100:
-                raise KeyboardInterrupt
-            return usual(config, start)
-
-        patch.setattr(module, "end_of_call", stop_at_100)
+        patch.setattr(Loop, "_call", stop_at_100)
         with pytest.raises(KeyboardInterrupt):
             train(compose(*words), tmp_path / "stopped")
     assert load_run(tmp_path / "stopped").checkpoint("last")["global_step"] == 100
-    assert all(
-        torch.equal(weights(whole)[name], tensor) for name, tensor in weights(resume(tmp_path / "stopped")).items()
-    )
+    resumed = weights(resume(tmp_path / "stopped"))
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in weights(whole).items())
 
 
 def test_a_compiled_run_that_diverges_says_where(tmp_path):
@@ -91,19 +99,29 @@ def test_a_compiled_run_that_diverges_says_where(tmp_path):
     assert messages[0] == messages[1]
 
 
-def test_a_gradient_that_is_not_finite_is_not_called_a_loss():
-    config = compose(*SMALL)
-    target = config.target.build()
-    flow = initial_flow(config, target)
+def test_the_part_that_is_not_finite_is_named():
+    experiment = build(compose(*SMALL))
+    flow, target = experiment.flow, experiment.target
     points = target.sample(8, torch.Generator().manual_seed(0))
-    assert describe_divergence(flow, points, 7, True) == "the gradient is not finite at step 7, though the loss is"
-    points[3] = torch.nan
-    assert describe_divergence(flow, points, 7, True).startswith(
-        "the loss is not finite at step 7: the minibatch itself"
+
+    def loss(flow, batch):
+        return experiment.objective(flow, batch, target)
+
+    def steep(flow, batch):
+        return loss(flow, batch) + (0 * flow.bijector.parts[0].shift.sum()).sqrt()  # its derivative at 0 is 0 / 0
+
+    update = describe_divergence(flow, Batch(points), 7, loss, True)
+    assert update.startswith(
+        "the update at step 7 gave parameters that are not finite, though the loss and its gradient"
     )
+    gradient = describe_divergence(flow, Batch(points), 7, steep, True)
+    assert gradient == "the gradient is not finite at step 7, though the loss is"
+    points[3] = torch.nan
+    minibatch = describe_divergence(flow, Batch(points), 7, loss, True)
+    assert minibatch.startswith("the loss is not finite at step 7: the minibatch itself")
 
 
-def test_a_compiled_stack_trains_what_its_jobs_do_alone(tmp_path):
+def test_a_compiled_stack_equals_its_jobs_alone(tmp_path):
     words = (*SMALL, "max_steps=100", "dtype=float64")
     jobs = [["seed=0"], ["seed=1", "optimizer.lr=0.003"], ["seed=2", "flow.smoothness=0.5"]]
     stacked = train_many(
@@ -114,10 +132,33 @@ def test_a_compiled_stack_trains_what_its_jobs_do_alone(tmp_path):
         assert_same(alone, stacked[number], 1e-10)
 
 
+class Context(torch.nn.Module):
+    """A module whose minibatches have contexts."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(2, 3, dtype=torch.float64))
+
+    def loss(self, batch):
+        return (batch.x @ self.weight - batch.context).square().mean()
+
+
+def test_a_compiled_step_takes_contexts():
+    module = Context()
+    optimizer = compose().optimizer
+    step = StackedStep([module], Recipe(lambda module, batch: module.loss(batch), optimizer))
+    drawn = Batch(torch.randn(1, 8, 2, dtype=torch.float64), torch.randn(1, 8, 3, dtype=torch.float64))
+    state = new_state([copy.deepcopy(module)], optimizer)
+    ((_, rates),) = rates_of_steps([optimizer], range(1), 10, state.numbers)
+    (after, losses), (expected, theirs) = compiled_step(step)(state, drawn, rates), step(state, drawn, rates)
+    torch.testing.assert_close(losses, theirs)
+    torch.testing.assert_close(after.numbers, expected.numbers)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_on_a_gpu_a_run_and_a_stack_are_those_of_the_processor(tmp_path, jobs):
-    """On the same draws, which the two devices make differently: so of finite data, whose order comes from the CPU."""
+def test_on_a_gpu_the_numbers_are_those_of_the_cpu(tmp_path, jobs):
+    """The two devices draw different points, so the data are finite: their order comes from the CPU."""
     words = (*SMALL, "max_steps=60", "dtype=float64", "target.train_size=200", "trainer.compile=true")
     trained = {
         trainer: train_many(
@@ -131,19 +172,22 @@ def test_on_a_gpu_a_run_and_a_stack_are_those_of_the_processor(tmp_path, jobs):
         assert_same(theirs, ours, 1e-8)
 
 
-def test_auto_compares_what_it_saves_with_what_it_takes():
-    assert not choose(compose("trainer.compile=auto")).compiled
-    long = choose(compose("trainer.compile=auto", "max_steps=100000"))
+def test_auto_decides_by_the_count_of_steps():
+    """The same command makes the same choice on every machine."""
+    short, long = choose("auto", MANY_STEPS - 1), choose("auto", MANY_STEPS)
+    assert not short.compiled
+    assert short.why == f"{MANY_STEPS - 1} steps are fewer than {MANY_STEPS}, from which a compilation pays"
     assert long.compiled
-    assert "over 100000 steps it would save about" in long.why
-    assert not choose(compose("max_steps=100000"), stacked=True).compiled
-    assert choose(compose("max_steps=1", "trainer.compile=true"), stacked=True).compiled
-    assert not choose(compose("max_steps=1000000", "trainer.compile=false")).compiled
+    assert f"from {MANY_STEPS} steps a compilation pays" in long.why
+    assert not choose("auto", MANY_STEPS, stacked=True).compiled
+    assert not choose("auto", MANY_STEPS, device="cuda").compiled
+    assert choose("true", 1, stacked=True).compiled
+    assert not choose("false", 1_000_000).compiled
 
 
 def test_without_a_compiler_auto_does_without_and_true_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    choice = choose(compose("trainer.compile=auto", "max_steps=100000"))
+    choice = choose("auto", MANY_STEPS)
     assert not choice.compiled
     assert "there is no C++ compiler 'no-such-compiler'" in choice.why
     with pytest.raises(ConfigError, match=r"trainer.compile=true: there is no C\+\+ compiler 'no-such-compiler'"):
@@ -151,9 +195,9 @@ def test_without_a_compiler_auto_does_without_and_true_is_refused(tmp_path, monk
     assert not (tmp_path / "run").exists()
 
 
-def test_without_pythons_headers_too(monkeypatch):
+def test_without_the_headers_of_python_auto_does_without(monkeypatch):
     monkeypatch.setattr("sysconfig.get_path", lambda name: "/nowhere")
-    choice = choose(compose("trainer.compile=auto", "max_steps=100000"))
+    choice = choose("auto", MANY_STEPS)
     assert not choice.compiled
     assert choice.why.endswith("but there is no Python.h, the headers of Python for C")
 
@@ -164,10 +208,10 @@ def test_other_words_are_refused(value):
         compose(f"trainer.compile={value}")
 
 
-def test_a_run_from_before_the_choice_goes_on_eagerly(tmp_path):
+def test_a_run_from_before_the_setting_resumes_eagerly(tmp_path):
     run = train(compose(*SMALL, "max_steps=10", "trainer.compile=false"), tmp_path / "run")
     path = run.directory / "config.yaml"
     path.write_text("".join(line for line in path.read_text().splitlines(True) if "compile:" not in line))
     (run.directory / "status.json").write_text(json.dumps({"status": "interrupted"}))
-    assert not choose(load_run(run.directory).config).compiled
+    assert load_run(run.directory).config.trainer.compile == "false"
     assert resume(run.directory).done

@@ -1,4 +1,4 @@
-"""A run on data of the user's own: in their units, for as long as they teach something, and on nothing else later."""
+"""A run on a data file: densities in the units of the file, early stopping, and the same data when it resumes."""
 
 import numpy as np
 import pandas
@@ -24,7 +24,7 @@ def test_a_file_is_fitted_in_its_own_units(iris, tmp_path):
     assert run.result["gaussian_nll"] + 4 * np.log(10) == pytest.approx(larger.result["gaussian_nll"], rel=1e-4)
 
 
-def test_a_lucky_validation_after_the_data_are_learned_by_heart_is_passed_over(iris, tmp_path):
+def test_a_lucky_validation_after_early_stopping_is_ignored(iris, tmp_path):
     words = (
         "trainer.progress=off",
         "target=file",

@@ -1,0 +1,116 @@
+"""A user's points of any kind as batches: tensors, arrays, DataFrames, DataLoaders and targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flowlab.config.errors import ConfigError
+from flowlab.distributions.base import as_points
+from flowlab.seeding import generator
+from flowlab.targets.base import Batch, Target
+
+VALIDATION_POINTS = 10_000  # fresh points of a target
+
+
+def is_loader(data: Any) -> bool:
+    """Whether data are an iterable of batches, such as a DataLoader."""
+    return isinstance(data, Iterable) and not hasattr(data, "shape") and not isinstance(data, list | tuple | dict | str)
+
+
+def as_batch(data: Any, context: Any, like: Tensor, name: str = "data") -> Batch:
+    """Data of any kind as points and contexts.
+
+    Arguments:
+        data: points, a pair (points, context), a Target, or a DataLoader.
+        context: of the points, or the names of the columns that hold it.
+        like: says on which device and in which dtype.
+        name: names the data in messages.
+
+    Raises:
+        ConfigError: they are no finite numbers, are empty, or have contexts of another number.
+    """
+    if isinstance(data, Target):
+        return data.batch("validation", VALIDATION_POINTS, 0, like.dtype).to(like.device)
+    if is_loader(data):
+        parts = [as_batch_of_loader(part, like, name) for part in data]
+        if not parts:
+            raise ConfigError(f"{name}: the loader gives no batch")
+        return Batch(*(torch.cat(tensors) for tensors in zip(*(part.tensors() for part in parts), strict=True)))
+    if isinstance(data, tuple):
+        data, context = data
+    if isinstance(context, list) and context and isinstance(context[0], str):
+        missing = [column for column in context if column not in getattr(data, "columns", ())]
+        if missing:
+            raise ConfigError(
+                f"context={missing[0]!r}: {name} has no such column; give the values, or the name of a column"
+            )
+        data, context = data.drop(columns=context), data[context]
+    x = _finite(data, like, name)
+    if context is None:
+        return Batch(x)
+    given = _finite(context, like, "context")
+    if len(given) != len(x):
+        raise ConfigError(f"context: {len(given)} rows for {len(x)} points of {name}; give one row for each point")
+    return Batch(x, given)
+
+
+def as_batch_of_loader(part: Any, like: Tensor, name: str = "data") -> Batch:
+    """A batch x, (x,) or (x, context) of a DataLoader.
+
+    Raises:
+        ConfigError: see as_batch.
+    """
+    x, context = (*part, None, None)[:2] if isinstance(part, list | tuple) else (part, None)
+    return as_batch(x, context, like, name)
+
+
+def repeat(loader: Iterable[Any], like: Tensor) -> Iterator[Batch]:
+    """The batches of a loader in its order, again and again.
+
+    Raises:
+        ConfigError: it gives no batch; or see as_batch.
+    """
+    while True:
+        empty = True
+        for part in loader:
+            empty = False
+            yield as_batch_of_loader(part, like)
+        if empty:
+            raise ConfigError("data: the loader gives no batch")
+
+
+def split(rows: Batch, fraction: float, seed: int) -> tuple[Batch, Batch]:
+    """Rows in a random order, as training rows and held-out rows.
+
+    Raises:
+        ConfigError: one of the two would be empty.
+    """
+    count = len(rows.x)
+    size = max(2, round(fraction * count))
+    if not 0 < fraction < 1 or count - size < 1:
+        raise ConfigError(
+            f"validation={fraction}: of {count} points it leaves none to train on or to hold out; use a fraction "
+            "between 0 and 1, points, or None"
+        )
+    order = torch.randperm(count, generator=generator(seed, "split")).to(rows.x.device)
+    held_out, training = (
+        Batch(*(tensor[part] for tensor in rows.tensors())) for part in order.split([size, count - size])
+    )
+    return training, held_out
+
+
+def _finite(values: Any, like: Tensor, name: str) -> Tensor:
+    try:
+        x = as_points(values, like).detach().to(like.device, like.dtype)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {str(error).removeprefix('points: ')}") from None
+    if not x.numel() or not x.ndim:
+        raise ConfigError(f"{name}: of shape {tuple(x.shape)}: holds no points; give an array of shape (n, d)")
+    if not x.isfinite().all():
+        bad = int(x.isfinite().logical_not().reshape(len(x), -1).any(-1).sum())
+        raise ConfigError(f"{name}: {bad} of {len(x)} rows hold NaN or infinity; remove or fill them first")
+    return x

@@ -1,0 +1,142 @@
+"""The components of an installed package in Python: typed keys, messages, `flowlab.fit`, and names that are allowed."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from flowlab import ConfigError, compose, fit, load_run, register, train
+from flowlab.objectives.base import Objective
+
+SMALL = ("max_steps=20", "batch_size=16", "test_size=50", "validation_size=50", "trainer.progress=off")
+
+pytestmark = pytest.mark.usefixtures("example")
+
+
+def test_values_have_the_types_of_the_fields():
+    config = compose("flow=affine_coupling", "flow.log_scale=1", "target=rotated", "target.distance=3")
+    assert (config.flow.log_scale, type(config.flow.log_scale)) == (1.0, float)
+    assert (config.target.distance, type(config.target.distance)) == (3.0, float)
+    assert compose("optimizer=lion", "optimizer.clip=1").optimizer.clip == 1.0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    {
+        "flow=affine_couplings": r"did you mean 'affine_coupling'\?.*sinh_arcsinh",
+        "flow=affine_coupling flow.layer=3": r"flow\.layer: no such key in flow; did you mean 'layers'\?",
+        "flow=affine_coupling flow.layers=0": r"flow\.layers=0: must be at least 1",
+        "flow=affine_coupling flow.hidden=wide": r"flow\.hidden='wide': must be a whole number",
+        "flow=sinh_arcsinh flow.tail=long": r"flow\.tail='long': must be a number",
+        "target=laplace target.scale=-1": r"target\.scale=-1.*: must be greater than 0",
+        "target=rotation": r"did you mean 'rotated'\?",
+        "target=rotated target.distance=[1]": r"target\.distance=\[1\]: must be a number",
+        "objective=bounded_likelihood objective.floor=1": r"objective\.floor=1.*less than 0",
+        "optimizer=lion optimizer.blend=2": r"optimizer\.blend=2.*: must be at most 1",
+        "logger=[csv,json_lines] logger.json_lines.file=3.5 logger.json_lines.path=x": r"no such key",
+        "metrics=[median_logprob]": r"metrics='median_logprob' is unknown; did you mean 'median_log_prob'\?",
+    }.items(),
+)
+def test_a_mistake_is_answered_in_words(words, message):
+    with pytest.raises(ConfigError, match=message):
+        compose(*words.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    {
+        "flow=affine_coupling target=laplace target.dim=1": "flow=affine_coupling: needs vectors of at least 2",
+        "flow=affine_coupling target=rotated objective=reverse_kl": "objective=reverse_kl: .* conditional",
+    }.items(),
+)
+def test_parts_that_do_not_fit_are_refused_before_training(words, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        train(compose(*words.split(), *SMALL), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_fit_takes_their_names_and_their_objects():
+    from flowlab_example.affine_coupling import AffineCoupling
+    from flowlab_example.bounded_likelihood import BoundedLikelihood
+    from flowlab_example.lion import Lion
+    from flowlab_example.rotated import Rotated
+
+    def trained(**named):
+        flow = AffineCoupling(hidden=4).build((2,), (1,), torch.Generator().manual_seed(0))
+        result = fit(flow, Rotated(), steps=40, metrics=["median_log_prob"], progress="off", validate_every=20, **named)
+        return flow, result
+
+    flow, by_name = trained(optimizer="lion", lr=0.02, objective="bounded_likelihood")
+    again, _ = trained(optimizer=Lion(lr=0.02), objective=BoundedLikelihood())
+    assert list(by_name.history["median_log_prob"].dropna().index) == [20, 40]
+    assert by_name.history["nll"].dropna().is_monotonic_decreasing
+    assert all(torch.equal(*pair) for pair in zip(flow.parameters(), again.parameters(), strict=True))
+
+
+def test_fit_learns_rows_with_contexts():
+    from flowlab_example.affine_coupling import AffineCoupling
+    from flowlab_example.rotated import Rotated
+
+    batch = Rotated().batch("train", 500, 0)
+    flow = AffineCoupling(hidden=4).build((2,), (1,), torch.Generator().manual_seed(0))
+    before = flow.log_prob(*batch).mean().item()
+    fit(flow, batch.x, context=batch.context, steps=60, lr=0.05, progress="off")
+    assert flow.log_prob(*batch).mean() > before + 0.5
+
+
+def test_a_finite_conditional_target_keeps_each_point_with_its_context(tmp_path):
+    words = ("flow=affine_coupling", "target=rotated", "target.train_size=64")
+    run = train(compose(*words, *SMALL), tmp_path / "run")
+    assert run.result["weights"] == "best"
+    target = load_run(tmp_path / "run").target
+    x, context = target.batch("train", 0, 0)
+    assert x.shape == (64, 2)
+    assert (x - target._mean(context)).std() == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_class_that_is_allowed_needs_no_entry_point(tmp_path, monkeypatch):
+    named = "flow._target_=flowlab_example.sinh_arcsinh.SinhArcsinh"
+    with pytest.raises(ConfigError, match="FLOWLAB_ALLOW=flowlab_example"):
+        compose("flow=custom", named)
+    monkeypatch.setenv("FLOWLAB_ALLOW", "flowlab_example")
+    words = ("target=custom", "target._target_=flowlab_example.rotated.Rotated", "+target.distance=1")
+    config = compose("flow=custom", named, "+flow.tail=1.5", "target=laplace", *SMALL)
+    run = train(config, tmp_path / "run")
+    assert load_run(tmp_path / "run").flow.bijector.log_tail.shape == (2,)
+    assert run.result["nll"] > 0
+    assert compose(*words).target.distance == 1.0
+
+
+def test_a_component_is_registered_by_hand_at_any_time(tmp_path):
+    """Also after others were looked up; it is then an option as any other."""
+    from flowlab_example.affine_coupling import AffineCoupling
+
+    compose("flow=affine_coupling")
+
+    @register("flow", "wide_coupling")
+    @dataclass(kw_only=True)
+    class WideCoupling(AffineCoupling):
+        hidden: int = 32
+
+    config = compose("flow=wide_coupling", "flow.layers=1", *SMALL)
+    assert config.flow == WideCoupling(layers=1)
+    assert train(config, tmp_path / "run").flow.bijector[0].network[0].out_features == 32
+    with pytest.raises(ConfigError, match="did you mean 'wide_coupling'"):
+        compose("flow=wide_couplin")
+
+
+def test_an_objective_that_is_no_dataclass_is_refused_in_words(monkeypatch):
+    from flowlab.config.from_class import schema_of_class
+
+    class Plain(Objective):
+        pass
+
+    with pytest.raises(ConfigError, match=r"Plain: must be a dataclass .*put @dataclass before the class"):
+        schema_of_class("objective", Plain)
+
+
+def test_a_flow_of_another_kind_is_refused_in_words():
+    from flowlab.config.from_class import schema_of_class
+
+    with pytest.raises(ConfigError, match="must be derived from flowlab.bijectors.base.Bijector or flowlab.flow.Flow"):
+        schema_of_class("flow", Objective)

@@ -1,0 +1,58 @@
+"""The reverse KL divergence: its value, its gradient, the targets that it needs."""
+
+import pytest
+import torch
+
+from flowlab import ConfigError, Flow, StandardNormal, compose, train
+from flowlab.bijectors import AffineScalar, SmoothPReLU
+from flowlab.objectives.reverse_kl import ReverseKL
+from flowlab.targets import Banana, Gaussian, Uniform
+from flowlab.targets.base import Batch
+
+SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "batch_size=64")
+
+
+def test_of_two_normals_it_is_known():
+    """KL(N(0, 1) || N((1, 1), 4)) = log 2 + (1 + 1) / 8 - 1 / 2 in each coordinate."""
+    flow, target = Flow(StandardNormal(2), AffineScalar()).double(), Gaussian((1.0, 1.0), ((2.0, 0.0), (0.0, 2.0)))
+    x = flow.base.rsample((100_000,), torch.Generator().manual_seed(0))
+    loss = ReverseKL()(flow, Batch(x), target)
+    assert loss.shape == ()
+    expected = 2 * (torch.tensor(2.0).log() + 2 / 8 - 1 / 2)
+    assert loss.item() == pytest.approx(expected.item(), abs=0.01)
+
+
+def test_its_gradient_is_the_derivative_of_the_loss():
+    flow = Flow(StandardNormal(2), SmoothPReLU(0.5)).double()
+    batch, target = Batch(torch.randn(64, 2, dtype=torch.float64)), Banana()
+    (parameter,) = flow.parameters()
+    ReverseKL()(flow, batch, target).backward()
+    with torch.no_grad():
+        values = []
+        for change in (1e-5, -2e-5):
+            parameter.add_(change)
+            values.append(float(ReverseKL()(flow, batch, target)))
+    assert parameter.grad.item() == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-5)
+
+
+def test_the_density_of_the_target_stays_in_full_precision():
+    flow, target = Flow(StandardNormal(2), SmoothPReLU(0.5)), Gaussian((1.0, 1.0), ((2.0, 0.3), (0.7, 1.1)))
+    objective, batch = ReverseKL(), Batch(torch.randn(64, 2))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = objective(flow, batch, target)
+    assert torch.equal(mixed, objective(flow, batch, target))
+
+
+def test_a_target_without_a_density_everywhere_is_refused():
+    with pytest.raises(ConfigError, match="objective=reverse_kl: .*target=uniform has none; use objective=maximum_li"):
+        ReverseKL().check(Uniform())
+    with pytest.raises(ConfigError, match="target.train_size: objective=reverse_kl trains on no data; leave it null"):
+        ReverseKL().check(Banana(train_size=10))
+    ReverseKL().check(Banana())
+
+
+def test_it_fits_a_gaussian(tmp_path):
+    words = ("target=gaussian_full", "objective=reverse_kl", "max_steps=600", "flow.depth=1")
+    run = train(compose(*SMALL, *words), tmp_path / "run")
+    assert run.result["kl"] < 0.01
+    assert run.metrics["loss"].iloc[-1] == pytest.approx(0.0, abs=0.01), "the loss is a KL"

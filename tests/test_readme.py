@@ -1,0 +1,53 @@
+"""Every Python block of README.md runs as it is printed; its commands name keys and options that exist."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import matplotlib.figure
+import pytest
+import torch
+
+import flowlab
+from flowlab.bijectors import AffineScalar
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+V1 = Path(__file__).parent / "data" / "v1"
+SHORT = ("max_steps=20", "test_size=200", "validation_size=100", "trainer.progress=off")
+
+
+@pytest.fixture
+def reader(tmp_path, monkeypatch):
+    """The names and directories that the text takes for granted; runs are short."""
+    compose = flowlab.compose
+    monkeypatch.setattr(flowlab, "compose", lambda *overrides: compose(*overrides, *SHORT))
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(V1 / "reverse_killed", "runs/killed")
+    shutil.copytree(V1 / "sweep_killed", "runs/2026-01-31_12-00-00-000000_sweep")
+    return {"MyBijector": AffineScalar, "mass": 1.0, "figure": matplotlib.figure.Figure(), "areas": torch.ones(2)}
+
+
+def test_every_python_block_runs(reader):
+    assert len(BLOCKS) >= 6
+    for block in BLOCKS:
+        exec(compile(block, "README.md", "exec"), reader)
+    moons, flow = torch.as_tensor(reader["moons"]).float(), reader["flow"]
+    assert flow.log_prob(moons).mean() > -2.0  # a standard normal has -2.5
+    assert reader["run"].done
+    assert len(reader["runs"]) == 8
+    assert len(reader["table"]) == 4
+
+
+def test_every_key_of_a_training_command_exists():
+    """Composes each command that trains a flow of the suite; a name that does not exist is an error."""
+    lines = re.findall(r"^python experiments/train\.py (?!-m|resume|--)([^#\n]+)", TEXT, re.MULTILINE)
+    lines += re.findall(r"`python experiments/train\.py ([^`]+)`", TEXT)
+    keys = re.findall(r"`'?((?:logger|optimizer|trainer|batch_size)[\w.]*=[\w\[\],.]+)(?:'| [^`]*)?`", TEXT)
+    assert len(lines) >= 5
+    assert len(keys) >= 10
+    for words in map(shlex.split, [*lines, *keys]):
+        group = ["logger=wandb"] if words[0].startswith("logger.wandb.") else []
+        flowlab.compose(*group, *words)

@@ -1,0 +1,386 @@
+"""flowlab.fit: a flow or a module with a loss, on data of every kind, with the numbers of flowlab.train."""
+
+import copy
+import shutil
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from flowlab import ConfigError, Flow, StandardNormal, compose, fit, train
+from flowlab.bijectors import Bijector, LowRankAffine, SmoothPReLU
+from flowlab.metrics._evaluate import evaluate
+from flowlab.objectives.reverse_kl import ReverseKL
+from flowlab.optimizers.adamw import AdamW
+from flowlab.optimizers.sgd import SGD
+from flowlab.system.lock import lock_directory
+from flowlab.targets import Banana, Gaussian
+from flowlab.targets.base import Batch
+from flowlab.training.build import build
+from flowlab.training.divergence import DivergedError
+from flowlab.training.loop import Loop
+
+QUIET = {"progress": "off"}
+TIMELESS = ["loss", "nll", "grad_norm", "lr"]
+
+
+def points(count=500, seed=0):
+    return 3 + 2 * torch.randn(count, 2, generator=torch.Generator().manual_seed(seed))
+
+
+def new_flow(dim=2):
+    draws = torch.Generator().manual_seed(0)
+    first, last = (LowRankAffine(dim, generator=draws) for _ in range(2))
+    return Flow(StandardNormal(dim), first | SmoothPReLU(0.8) | last)
+
+
+def weights(module):
+    return torch.cat([tensor.flatten() for tensor in module.state_dict().values()])
+
+
+class Shifted(Bijector):
+    """y = x + w context."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(2, 2))
+
+    def forward_and_log_det(self, x, context=None):
+        return x + context @ self.weight, torch.zeros_like(x)
+
+    def inverse_and_log_det(self, y, context=None):
+        return y - context @ self.weight, torch.zeros_like(y)
+
+
+class Regression(torch.nn.Module):
+    """A module that is no flow."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(2, 1)
+
+    def loss(self, x, context=None):
+        answer = x.sum(-1, keepdim=True) if context is None else context
+        return (self.linear(x) - answer).square().mean()
+
+
+# Data
+
+
+def test_tensors_arrays_and_frames_give_the_same_bits():
+    x = points()
+    trained = []
+    for data in (x, x.numpy(), pandas.DataFrame(x.numpy(), columns=["a", "b"]), x.tolist()):
+        flow = new_flow()
+        result = fit(flow, data, steps=30, batch_size=64, **QUIET)
+        trained.append((weights(flow), result.history["loss"].iloc[-1]))
+    for numbers, loss in trained[1:]:
+        assert torch.equal(numbers, trained[0][0])
+        assert loss == trained[0][1]
+
+
+def test_it_learns_the_density():
+    x, flow = points(5000), new_flow()
+    result = fit(flow, x, steps=400, lr=0.02, validate_every=100, log_every=50, **QUIET)
+    expected = 2 * (0.5 * np.log(2 * np.pi * np.e) + np.log(2))
+    assert -flow.log_prob(points(5000, seed=1)).mean().item() == pytest.approx(expected, abs=0.05)
+    history = result.history
+    assert history.index.name == "step"
+    assert list(history.index) == list(range(50, 401, 50))
+    assert list(history["nll"].dropna().index) == [100, 200, 300, 400]
+    assert result.steps == 400
+    assert result.seconds > 0
+
+
+def test_context_columns_of_a_frame_are_contexts():
+    x, context = points(400, 1), torch.randn(400, 2)
+    frame = pandas.DataFrame(torch.cat([x + 3 * context, context], 1).numpy(), columns=["u", "v", "c", "d"])
+    by_name, by_value = (Flow(StandardNormal(2), LowRankAffine(2, rank=0) | Shifted()) for _ in range(2))
+    for flow, data, given in (
+        (by_name, frame, ["c", "d"]),
+        (by_value, x + 3 * context, context),
+    ):
+        fit(flow, data, context=given, steps=600, lr=0.1, batch_size=64, **QUIET)
+    torch.testing.assert_close(weights(by_name), weights(by_value), rtol=1e-3, atol=1e-3)
+    weight = next(parameter for name, parameter in by_name.named_parameters() if name.endswith("weight"))
+    torch.testing.assert_close(weight.detach(), 3 * torch.eye(2), atol=0.4, rtol=0)
+
+
+def test_held_out_points_of_every_kind_give_the_same_metrics():
+    x, held_out = points(), points(100, seed=1)
+    frame = pandas.DataFrame(held_out.numpy())
+    loader = DataLoader(TensorDataset(held_out), batch_size=30)
+    rows = []
+    for validation in (held_out, held_out.numpy(), frame, loader):
+        flow = new_flow()
+        result = fit(flow, x, validation=validation, steps=20, patience=None, **QUIET)
+        rows.append(result.rows[20]["nll"])
+        assert rows[-1] == pytest.approx(-flow.log_prob(held_out).double().mean().item(), rel=1e-6)
+    assert rows[1:] == rows[:1] * 3
+
+
+def test_a_loader_is_read_in_its_order_again_and_again():
+    x = points(100)
+    loader, flow, by_hand = DataLoader(TensorDataset(x), batch_size=30), new_flow(), new_flow()
+    result = fit(flow, loader, steps=10, lr=0.05, **QUIET)
+    assert result.best_step == 0, "nothing is held out of a loader"
+    optimizer = torch.optim.Adam(by_hand.parameters(), lr=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)
+    for part in [*x.split(30), *x.split(30), *x.split(30)][:10]:
+        optimizer.zero_grad()
+        (-by_hand.log_prob(part).mean()).backward()
+        optimizer.step()
+        schedule.step()
+    torch.testing.assert_close(weights(flow), weights(by_hand), rtol=1e-5, atol=1e-6)
+
+
+def test_a_loader_may_give_contexts():
+    x, context = points(), torch.randn(500, 2)
+    flow = Flow(StandardNormal(2), LowRankAffine(2) | Shifted())
+    loader = DataLoader(TensorDataset(x + context, context), batch_size=100)
+    assert fit(flow, loader, validation=loader, steps=20, **QUIET).best_step == 20
+
+
+# The numbers of train
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["target.train_size=300", "optimizer=adamw", "optimizer.lr=0.02", "trainer.patience=1"],
+        ["target=gaussian_full", "objective=reverse_kl", "optimizer=sgd", "optimizer.lr=0.001"],
+        ["trainer.precision=bf16-mixed"],
+    ],
+    ids=lambda words: " ".join(words) or "banana",
+)
+def test_the_numbers_are_those_of_train(tmp_path, words):
+    config = compose(
+        *("trainer.progress=off", "flow.depth=2", "batch_size=64", "max_steps=80", "seed=3", "test_size=100"),
+        *("trainer.log_every=20", "trainer.validate_every=40"),
+        *words,
+    )
+    experiment = build(config)
+    flow = copy.deepcopy(experiment.flow)
+    run = train(config, tmp_path / "run")
+    keep = ("log_every", "validate_every", "patience", "precision", "compile", "progress")
+    result = fit(
+        flow,
+        experiment.target,
+        steps=80,
+        batch_size=64,
+        optimizer=config.optimizer,
+        objective=config.objective.name,
+        seed=3,
+        **{name: getattr(config.trainer, name) for name in keep},
+    )
+    assert torch.equal(weights(flow), weights(run.flow))
+    rows, expected = result.history, run.metrics.set_index("step")
+    columns = [name for name in expected if name not in ("seconds", "steps_per_second")]
+    pandas.testing.assert_frame_equal(rows[columns], expected[columns], check_exact=True)
+    assert (result.steps, result.best_step) == (80, run.result["best_step"])
+
+
+# Early stopping
+
+
+def test_early_stopping_gives_the_best_weights():
+    """Five points are soon memorized."""
+    x, held_out, flow = points(5), points(200, seed=1), new_flow()
+    result = fit(flow, x, validation=held_out, steps=300, lr=0.2, validate_every=10, log_every=10, **QUIET)
+    nll = result.history["nll"]
+    assert result.best_step == nll.idxmin() < 300
+    assert result.steps == 300
+    measured = evaluate(flow, Batch(held_out)).measure(["nll"])["nll"]
+    assert measured == pytest.approx(nll.min(), rel=1e-6) != nll.iloc[-1]
+
+
+def test_fresh_points_give_the_last_weights():
+    flow = new_flow()
+    result = fit(flow, Banana(), steps=40, lr=0.3, validate_every=10, **QUIET)
+    target = Banana()
+    measured = evaluate(flow, target.batch("validation", 10_000, 0), target).measure(["nll", "kl"])
+    assert measured["nll"] == result.rows[40]["nll"]
+    assert measured["kl"] == result.rows[40]["kl"]
+
+
+def test_without_validation_there_is_no_best_step():
+    result = fit(new_flow(), points(), validation=None, steps=10, **QUIET)
+    assert result.best_step == 0
+    assert "nll" not in result.history
+
+
+# A module with a loss
+
+
+@pytest.mark.parametrize("with_context", [False, True])
+def test_a_module_with_a_loss(with_context):
+    x = torch.randn(400, 2)
+    context = x @ torch.tensor([[2.0], [-1.0]]) if with_context else None
+    module = Regression()
+    result = fit(module, x, context=context, steps=400, lr=0.05, batch_size=64, validate_every=100, **QUIET)
+    expected = [2.0, -1.0] if with_context else [1.0, 1.0]
+    assert module.linear.weight.flatten().tolist() == pytest.approx(expected, abs=0.02)
+    assert result.history["validation_loss"].dropna().iloc[-1] < 1e-3
+    assert result.best_step in (100, 200, 300, 400)
+
+
+def test_a_module_on_a_loader_and_on_a_target():
+    loader = DataLoader(TensorDataset(torch.randn(90, 2), torch.randn(90, 1)), batch_size=40)
+    assert fit(Regression(), loader, validation=loader, steps=10, **QUIET).best_step == 10
+    assert fit(Regression(), Gaussian(), steps=10, **QUIET).steps == 10
+
+
+# A directory
+
+
+def test_a_directory_is_written_and_a_call_resumes(tmp_path, monkeypatch):
+    """Stopped between two checkpoints, the same call gives the same bits and the whole history."""
+    options = {"steps": 120, "log_every": 20, "validate_every": 20, "checkpoint_every": 50, "lr": 0.2, **QUIET}
+    x = points(30)
+    held_out = points(200, seed=1)
+    whole, stopped = new_flow(), new_flow()
+    expected = fit(whole, x, validation=held_out, directory=tmp_path / "whole", **options)
+    assert {str(path.relative_to(tmp_path / "whole")) for path in (tmp_path / "whole").rglob("*.*")} == {
+        *("metrics.csv", "checkpoints/last.ckpt", "checkpoints/best.ckpt")
+    }
+    usual = Loop._call
+
+    def stop_at_80(loop):
+        if loop.step >= 80:
+            raise KeyboardInterrupt
+        return usual(loop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_call", stop_at_80)
+        with pytest.raises(KeyboardInterrupt):
+            fit(stopped, x, validation=held_out, directory=tmp_path / "stopped", **options)
+    resumed = new_flow()
+    result = fit(resumed, x, validation=held_out, directory=tmp_path / "stopped", **options)
+    assert torch.equal(weights(resumed), weights(whole))
+    assert (result.steps, result.best_step) == (expected.steps, expected.best_step)
+    pandas.testing.assert_frame_equal(result.history[TIMELESS], expected.history[TIMELESS], check_exact=True)
+    again = new_flow()
+    finished = fit(again, x, validation=held_out, directory=tmp_path / "stopped", **options)
+    assert torch.equal(weights(again), weights(whole)), "also when nothing is left to do"
+    assert finished.history.equals(result.history)
+
+
+def test_the_best_weights_survive_a_resume(tmp_path, monkeypatch):
+    """The best step is before the last checkpoint, so the session that resumes has not seen it."""
+    options = {"steps": 200, "log_every": 10, "validate_every": 10, "checkpoint_every": 100, "lr": 0.2, **QUIET}
+    x, held_out, usual = points(5), points(200, seed=1), Loop._call
+
+    def stop_at_100(loop):
+        if loop.step >= 100:
+            raise KeyboardInterrupt
+        return usual(loop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_call", stop_at_100)
+        with pytest.raises(KeyboardInterrupt):
+            fit(new_flow(), x, validation=held_out, directory=tmp_path, **options)
+    flow = new_flow()
+    result = fit(flow, x, validation=held_out, directory=tmp_path, **options)
+    assert 0 < result.best_step < 100, result.history["nll"]
+    assert evaluate(flow, Batch(held_out)).measure(["nll"])["nll"] == result.rows[result.best_step]["nll"]
+
+
+def test_a_module_resumes_too(tmp_path):
+    x = torch.randn(100, 2)
+    first, second = Regression(), Regression()
+    fit(first, x, steps=30, directory=tmp_path, **QUIET)
+    assert fit(second, x, steps=30, directory=tmp_path, **QUIET).steps == 30
+    assert torch.equal(weights(first), weights(second))
+    assert "validation_loss" in (tmp_path / "metrics.csv").read_text()
+
+
+# Mistakes
+
+
+def nan_in(x):
+    x = x.clone()
+    x[3, 1] = torch.nan
+    return x
+
+
+X = points(20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((new_flow, X), {"foo": 1}, "foo: no such key"),
+        ((new_flow, X), {"log_evry": 1}, "log_evry: no such key; did you mean 'log_every'"),
+        ((new_flow, X), {"log_every": 0}, "log_every=0: must be at least 1"),
+        ((new_flow, X), {"steps": 0}, "steps=0: must be a whole number, at least 1"),
+        ((new_flow, X), {"steps": 1.5}, "steps=1.5: must be a whole number"),
+        ((new_flow, X), {"batch_size": -1}, "batch_size=-1: must be a whole number, at least 1"),
+        ((new_flow, X), {"lr": 0}, "lr=0.0: must be greater than 0"),
+        ((new_flow, X), {"lr": 0.1, "optimizer": SGD()}, "lr=0.1: the optimizer has a learning rate already"),
+        ((new_flow, X), {"optimizer": "adan"}, "optimizer.name='adan' is unknown; .*adam"),
+        ((new_flow, X), {"objective": "reverse_kl"}, "objective=reverse_kl: needs a Target as data"),
+        ((new_flow, X), {"objective": "kl"}, "objective.name='kl' is unknown"),
+        ((new_flow, X), {"metrics": ["kll"]}, "metric.name='kll' is unknown; .*kl"),
+        ((new_flow, X), {"precision": "half"}, "precision='half': .*bf16-mixed"),
+        ((new_flow, X), {"accelerator": "gpu"}, "accelerator='gpu': fit trains in this process.*flow.to"),
+        ((new_flow, X), {"devices": 2}, "devices=2: fit trains in this process.*flowlab.train"),
+        ((new_flow, X), {"validation": 1.5}, "validation=1.5: of 20 points it leaves none"),
+        ((new_flow, X), {"validation": 1.0}, "validation=1.0: of 20 points"),
+        ((new_flow, X[:2]), {}, "validation=0.1: of 2 points it leaves none"),
+        ((new_flow, X), {"validation": X[:1]}, "validation: holds 1 point; give at least 2"),
+        ((new_flow, X), {"validation": nan_in(X)}, "validation: 1 of 20 rows hold NaN or infinity"),
+        ((new_flow, nan_in(X)), {}, "data: 1 of 20 rows hold NaN or infinity; remove or fill them"),
+        ((new_flow, X[:0]), {}, r"data: of shape \(0, 2\): holds no points"),
+        ((new_flow, torch.tensor(1.0)), {}, r"data: of shape \(\): holds no points"),
+        ((new_flow, X[:, :1]), {}, r"fit: points of shape .* do not hold events of shape \(2,\)"),
+        ((new_flow, X[:, 0]), {}, r"fit: points of shape .* do not hold events of shape \(2,\)"),
+        ((new_flow, "points.csv"), {}, "data: a str that does not hold numbers alone"),
+        ((new_flow, pandas.DataFrame({"a": [1.0, 2], "b": ["x", "y"]})), {}, "data: a DataFrame .*select_dtypes"),
+        ((new_flow, X), {"context": ["c"]}, "context='c': data has no such column"),
+        ((new_flow, X), {"context": X[:5]}, "context: 5 rows for 20 points of data; give one row for each"),
+        ((new_flow, X), {"context": nan_in(X)}, "context: 1 of 20 rows hold NaN"),
+        ((new_flow, Banana()), {"context": X}, "context: the data give their contexts themselves"),
+        ((new_flow, DataLoader(TensorDataset(X[:0]))), {}, "data: the loader gives no batch"),
+        ((new_flow, DataLoader(TensorDataset(X))), {"compile": "true"}, "compile=true: the batches of a DataLoader"),
+        ((lambda: new_flow(3), Banana()), {}, r"fit: points of shape \(2,\) do not hold events of shape \(3,\)"),
+        ((lambda: torch.nn.Linear(2, 2), X), {}, r"fit: Linear is no Flow, and has no method loss\(x\)"),
+        ((Regression, X), {"metrics": ["kl"]}, r"metrics=\['kl'\]: are for a Flow; Regression has a loss alone"),
+        ((Regression, Gaussian()), {"objective": ReverseKL()}, "objective=reverse_kl: is for a Flow"),
+        ((lambda: new_flow().requires_grad_(False), X), {}, "fit: Flow has no parameters to train"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_mistake_is_named(tmp_path, arguments, options, message):
+    make, data = arguments
+    directory = tmp_path / "directory"
+    with pytest.raises(ConfigError, match=message):
+        fit(make(), data, **{"steps": 5, "directory": directory, **QUIET, **options})
+    assert not directory.exists(), "nothing is written"
+
+
+def test_a_directory_that_cannot_be_used_is_named(tmp_path):
+    fit(new_flow(), X, steps=5, directory=tmp_path / "fit", **QUIET)
+    with pytest.raises(ConfigError, match="directory=.*its checkpoint is damaged, or of another module"):
+        fit(new_flow(3), torch.randn(20, 3), steps=5, directory=tmp_path / "fit", **QUIET)
+    with pytest.raises(ConfigError, match="its checkpoint is damaged, or of another module or optimizer"):
+        fit(new_flow(), X, steps=5, optimizer="sgd", directory=tmp_path / "fit", **QUIET)
+    copied = shutil.copytree(tmp_path / "fit", tmp_path / "copy")
+    (copied / "checkpoints/last.ckpt").write_bytes(b"abc")
+    with pytest.raises(ConfigError, match="its checkpoint is damaged"):
+        fit(new_flow(), X, steps=5, directory=copied, **QUIET)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="directory=.*file: cannot be made"):
+        fit(new_flow(), X, steps=5, directory=tmp_path / "file", **QUIET)
+    (tmp_path / "busy").mkdir()
+    with lock_directory(tmp_path / "busy"), pytest.raises(ConfigError, match="another process is training"):
+        fit(new_flow(), X, steps=5, directory=tmp_path / "busy", **QUIET)
+
+
+def test_a_divergence_names_the_step_and_the_layer():
+    flow = new_flow()
+    with pytest.raises(DivergedError, match=r"not finite at step \d+: |the update at step \d+"):
+        fit(flow, points(), steps=400, optimizer=AdamW(lr=1e20, schedule="constant"), **QUIET)
+    assert weights(flow).isfinite().all()
