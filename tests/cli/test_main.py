@@ -79,7 +79,7 @@ def test_interrupted_and_resumed(tmp_path):
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert f"interrupted; continue with resume={tmp_path}/run" in error
+    assert "interrupted; continue with resume=run\n" in error
     assert "Traceback" not in error
     stopped = load_run(tmp_path / "run")
     assert stopped.status["status"] == "interrupted"

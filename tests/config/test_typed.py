@@ -110,7 +110,7 @@ def test_a_value_of_another_type_is_refused(where):
     setting = SETTINGS[where]
     with pytest.raises(ConfigError, match=rf"^{key_of(*setting)}={{'a': 1}}: must be "):
         config(*setting, {"a": 1})
-    if str(setting[2].type).startswith("list") and not setting[2].metadata.get("may_be_empty"):
+    if str(setting[2].type).startswith("list") and not setting[2].metadata.get("may_be_empty", True):
         with pytest.raises(ConfigError, match=rf"^{key_of(*setting)}=\[\]: must not be empty"):
             config(*setting, [])
 
