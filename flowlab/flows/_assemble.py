@@ -12,6 +12,7 @@ from flowlab.bijectors import AffineScalar
 from flowlab.config.errors import ConfigError
 from flowlab.flow import Flow
 from flowlab.flows.base import Architecture
+from flowlab.seeding import torch_seeded
 
 
 def assemble(
@@ -37,7 +38,8 @@ def assemble(
     """
     architecture.check(event_shape)
     try:
-        with _single_precision():
+        # Layers such as nn.Linear draw from torch's global stream; a copy leaves the generator's own stream as it is.
+        with _single_precision(), torch_seeded(generator and generator.clone_state()):
             flow = architecture.build(event_shape, context_shape, generator)
             if standardization is not None:
                 mean, deviation = standardization

@@ -48,7 +48,8 @@ class Architecture(Component):
         Arguments:
             event_shape: the shape of a point.
             context_shape: the shape of a context, or None.
-            generator: draws the initial parameters.
+            generator: draws the initial parameters. In a run it also seeds torch's global stream, from which layers
+                such as `nn.Linear` draw.
         """
         raise NotImplementedError(f"{type(self).__name__} must define build(event_shape, context_shape, generator)")
 

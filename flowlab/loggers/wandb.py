@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowlab.config.errors import ConfigError
@@ -34,7 +34,7 @@ class Wandb(Logger):
     mode: str = setting("auto", choices=("auto", "online", "offline", "disabled"))
     run_name: str | None = None
     group: str | None = None  # type: ignore[assignment, misc]  # a key; it hides the name of the component's group
-    tags: list[str] = field(default_factory=list)
+    tags: list[str] = setting([], may_be_empty=True)
     figures_every: int | None = setting(2500, minimum=1)
 
     def __post_init__(self) -> None:

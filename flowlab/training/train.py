@@ -45,7 +45,8 @@ def train(config: Config, directory: str | Path | None = None, group: str | None
         ...     run.result["steps"]
         20
     """
-    return train_experiment(build(to_config(config.to_dict())), directory, group)
+    checked = to_config(config.to_dict())  # in Python a field may have been set to any value
+    return train_experiment(build(checked), directory, group)
 
 
 def train_experiment(experiment: Experiment, directory: str | Path | None = None, group: str | None = None) -> Run:

@@ -7,6 +7,7 @@ import torch
 
 from flowlab import ConfigError, compose, fit, load_run, register, train
 from flowlab.objectives.base import Objective
+from flowlab.training.build import build
 
 SMALL = ("max_steps=20", "batch_size=16", "test_size=50", "validation_size=50", "trainer.progress=off")
 
@@ -62,7 +63,8 @@ def test_fit_takes_their_names_and_their_objects():
     from flowlab_example.rotated import Rotated
 
     def trained(**named):
-        flow = AffineCoupling(hidden=4).build((2,), (1,), torch.Generator().manual_seed(0))
+        torch.manual_seed(0)
+        flow = AffineCoupling(hidden=4).build((2,), (1,))
         result = fit(flow, Rotated(), steps=40, metrics=["median_log_prob"], progress="off", validate_every=20, **named)
         return flow, result
 
@@ -78,7 +80,7 @@ def test_fit_learns_rows_with_contexts():
     from flowlab_example.rotated import Rotated
 
     batch = Rotated().batch("train", 500, 0)
-    flow = AffineCoupling(hidden=4).build((2,), (1,), torch.Generator().manual_seed(0))
+    flow = AffineCoupling(hidden=4).build((2,), (1,))
     before = flow.log_prob(*batch).mean().item()
     fit(flow, batch.x, context=batch.context, steps=60, lr=0.05, progress="off")
     assert flow.log_prob(*batch).mean() > before + 0.5
@@ -92,6 +94,24 @@ def test_a_finite_conditional_target_keeps_each_point_with_its_context(tmp_path)
     x, context = target.batch("train", 0, 0)
     assert x.shape == (64, 2)
     assert (x - target._mean(context)).std() == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_target_may_ask_for_standardization_without_a_setting_for_it(tmp_path, monkeypatch):
+    from flowlab_example.rotated import Rotated
+
+    units = (torch.tensor([1.0, -1.0]), torch.tensor([2.0, 3.0]))
+    monkeypatch.setattr(Rotated, "standardization", units)
+    run = train(compose("flow=affine_coupling", "target=rotated", *SMALL), tmp_path / "run")
+    assert torch.equal(load_run(run.directory).flow.bijector[-1].scale, units[1])
+
+
+def test_the_seed_decides_the_initialization_of_layers_that_take_no_generator():
+    def weights(seed):
+        torch.randn(3)  # whatever was drawn before
+        return build(compose("flow=affine_coupling", f"seed={seed}")).flow.bijector[0].network[0].weight
+
+    assert torch.equal(weights(0), weights(0))
+    assert not torch.equal(weights(0), weights(1))
 
 
 def test_a_class_that_is_allowed_needs_no_entry_point(tmp_path, monkeypatch):

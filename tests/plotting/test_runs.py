@@ -11,7 +11,7 @@ from torch.distributions import Independent, Normal
 from flowlab import Flow
 from flowlab.bijectors import AffineScalar, Chain
 from flowlab.plotting import flow_samples, grid_density, layer_samples, run_figures, target_density
-from flowlab.targets.base import Target
+from flowlab.targets.base import Batch, Target
 
 METRICS = pandas.DataFrame({"step": [0, 10, 20], "loss": [3.0, 2.0, 1.5], "nll": [math.nan, 2.1, math.nan]})
 
@@ -52,9 +52,16 @@ def test_figures_that_do_not_fit_the_event_shape_are_left_out(event, names):
     assert list(draw(*event)) == names
 
 
-def test_a_conditional_target_has_the_figure_of_its_loss_alone(monkeypatch):
-    monkeypatch.setattr(Normals, "context_shape", (3,), raising=False)
-    assert list(draw(2)) == ["loss"]
+def test_a_conditional_flow_is_sampled_at_the_contexts_of_the_points(monkeypatch):
+    def batch(self, *words):
+        x = self.rows(*words)
+        return Batch(x, torch.zeros(len(x), 3))
+
+    monkeypatch.setattr(Normals, "batch", batch)
+    figures = draw(2)
+    assert list(figures) == ["samples", "loss"]
+    points, samples = (axes.collections[0].get_offsets() for axes in figures["samples"].axes)
+    assert points.shape == samples.shape
 
 
 def test_scalars_are_drawn_as_histograms():

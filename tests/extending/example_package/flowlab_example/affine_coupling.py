@@ -36,7 +36,6 @@ class AffineCoupling(Architecture):
         from flowlab.bijectors import Bijector, Chain, broadcast_context
         from flowlab.distributions.base import StandardNormal
         from flowlab.flow import Flow
-        from flowlab.seeding import torch_seeded
 
         (dim,) = event_shape
         known = context_shape[0] if context_shape else 0
@@ -74,6 +73,5 @@ class AffineCoupling(Architecture):
                 halves[not self.flipped] = (halves[not self.flipped] - shift) * (-log_scale).exp()
                 return torch.cat(halves, -1), -log_scale.sum(-1)
 
-        with torch_seeded(generator):
-            parts = [Coupling(self.hidden, self.log_scale, bool(number % 2)) for number in range(self.layers)]
+        parts = [Coupling(self.hidden, self.log_scale, bool(number % 2)) for number in range(self.layers)]
         return Flow(StandardNormal(dim), Chain(parts))
