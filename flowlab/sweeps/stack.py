@@ -124,7 +124,7 @@ def train_stack(stack: Sequence[tuple[Run, Experiment]], progress: Progress | No
             closing.append(outer.enter_context(contextlib.ExitStack()))
             job.loggers = closing[-1].enter_context(open_loggers(run, expected_metrics(experiment)))
         same = len({str(run.config.target) for run in runs}) == 1
-        loop = Loop(jobs, config.trainer, config.max_steps, same_batches=same)
+        loop = Loop(jobs, config.trainer, config.max_steps, same_batches=same, stacked=True)
         if runs[0].has_checkpoint("last"):
             loop.restore([run.checkpoint("last") for run in runs])
         with handle_signals(STOP_HANDLERS), track_status(*runs, to_the_end=False):

@@ -73,6 +73,7 @@ class Loop:
         max_steps: the last step.
         stop: the signals that end training early, and the ranks.
         same_batches: all jobs make their minibatches of draws in the same way, so they can be made together.
+        stacked: take the step of a stack even for one job, so a job's numbers do not depend on the jobs beside it.
 
     Attributes:
         step: how many steps have been taken.
@@ -87,22 +88,23 @@ class Loop:
         max_steps: int,
         stop: GracefulStop | None = None,
         same_batches: bool = True,
+        stacked: bool = False,
     ) -> None:
         self.jobs, self.settings, self.max_steps = list(jobs), settings, max_steps
         self.stop = stop or GracefulStop()
-        self.world, self.step = self.stop.world, 0
+        self.world, self.step, stacked = self.stop.world, 0, stacked or len(self.jobs) > 1
         first, modules = self.jobs[0], [job.module for job in self.jobs]
         self.draws = [job.batches.draw if same_batches else job.batches for job in self.jobs]
         place = first.batches.place if same_batches else as_drawn
         self.recipe = recipe = Recipe(first.loss, first.optimizer, place, settings.precision == "bf16-mixed")
         self.state = new_state(modules, first.optimizer)
         device = self.state.numbers.device.type
-        self.compiled = choose(settings.compile, max_steps, device, len(self.jobs) > 1).compiled
+        self.compiled = choose(settings.compile, max_steps, device, stacked).compiled
         self._single: SingleStep | None = None
         self.take: TakeStep
         if self.compiled:
             self.take = compiled_step(StackedStep(modules, recipe, self.world))
-        elif len(self.jobs) > 1:
+        elif stacked:
             self.take = StackedStep(modules, recipe, self.world)
         else:
             self.take = self._single = SingleStep(first.module, recipe, self.world)
