@@ -92,6 +92,16 @@ def write_curve(directory: str | Path, metric: str, path: str | Path) -> Path:
     return csv
 
 
+def check_curve(directories: Iterable[str], metric: str) -> None:
+    """Check that runs log a metric.
+
+    Raises:
+        ConfigError: a run that has logged rows has no such column.
+    """
+    for directory in directories:
+        _logged(Path(directory) / "metrics.csv", metric)
+
+
 def _logged(file: Path, metric: str) -> pandas.Series:
     """The values of a metric by step; none of a run that has logged nothing yet."""
     if not file.is_file():

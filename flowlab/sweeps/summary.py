@@ -21,7 +21,7 @@ from flowlab.plotting import save_figure
 from flowlab.plotting.labels import setting_labels, setting_name, setting_text
 from flowlab.sweeps.data import files_that_changed
 from flowlab.sweeps.figures import measure, sweep_figures
-from flowlab.sweeps.record import write_record
+from flowlab.sweeps.record import check_curve, write_record
 from flowlab.sweeps.table import load_sweep, varied_settings
 from flowlab.system.files import write_text
 
@@ -69,6 +69,8 @@ def summarize(directory: Path, record: Path | None = None, curves: Sequence[str]
         raise ConfigError(f"{directory}: is a run; a sweep is the directory above its runs")
     check_links(directory)
     table = load_sweep(directory)
+    for metric in curves:
+        check_curve(table["directory"], metric)
     names = [Path(run).name for run in table["directory"]]
     console = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(_rich(runs_table(table).assign(run=names), "runs"))

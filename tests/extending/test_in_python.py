@@ -35,7 +35,7 @@ def test_values_have_the_types_of_the_fields():
         "objective=bounded_likelihood objective.floor=1": r"objective\.floor=1.*less than 0",
         "optimizer=lion optimizer.blend=2": r"optimizer\.blend=2.*: must be at most 1",
         "logger=[csv,json_lines] logger.json_lines.file=3.5 logger.json_lines.path=x": r"no such key",
-        "metrics=[median_logprob]": r"metrics='median_logprob' is unknown; did you mean 'median_log_prob'\?",
+        "metrics=[median_logprob]": r"metrics='median_logprob': no such metric; did you mean 'median_log_prob'\?",
     }.items(),
 )
 def test_a_mistake_is_answered_in_words(words, message):
