@@ -204,9 +204,14 @@ class ExactTarget(Target, Component):
         return float(-torch.special.xlogy(log_prob.exp(), log_prob.exp()).sum() * area)
 
     def rows(self, split: str, count: int, seed: int, dtype: torch.dtype | None = None) -> Tensor:
-        return self.batch(split, count, seed, dtype).x
+        return self._draw_split(split, count, seed, dtype).x
 
     def batch(self, split: str, count: int, seed: int, dtype: torch.dtype | None = None) -> Batch:
+        if self.context_shape is None:
+            return super().batch(split, count, seed, dtype)  # by `rows`, which a subclass may define
+        return self._draw_split(split, count, seed, dtype)
+
+    def _draw_split(self, split: str, count: int, seed: int, dtype: torch.dtype | None) -> Batch:
         from flowlab.seeding import generator
 
         if split == "train" and self.train_size is not None:

@@ -193,3 +193,11 @@ def test_a_built_target_is_a_copy():
 def test_bad_numbers_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_subclass_that_defines_rows_alone_gives_its_batches_by_them():
+    class Shifted(Banana):
+        def rows(self, split, count, seed, dtype=None):
+            return super().rows(split, count, seed, dtype) + 100
+
+    assert torch.equal(Shifted().batch("test", 5, 0).x, Banana().rows("test", 5, 0) + 100)
