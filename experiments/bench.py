@@ -1,8 +1,8 @@
-"""Every benchmark, one after another, into BENCHMARKS.md: `python experiments/bench.py [NAME ...]`, or `make bench`.
+"""Run every benchmark and write BENCHMARKS.md: `python experiments/bench.py [NAME ...]`, or `make bench`.
 
-Names pick some of the scripts of experiments/benchmarks/, such as `startup training_speed`, whose figures are then
-printed alone. The file is written once all have come to an end; one that fails is named there, and makes the exit
-status 1. A goal that is missed is named there too. It takes a quarter of an hour, on a machine with nothing else to do.
+Names select scripts of experiments/benchmarks/, such as `startup training_speed`; their figures are then only printed.
+The file is written after the last script. It names a script that failed, and a goal that is missed; a failed script
+makes the exit status 1. It takes a quarter of an hour, on an idle machine.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ BOUNDS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": op
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A script, and what its ratios are to be.
+    """A script and the goals of its ratios.
 
     Attributes:
         command: its file and arguments.
-        goals: by a part of what a ratio is of, such as ">= 40"; the empty part fits every ratio.
-        gpu: it is left out where there is no GPU.
+        goals: a bound, such as ">= 40", by a part of a ratio's name; the empty part fits every ratio.
+        gpu: it needs a GPU, and is left out without one.
     """
 
     command: str
@@ -63,7 +63,7 @@ BENCHMARKS = (
 
 @dataclass(frozen=True)
 class Ratio:
-    """A line `ratio: R  what over what`, and what it is to be, if anything."""
+    """A line `ratio: R  name`, and its goal, if it has one."""
 
     shown: str
     what: str
@@ -83,7 +83,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a script printed, how long it took, and how it failed, if it did."""
+    """The output of a script, its seconds, and its error, if it failed."""
 
     benchmark: str
     printed: str
@@ -112,7 +112,7 @@ def outcome_of(benchmark: Benchmark, printed: str, status: int, seconds: float) 
 
 
 def run(benchmark: Benchmark) -> Outcome:
-    """Run a script to its end; what it has to say on stderr goes to ours."""
+    """Run a script to its end; its stderr is ours."""
     name, *arguments = benchmark.command.split()
     begun = time.perf_counter()
     done = subprocess.run([sys.executable, str(SCRIPTS / name), *arguments], stdout=subprocess.PIPE, text=True)
@@ -120,7 +120,7 @@ def run(benchmark: Benchmark) -> Outcome:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on, and nothing that names the machine."""
+    """The hardware that the figures depend on, without the name of the machine."""
     return {
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -130,13 +130,13 @@ def machine() -> dict[str, Any]:
 
 
 def processor(described: Path = Path("/proc/cpuinfo")) -> str:
-    """The model as Linux calls it; elsewhere the architecture."""
+    """The processor model on Linux; elsewhere the architecture."""
     found = re.search(r"^model name\s*: (.*)$", described.read_text(), re.MULTILINE) if described.is_file() else None
     return found[1].strip() if found else platform.machine()
 
 
 def versions() -> dict[str, str | None]:
-    """Of the packages that the figures depend on; None of one that is not installed."""
+    """The version of each package that the figures depend on; None for a missing package."""
     found: dict[str, str | None] = {}
     for name in PACKAGES:
         try:

@@ -1,13 +1,13 @@
-"""Stacked training on a GPU: steps and flows a second against the size of the minibatch and of the stack.
+"""Stacked training on a GPU: steps and flows a second, by minibatch size and stack size.
 
     python experiments/benchmarks/gpu.py [--jobs 1 8 64 256] [--batch-sizes 512 4096 32768] [--steps 500] [--repeat 5]
 
 The banana with the default flow, float32. A step draws its minibatches on the device and is one CUDA graph of the
-compiled step, with no synchronisation between host and device, which torch is asked to enforce. The time is that of
-`--steps` steps until the device has done them; compilation and capture are before. The last line is `ratio: R`, flows
-times steps a second of the largest stack over those of one flow, at the smallest minibatch.
+compiled step. torch is told to refuse any synchronization between host and device. The clock runs until the device has
+taken `--steps` steps; compilation and capture come before. The last line is `ratio: R`: flows times steps a second of
+the largest stack over a single flow, at the smallest minibatch.
 
-Without a GPU it says so and measures nothing. `--device cpu` runs the same on the processor, to see that it works.
+Without a GPU the script says so and measures nothing. `--device cpu` runs it on the processor, to check that it works.
 """
 
 from __future__ import annotations

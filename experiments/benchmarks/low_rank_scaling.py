@@ -1,16 +1,16 @@
-"""What inverse, log det and their gradients cost against the dimension: dense, triangle plus low rank, diagonal so.
+"""Time of inverse, log det and gradients by dimension: dense, triangular plus low rank, diagonal plus low rank.
 
     python experiments/benchmarks/low_rank_scaling.py [--dims 64 128 ... 8192] [--repeat 11] [--record PATH]
 
-One thread, float32, 64 vectors, rank 8. Each side gives the log det and, of the vectors, the images (`forward`) or the
-pre-images (`inverse`); `gradient` is the inverse and the way back, to all that goes in. Dense takes one LU
-factorisation of its matrix, which serves the log det and the solution. It is measured up to d = 4096: at 8192 it takes
-eight times as long. Memory is the peak of a process of its own for each side, at its largest dimension, above that of
-the same work at d = 64: matrix or parameters, vectors and all that lies between.
+One thread, float32, 64 vectors, rank 8. Each side computes the log det, and the images (`forward`) or the pre-images
+(`inverse`) of the vectors. `gradient` is the inverse and its backward pass, to the vectors and every parameter. The
+dense side factorizes its matrix once (LU) for the log det and the solution. It is measured up to d = 4096: at 8192 it
+takes eight times as long. Memory is the peak of a separate process for each side at its largest dimension, minus the
+peak of the same work at d = 64. It counts matrix or parameters, vectors and intermediate results.
 
-The last lines are `ratio: R`, the median time of dense over that of a `LowRankAffine`, at the largest dimension that
-dense is measured at. With the default dimensions it takes three minutes. `--record
-experiments/results/low_rank_scaling` also writes the table and where it came from, as PATH.csv and PATH.json.
+The last lines are `ratio: R`: the median time of dense over `LowRankAffine`, at the largest dimension of the dense
+side. With the default dimensions the script takes three minutes. `--record experiments/results/low_rank_scaling` also
+writes the table and its provenance, as PATH.csv and PATH.json.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from flowlab.system.process import set_threads
 
 DIMS = [64, 128, 256, 512, 1024, 2048, 4096, 8192]
 LARGEST_DENSE = 4096
-FIT_FROM = 512  # below, the time is that of starting operations, not of arithmetic
-SHORTEST = 0.02  # seconds: what is faster is measured several times in a row
+FIT_FROM = 512  # below it, starting operations takes the time, not arithmetic
+SHORTEST = 0.02  # seconds: repeat a faster task until it has taken as long
 
 
 def dims_of(side: str, dims: list[int]) -> list[int]:
@@ -43,7 +43,7 @@ def dims_of(side: str, dims: list[int]) -> list[int]:
 
 
 def measure(dim: int, repeat: int) -> list[dict[str, object]]:
-    """A row for each side and task; the sides take turns, so that a busy machine disturbs all alike."""
+    """A row for each side and task; the sides take turns, so a busy machine disturbs all equally."""
     sides = [side for side in SIDES if dims_of(side, [dim])]
     tasks = {(side, task): work for side in sides for task, work in works(side, dim).items()}
     for work in tasks.values():
@@ -81,7 +81,7 @@ def ratios(table: pandas.DataFrame, dim: int) -> dict[str, float]:
 
 
 def record(path: Path, table: pandas.DataFrame, results: dict[str, object]) -> None:
-    """Write PATH.csv, the times, and PATH.json, what was made of them and where they came from."""
+    """Write the times to PATH.csv; write ratios, exponents and provenance to PATH.json."""
     content = {
         **results,
         "vectors": VECTORS,
@@ -129,7 +129,7 @@ def main() -> None:
 
 
 def report(table: pandas.DataFrame, fitted: pandas.DataFrame, peaks: dict[str, dict[str, float]]) -> None:
-    """Print the milliseconds of all, the exponents and the memory."""
+    """Print all milliseconds, the exponents and the memory."""
     console = Console(width=120)
     for task in TASKS:
         title = f"{task} of {VECTORS} vectors and log det: median (least to greatest) milliseconds"

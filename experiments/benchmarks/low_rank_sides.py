@@ -1,4 +1,4 @@
-"""The sides of `low_rank_scaling.py`: what each does, how long it takes and how much memory."""
+"""The sides of `low_rank_scaling.py`: their tasks, times and memory."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def works(side: str, dim: int) -> dict[str, Work]:
 
 
 def disturb(scale: Tensor, dim: int, start: torch.Generator) -> None:
-    """In parts: a second tensor of this size would count as memory that the side needs."""
+    """Initialize in parts: a second tensor of this size would count as memory of the side."""
     with torch.no_grad():
         for part in scale.view(-1).split(2**20):
             part.add_(torch.randn(part.shape, generator=start), alpha=0.2 * dim**-0.5)
 
 
 def dense(matrix: Tensor, points: Tensor) -> dict[str, Work]:
-    """One LU factorisation serves the log det and the vectors, which stand in rows."""
+    """One LU factorization serves the log det and the vectors, which are rows."""
 
     def log_det(lu: Tensor) -> Tensor:
         return lu.diagonal().abs().log().sum()
@@ -64,7 +64,7 @@ def dense(matrix: Tensor, points: Tensor) -> dict[str, Work]:
         return torch.linalg.lu_solve(lu, pivots, points.mT).mT, -log_det(lu)
 
     def inverse_to_differentiate() -> tuple[Tensor, Tensor]:
-        # With two factorisations: the way back through one that serves both takes three times as long as all of this.
+        # Two factorizations: the backward pass through a shared one takes three times as long as all of this.
         return torch.linalg.solve(matrix, points.mT).mT, -torch.linalg.slogdet(matrix)[1]
 
     return {
@@ -75,7 +75,7 @@ def dense(matrix: Tensor, points: Tensor) -> dict[str, Work]:
 
 
 def gradient(inverse: Answer, leaves: list[Tensor]) -> Work:
-    """Pre-images and log det, and the gradients of a function of both with respect to all that goes in."""
+    """Pre-images and log det, and the gradients of a function of both in every input and parameter."""
 
     def work() -> None:
         with torch.enable_grad():
@@ -95,11 +95,11 @@ def seconds_of(work: Work, calls: int = 1) -> float:
 
 
 def peak_megabytes(side: str, dim: int) -> dict[str, float]:
-    """Peak memory of a process of its own: the map, the points and what the tasks need; without and with gradients.
+    """Peak memory of a separate process: map, points and tasks, without and with gradients.
 
-    Above that of the same work at d = 64, which brings in the libraries.
+    The peak of the same work at d = 64, which loads the libraries, is subtracted.
     """
-    # A child's peak begins with its parent's where the parent calls it: measure before anything large is made.
+    # The peak of a child starts at the memory of its parent: measure before anything large is allocated.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as child:
         return child.submit(_peak_megabytes, side, dim).result()
 
@@ -117,5 +117,5 @@ def _peak_megabytes(side: str, dim: int) -> dict[str, float]:
 
 
 def _resident() -> float:
-    """The most memory that this process has held so far, in megabytes."""
+    """The peak memory of this process so far, in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * PEAK_UNIT / 1e6

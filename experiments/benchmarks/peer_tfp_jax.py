@@ -3,15 +3,15 @@
     python experiments/benchmarks/peer_tfp_jax.py turns       # a line of JSON in, a line of JSON out
     python experiments/benchmarks/peer_tfp_jax.py quality --one-core --seed 0 --nll 4.389 --cap 100000
 
-Six affine maps with hard PReLUs between, on Jang's banana; a minibatch of 512 fresh points a step; Adam at a constant
-rate of 1e-3. The steps stand inside one `lax.scan`, compiled once, and the minibatches are drawn there. XLA takes as
-many threads as there are cores; with `--one-core` the process keeps to one, which makes a step as small as this faster.
-It needs what `make bench` installs.
+Six affine maps with hard PReLUs between, on Jang's banana; 512 fresh points a step; Adam at a constant rate of 1e-3.
+One `lax.scan` holds the steps and draws the minibatches; it is compiled once. XLA uses a thread for each core;
+`--one-core` keeps the process to one, which makes a step this small faster. The script needs the packages of `make
+bench`.
 
-`turns` answers {"parameters": ..., "points": ...} with {"loss": nats} and starts from those parameters; and
-{"steps": n} with {"seconds": s, "loss": nats} after so many steps more. `quality` prints {"step": n, "nll": nats} after
-every 1000 steps from a start of its own, until its NLL of 10 000 points is low enough or the cap is reached. A start
-that becomes NaN trains on, since a scan does not look.
+`turns` reads {"parameters": ..., "points": ...}, writes {"loss": nats} and starts from those parameters. It reads
+{"steps": n}, trains so many steps and writes {"seconds": s, "loss": nats}. `quality` prints {"step": n, "nll": nats}
+every 1000 steps from its own initialization, until the NLL of 10 000 points is low enough or the cap is reached. A run
+that becomes NaN continues, since a scan cannot stop early.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CHUNK, TEST_POINTS = 1000, 10_000
 LINALG = tfp.tf2jax.linalg
 
 Layer = dict[str, jax.Array]  # scale, packed; factor; shift; and, except in the last, slope
-State = tuple[list[Layer], Any]  # the layers, and what Adam remembers
+State = tuple[list[Layer], Any]  # the layers, and the state of Adam
 
 
 class PReLU(tfp.bijectors.Bijector):
@@ -105,7 +105,7 @@ OPTIMIZER = optax.adam(RATE)
 
 @partial(jax.jit, static_argnames="steps")
 def train(state: State, key: jax.Array, steps: int) -> tuple[State, jax.Array]:
-    """The state so many steps later, and their losses, of shape (steps,)."""
+    """The state after a number of steps, and the losses, of shape (steps,)."""
 
     def step(state: State, key: jax.Array) -> tuple[State, jax.Array]:
         layers, moments = state
@@ -121,7 +121,7 @@ def say(**content: float) -> None:
 
 
 def turns() -> None:
-    """Train whenever a line comes in, as far as it says."""
+    """Train for the number of steps in each line of stdin."""
     asked = json.loads(sys.stdin.readline())
     layers = [{name: jnp.asarray(value, jnp.float32) for name, value in layer.items()} for layer in asked["parameters"]]
     say(loss=float(nll(layers, jnp.asarray(asked["points"], jnp.float32))))
@@ -135,7 +135,7 @@ def turns() -> None:
 
 
 def quality(seed: int, low_enough: float, cap: int) -> None:
-    """Train from a start of its own until it is good, or for `cap` steps."""
+    """Train from its own initialization until the NLL is low enough, or for `cap` steps."""
     start, key, test = jax.random.split(jax.random.key(seed), 3)
     points = banana(test, TEST_POINTS)
     layers = glorot_uniform(start)

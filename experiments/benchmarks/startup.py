@@ -1,10 +1,10 @@
-"""What the command line takes to answer, against importing torch.
+"""Response time of the command line, over the time to import torch.
 
     python experiments/benchmarks/startup.py [--repeat 11]
 
-Whole commands, each a fresh process, in turn: `--help`, an option that is mistyped, and `import torch`, which whoever
-trains has to wait for. One round before is not counted, in which files come into the machine's memory. The last lines
-are `ratio: R`, the median time of a command over that of the import.
+Whole commands, each a fresh process, in turn: `--help`, a mistyped option, and `import torch`, which every training has
+to wait for. A first round loads the files into memory and is not counted. The last lines are `ratio: R`: the median
+time of a command over the import.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Many runs of one shape: stacked against one by one through Hydra's basic launcher, as whole commands.
+"""Many runs of one shape: one by one through Hydra's basic launcher, over stacked.
 
     python experiments/benchmarks/sweep_throughput.py [--runs 32] [--steps 2000] [--repeat 1]
 
-Both sides do everything that a sweep does, from the start of Python to the table and the figures. The last line is
-`ratio: R`, the median time one by one over the median time stacked.
+Both sides run the whole sweep, from the start of Python to the table and the figures. The last line is `ratio: R`: the
+median time one by one over the median time stacked.
 """
 
 import argparse

@@ -1,20 +1,20 @@
-"""Samples and log densities of many points, and the memory that they take: flowlab against torch.distributions.
+"""Samples, log densities and memory of many points: torch.distributions over flowlab.
 
     python experiments/benchmarks/throughput.py [--points 1000000] [--evaluated 10000000] [--repeat 11] [--threads 1 2]
 
-float32, without gradients. The chain has 8 elementwise layers that both sides have, each of which does work: affine,
-sigmoid, affine, tanh, affine, exp, affine, softplus, on a standard normal. torch's side is its TransformedDistribution
-of its own transforms, without validation of arguments, so that it is at its best; the two must give the same log
-densities, or nothing is measured. Points outside the support are not among those scored. Without a peer: the default
-flow of `flowlab.compose()` (d = 2, 6 affine maps with smooth PReLUs between), and `evaluate`, which scores a flow on
-held-out points of a target with a known density.
+float32, without gradients. The chain has 8 elementwise layers that both sides have, none trivial: affine, sigmoid,
+affine, tanh, affine, exp, affine, softplus, on a standard normal. torch's side is a TransformedDistribution of torch's
+own transforms, without validation of arguments, which is its fastest form. Both sides must give the same log densities
+before anything is measured. All points lie inside the support. Two tasks have no peer: the default flow of
+`flowlab.compose()` (d = 2, 6 affine maps with smooth PReLUs between), and `evaluate`, which scores a flow on held-out
+points of a target with a known density.
 
-Both sides of the chain take turns, so that a busy machine disturbs both alike. What has no peer comes after them: once
-there were tensors of 10^7 points, the C library keeps memory that it otherwise gives back to the system. Memory is
-taken by a process for each task: how far its peak, points and results included, lies above what it held before there
-was a point. Linux alone tells it so.
+Both sides of the chain take turns, so a busy machine disturbs both equally. The tasks without a peer come last: after
+tensors of 10^7 points the C library keeps memory that it otherwise returns to the system. A separate process measures
+the memory of each task: its peak, points and results included, minus its memory before the first point. Only Linux
+reports this.
 
-The last lines are `ratio: R`, the median time of torch.distributions over that of flowlab. It takes about two minutes.
+The last lines are `ratio: R`: the median time of torch.distributions over flowlab. The script takes about two minutes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from flowlab.seeding import generator
 from flowlab.system.process import set_threads
 
 SEED = 0
-FEW = 1000  # with which everything runs once before it is measured
+FEW = 1000  # points of the first call, which is not measured
 OURS, THEIRS, DEFAULT = "flowlab, 8 layers", "torch.distributions, 8 layers", "flowlab, default flow"
 
 LAYERS = (
@@ -85,7 +85,7 @@ SIDES: dict[str, Callable[[], Flow | TransformedDistribution]] = {
 
 
 def works(points: int, evaluated: int) -> dict[Key, Callable[[], Work]]:
-    """What is measured; each is made, with its points, when it is called."""
+    """The tasks by side and name; a task builds its flow and its points when it is called."""
 
     def sampling(side: str) -> Work:
         made = SIDES[side]()
@@ -108,7 +108,7 @@ def works(points: int, evaluated: int) -> dict[Key, Callable[[], Work]]:
 
 
 def agree(points: int) -> None:
-    """Refuse to compare what is not the same.
+    """Check that both sides give the same log densities.
 
     Raises:
         AssertionError: the log densities differ by more than rounding.
@@ -135,7 +135,7 @@ def peak(key: Key, points: int, evaluated: int) -> float:
 
 
 def peaks(points: int, evaluated: int) -> dict[Key, float]:
-    """The peak of each task, taken by a process of its own."""
+    """The peak memory of each task, each in a separate process."""
     megabytes = {}
     for key in works(points, evaluated):
         words = ["--points", str(points), "--evaluated", str(evaluated), "--memory", *key]
@@ -156,7 +156,7 @@ def measure(tasks: dict[Key, Work], repeat: int) -> pandas.DataFrame:
             work()
             seconds[key] = time.perf_counter() - begun
         rounds.append(seconds)
-    return pandas.DataFrame(rounds[1:])  # the first one takes memory that later ones find
+    return pandas.DataFrame(rounds[1:])  # the first round allocates memory that later rounds reuse
 
 
 def report(seconds: pandas.DataFrame, megabytes: dict[Key, float], count: int, options: argparse.Namespace) -> None:

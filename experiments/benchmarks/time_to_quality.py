@@ -1,17 +1,16 @@
-"""Seconds from the start of a process to a test NLL that Jang's notebook reaches after 60 000 steps.
+"""Seconds from the start of a process to the test NLL that Jang's notebook reaches after 60 000 steps.
 
     python experiments/benchmarks/time_to_quality.py [--seeds 5] [--nll 4.389] [--cap 100000]
 
-Both sides model Jang's banana, each in a fresh process, in turn, one pair a seed. flowlab's is the command
-`experiments/train.py experiment=banana seed=...` at its defaults; the clock stands when metrics.csv has a row, one
-every 200 steps, whose nll, of 10 000 points that are not trained on, is at most 4.389 nats. Then the run is
-interrupted. TFP on JAX follows Jang's recipe in peer_tfp_jax.py, whose docstring says more; its NLL of 10 000 points
-is computed every 1000 steps.
+Both sides model Jang's banana, each in a fresh process, in turn, one pair a seed. flowlab's side is the command
+`experiments/train.py experiment=banana seed=...` with its defaults. metrics.csv has the nll of 10 000 held-out points
+every 200 steps. The clock stops at the first row with an nll of at most 4.389 nats, and the run is interrupted. TFP on
+JAX follows Jang's recipe in peer_tfp_jax.py; its NLL of 10 000 points is computed every 1000 steps.
 
-A run of Jang's recipe that never gets there, or becomes NaN, trains to the cap and counts as the seconds that this
-takes. A run of flowlab that never gets there counts as infinite. The table
-says where the seconds go. The last line is `ratio: R`, the median time of flowlab over that of TFP on JAX. It takes
-about 4 minutes and needs what `make bench` installs.
+A run of Jang's recipe that never gets there, or becomes NaN, trains to the cap and counts with the seconds of all its
+steps. A run of flowlab that never gets there counts as infinite. The table splits the seconds into parts. The last line
+is `ratio: R`: the median time of flowlab over TFP on JAX. The script takes about 4 minutes and needs the packages of
+`make bench`.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ FLOWLAB, TFP = "flowlab", "TFP on JAX"
 
 
 def flowlab(seed: int, low_enough: float, more: list[str]) -> dict[str, float]:
-    """Seconds until a run has a row that is good enough, and what is known of them.
+    """Seconds until a run has a row with a low enough NLL, and their parts.
 
     Arguments:
         seed: of the run.
@@ -72,7 +71,7 @@ def flowlab(seed: int, low_enough: float, more: list[str]) -> dict[str, float]:
 
 
 def good_row(path: Path, low_enough: float) -> dict[str, float] | None:
-    """The first row of metrics.csv with an NLL of at most so many nats, if it is there yet; a part of a row is not."""
+    """The first complete row of metrics.csv with a low enough NLL, if there is one yet."""
     if not path.exists():
         return None
     lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
@@ -83,7 +82,7 @@ def good_row(path: Path, low_enough: float) -> dict[str, float] | None:
 
 
 def tfp_on_jax(seed: int, low_enough: float, cap: int) -> dict[str, float]:
-    """Return the seconds until Jang's recipe is good enough or at its cap, and its step and NLL then."""
+    """The seconds until Jang's recipe reaches the NLL or the cap, and its step and NLL then."""
     command = [
         sys.executable,
         PEER,

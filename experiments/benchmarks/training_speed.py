@@ -1,23 +1,23 @@
-"""Microseconds a training step: through the whole front door, against a bare loop or against TFP on JAX.
+"""Microseconds a training step: the whole of `flowlab.train`, over a bare loop or over TFP on JAX.
 
     python experiments/benchmarks/training_speed.py [--steps 1000] [--repeat 21]
     python experiments/benchmarks/training_speed.py --peer tfp-jax [--steps 10000] [--repeat 21]
 
-One run of flowlab, as `flowlab.train` does it, pauses after every `--steps` steps while every other side trains for as
-many. So a busy machine disturbs all alike. A turn of the run includes all that recurs: a row of metrics every 100
-steps, a validation every 200 and a checkpoint every 1000, all at their defaults. What happens once, such as imports,
-compilation, the test and the figures, lies before the first turn that counts or after the last. The last lines are
-`ratio: R`, the median time of flowlab over the median time of another side.
+One run of `flowlab.train` pauses after every `--steps` steps, and every other side takes as many steps. So a busy
+machine disturbs all equally. A turn of the run includes all recurring work: a row of metrics every 100 steps, a
+validation every 200 and a checkpoint every 1000, all at their defaults. Imports, compilation, the test and the figures
+happen once, before the first turn that counts or after the last. The last lines are `ratio: R`: the median time of
+flowlab over the median time of another side.
 
 Without a peer the run is the default one, `experiment=banana`, not compiled. The other side is a loop over the same
 flow, minibatches, objective and learning rates with torch's fused Adam; both end at the same weights up to rounding.
-The table shows where the time of the run goes.
+The table splits the time of the run into parts.
 
 With `--peer tfp-jax` the run is `experiment=jang2018`, compiled. The other sides train the same flow from the same
-initialization by peer_tfp_jax.py, each in its own process and inside one `lax.scan`: JAX as it comes, with a thread for
-each core, and JAX kept to one core, which is faster here. First the script checks that all give the same loss for the
-same points. The initialization is near the identity: from Jang's the first losses are too large to be compared. It
-needs the packages that `make bench` installs.
+initialization by peer_tfp_jax.py, each in its own process and inside one `lax.scan`: JAX with its default threads, one
+for each core, and JAX on one core, which is faster here. First the script checks that all sides give the same loss for
+the same points. The initialization is near the identity: from Jang's initialization the first losses are too large to
+compare. It needs the packages of `make bench`.
 
 Torch has one thread. float32, 512 points a minibatch.
 """
@@ -57,10 +57,10 @@ from flowlab.training.run import run_training
 
 EAGER = ["experiment=banana", "trainer.compile=false"]
 COMPILED = ["experiment=jang2018", "flow.initialization=near_identity", "trainer.compile=true"]
-STEPS = {"bare": 1000, "tfp-jax": 10_000}  # of a turn: seconds of both sides
+STEPS = {"bare": 1000, "tfp-jax": 10_000}  # of a turn; both sides take seconds
 SAME_LOSS = 1e-4  # relative, in float32
 
-Turn = Callable[[int], float]  # takes some steps more; returns the seconds that they took
+Turn = Callable[[int], float]  # takes a number of steps; returns the seconds
 
 
 class Turns(Lines):
@@ -187,7 +187,7 @@ def parameters_of(flow: Flow) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def tfp_on_jax(config: Config, *options: str) -> Iterator[TfpOnJax]:
-    """The peer, in a process of its own: the threads of JAX leave those of torch alone."""
+    """The peer in a separate process, so the threads of JAX and of torch do not interfere."""
     command = [sys.executable, str(Path(__file__).with_name("peer_tfp_jax.py")), "turns", *options]
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     with subprocess.Popen(
