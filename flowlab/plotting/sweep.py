@@ -14,9 +14,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullLocator
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from flowlab.plotting.axes import format_log_axis
+from flowlab.plotting.figures import GREY, format_log_axis, styled
 from flowlab.plotting.labels import MEASURES, setting_labels, setting_name, setting_text
-from flowlab.plotting.style import GREY, styled
 
 DEFAULT_BY = "flow.rank"
 CHARACTER = 0.068  # inches: the width of a character in the style's font

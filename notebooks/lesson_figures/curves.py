@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.axes import format_log_axis
-from flowlab.plotting.style import BLACK, BLUE, GREEN, GREY, VERMILION, styled
+from flowlab.plotting.figures import BLACK, BLUE, GREEN, GREY, VERMILION, format_log_axis, styled
 
 WIDE = 20  # an axis is logarithmic where the largest value exceeds this multiple of the smallest
 # The first of coinciding curves is broad and pale, so the others stay visible on it.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from lesson_figures import coinciding_curves, loss_curves
 
-from flowlab.plotting.style import BLUE
+from flowlab.plotting.figures import BLUE
 
 STEPS = [0, 10, 20]
 LOSSES = np.array([[9.0, 7.0, 5.0], [8.0, 6.5, 6.0], [10.0, 9.0, 4.5]])
