@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,19 +172,14 @@ def loss_curve(
     held_out: ArrayLike = (),
     entropy: float | None = None,
     label: str = "training loss",
-    points: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
 ) -> Figure:
     """Draw the loss by step, the held-out NLL, and the target's entropy, which bounds every expected NLL from below.
-
-    `points` of longer runs make the axis of steps logarithmic. The curve still sets the figure's height: a point above
-    it becomes a triangle at the upper edge, with its loss beside it.
 
     Arguments:
         steps, loss: the training curve, in nats.
         held_out_steps, held_out: the held-out NLL, in nats.
         entropy: the target's entropy in nats; None draws no line.
         label: the training curve's name in the legend.
-        points: steps and losses of other runs, in nats, by their names in the legend.
     """
     steps, loss, held_out = np.asarray(steps), np.asarray(loss, dtype=float), np.asarray(held_out, dtype=float)
     figure = Figure(figsize=(6.5, 3.4))
@@ -197,22 +192,9 @@ def loss_curve(
     finite = loss[np.isfinite(loss)]
     if len(finite) and finite.min() > 0 and finite.max() > 20 * finite.min():
         axes.set_yscale("log")
-    for number, (name, (x, y)) in enumerate((points or {}).items()):
-        _draw_points_below(axes, np.asarray(x), np.asarray(y), finite.max(), (BLACK, GREEN)[number % 2], name)
     axes.set(xlabel="optimizer step", ylabel="nats")
     axes.legend(loc="best")
     return figure
-
-
-def _draw_points_below(axes: Axes, x: np.ndarray, y: np.ndarray, highest: float, colour: str, name: str) -> None:
-    """Draw points on a logarithmic axis of steps; put those above `highest` at the upper edge."""
-    inside = y <= highest
-    axes.plot(x[inside], y[inside], "s", ms=4, color=colour, label=name, zorder=3)
-    axes.set_xscale("log")
-    axes.set_ylim(top=highest)
-    axes.plot(x[~inside], np.full((~inside).sum(), highest), "^", ms=5, color=colour, clip_on=False, zorder=3)
-    for step, value in zip(x[~inside], y[~inside], strict=True):
-        axes.annotate(f"{value:g}", (step, highest), xytext=(5, -2), textcoords="offset points", fontsize=8)
 
 
 def _set_limits(axes: Axes, points: np.ndarray) -> None:
