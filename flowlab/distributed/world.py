@@ -43,14 +43,12 @@ def resolve_device(accelerator: str, local_rank: int = 0) -> torch.device:
     return torch.device("cpu")
 
 
-def check_devices(trainer: TrainerConfig) -> None:
+def check_gpus(trainer: TrainerConfig) -> None:
     """Check that this machine has the GPUs that the configuration asks for.
 
     Raises:
         ConfigError: the machine has no usable GPU, or fewer GPUs than `trainer.devices`.
     """
-    if resolve_device(trainer.accelerator).type == "cpu":
-        return
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not available:
         raise ConfigError("trainer.accelerator=gpu: no GPU is usable on this machine; use trainer.accelerator=cpu")

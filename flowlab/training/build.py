@@ -20,7 +20,7 @@ import torch
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
 from flowlab.distributed.cluster import check_started
-from flowlab.distributed.world import check_devices, resolve_device
+from flowlab.distributed.world import check_gpus, resolve_device
 from flowlab.flow import Flow
 from flowlab.flows._assemble import assemble
 from flowlab.flows._costs import Costs, count_costs
@@ -101,8 +101,10 @@ def check(config: Config, here: bool = True, targets: Targets | None = None) -> 
         if trainer.launcher != "flowlab":
             check_started(trainer)
         check_memory(config, target, costs)
-        check_devices(trainer)
-        choose(trainer.compile, config.max_steps, resolve_device(trainer.accelerator).type)
+        device = resolve_device(trainer.accelerator).type
+        if device != "cpu":
+            check_gpus(trainer)
+        choose(trainer.compile, config.max_steps, device)
     target.check(dtype, config.seed)
     for logger in config.logger.values():
         logger.check()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from flowlab import ConfigError, compose
 from flowlab.distributed import world as module
-from flowlab.distributed.world import SINGLE_PROCESS, GracefulStop, World, check_devices, resolve_device
+from flowlab.distributed.world import SINGLE_PROCESS, GracefulStop, World, check_gpus, resolve_device
 from flowlab.system.signals import STOP_HANDLERS, Preempted, handle_signals
 
 
@@ -19,7 +19,7 @@ from flowlab.system.signals import STOP_HANDLERS, Preempted, handle_signals
         ("cpu", True, "cpu"),
         ("cpu", False, "cpu"),
         ("gpu", True, "cuda:3"),
-        ("gpu", False, "cuda:3"),  # refused by check_devices
+        ("gpu", False, "cuda:3"),  # refused by check_gpus
         ("auto", True, "cuda:3"),
         ("auto", False, "cpu"),
     ],
@@ -33,13 +33,13 @@ def test_missing_gpus_are_refused(monkeypatch):
     trainer = compose("trainer=ddp", "trainer.devices=4").trainer
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=r"trainer\.accelerator=gpu: no GPU .* use trainer\.accelerator=cpu"):
-        check_devices(trainer)
+        check_gpus(trainer)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ConfigError, match=r"trainer\.devices=4: .* only 2 GPUs; use trainer\.devices=2 or fewer"):
-        check_devices(trainer)
+        check_gpus(trainer)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    check_devices(trainer)
+    check_gpus(trainer)
 
 
 class Pair(NamedTuple):
