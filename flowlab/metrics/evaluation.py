@@ -49,7 +49,8 @@ class Evaluation:
 
     def measure(self, names: Sequence[str]) -> dict[str, float]:
         """Metrics by name, without those that are not defined here."""
-        values = {name: lookup("metric", name)(self) for name in names}
+        metrics = [lookup("metric", name) for name in names]
+        values = {name: metric(self) for name, metric in zip(names, metrics, strict=True)}
         return {name: float(value) for name, value in values.items() if value is not None}
 
 

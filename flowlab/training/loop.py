@@ -170,7 +170,9 @@ class Loop:
 
     def _take(self, step: int, rates: Tensor) -> Tensor:
         """Take one step of all jobs; gives their losses."""
-        drawn = [self.world.shard(draw(step)) for draw in self.draws]
+        drawn = [draw(step) for draw in self.draws]
+        if self.world.size > 1:
+            drawn = [self.world.shard(each) for each in drawn]
         stacked = Batch(*(torch.stack(tensors) for tensors in zip(*(each.tensors() for each in drawn), strict=True)))
         self.state, losses = self.take(self.state, stacked, rates)
         return losses
