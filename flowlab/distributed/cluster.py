@@ -22,11 +22,7 @@ OPTIONS = {"slurm": "--ntasks-per-node and --nodes of sbatch", "torchrun": "--np
 
 @contextlib.contextmanager
 def join_world(trainer: TrainerConfig) -> Iterator[World]:
-    """Connect this process to the ranks that Slurm or torchrun has started.
-
-    Raises:
-        ConfigError: the ranks do not match the configuration.
-    """
+    """Connect this process to the ranks that Slurm or torchrun has started; see check_started."""
     check_started(trainer)
     rank = find_rank(trainer)
     with rank.connect(resolve_device(trainer.accelerator, rank.local_rank)) as world:
@@ -48,11 +44,7 @@ def find_rank(trainer: TrainerConfig) -> World:
 
 
 def check_started(trainer: TrainerConfig) -> None:
-    """Check that the launcher of the configuration has started the ranks, and as many as the configuration says.
-
-    Raises:
-        ConfigError: a different launcher has started this process, or a different number of ranks.
-    """
+    """Check that the launcher of the configuration has started as many ranks as it says; else raise a ConfigError."""
     if trainer.launcher == "flowlab":
         return
     command, mark, world_size, local_world_size = LAUNCHERS[trainer.launcher]

@@ -44,11 +44,7 @@ def resolve_device(accelerator: str, local_rank: int = 0) -> torch.device:
 
 
 def check_gpus(trainer: TrainerConfig) -> None:
-    """Check that this machine has the GPUs that the configuration asks for.
-
-    Raises:
-        ConfigError: the machine has no usable GPU, or fewer GPUs than `trainer.devices`.
-    """
+    """Check that this machine has the GPUs that the configuration asks for; else raise a ConfigError."""
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not available:
         raise ConfigError("trainer.accelerator=gpu: no GPU is usable on this machine; use trainer.accelerator=cpu")
@@ -146,11 +142,7 @@ class World:
 
     @contextlib.contextmanager
     def detect_lost_ranks(self) -> Iterator[None]:
-        """Replace the error of a collective operation that lost its peer by one that gives the reason.
-
-        Raises:
-            LostRankError: a different rank has failed or was killed.
-        """
+        """Replace the error of a collective operation that lost its peer by a LostRankError that gives the reason."""
         try:
             yield
         except RuntimeError as error:

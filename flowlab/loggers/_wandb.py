@@ -61,11 +61,7 @@ def has_key() -> bool:
 
 
 def check_workspace() -> None:
-    """Check ./wandb/settings, which Weights & Biases obeys wherever it is started, whoever has written that file.
-
-    Raises:
-        ConfigError: it sends the key to a server that the user did not name, or sets what no project should set.
-    """
+    """Refuse a ./wandb/settings that sends the key elsewhere: Weights & Biases obeys it, whoever has written it."""
     settings = _settings()
     from wandb.sdk.lib.settings_file import SettingsFiles
 

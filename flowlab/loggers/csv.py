@@ -44,11 +44,7 @@ class CSVMetrics:
         self.columns, self.last_step = _check(path, lines)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Append the row of a step, unless the file has it.
-
-        Raises:
-            WriteError: it cannot be written.
-        """
+        """Append the row of a step, unless the file has it."""
         if step <= self.last_step:
             return
         check_not_replaced(self.path.parent)
@@ -102,12 +98,7 @@ def _whole_lines(content: bytes) -> list[bytes]:
 
 
 def _check(path: Path, lines: list[bytes]) -> tuple[list[str], int]:
-    """The columns of a file and the step of its last row, or 0.
-
-    Raises:
-        ConfigError: the header does not begin with `step` or repeats a name; a row has the wrong number of fields,
-            something that is no number, or a step that does not increase.
-    """
+    """The columns of a file and the step of its last row, or 0; a damaged line is a ConfigError."""
     columns, step = _columns(lines[0]), 0
     if not columns:
         raise _damaged(path, 1, lines[0], "remove the file")

@@ -46,11 +46,7 @@ class Wandb(Logger):
             )
 
     def check(self) -> None:
-        """Check that a run can go online where it must, and that the key goes to no server that the user did not name.
-
-        Raises:
-            ConfigError: there is no key, or the settings of the working directory name a different server.
-        """
+        """Check that a key is known where the run must go online, and goes to no server that the user did not name."""
         if self.mode in ("offline", "disabled"):
             return
         from flowlab.loggers._wandb import check_workspace, has_key

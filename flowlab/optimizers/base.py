@@ -81,11 +81,7 @@ class Optimizer(Component):
 
 
 def as_optimizer(optimizer: str | Optimizer, lr: float | None = None) -> Optimizer:
-    """The optimizer that a name, and perhaps a learning rate, describes; an optimizer is returned as it is.
-
-    Raises:
-        ConfigError: an unknown name, a wrong learning rate, or a learning rate beside an optimizer.
-    """
+    """The optimizer of a name, and perhaps a learning rate; an optimizer is returned as it is, and has its own rate."""
     if not isinstance(optimizer, Optimizer):
         return as_typed(lookup("optimizer", optimizer, "optimizer"), {} if lr is None else {"lr": lr}, "")
     if lr is not None:

@@ -82,11 +82,7 @@ def build(config: Config, here: bool = True, targets: Targets | None = None) -> 
 
 
 def check(config: Config, here: bool = True, targets: Targets | None = None) -> tuple[Target, Costs | None]:
-    """Check all that can be checked before the flow is built; see build.
-
-    Raises:
-        ConfigError: see build.
-    """
+    """Check all that can be checked before the flow is built; the ConfigErrors of build."""
     targets = {} if targets is None else targets
     key = json.dumps(config.target.to_dict(), sort_keys=True, default=str)
     if key not in targets:
@@ -124,11 +120,7 @@ def check(config: Config, here: bool = True, targets: Targets | None = None) -> 
 
 
 def check_memory(config: Config, target: Target, costs: Costs | None) -> None:
-    """Refuse sizes that do not fit into memory.
-
-    Raises:
-        ConfigError: the flow, a minibatch or a set of points is too large.
-    """
+    """Refuse a flow, a minibatch or a set of points that does not fit into memory, by a ConfigError."""
     free = psutil.virtual_memory().available
     point = math.prod(target.event_shape) * getattr(torch, config.dtype).itemsize
     rows = (0 if target.fingerprint else target.train_size) or 0

@@ -19,13 +19,10 @@ TakeStep = Callable[[State, Batch, Tensor], tuple[State, Tensor]]
 
 
 class Compiled:
-    """A function of tensors, traced and compiled as one graph when it is first called.
+    """A function of tensors, to a tuple, traced and compiled as one graph for the shapes of its first call.
 
-    The graph is for the shapes of that call. Inductor keeps what it has compiled on disk, so that the next run of the
-    same shapes, in this process or in another, waits for the tracing alone.
-
-    Arguments:
-        function: of tensors, to a tuple of tensors, without side effects.
+    Inductor keeps what it has compiled on disk, so that the next run of the same shapes, in this process or in another,
+    waits for the tracing alone.
     """
 
     def __init__(self, function: Callable[..., tuple[Tensor, ...]]) -> None:

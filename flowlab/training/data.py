@@ -72,11 +72,7 @@ class LoaderBatches(Batches):
 
 
 def split(rows: Batch, fraction: float, seed: int) -> tuple[Batch, Batch]:
-    """Rows in a random order, as training rows and held-out rows.
-
-    Raises:
-        ConfigError: one of the two would be empty.
-    """
+    """Rows in a random order, as training rows and held-out rows; a ConfigError if one of the two would be empty."""
     count = len(rows.x)
     size = max(2, round(fraction * count))
     if not 0 < fraction < 1 or count - size < 1:

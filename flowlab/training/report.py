@@ -100,11 +100,7 @@ def _save_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
 
 @contextlib.contextmanager
 def _report_failed_figures(run: Run) -> Iterator[None]:
-    """Print the error of a figure that cannot be drawn; the run continues without it.
-
-    Raises:
-        WriteError: it could not be saved; the run is not done, and saves it when it resumes.
-    """
+    """Print the error of a figure that cannot be drawn, and go on; after a WriteError a resumed run saves it again."""
     try:
         yield
     except WriteError:

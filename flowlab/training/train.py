@@ -133,8 +133,7 @@ def complete(config: Config, directory: Path, group: str | None = None, experime
 def find_run(directory: Path, config: Config) -> Run | None:
     """The run that has begun in a directory, if one has; it resumes where the configuration says now.
 
-    Raises:
-        ConfigError: the directory holds something else, another run or a damaged one, or another process uses it.
+    A directory that holds something else, or another run, is a ConfigError.
     """
     check_links(directory)
     if (directory / "config.yaml").is_file():
@@ -257,11 +256,7 @@ def expected_metrics(experiment: Experiment) -> Sequence[str]:
 
 
 def finish_job(run: Run, experiment: Experiment, loop: Loop, place: int) -> None:
-    """Write the result of a trained job.
-
-    Raises:
-        DivergedError: the job has failed.
-    """
+    """Write the result of a trained job, or raise the DivergedError that ended it."""
     job = loop.jobs[place]
     if job.failure is not None:
         raise job.failure
