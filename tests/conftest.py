@@ -22,3 +22,24 @@ def iris(tmp_path):
     path = tmp_path / "iris.csv"
     load_iris(as_frame=True).data.to_csv(path, index=False)
     return path
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """A function that calls another, and interrupts its training before the first call of steps from a given step."""
+    from flowlab.training.loop import Loop
+
+    usual = Loop._call
+
+    def interrupt_at(step, function, *arguments, **options):
+        def call_or_stop(loop):
+            if loop.step >= step:
+                raise KeyboardInterrupt
+            return usual(loop)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Loop, "_call", call_or_stop)
+            with pytest.raises(KeyboardInterrupt):
+                function(*arguments, **options)
+
+    return interrupt_at

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from flowlab.bijectors import LowRankAffine, SmoothPReLU, fill_triangular, pack_triangular
 from flowlab.seeding import generator
 from flowlab.targets import Batch
-from flowlab.training.batches import epoch_batches
+from flowlab.training.build import epoch_batches
 
 settings.register_profile("flowlab", deadline=None, derandomize=True, max_examples=60, database=None)
 settings.load_profile("flowlab")

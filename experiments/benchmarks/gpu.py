@@ -26,11 +26,9 @@ from torch import Tensor
 
 import flowlab
 from flowlab.targets.base import Batch, ExactTarget
-from flowlab.training.batches import build_batches
-from flowlab.training.build import build
+from flowlab.training.build import build, build_batches
 from flowlab.training.compile import TakeStep, compiled_step
-from flowlab.training.state import State, new_state
-from flowlab.training.step import Recipe, StackedStep, rates_of_steps
+from flowlab.training.step import Recipe, StackedStep, State, new_state, rates_of_steps
 
 
 class Stack:

@@ -38,7 +38,7 @@ import flowlab
 from flowlab import Flow
 from flowlab.bijectors import AffineScalar, Chain, Exp, Sigmoid, Softplus, Tanh
 from flowlab.flows._assemble import assemble
-from flowlab.metrics._evaluate import TEST, evaluate
+from flowlab.metrics.evaluation import TEST, evaluate
 from flowlab.seeding import generator
 from flowlab.system.process import set_threads
 

@@ -49,11 +49,9 @@ from flowlab.bijectors import LowRankAffine, PReLU, stages
 from flowlab.config.schema import Config
 from flowlab.runs.begin import begin
 from flowlab.system.progress import Lines
-from flowlab.training.batches import Batches, build_batches
-from flowlab.training.build import Experiment, build
-from flowlab.training.checkpoints import Checkpoints
-from flowlab.training.record import Record
-from flowlab.training.run import run_training
+from flowlab.training.build import Batches, Experiment, build, build_batches
+from flowlab.training.record import Checkpoints, Record
+from flowlab.training.train import run_training
 
 EAGER = ["experiment=banana", "trainer.compile=false"]
 COMPILED = ["experiment=jang2018", "flow.initialization=near_identity", "trainer.compile=true"]

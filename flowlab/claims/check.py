@@ -177,7 +177,7 @@ def show(id: str, figure: Figure, drawn: Mapping[str, ArrayLike], digits: int = 
     Raises:
         LedgerError: the ledger has no such figure, or `drawn` is empty.
     """
-    from flowlab.plotting.fingerprints import fingerprint
+    from flowlab.plotting.labels import fingerprint
 
     entry = load_ledger().figure(id)
     if not drawn:

@@ -6,47 +6,26 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import TrainerConfig
-from flowlab.distributed.devices import resolve_device
-from flowlab.distributed.world import SINGLE_PROCESS, World
+from flowlab.distributed.world import SINGLE_PROCESS, World, resolve_device
 from flowlab.system.display import print_line
 
-
-class Launcher(NamedTuple):
-    """A command that starts ranks, the variables that it sets, and its options for the number of ranks."""
-
-    command: str
-    mark: str
-    world_size: str
-    local_world_size: str
-    options: str
-
-
-# fmt: off
+# Of each launcher: its command, a variable that it sets, and those with the number of ranks, in all and on a node.
 LAUNCHERS = {
-    "slurm": Launcher("srun", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS_PER_NODE",
-                      "--ntasks-per-node and --nodes of sbatch"),
-    "torchrun": Launcher("torchrun", "TORCHELASTIC_RUN_ID", "WORLD_SIZE", "LOCAL_WORLD_SIZE",
-                         "--nproc-per-node and --nnodes"),
+    "slurm": ("srun", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS_PER_NODE"),
+    "torchrun": ("torchrun", "TORCHELASTIC_RUN_ID", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
 }
-# fmt: on
+OPTIONS = {"slurm": "--ntasks-per-node and --nodes of sbatch", "torchrun": "--nproc-per-node and --nnodes"}
 
 
 @contextlib.contextmanager
 def join_world(trainer: TrainerConfig) -> Iterator[World]:
-    """Connect this process to the ranks that Slurm or torchrun has started; where flowlab starts ranks, do nothing.
-
-    Raises:
-        ConfigError: the ranks do not match the configuration.
-    """
-    if trainer.launcher == "flowlab":
-        yield SINGLE_PROCESS
-        return
+    """Connect this process to the ranks that Slurm or torchrun has started; see check_started."""
     check_started(trainer)
-    with find_rank(trainer).connect(resolve_device(trainer.accelerator, find_rank(trainer).local_rank)) as world:
+    rank = find_rank(trainer)
+    with rank.connect(resolve_device(trainer.accelerator, rank.local_rank)) as world:
         yield world
 
 
@@ -65,14 +44,10 @@ def find_rank(trainer: TrainerConfig) -> World:
 
 
 def check_started(trainer: TrainerConfig) -> None:
-    """Check that the launcher of the configuration has started the ranks, and as many as the configuration says.
-
-    Raises:
-        ConfigError: a different launcher has started this process, or a different number of ranks.
-    """
+    """Check that the launcher of the configuration has started as many ranks as it says; else raise a ConfigError."""
     if trainer.launcher == "flowlab":
         return
-    command, mark, world_size, local_world_size, options = LAUNCHERS[trainer.launcher]
+    command, mark, world_size, local_world_size = LAUNCHERS[trainer.launcher]
     if mark not in os.environ:
         raise ConfigError(
             f"trainer.launcher={trainer.launcher}: {command} did not start this process; "
@@ -82,7 +57,7 @@ def check_started(trainer: TrainerConfig) -> None:
     if (started, local) != (trainer.processes, trainer.devices):
         raise ConfigError(
             f"trainer.devices={trainer.devices}, trainer.nodes={trainer.nodes}: {command} has started {started} "
-            f"processes, {local} on each node; set their number with {options}"
+            f"processes, {local} on each node; set their number with {OPTIONS[trainer.launcher]}"
         )
 
 

@@ -39,10 +39,6 @@ def train_on_ranks(directory: Path, trainer: TrainerConfig) -> None:
     the system closes then. Ctrl-C in a terminal reaches this process alone, which passes it on; a second one kills the
     ranks.
 
-    Arguments:
-        directory: the run directory.
-        trainer: the run's trainer settings.
-
     Raises:
         KeyboardInterrupt: a signal stopped this process or one of the ranks.
         RuntimeError: a rank was killed.
@@ -89,13 +85,7 @@ def _wait(ranks: list[subprocess.Popen[bytes]], seconds: float, until_failure: b
 
 
 def find_cause(directory: Path, codes: dict[int, int], size: int) -> Exception:
-    """Return the error that made the ranks fail: a killed rank, or an error other than a lost rank.
-
-    Arguments:
-        directory: holds the errors of the ranks that could write one, as RANK.pickle.
-        codes: the exit codes of the failed ranks.
-        size: the number of ranks.
-    """
+    """Return the error that made the ranks fail: a killed rank, or an error that a rank left as RANK.pickle."""
     for rank, code in codes.items():
         if not (directory / f"{rank}.pickle").exists():
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"

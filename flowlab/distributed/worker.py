@@ -21,11 +21,10 @@ def main(directory: str, errors: str) -> int:
     """Train a run as rank LOCAL_RANK; an error goes into the file RANK.pickle of the directory `errors`."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with pause_garbage_collection():
-        from flowlab.distributed.devices import resolve_device
-        from flowlab.distributed.world import World
+        from flowlab.distributed.world import World, resolve_device
         from flowlab.runs.directory import load_run
         from flowlab.training.build import build
-        from flowlab.training.run import train_in_process
+        from flowlab.training.train import train_in_process
 
     rank = int(os.environ["LOCAL_RANK"])
     try:

@@ -1,11 +1,12 @@
-"""The processes that train a run together, seen from one of them."""
+"""The processes that train a run together, seen from one of them: its device, its shard, and when all of them stop."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -15,18 +16,43 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from flowlab.config.errors import ConfigError
+from flowlab.config.schema import TrainerConfig
+from flowlab.system.signals import Preempted, handle_signals
 
 T = TypeVar("T")
+
+DONE, FAILED = "done", "failed"  # keys in the store: rank 0 has finished; some rank has failed, and why
+RANK_ZERO_TIMEOUT = 3.0  # seconds that a failed rank waits for rank 0 to record the error
+REASON_TIMEOUT = 2.0  # seconds that a rank waits for the failed rank to give its reason
+POLL = 0.05  # seconds
+LONGEST_CALL = 1.0  # seconds between two moments at which several ranks agree whether to stop
+REPEAT_TIMEOUT = 1.0  # seconds in which a repeated signal counts as the first: a launcher may pass it on twice
 
 
 class LostRankError(RuntimeError):
     """A different rank has ended too early."""
 
 
-DONE, FAILED = "done", "failed"  # keys in the store: rank 0 has finished; some rank has failed, and why
-RANK_ZERO_TIMEOUT = 3.0  # seconds that a failed rank waits for rank 0 to record the error
-REASON_TIMEOUT = 2.0  # seconds that a rank waits for the failed rank to give its reason
-POLL = 0.05  # seconds
+def resolve_device(accelerator: str, local_rank: int = 0) -> torch.device:
+    """Return the device of a rank: a GPU, by the rank's number on its machine, or the CPU.
+
+    No other function interprets `trainer.accelerator`; "auto" takes a GPU where torch can use one.
+    """
+    if accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available()):
+        return torch.device("cuda", local_rank)
+    return torch.device("cpu")
+
+
+def check_gpus(trainer: TrainerConfig) -> None:
+    """Check that this machine has the GPUs that the configuration asks for; else raise a ConfigError."""
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not available:
+        raise ConfigError("trainer.accelerator=gpu: no GPU is usable on this machine; use trainer.accelerator=cpu")
+    if trainer.devices > available:
+        raise ConfigError(
+            f"trainer.devices={trainer.devices}: this machine has only {available} GPUs; "
+            f"use trainer.devices={available} or fewer"
+        )
 
 
 @dataclass(frozen=True)
@@ -52,23 +78,13 @@ class World:
         return self.rank == 0
 
     def shard(self, batch: T) -> T:
-        """Return this rank's rows of a batch that all ranks hold.
-
-        Arguments:
-            batch: a tensor, or a tuple, NamedTuple, list or dictionary of tensors of equal first dimension; a None in
-                it stays None.
-        """
+        """Return this rank's rows of a batch that all ranks hold: tensors of equal first dimension, in any nesting."""
         if self.size == 1:
             return batch
         return pytree.tree_map_only(Tensor, lambda rows: rows[self.rank :: self.size], batch)
 
     def all_gather(self, shard: Tensor, count: int) -> Tensor:
-        """Return the values of all `count` rows, in order, from the values that each rank computed for its shard.
-
-        Arguments:
-            shard: one number for each row of this rank's shard.
-            count: the number of rows of all ranks.
-        """
+        """Return the values of all `count` rows, in order, from one number for each row of this rank's shard."""
         if self.size == 1:
             return shard
         values = shard.new_zeros(count)
@@ -98,22 +114,20 @@ class World:
             ConfigError: in every rank, if the function raised it in rank 0.
             LostRankError: in the other ranks, if the function raised anything else; rank 0 raises the original error.
         """
-        result: Any = None
+        if self.size == 1:
+            return make()
+        message: list[Any] = [None, None]  # the result, and the error of the other ranks
         failure: Exception | None = None
         if self.is_rank_zero:
             try:
-                result = make()
+                message[0] = make()
             except Exception as error:
-                failure = error
-        if self.size > 1:
-            message = [result, failure and str(failure), isinstance(failure, ConfigError)]
-            dist.broadcast_object_list(message)
-            result, reason, is_config_error = message
-            if reason is not None and not self.is_rank_zero:
-                failure = ConfigError(reason) if is_config_error else LostRankError(f"rank 0: {reason}")
-        if failure is not None:
-            raise failure
-        return result
+                failure, is_known = error, isinstance(error, ConfigError)
+                message[1] = ConfigError(str(error)) if is_known else LostRankError(f"rank 0: {error}")
+        dist.broadcast_object_list(message)
+        if message[1] is not None:
+            raise failure or message[1]
+        return message[0]
 
     def wait_for_rank_zero(self, seconds: float = math.inf) -> None:
         """Wait in the other ranks until rank 0 has finished: a launcher may end all ranks when one has ended.
@@ -128,11 +142,7 @@ class World:
 
     @contextlib.contextmanager
     def detect_lost_ranks(self) -> Iterator[None]:
-        """Replace the error of a collective operation that lost its peer by one that gives the reason.
-
-        Raises:
-            LostRankError: a different rank has failed or was killed.
-        """
+        """Replace the error of a collective operation that lost its peer by a LostRankError that gives the reason."""
         try:
             yield
         except RuntimeError as error:
@@ -153,11 +163,7 @@ class World:
 
     @contextlib.contextmanager
     def connect(self, device: torch.device) -> Iterator[World]:
-        """Connect the ranks; MASTER_ADDR and MASTER_PORT give the address of the store.
-
-        Arguments:
-            device: the rank's device, where it holds the tensors that it sends.
-        """
+        """Connect the ranks; MASTER_ADDR and MASTER_PORT give the address of the store."""
         if self.size == 1:
             yield self
             return
@@ -190,3 +196,61 @@ class World:
 
 
 SINGLE_PROCESS = World()
+
+
+class GracefulStop:
+    """Stop after the current step when a signal asks for it; a second signal interrupts at once.
+
+    Python raises KeyboardInterrupt anywhere, sometimes where it is dropped, so the handler only notes the signal.
+    Several ranks stop at the end of the same call, whichever of them received the signal.
+
+    Arguments:
+        world: the ranks.
+        preemption: handle SIGUSR1, which announces that the machine will be taken away (`sbatch --signal=USR1@60`).
+
+    Attributes:
+        received: the number of the signal; 0 before there is one.
+        steps: the largest number of steps in one call; None for a single process, which looks after each step.
+    """
+
+    def __init__(self, world: World = SINGLE_PROCESS, preemption: bool = False) -> None:
+        self.world = world
+        self.signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *([signal.SIGUSR1] if preemption else [])]
+        self.received = 0
+        self.steps = None if world.size == 1 else 1
+        self._received_at: float | None = None
+
+    def iterate(self, steps: Iterable[T]) -> Iterator[T]:
+        """Yield steps until a signal arrives, at least one; several ranks yield all steps and then agree."""
+        for step in steps:
+            yield step
+            if self.received and self.world.size == 1:
+                return
+
+    def agree(self, seconds: float) -> bool:
+        """Return whether training stops, the same in all ranks; the slowest rank sets the length of the next call."""
+        received, seconds = self.world.all_reduce_max(self.received, seconds)
+        self.steps = self.steps and max(1, int(LONGEST_CALL / seconds))
+        self.received = int(received) or self.received  # a signal during the exchange counts at the next one
+        return bool(received)
+
+    @contextlib.contextmanager
+    def raise_at_end(self) -> Iterator[None]:
+        """Raise at the end of training what the signal asked for; rank 0 leaves first.
+
+        Raises:
+            KeyboardInterrupt: a signal stopped training.
+            Preempted: the signal was SIGUSR1: the job should start again.
+        """
+        with handle_signals(dict.fromkeys(self.signals, self._receive)):
+            yield
+        self.world.wait_for_rank_zero()
+        if self.received:
+            raise Preempted if self.received == signal.SIGUSR1 else KeyboardInterrupt
+
+    def _receive(self, number: int, frame: Any) -> None:
+        now = time.monotonic()
+        self._received_at = self._received_at or now
+        if now - self._received_at > REPEAT_TIMEOUT:
+            raise KeyboardInterrupt
+        self.received = max(self.received, number)

@@ -1,19 +1,22 @@
-"""A run of Weights & Biases for a run of flowlab, from init to finish."""
+"""A run of Weights & Biases for a run of flowlab: the server and its key, then a session from init to finish."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shlex
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
 
+from flowlab.config.errors import ConfigError
 from flowlab.config.secrets import redact
-from flowlab.loggers._csv import rows_after
-from flowlab.loggers._wandb_server import choose_mode, quiet
+from flowlab.loggers.csv import rows_after
 from flowlab.system.display import print_line
 from flowlab.system.files import write_text
 from flowlab.system.signals import Preempted
@@ -25,10 +28,87 @@ if TYPE_CHECKING:
     from flowlab.loggers.wandb import Wandb
     from flowlab.runs.directory import Run
 
+HARMLESS = ("entity", "project", "mode", "disabled")
+PUBLIC_SERVER = "https://api.wandb.ai"
 COMPLETE = "last_step"  # the file in a session's directory that says up to which step the session is complete
 
 
-class WandbRun:
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Let Weights & Biases log errors alone, and keep its service out of the environment of later processes.
+
+    A rank of the same run must start a service of its own.
+    """
+    logger, service = logging.getLogger("wandb"), os.environ.get("WANDB_SERVICE")
+    level = logger.level
+    import wandb  # noqa: F401  sets the level when it is imported
+
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if service is None:
+            os.environ.pop("WANDB_SERVICE", None)
+
+
+def has_key() -> bool:
+    """Whether a key is known, from the environment or from `wandb login`."""
+    with quiet():
+        from wandb.sdk.lib.wbauth import read_netrc_auth
+
+        return bool(os.environ.get("WANDB_API_KEY") or read_netrc_auth(host=_server()))
+
+
+def check_workspace() -> None:
+    """Refuse a ./wandb/settings that sends the key elsewhere: Weights & Biases obeys it, whoever has written it."""
+    settings = _settings()
+    from wandb.sdk.lib.settings_file import SettingsFiles
+
+    path, own = Path(settings.settings_workspace), Path(settings.settings_system or "")
+    here, mine = (SettingsFiles(global_settings=None, local_settings=file).all() for file in (path, own))
+    servers = (mine.get("base_url", PUBLIC_SERVER), PUBLIC_SERVER)
+    for name, value in here.items():
+        is_own_server = "WANDB_BASE_URL" in os.environ or value.rstrip("/") in servers
+        if not (is_own_server if name == "base_url" else name in HARMLESS):
+            raise ConfigError(
+                f"{path}: {name}={value}: Weights & Biases would obey it, and send your key where it says; if it is "
+                "yours, set WANDB_BASE_URL, or use `wandb login --host`, and remove the line; "
+                "logger.wandb.mode=offline sends nothing"
+            )
+
+
+def _settings() -> Any:
+    with quiet():
+        from wandb.sdk import wandb_setup
+
+        return wandb_setup.singleton().settings
+
+
+def _server() -> str:
+    """The address of the server, from the environment or from `wandb login --host`."""
+    return os.environ.get("WANDB_BASE_URL") or _settings().base_url
+
+
+def _choose_mode(settings: Wandb) -> Any:
+    if settings.mode != "auto":
+        return settings.mode
+    if os.environ.get("WANDB_MODE") in ("offline", "online", "disabled"):
+        return os.environ["WANDB_MODE"]
+    return "online" if has_key() and _is_reachable() else "offline"
+
+
+def _is_reachable() -> bool:
+    url = urlparse(_server())
+    try:
+        port = url.port or (443 if url.scheme == "https" else 80)
+        socket.create_connection((url.hostname or "", port), timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
+class Session:
     """The sink: an open session of a run; the steps of Weights & Biases are the optimizer's.
 
     Arguments:
@@ -62,11 +142,10 @@ class WandbRun:
         self.theirs.log({}, step=result["steps"], commit=True)
         self.theirs.summary.update(result)
         best = "best" if self.ours.has_checkpoint("best") else "last"
-        report = ["result.json", "config.yaml", "metrics.csv"]
-        report += sorted(f"figures/{path.name}" for path in self.ours.directory.glob("figures/*.png"))
-        with tolerate_failure("the artifacts are not uploaded"):
+        figures = sorted(f"figures/{path.name}" for path in self.ours.directory.glob("figures/*.png"))
+        with _tolerate_failure("the artifacts are not uploaded"):
             self._log_artifact("model", [f"checkpoints/{best}.ckpt"])
-            self._log_artifact("report", report)
+            self._log_artifact("report", ["result.json", "config.yaml", "metrics.csv", *figures])
 
     def _log_artifact(self, kind: str, files: list[str]) -> None:
         """Log files of the run directory, which are read from there when they are uploaded.
@@ -84,12 +163,12 @@ class WandbRun:
 
 
 @contextlib.contextmanager
-def open_run(settings: Wandb, ours: Run) -> Iterator[WandbRun | None]:
+def open_session(settings: Wandb, ours: Run) -> Iterator[Session | None]:
     """A session of the run, finished in every case; None where the mode is disabled.
 
     Rows of metrics.csv that earlier sessions have not logged are logged first.
     """
-    mode = choose_mode(settings)
+    mode = _choose_mode(settings)
     if mode == "disabled":
         yield None
         return
@@ -97,12 +176,14 @@ def open_run(settings: Wandb, ours: Run) -> Iterator[WandbRun | None]:
     logged = _last_step(directory)
     replaces = mode == "offline" and logged is None
     if replaces:
-        _remove_sessions(directory)
+        for file in directory.glob("*run-*/*.wandb"):
+            file.unlink()
+        shutil.rmtree(directory, ignore_errors=True)  # the service of a killed process may still be writing there
     theirs = _init(settings, ours, mode, resume=None if replaces else "allow")
     if not theirs.offline:
         print_line(f"W&B: {theirs.url}")
         logged = theirs.starting_step - 1 if theirs.resumed else 0
-    sink = WandbRun(theirs, ours, logged or 0)
+    sink = Session(theirs, ours, logged or 0)
     exit_code = 1
     try:
         for step, row in rows_after(ours.directory / "metrics.csv", sink.logged):
@@ -115,7 +196,7 @@ def open_run(settings: Wandb, ours: Run) -> Iterator[WandbRun | None]:
             theirs.mark_preempting()
         raise
     finally:
-        with quiet(), tolerate_failure("its run is not finished"):
+        with quiet(), _tolerate_failure("its run is not finished"):
             theirs.finish(exit_code=exit_code)
             if exit_code != 1:
                 write_text(Path(theirs.settings.sync_dir) / COMPLETE, f"{sink.logged}\n")
@@ -131,23 +212,16 @@ def _last_step(directory: Path) -> int | None:
     uploaded already. The next offline session then replaces all of them: it logs metrics.csv from its first row, and
     it does not ask to resume, so `wandb sync` writes over what the server has of the run.
     """
-    steps = [0]
-    for session in directory.glob("*run-*"):
-        try:
-            steps.append(int((session / COMPLETE).read_text()))
-        except (OSError, ValueError):
-            return None
-    return max(steps)
-
-
-def _remove_sessions(directory: Path) -> None:
-    for file in directory.glob("*run-*/*.wandb"):
-        file.unlink()
-    shutil.rmtree(directory, ignore_errors=True)  # the service of a killed process may still be writing there
+    try:
+        return max((int((session / COMPLETE).read_text()) for session in directory.glob("*run-*")), default=0)
+    except (OSError, ValueError):
+        return None
 
 
 def _init(settings: Wandb, ours: Run, mode: Any, resume: Any) -> wandb.Run:
-    origin = ours.provenance
+    origin, default_name = ours.provenance, f"{ours.config.target.name}_seed{ours.config.seed}"
+    if origin["group"]:  # in a sweep after the job's number
+        default_name = f"{ours.directory.name}_{default_name}"
     with quiet():
         import wandb
 
@@ -166,7 +240,7 @@ def _init(settings: Wandb, ours: Run, mode: Any, resume: Any) -> wandb.Run:
         try:
             theirs = wandb.init(
                 project=settings.project,
-                name=settings.run_name or default_name(ours),
+                name=settings.run_name or default_name,
                 group=settings.group or origin["group"],
                 tags=settings.tags,
                 job_type="train",
@@ -185,14 +259,8 @@ def _init(settings: Wandb, ours: Run, mode: Any, resume: Any) -> wandb.Run:
     return theirs
 
 
-def default_name(ours: Run) -> str:
-    """Target and seed; in a sweep after the job's directory."""
-    name = f"{ours.config.target.name}_seed{ours.config.seed}"
-    return f"{ours.directory.name}_{name}" if ours.provenance["group"] else name
-
-
 @contextlib.contextmanager
-def tolerate_failure(what: str) -> Iterator[None]:
+def _tolerate_failure(what: str) -> Iterator[None]:
     """Print what went wrong with Weights & Biases after training, and go on: the run itself is done."""
     try:
         yield

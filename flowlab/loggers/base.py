@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
 from flowlab.config.from_class import FromClass
-from flowlab.loggers._csv import CSVMetrics
+from flowlab.config.registry import register
+from flowlab.loggers.csv import CSVMetrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,12 +47,18 @@ class Logger(Component):
     def open(self, run: Run) -> AbstractContextManager[Any]:
         """The sink of a run, closed when the context ends; None where there is nothing to log to.
 
-        An exception that ends the context says how the run ended; the context lets it pass.
-
-        Arguments:
-            run: its directory exists, and has a configuration and a provenance.
+        The run's directory exists. An exception that ends the context says how the run ended; the context lets it pass.
         """
         raise NotImplementedError
+
+
+@register("logger", "csv")
+@dataclasses.dataclass(kw_only=True)
+class CSV(Logger):
+    """Nothing besides metrics.csv, which every run writes."""
+
+    def open(self, run: Run) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -111,11 +118,7 @@ class Sink:
 
 @contextmanager
 def open_loggers(run: Run, metrics: Sequence[str] = ()) -> Iterator[list[Sink]]:
-    """The open loggers of a run, metrics.csv first; all are closed in every case.
-
-    Arguments:
-        run: its directory, where metrics.csv lies.
-        metrics: the names of the metrics that a validation is expected to give; a new metrics.csv begins with them.
+    """The open loggers of a run, first metrics.csv, which begins with columns for `metrics`; all are closed at the end.
 
     Raises:
         ConfigError: metrics.csv is damaged, or a logger cannot be opened.
@@ -138,11 +141,7 @@ def log_figures(sinks: Sequence[Sink], figures: Mapping[str, Figure], step: int)
 
 
 def log_outcome(sinks: Sequence[Sink], result: dict[str, Any], figures: Mapping[str, Figure]) -> None:
-    """Hand the final figures and result.json to the sinks that can show them.
-
-    Arguments:
-        result: the content of result.json; its `steps` is the step of the figures.
-    """
+    """Hand the final figures and result.json, whose `steps` is their step, to the sinks that can show them."""
     log_figures(sinks, figures, result["steps"])
     for sink in sinks:
         if hasattr(sink.destination, "log_outcome"):

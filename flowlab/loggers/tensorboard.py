@@ -47,11 +47,7 @@ class TensorBoard(Logger):
 
 
 class EventFiles:
-    """The sink: scalars and images.
-
-    Arguments:
-        writer: torch's writer of event files.
-    """
+    """The sink: scalars and images in event files."""
 
     def __init__(self, writer: SummaryWriter) -> None:
         self.writer = writer

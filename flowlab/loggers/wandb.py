@@ -12,7 +12,7 @@ from flowlab.config.registry import register
 from flowlab.loggers.base import Logger
 
 if TYPE_CHECKING:
-    from flowlab.loggers._wandb import WandbRun
+    from flowlab.loggers._wandb import Session
     from flowlab.runs.directory import Run
 
 
@@ -46,14 +46,10 @@ class Wandb(Logger):
             )
 
     def check(self) -> None:
-        """Check that a run can go online where it must, and that the key goes to no server that the user did not name.
-
-        Raises:
-            ConfigError: there is no key, or the settings of the working directory name a different server.
-        """
+        """Check that a key is known where the run must go online, and goes to no server that the user did not name."""
         if self.mode in ("offline", "disabled"):
             return
-        from flowlab.loggers._wandb_server import check_workspace, has_key
+        from flowlab.loggers._wandb import check_workspace, has_key
 
         check_workspace()
         if self.mode == "online" and not has_key():
@@ -62,7 +58,7 @@ class Wandb(Logger):
                 f"logger.{self.name}.mode=offline"
             )
 
-    def open(self, run: Run) -> AbstractContextManager[WandbRun | None]:
-        from flowlab.loggers._wandb import open_run
+    def open(self, run: Run) -> AbstractContextManager[Session | None]:
+        from flowlab.loggers._wandb import open_session
 
-        return open_run(self, run)
+        return open_session(self, run)

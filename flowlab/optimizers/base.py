@@ -1,4 +1,4 @@
-"""The interface of an optimizer: pure functions of rows of numbers, for one flow, a stack and a compiled step."""
+"""The interface of an optimizer, Adam, AdamW and SGD, as pure functions for one flow, a stack and a compiled step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
 from flowlab.config.fields import setting
-from flowlab.config.registry import lookup
+from flowlab.config.registry import lookup, register
 from flowlab.config.typed import as_typed
 
 if TYPE_CHECKING:
@@ -81,13 +81,108 @@ class Optimizer(Component):
 
 
 def as_optimizer(optimizer: str | Optimizer, lr: float | None = None) -> Optimizer:
-    """The optimizer that a name, and perhaps a learning rate, describes; an optimizer is returned as it is.
-
-    Raises:
-        ConfigError: an unknown name, a wrong learning rate, or a learning rate beside an optimizer.
-    """
+    """The optimizer of a name, and perhaps a learning rate; an optimizer is returned as it is, and has its own rate."""
     if not isinstance(optimizer, Optimizer):
         return as_typed(lookup("optimizer", optimizer, "optimizer"), {} if lr is None else {"lr": lr}, "")
     if lr is not None:
         raise ConfigError(f"lr={lr}: the optimizer has a learning rate already; leave one of them out")
     return optimizer
+
+
+@register("optimizer", "adam")
+@dataclass(kw_only=True)
+class Adam(Optimizer):
+    """Adam as torch computes it: m and v are running means of g and g^2, and x falls by lr m' / (sqrt(v') + eps).
+
+    Arguments:
+        lr, schedule, clip: see Optimizer.
+        betas: decay of the two running means, each from 0 to below 1.
+        eps: keeps the division finite.
+
+    Reference:
+        | Adam: A Method for Stochastic Optimization (Diederik P. Kingma, Jimmy Ba, 2015)
+        | https://arxiv.org/abs/1412.6980
+    """
+
+    betas: list[float] = setting([0.9, 0.999])
+    eps: float = setting(1e-8, above=0)
+
+    moments: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
+
+    def __post_init__(self) -> None:
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"optimizer.betas={self.betas}: must be two numbers from 0 to below 1")
+
+    def rates(self, step: int, max_steps: int) -> list[float]:
+        first, second = (1 - beta ** (step + 1) for beta in self.betas)
+        lr = self.learning_rate(step, max_steps)
+        return [lr, lr / first, second**0.5]
+
+    def update(
+        self, numbers: Tensor, gradients: Tensor, moments: Sequence[Tensor], rates: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        _, rate, root = rates
+        first = moments[0].lerp(gradients, 1 - self.betas[0])
+        second = (moments[1] * self.betas[1]).addcmul(gradients, gradients, value=1 - self.betas[1])
+        return numbers - rate * (first / (second.sqrt() / root + self.eps)), [first, second]
+
+    def for_torch(self, parameters: Any) -> torch.optim.Optimizer:
+        from torch import optim
+
+        return optim.Adam(parameters, lr=self.lr, betas=(self.betas[0], self.betas[1]), eps=self.eps)
+
+
+@register("optimizer", "adamw")
+@dataclass(kw_only=True)
+class AdamW(Adam):
+    """Adam whose parameters first shrink by the factor 1 - lr * weight_decay.
+
+    Arguments:
+        lr, schedule, clip, betas, eps: see Adam.
+        weight_decay: strength of the shrinkage, at least 0.
+
+    Reference:
+        | Decoupled Weight Decay Regularization (Ilya Loshchilov, Frank Hutter, 2019)
+        | https://arxiv.org/abs/1711.05101
+    """
+
+    weight_decay: float = setting(0.01, minimum=0)
+
+    def update(
+        self, numbers: Tensor, gradients: Tensor, moments: Sequence[Tensor], rates: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        return super().update(numbers * (1 - rates[0] * self.weight_decay), gradients, moments, rates)
+
+    def for_torch(self, parameters: Any) -> torch.optim.Optimizer:
+        from torch import optim
+
+        betas = (self.betas[0], self.betas[1])
+        return optim.AdamW(parameters, lr=self.lr, betas=betas, eps=self.eps, weight_decay=self.weight_decay)
+
+
+@register("optimizer", "sgd")
+@dataclass(kw_only=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum: b = momentum b + g + weight_decay x, and x falls by lr b.
+
+    Arguments:
+        lr, schedule, clip: see Optimizer.
+        momentum: decay of the running sum b, from 0 to 1.
+        weight_decay: strength of the quadratic penalty on the parameters, at least 0.
+    """
+
+    momentum: float = setting(0.0, minimum=0, maximum=1)
+    weight_decay: float = setting(0.0, minimum=0)
+
+    moments: ClassVar[tuple[str, ...]] = ("momentum_buffer",)
+
+    def update(
+        self, numbers: Tensor, gradients: Tensor, moments: Sequence[Tensor], rates: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        buffer = moments[0] * self.momentum + gradients + self.weight_decay * numbers
+        return numbers - rates[0] * buffer, [buffer]
+
+    def for_torch(self, parameters: Any) -> torch.optim.Optimizer:
+        from torch import optim
+
+        return optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)

@@ -1,12 +1,16 @@
 """Figures of runs and sweeps: pure functions of arrays and tables."""
 
-from flowlab.plotting.densities import density_panels, run_densities
-from flowlab.plotting.figures import deformation, density_pair, loss_curve, scatter_pair
-from flowlab.plotting.fingerprints import fingerprint
-from flowlab.plotting.labels import setting_labels
-from flowlab.plotting.runs import flow_samples, grid_density, layer_samples, run_figures, target_density
-from flowlab.plotting.scaling import fitted_exponent
-from flowlab.plotting.style import save_figure
+from flowlab.plotting.figures import deformation, density_pair, loss_curve, save_figure, scatter_pair
+from flowlab.plotting.labels import fingerprint, fitted_exponent, setting_labels
+from flowlab.plotting.runs import (
+    density_panels,
+    flow_samples,
+    grid_density,
+    layer_samples,
+    run_densities,
+    run_figures,
+    target_density,
+)
 from flowlab.plotting.sweep import sweep_heatmap, sweep_lines
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The words for a sweep's settings in figures: `flow.rank`=2 becomes "rank 2"."""
+"""The words and numbers beside figures: `flow.rank`=2 becomes "rank 2"; fingerprints; fitted power laws."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
+from numpy.typing import ArrayLike
 
 MEASURES = {
     "kl": "KL(target || flow) in nats",
@@ -64,3 +66,37 @@ def setting_labels(table: pandas.DataFrame, names: Sequence[str]) -> list[str]:
 def _join_settings(texts: dict[str, str]) -> str:
     shown = {name: text for name, text in texts.items() if text != "null"} or texts
     return ", ".join(text if name.endswith(".name") else f"{setting_name(name)} {text}" for name, text in shown.items())
+
+
+def fingerprint(name: str, data: ArrayLike, digits: int = 2) -> str:
+    """Return the numbers behind a figure as text, which nbval compares: shape, minimum, mean and maximum, rounded.
+
+    Points of shape (n, dim), with dim at most 8, give them by coordinate.
+
+    Example:
+        >>> from flowlab.plotting import fingerprint
+        >>> print(fingerprint("grid", [[0.0, 1.0], [2.0, 4.0]]))
+        fingerprint grid: shape (2, 2), min [0.0, 1.0], mean [1.0, 2.5], max [2.0, 4.0]
+    """
+    array = np.asarray(data, dtype=float)
+    points = array if array.ndim > 1 and array.shape[-1] <= 8 else array.reshape(-1, 1)
+    points = points.reshape(-1, points.shape[-1])
+    numbers = []
+    for statistic in (np.min, np.mean, np.max):
+        values = [round(float(value), digits) + 0.0 for value in statistic(points, axis=0)]
+        numbers.append(f"{statistic.__name__} {values[0] if len(values) == 1 else values}")
+    return f"fingerprint {name}: shape {array.shape}, {', '.join(numbers)}"
+
+
+def fitted_exponent(dims: ArrayLike, seconds: ArrayLike) -> float:
+    """Return p of seconds = c d^p: the slope of the least-squares line through (log d, log seconds).
+
+    Arguments:
+        dims, seconds: positive, of shape (n,), n >= 2.
+
+    Example:
+        >>> from flowlab.plotting import fitted_exponent
+        >>> round(fitted_exponent([1, 2, 4], [3.0, 12.0, 48.0]), 6)
+        2.0
+    """
+    return float(np.polyfit(np.log(np.asarray(dims)), np.log(np.asarray(seconds)), 1)[0])

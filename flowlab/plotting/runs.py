@@ -1,22 +1,38 @@
-"""The figures of a run, and the arrays of a flow and its target that they draw."""
+"""The figures of a run and of many runs side by side, and the arrays of a flow and its target that they draw."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import textwrap
+from collections.abc import Sequence
 from itertools import chain
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas
 import torch
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from flowlab.bijectors import stages
 from flowlab.flow import Flow
-from flowlab.plotting.figures import deformation, density_pair, loss_curve, scatter_pair
+from flowlab.plotting.figures import (
+    deformation,
+    density_pair,
+    draw_density,
+    find_maximum,
+    loss_curve,
+    scatter_pair,
+    styled,
+)
 from flowlab.seeding import generator
 from flowlab.targets.base import Batch, Bounds, ExactTarget, Target
 
-GRID = 160
+if TYPE_CHECKING:
+    from flowlab.runs.directory import Run
+
+GRID = 160  # grid points along an axis
+PANEL = 120  # in a panel of many, which is small
 POINTS = 4000
 
 
@@ -37,20 +53,31 @@ def run_figures(
         loss_label: the training curve's name in the legend.
     """
     points = Batch(*(tensor[:POINTS] for tensor in target.batch("test", POINTS, seed).tensors())).to("cpu")
-    event, unconditional = points.x.shape[1:], points.context is None
-    figures: dict[str, tuple[bool, Callable[[], Figure]]] = {  # name -> whether it fits, how to draw it
-        "samples": (len(event) <= 1, lambda: _draw_samples(flow, target, points, seed)),
-        "density": (unconditional and event == (2,), lambda: _draw_densities(flow, target, seed)),
-        "layers": (unconditional and len(event) == 1 and event[0] > 1, lambda: deformation(*layer_samples(flow, seed))),
-        "loss": (True, lambda: _draw_loss(target, metrics, loss_label)),
-    }
-    return {name: draw() for name, (fits, draw) in figures.items() if fits}
+    event, context, columns = points.x.shape[1:], points.context, plain_columns(target)
+    figures: dict[str, Figure] = {}
+    if len(event) <= 1:
+        if context is None:
+            samples = flow_samples(flow, max(len(points.x), 1000), seed)
+        else:
+            samples = _draw_samples(flow, (), context.to(flow.anchor), seed)
+        left, right = (each.reshape(len(each), -1) for each in (points.x, samples))  # a scalar is one coordinate
+        figures["samples"] = scatter_pair(left, right, target.bounds, columns=columns)
+    if context is None and event == (2,):
+        known, title = target_density(target, seed, any_tensor(flow))
+        learned = grid_density(flow, target.bounds, any_tensor(flow))
+        titles = (title, "density of the flow")
+        figures["density"] = density_pair(known, learned, target.bounds, titles, columns)
+    if context is None and len(event) == 1 and event[0] > 1:
+        figures["layers"] = deformation(*layer_samples(flow, seed))
+    held_out = metrics.dropna(subset="nll")
+    steps, loss = metrics["step"], metrics["loss"]
+    figures["loss"] = loss_curve(steps, loss, held_out["step"], held_out["nll"], target.entropy, loss_label)
+    return figures
 
 
 def flow_samples(flow: Flow, count: int, seed: int) -> Tensor:
     """Return samples of a flow, of shape (count, event); equal seeds give equal samples."""
-    with torch.no_grad():
-        return flow.rsample((count,), None, _figure_generator(flow, seed)).cpu()
+    return _draw_samples(flow, (count,), None, seed)
 
 
 @torch.no_grad()
@@ -85,8 +112,7 @@ def target_density(target: Target, seed: int, like: Tensor, size: int = GRID) ->
     Arguments:
         target: a target in two dimensions.
         seed: the run's seed.
-        like: a tensor with the dtype and device to compute in.
-        size: grid points along each axis.
+        like, size: see grid_density.
     """
     if isinstance(target, ExactTarget):
         return grid_density(target, target.bounds, like, size), "exact density"
@@ -108,26 +134,121 @@ def plain_columns(target: Target) -> list[str]:
     return [name.replace("$", r"\$") for name in target.columns]
 
 
-def _draw_samples(flow: Flow, target: Target, points: Batch, seed: int) -> Figure:
-    if points.context is None:
-        samples = flow_samples(flow, max(len(points.x), 1000), seed)
-    else:
-        with torch.no_grad():
-            samples = flow.rsample((), points.context.to(flow.anchor), _figure_generator(flow, seed)).cpu()
-    left, right = (each.reshape(len(each), -1) for each in (points.x, samples))  # a scalar is one coordinate
-    return scatter_pair(left, right, target.bounds, columns=plain_columns(target))
-
-
-def _draw_densities(flow: Flow, target: Target, seed: int) -> Figure:
-    known, title = target_density(target, seed, any_tensor(flow))
-    learned = grid_density(flow, target.bounds, any_tensor(flow))
-    return density_pair(known, learned, target.bounds, (title, "density of the flow"), plain_columns(target))
-
-
-def _draw_loss(target: Target, metrics: pandas.DataFrame, label: str) -> Figure:
-    held_out = metrics.dropna(subset="nll")
-    return loss_curve(metrics["step"], metrics["loss"], held_out["step"], held_out["nll"], target.entropy, label)
+@torch.no_grad()
+def _draw_samples(flow: Flow, shape: tuple[int, ...], context: Tensor | None, seed: int) -> Tensor:
+    return flow.rsample(shape, context, _figure_generator(flow, seed)).cpu()
 
 
 def _figure_generator(flow: Flow, seed: int) -> torch.Generator:
     return generator(seed, "figure", device=any_tensor(flow).device)
+
+
+@styled
+def density_panels(
+    densities: Sequence[ArrayLike],
+    titles: Sequence[str],
+    bounds: Sequence[Sequence[tuple[float, float]]],
+    targets: Sequence[str] | None = None,
+    columns: Sequence[str] = ("x1", "x2"),
+    per_row: int = 6,
+) -> Figure:
+    """Draw a panel for each density; the panels of one target share a colour scale and begin a row.
+
+    A target's scale ends at the maximum of its first panel. Put the exact density first: then a flow with a spike does
+    not darken the others.
+
+    Arguments:
+        densities: each of shape (n, n); the first index runs along x1, the second along x2.
+        titles: a title for each panel; long ones are wrapped.
+        bounds: for each panel the interval of each axis.
+        targets: for each panel its target's name; None if all panels have the same target.
+        columns: a name for each coordinate.
+        per_row: the largest number of panels in a row.
+
+    Raises:
+        ValueError: there is no density, or the lists differ in length.
+
+    Example:
+        >>> from flowlab.plotting import density_panels
+        >>> figure = density_panels([[[0, 1], [1, 0]]] * 3, ["exact", "depth 2", "depth 4"], [((0, 1), (0, 1))] * 3)
+        >>> [axes.get_title(loc="left") for axes in figure.axes]
+        ['exact', 'depth 2', 'depth 4']
+    """
+    titles = [textwrap.fill(title, 25) for title in titles]
+    by_target: dict[str, list[Any]] = {}
+    for *panel, target in zip(densities, titles, bounds, targets or [""] * len(densities), strict=True):
+        by_target.setdefault(target, []).append(panel)
+    if not by_target:
+        raise ValueError("densities=[]: there is no density to draw; give at least one")
+    longest = max(map(len, by_target.values()))
+    per_row = -(-longest // -(-longest // per_row))  # no more rows than needed, and equally full ones
+    rows = [panels[at : at + per_row] for panels in by_target.values() for at in range(0, len(panels), per_row)]
+    scales = [
+        find_maximum(panels[0][0]) or 1.0 for panels in by_target.values() for _ in range(0, len(panels), per_row)
+    ]
+    figure, grid = _build_grid(len(rows), per_row, lines=1 + max(title.count("\n") for title in titles))
+    for (row, column), place in np.ndenumerate(grid):
+        if column >= len(rows[row]):
+            continue
+        density, title, intervals = rows[row][column]
+        axes = figure.add_subplot(place)
+        draw_density(axes, density, intervals, scales[row])
+        axes.set_title(title, fontsize=7.5)
+        axes.tick_params(labelsize=6, length=2, labelleft=column == 0)
+        axes.locator_params(nbins=4)
+        if column == 0:
+            axes.set_ylabel(columns[1], fontsize=6.5, labelpad=1)
+        if row == len(rows) - 1:
+            axes.set_xlabel(columns[0], fontsize=6.5, labelpad=1)
+    return figure
+
+
+def run_densities(runs: Sequence[Run], titles: Sequence[str]) -> dict[str, Any]:
+    """Return arguments of `density_panels` for runs in two dimensions: each target's density, then its flows'.
+
+    Runs on conditional targets, and on targets of other event shapes, are left out.
+
+    Arguments:
+        runs: trained runs, from `flowlab.load_run`.
+        titles: a title for each run.
+
+    Raises:
+        ConfigError: a run has no checkpoint, or its data file is gone.
+    """
+    panels: dict[str, list[Any]] = {"densities": [], "titles": [], "bounds": [], "targets": []}
+    columns: list[list[str]] = []
+    by_target: dict[str, list[tuple[Run, str]]] = {}
+    for run, title in zip(runs, titles, strict=True):
+        if tuple(run.target.event_shape) == (2,) and run.target.context_shape is None:
+            by_target.setdefault(str(run.config.target), []).append((run, title))
+    for target, trained in by_target.items():
+        first = trained[0][0]
+        columns.append(plain_columns(first.target))
+        known, name = target_density(first.target, first.config.seed, any_tensor(first.flow), PANEL)
+        learned = [grid_density(run.flow, run.target.bounds, any_tensor(run.flow), PANEL) for run, _ in trained]
+        panels["densities"] += [known, *learned]
+        prefix = f"{first.config.target.name}, " if len(by_target) > 1 else ""
+        panels["titles"] += [prefix + name, *(title for _, title in trained)]
+        panels["bounds"] += [first.target.bounds] * (len(trained) + 1)
+        panels["targets"] += [target] * (len(trained) + 1)
+    same = bool(columns) and all(names == columns[0] for names in columns)
+    return panels | ({"columns": columns[0]} if same else {})
+
+
+def _build_grid(rows: int, columns: int, lines: int) -> tuple[Figure, np.ndarray]:
+    """Return a figure, and places of shape (rows, columns) for square panels below titles of some lines."""
+    side, head, left, bottom = 1.4, 0.12 + 0.13 * lines, 0.4, 0.36  # in inches
+    width = left + columns * (side + 0.22)
+    height = bottom + rows * (side + head) + (rows - 1) * 0.18
+    figure = Figure(figsize=(width, height))
+    grid = figure.add_gridspec(
+        rows,
+        columns,
+        left=left / width,
+        right=1 - 0.22 / width,
+        bottom=bottom / height,
+        top=1 - head / height,
+        wspace=0.22 / side,
+        hspace=(head + 0.18) / side,
+    )
+    return figure, np.array([[grid[row, column] for column in range(columns)] for row in range(rows)], dtype=object)

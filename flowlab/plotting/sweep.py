@@ -14,9 +14,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullLocator
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from flowlab.plotting.axes import format_log_axis
+from flowlab.plotting.figures import GREY, format_log_axis, styled
 from flowlab.plotting.labels import MEASURES, setting_labels, setting_name, setting_text
-from flowlab.plotting.style import GREY, styled
 
 DEFAULT_BY = "flow.rank"
 CHARACTER = 0.068  # inches: the width of a character in the style's font
@@ -54,8 +53,7 @@ def sweep_lines(
     """
     lines = [by] if isinstance(by, str) else list(by or ())
     lines = [] if lines == [DEFAULT_BY] and DEFAULT_BY not in table else lines
-    done = _finished(table, value, [x, *lines])
-    _check_only_seeds_differ(done, [x, *lines], seed)
+    done, description = _select(table, value, [x, *lines], seed, "median and range")
     positions, ticks = _place_values(done[x])
     runs = pandas.DataFrame({"x": positions, "line": setting_labels(done, lines), "value": done[value].astype(float)})
     names = _sort_labels(done, lines, runs["line"])
@@ -70,7 +68,7 @@ def sweep_lines(
         )
     _format_value_axis(axes, runs["value"], log)
     _format_setting_axis(axes, ticks)
-    full_title = ", ".join(filter(None, [title, _describe_runs(table, done, [x, *lines], "median and range")]))
+    full_title = ", ".join(filter(None, [title, description]))
     axes.set(xlabel=setting_name(x), ylabel=MEASURES.get(value, value))
     axes.set_title(full_title if len(full_title) < 70 else full_title.replace("; ", "\n"))
     if lines:
@@ -103,8 +101,7 @@ def sweep_heatmap(
         ValueError: a column is missing, no run has the result, or runs differ in a setting that is not named.
     """
     rows = [y] if isinstance(y, str) else list(y)
-    done = _finished(table, value, [x, *rows])
-    _check_only_seeds_differ(done, [x, *rows], seed)
+    done, description = _select(table, value, [x, *rows], seed, "median")
     known = table.dropna(subset=[x, *rows], how="all")  # an unreadable run has no settings
     positions, ticks = _place_values(known[x])
     places = known.assign(column=positions.map(list(ticks).index), row=setting_labels(known, rows))
@@ -126,51 +123,43 @@ def sweep_heatmap(
     axes.set_xticks(np.arange(len(ticks)) + 0.5, ticks.values())
     axes.set_yticks(np.arange(len(names)) + 0.5, names)
     first = ", ".join(filter(None, [title, MEASURES.get(value, value)]))
-    axes.set(xlabel=setting_name(x), title=f"{first}\n{_describe_runs(table, done, [x, *rows], 'median')}")
+    axes.set(xlabel=setting_name(x), title=f"{first}\n{description}")
     return figure
 
 
-def _finished(table: pandas.DataFrame, value: str, names: Sequence[str]) -> pandas.DataFrame:
-    """Return the runs that have the result."""
+def _select(
+    table: pandas.DataFrame, value: str, names: Sequence[str], seed: str, statistic: str
+) -> tuple[pandas.DataFrame, str]:
+    """Return the runs that have the result; and in words the seeds for each point and the unfinished runs.
+
+    Raises:
+        ValueError: a column is missing, no run has the result, or runs of equal settings differ in more than a seed.
+    """
     missing = [name for name in (value, *names) if name not in table]
     if missing:
         raise ValueError(f"{missing[0]!r}: there is no such column; allowed are {', '.join(map(str, table.columns))}")
     done = table[np.isfinite(table[value].astype(float))]
     done = done[done["status"] == "done"] if "status" in done else done
+    counts = Counter(_statuses(table.drop(done.index)))
+    unfinished = ", ".join(f"{count} run{'s' if count > 1 else ''} {status}" for status, count in counts.items())
     if done.empty:
-        raise ValueError(f"{value}: no run has this result: {_count_unfinished(table, done) or 'there are no runs'}")
-    return done
-
-
-def _check_only_seeds_differ(done: pandas.DataFrame, names: Sequence[str], seed: str) -> None:
-    """Raise where a median would be taken over runs that differ in more than their seed."""
+        raise ValueError(f"{value}: no run has this result: {unfinished or 'there are no runs'}")
     labels = pandas.Series(setting_labels(done, names), index=done.index)
-    seeds = done[seed] if seed in done else pandas.Series(0, index=done.index)
-    again = pandas.DataFrame({"label": labels, "seed": seeds}).duplicated()
+    again = pandas.DataFrame({"label": labels, "seed": done.get(seed, 0)}).duplicated()
     if again.any():
         raise ValueError(
             f"{labels[again].iloc[0]}: several runs have the same seed, so they differ in more than "
             f"{', '.join([*names, seed])}; name that setting as well, or pass fewer rows"
         )
-
-
-def _count_unfinished(table: pandas.DataFrame, done: pandas.DataFrame) -> str:
-    counts = Counter(_statuses(table.drop(done.index)))
-    return ", ".join(f"{count} run{'s' if count > 1 else ''} {status}" for status, count in counts.items())
+    low, high = labels.value_counts().agg(["min", "max"])
+    seeds = "one run each" if high == 1 else f"{statistic} of {low if low == high else f'{low} to {high}'} seeds"
+    return done, "; ".join(filter(None, [seeds, unfinished]))
 
 
 def _statuses(runs: pandas.DataFrame) -> list[str]:
     """Return the status of runs that do not have the result."""
     status = runs["status"].tolist() if "status" in runs else ["done"] * len(runs)
     return ["without result" if each == "done" else each for each in status]
-
-
-def _describe_runs(table: pandas.DataFrame, done: pandas.DataFrame, names: Sequence[str], statistic: str) -> str:
-    """Return the number of seeds for each point, and the counts of unfinished runs."""
-    sizes = pandas.Series(setting_labels(done, names)).value_counts()
-    low, high = sizes.min(), sizes.max()
-    seeds = "one run each" if high == 1 else f"{statistic} of {low if low == high else f'{low} to {high}'} seeds"
-    return "; ".join(filter(None, [seeds, _count_unfinished(table, done)]))
 
 
 def _sort_labels(table: pandas.DataFrame, names: Sequence[str], labels: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ import torch
 import flowlab
 from flowlab.config.schema import Config
 from flowlab.config.secrets import redact_command
-from flowlab.distributed.devices import resolve_device
+from flowlab.distributed.world import resolve_device
 
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "scipy", "pandas", "matplotlib", "wandb")
 

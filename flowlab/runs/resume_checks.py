@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowlab.config.errors import ConfigError
 from flowlab.flow import Flow
-from flowlab.loggers._csv import check_metrics
+from flowlab.loggers.csv import check_metrics
 from flowlab.runs.checkpoint_contents import BEST, check_resumable
 from flowlab.runs.directory import Run
 

@@ -21,8 +21,7 @@ from flowlab.targets.base import Target
 from flowlab.training.build import Experiment, Targets, build
 from flowlab.training.loop import Loop
 from flowlab.training.record import Record
-from flowlab.training.run import build_job, expected_metrics, finish_job, run_training
-from flowlab.training.train import find_run, open_run
+from flowlab.training.train import build_job, expected_metrics, find_run, finish_job, open_run, run_training
 
 
 @dataclass(frozen=True)

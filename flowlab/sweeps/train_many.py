@@ -10,7 +10,7 @@ from pathlib import Path
 from flowlab.config.compose import to_config
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
-from flowlab.distributed.devices import resolve_device
+from flowlab.distributed.world import resolve_device
 from flowlab.runs.begin import with_absolute_paths
 from flowlab.runs.directory import Run
 from flowlab.sweeps.data import check_same_data

@@ -259,6 +259,13 @@ def quadrature_grid(bounds: Bounds, size: int) -> tuple[Tensor, float]:
     return torch.cartesian_prod(*axes), cell
 
 
+def stack(*coordinates: Tensor) -> Tensor:
+    """Points of shape (*, n) of n coordinates of shape (*)."""
+    import torch
+
+    return torch.stack(coordinates, dim=-1)
+
+
 def randn(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype | None) -> Tensor:
     """Standard normal numbers on the generator's device; dtype None is float32."""
     import torch

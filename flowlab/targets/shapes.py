@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flowlab.config.fields import setting
 from flowlab.config.registry import register
-from flowlab.targets.base import ExactTarget, rand, randn
+from flowlab.targets.base import ExactTarget, rand, randn, stack
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +96,7 @@ class Checkerboard(ExactTarget):
         column = 2 * (square - 2 * row) + row.remainder(2)
         # Below 1 by more than rounding, also to single precision, so no point reaches the next square.
         within = drawn[..., :2].clamp(max=1 - 8 * torch.finfo(torch.float32).eps)
-        return 2 * (torch.stack([column, row], dim=-1) + within) - 4
+        return 2 * (stack(column, row) + within) - 4
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         column, row = ((x.double() + 4) / 2).floor().unbind(-1)  # single precision would round into the next square
@@ -132,8 +132,7 @@ class EightGaussians(ExactTarget):
         """The means, of shape (8, 2)."""
         import torch
 
-        angle = torch.arange(8, dtype=torch.float64) * (math.pi / 4)
-        return self.radius * torch.stack([angle.cos(), angle.sin()], dim=-1)
+        return self.radius * _upper(torch.arange(8, dtype=torch.float64) * (math.pi / 4))
 
     def draw(self, count: int, generator: torch.Generator, dtype: torch.dtype | None) -> Tensor:
         import torch
@@ -218,12 +217,8 @@ def _uniform_log_prob(inside: Tensor, x: Tensor, entropy: float) -> Tensor:
 
 
 def _upper(angle: Tensor) -> Tensor:
-    import torch
-
-    return torch.stack([angle.cos(), angle.sin()], dim=-1)
+    return stack(angle.cos(), angle.sin())
 
 
 def _lower(angle: Tensor) -> Tensor:
-    import torch
-
-    return torch.stack([1 - angle.cos(), 0.5 - angle.sin()], dim=-1)
+    return stack(1 - angle.cos(), 0.5 - angle.sin())

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shlex
+import shutil
+import sysconfig
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import torch
@@ -12,7 +20,7 @@ import torch
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
 from flowlab.distributed.cluster import check_started
-from flowlab.distributed.devices import check_devices, resolve_device
+from flowlab.distributed.world import check_gpus, resolve_device
 from flowlab.flow import Flow
 from flowlab.flows._assemble import assemble
 from flowlab.flows._costs import Costs, count_costs
@@ -20,10 +28,14 @@ from flowlab.flows.base import DATA_POINTS
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
 from flowlab.seeding import generator
-from flowlab.targets.base import Target
-from flowlab.training.compile import choose
+from flowlab.targets.base import Batch, ExactTarget, Target
+from flowlab.training.step import as_drawn
 
 Targets = dict[str, Target]  # by their settings: jobs of a sweep share a target
+
+# A run of this many steps or more is compiled by default. A compilation takes 10 to 100 s on a common server, and saves
+# 0.2 ms a step and layer of a small flow: by count of steps alone, so the same command makes the same choice.
+MANY_STEPS = 20_000
 
 
 @dataclass
@@ -70,27 +82,26 @@ def build(config: Config, here: bool = True, targets: Targets | None = None) -> 
 
 
 def check(config: Config, here: bool = True, targets: Targets | None = None) -> tuple[Target, Costs | None]:
-    """Check all that can be checked before the flow is built; see build.
-
-    Raises:
-        ConfigError: see build.
-    """
+    """Check all that can be checked before the flow is built; the ConfigErrors of build."""
     targets = {} if targets is None else targets
     key = json.dumps(config.target.to_dict(), sort_keys=True, default=str)
     if key not in targets:
         targets[key] = config.target.build()
     target, trainer = targets[key], config.trainer
-    config.flow.check(tuple(target.event_shape))
     shape, dtype = tuple(target.event_shape), getattr(torch, config.dtype)
+    config.flow.check(shape)
     costs = count_costs(config.flow, shape, target.context_shape, dtype)
     if costs is None:  # it needs numbers: build it for its errors
         assemble(config.flow, shape, target.context_shape, torch.Generator(), None, dtype)
     if here:
-        check_started(trainer)
+        if trainer.launcher != "flowlab":
+            check_started(trainer)
         check_memory(config, target, costs)
-        check_devices(trainer)
-        choose(trainer.compile, config.max_steps, resolve_device(trainer.accelerator).type)
-    target.check(getattr(torch, config.dtype), config.seed)
+        device = resolve_device(trainer.accelerator).type
+        if device != "cpu":
+            check_gpus(trainer)
+        choose(trainer.compile, config.max_steps, device)
+    target.check(dtype, config.seed)
     for logger in config.logger.values():
         logger.check()
     config.objective.check(target)
@@ -109,11 +120,7 @@ def check(config: Config, here: bool = True, targets: Targets | None = None) -> 
 
 
 def check_memory(config: Config, target: Target, costs: Costs | None) -> None:
-    """Refuse sizes that do not fit into memory.
-
-    Raises:
-        ConfigError: the flow, a minibatch or a set of points is too large.
-    """
+    """Refuse a flow, a minibatch or a set of points that does not fit into memory, by a ConfigError."""
     free = psutil.virtual_memory().available
     point = math.prod(target.event_shape) * getattr(torch, config.dtype).itemsize
     rows = (0 if target.fingerprint else target.train_size) or 0
@@ -136,3 +143,104 @@ def check_memory(config: Config, target: Target, costs: Costs | None) -> None:
             raise ConfigError(
                 f"{name}={count}: would take about {needed / 1e9:,.0f} GB where {free / 1e9:,.1f} GB are free"
             )
+
+
+class Choice(NamedTuple):
+    """Whether the step is compiled, and why, in words."""
+
+    compiled: bool
+    why: str
+
+
+def choose(wish: str, max_steps: int, device: str = "cpu", stacked: bool = False) -> Choice:
+    """Decide whether to compile the step.
+
+    A stack is compiled only on request: the compiler's rounding depends on the size of the stack, and a job's numbers
+    should not.
+
+    Raises:
+        ConfigError: it must be compiled, and there is no C++ compiler or no header of Python.
+    """
+    if wish == "false":
+        return Choice(False, "trainer.compile=false")
+    missing = _missing()
+    if wish == "true":
+        if missing:
+            raise ConfigError(f"trainer.compile=true: there is no {missing}; use trainer.compile=auto")
+        return Choice(True, "trainer.compile=true")
+    if stacked:
+        return Choice(False, "the numbers of a stack must not depend on its size")
+    if device != "cpu":
+        return Choice(False, "auto compiles on a CPU alone; trainer.compile=true asks for it")
+    if max_steps < MANY_STEPS:
+        return Choice(False, f"{max_steps} steps are fewer than {MANY_STEPS}, from which a compilation pays")
+    if missing:
+        return Choice(False, f"{max_steps} steps are many, but there is no {missing}")
+    return Choice(True, f"from {MANY_STEPS} steps a compilation pays, and there are {max_steps}")
+
+
+def _missing() -> str | None:
+    """Name a part that torch.compile needs beside torch and this machine lacks."""
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(shlex.split(compiler)[0]) is None:
+        return f"C++ compiler {compiler!r}"
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    return None if header.is_file() else "Python.h, the headers of Python for C"
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The minibatch of a step as a function of (seed, step) alone: nothing to save, nothing for evaluation to disturb.
+
+    Attributes:
+        draw: gives the random numbers behind the minibatch of a step.
+        place: makes minibatches of draws, also of draws with more leading dimensions: arithmetic alone, so it can be
+            compiled together with the loss; equal for all runs on one target.
+    """
+
+    draw: Callable[[int], Batch]
+    place: Callable[[Batch], Batch] = as_drawn
+
+    def __call__(self, step: int) -> Batch:
+        return self.place(self.draw(step))
+
+
+def build_batches(
+    objective: Objective,
+    flow: Flow,
+    target: Target,
+    seed: int,
+    batch_size: int,
+    dtype: torch.dtype,
+    device: torch.device | str,
+) -> Batches:
+    """The minibatches that an objective needs: fresh points, rows of the training data, or points of the base."""
+    if not objective.needs_points:
+        return Batches(
+            lambda step: Batch(flow.rsample_base((batch_size,), None, generator(seed, "base", step, device)))
+        )
+    if isinstance(target, ExactTarget) and target.train_size is None:
+        exact = target
+        return Batches(
+            lambda step: exact.draw_batch(batch_size, generator(seed, "train", step, device), dtype),
+            exact.batch_from_draws,
+        )
+    return epoch_batches(target.batch("train", 0, seed, dtype).to(device), seed, batch_size)
+
+
+def epoch_batches(rows: Batch, seed: int, batch_size: int) -> Batches:
+    """Rows in a new random order each epoch; the orders, laid end to end, are cut into minibatches."""
+    count = len(rows.x)
+
+    @lru_cache(maxsize=2)
+    def order(epoch: int) -> torch.Tensor:
+        return torch.randperm(count, generator=generator(seed, "order", epoch)).to(rows.x.device)
+
+    def draw(step: int) -> Batch:
+        first, end = step * batch_size, (step + 1) * batch_size
+        epochs = range(first // count, (end - 1) // count + 1)
+        picked = torch.cat([order(epoch) for epoch in epochs]) if len(epochs) > 1 else order(epochs[0])
+        offset = first - epochs[0] * count
+        return Batch(*(tensor[picked[offset : offset + batch_size]] for tensor in rows.tensors()))
+
+    return Batches(draw)

@@ -9,8 +9,7 @@ from flowlab.bijectors import stages
 from flowlab.bijectors.compose import prepare
 from flowlab.flow import Flow
 from flowlab.targets.base import Batch
-from flowlab.training.state import trained
-from flowlab.training.step import LossOf
+from flowlab.training.step import LossOf, trained
 
 
 class DivergedError(RuntimeError):

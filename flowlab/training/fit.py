@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,20 +17,19 @@ from flowlab.config.registry import lookup
 from flowlab.config.schema import WHERE, TrainerConfig
 from flowlab.config.typed import as_typed
 from flowlab.flow import Flow
-from flowlab.loggers._csv import CSVMetrics, rows_after
-from flowlab.metrics._evaluate import chunks, evaluate
+from flowlab.loggers.csv import CSVMetrics, rows_after
+from flowlab.metrics.evaluation import chunks, evaluate, metric_names
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer, as_optimizer
-from flowlab.runs.checkpoint_contents import flow_weights
+from flowlab.runs.checkpoint_contents import flow_weights, state_shape
 from flowlab.runs.checkpoint_file import read_checkpoint
 from flowlab.system.lock import lock_directory
 from flowlab.system.progress import build_progress
-from flowlab.targets._data import VALIDATION_POINTS, as_batch, is_loader, repeat, split
 from flowlab.targets.base import Batch, ExactTarget, Target
-from flowlab.training.batches import Batches, build_batches, epoch_batches
-from flowlab.training.checkpoints import Best, Checkpoints
+from flowlab.training.build import Batches, build_batches, epoch_batches
+from flowlab.training.data import VALIDATION_POINTS, LoaderBatches, as_batch, is_loader, split
 from flowlab.training.loop import Job, Loop
-from flowlab.training.record import Measure, Record, metric_names
+from flowlab.training.record import Checkpoints, Measure, Record
 from flowlab.training.step import LossOf
 
 if TYPE_CHECKING:
@@ -114,43 +113,44 @@ def fit(
         >>> result.steps, bool(flow.log_prob(x).mean() > -3)
         (400, True)
     """
-    trainer, chosen, loss_of = (
-        _settings(steps, batch_size, settings),
-        as_optimizer(optimizer, lr),
-        _objective(objective),
-    )
+    trainer, chosen = _settings(steps, batch_size, settings), as_optimizer(optimizer, lr)
+    goal = objective if isinstance(objective, Objective) else lookup("objective", objective, "objective")()
     like = next((each for each in flow.parameters() if each.requires_grad), None)
     if like is None:
         raise ConfigError(f"fit: {type(flow).__name__} has no parameters to train")
-
-    def from_target(target: Target) -> Batches:
-        return build_batches(loss_of, flow, target, seed, batch_size, like.dtype, like.device)  # type: ignore[arg-type]
-
     target = data if isinstance(data, Target) else None
-    loss = _loss(flow, loss_of, target)
-    batches, held_out = _batches(data, context, validation, seed, batch_size, like, from_target)
+    loss = _loss(flow, goal, target)
+    batches, held_out = _batches(flow, goal, data, context, validation, seed, batch_size, like)
     if isinstance(flow, Flow):
         _check_shape(flow, target.event_shape if target else batches(0).x.shape)
-    if isinstance(batches, _LoaderBatches) or (trainer.compile == "auto" and not isinstance(flow, Flow)):
+    if isinstance(batches, LoaderBatches) or (trainer.compile == "auto" and not isinstance(flow, Flow)):
         if trainer.compile == "true":
             raise ConfigError("compile=true: the batches of a DataLoader may differ in size; use compile=false")
         trainer.compile = "false"
-    measure, metric = _measure(flow, target, held_out, metrics)
-    finite = target is None or target.train_size is not None
-    best, record = Best(trainer, finite, metric), Record(trainer, steps, chosen, measure)
-    place = None if directory is None else Path(directory)
-    job = Job(flow, loss, chosen, batches, record, Checkpoints(best, place, steps), inverse=loss_of.needs_points)
-    with _sinks(place, metrics if isinstance(flow, Flow) else None) as job.loggers:
+    names, measure = _measure(flow, target, held_out, metrics)
+    finite, place = target is None or target.train_size is not None, None if directory is None else Path(directory)
+    job = Job(
+        module=flow,
+        loss=loss,
+        optimizer=chosen,
+        batches=batches,
+        record=Record(trainer, steps, chosen, measure),
+        checkpoints=Checkpoints(trainer, steps, place, finite, metric=names[0]),
+        shape=state_shape(flow, None, False),
+        inverse=goal.needs_points,
+    )
+    with _sinks(place, names) as job.loggers:
         loop = Loop([job], trainer, steps)
-        _restore(loop, place)
+        if place and (place / "checkpoints/last.ckpt").exists():
+            _restore(loop, place)
         loop.run(build_progress(trainer.progress))
         if job.failure is not None:
             raise job.failure
-        if finite and best.step:
-            state = best.state or read_checkpoint(_checkpoint(place, "best"))
-            flow.load_state_dict(flow_weights(state))
-        rows = record.rows if place is None else dict(rows_after(place / "metrics.csv", 0))
-    return Fit(rows, loop.step, best.step, record.seconds)
+        if finite and job.checkpoints.best_step:
+            best = job.checkpoints.best or read_checkpoint(Path(directory or "", "checkpoints/best.ckpt"))
+            flow.load_state_dict(flow_weights(best))
+        rows = dict(rows_after(place / "metrics.csv", 0)) if place else job.record.rows
+    return Fit(rows, loop.step, job.checkpoints.best_step, job.record.seconds)
 
 
 def _settings(steps: int, batch_size: int, settings: dict[str, Any]) -> TrainerConfig:
@@ -164,10 +164,6 @@ def _settings(steps: int, batch_size: int, settings: dict[str, Any]) -> TrainerC
                 "flow.to('cuda'), or use flowlab.train"
             )
     return as_typed(TrainerConfig, {"checkpoint_every": 1000, "threads": None} | settings, "")
-
-
-def _objective(objective: str | Objective) -> Objective:
-    return objective if isinstance(objective, Objective) else lookup("objective", objective, "objective")()
 
 
 def _check_shape(flow: Flow, shape: Sequence[int]) -> None:
@@ -194,13 +190,13 @@ def _loss(module: nn.Module, objective: Objective, target: Target | None) -> Los
 
 def _measure(
     module: nn.Module, target: Target | None, held_out: Batch | None, metrics: Sequence[str]
-) -> tuple[Measure | None, str]:
-    """The metrics of the held-out points, and the one that the best weights minimize."""
+) -> tuple[list[str], Measure | None]:
+    """The names of the metrics, first the one that the best weights minimize; and what measures them."""
     if isinstance(module, Flow):
         names = metric_names(metrics)
         for name in names:
             lookup("metric", name, "metrics")
-        return held_out and (lambda flow: evaluate(flow, held_out, target).measure(names)), "nll"
+        return names, held_out and (lambda flow: evaluate(flow, held_out, target).measure(names))
     if metrics:
         raise ConfigError(f"metrics={list(metrics)}: are for a Flow; {type(module).__name__} has a loss alone")
 
@@ -210,17 +206,18 @@ def _measure(
         parts = [(len(part.x), float(module.loss(*part.tensors()))) for part in chunks(held_out)]
         return {"validation_loss": sum(n * value for n, value in parts) / len(held_out.x)}
 
-    return held_out and average, "validation_loss"
+    return ["validation_loss"], held_out and average
 
 
 def _batches(
+    flow: nn.Module,
+    objective: Objective,
     data: Any,
     context: Any,
     validation: Any,
     seed: int,
     batch_size: int,
     like: Tensor,
-    from_target: Callable[[Target], Batches],
 ) -> tuple[Batches, Batch | None]:
     """The minibatches, and the held-out points."""
     held_out: Batch | None = None
@@ -235,34 +232,18 @@ def _batches(
             data.to_(like.device)
         if held_out is None and validation:
             held_out = data.batch("validation", VALIDATION_POINTS, seed, like.dtype).to(like.device)
-        return from_target(data), held_out
+        return build_batches(objective, flow, data, seed, batch_size, like.dtype, like.device), held_out  # type: ignore[arg-type]
     if is_loader(data):
-        return _LoaderBatches(data, like), held_out
+        return LoaderBatches(data, like), held_out
     rows = as_batch(data, context, like)
     if held_out is None and validation:
         rows, held_out = split(rows, validation, seed)
     return epoch_batches(rows, seed, batch_size), held_out
 
 
-class _LoaderBatches(Batches):
-    """The minibatches of a DataLoader, which can be asked for in order alone."""
-
-    def __init__(self, loader: Iterable[Any], like: Tensor) -> None:
-        batches = repeat(loader, like)
-        drawn: dict[int, Batch] = {}
-
-        def draw(step: int) -> Batch:
-            if step not in drawn:
-                drawn.clear()  # the last one is asked for again when it has made training diverge
-                drawn[step] = next(batches)
-            return drawn[step]
-
-        super().__init__(draw)
-
-
-@contextlib.contextmanager
-def _sinks(directory: Path | None, metrics: Sequence[str] | None) -> Iterator[list[Any]]:
-    """The sink of a directory, which this process locks; None as metrics are those of a module with a loss."""
+@contextmanager
+def _sinks(directory: Path | None, metrics: Sequence[str]) -> Iterator[list[CSVMetrics]]:
+    """The sink of a directory, which this process locks."""
     if directory is None:
         yield []
         return
@@ -271,21 +252,13 @@ def _sinks(directory: Path | None, metrics: Sequence[str] | None) -> Iterator[li
     except OSError as error:
         raise ConfigError(f"directory={directory}: cannot be made: {error.strerror}") from None
     with lock_directory(directory):
-        names = ["validation_loss"] if metrics is None else metric_names(metrics)
-        yield [CSVMetrics(directory / "metrics.csv", names)]
+        yield [CSVMetrics(directory / "metrics.csv", metrics)]
 
 
-def _checkpoint(directory: Path | None, name: str) -> Path:
-    assert directory is not None
-    return directory / "checkpoints" / f"{name}.ckpt"
-
-
-def _restore(loop: Loop, directory: Path | None) -> None:
-    """Continue from the last checkpoint of a directory, if there is one."""
-    if directory is None or not _checkpoint(directory, "last").exists():
-        return
+def _restore(loop: Loop, directory: Path) -> None:
+    """Continue from the last checkpoint of a directory."""
     try:
-        loop.restore([read_checkpoint(_checkpoint(directory, "last"))])
+        loop.restore([read_checkpoint(directory / "checkpoints/last.ckpt")])
     except (ValueError, LookupError, RuntimeError, OSError):
         raise ConfigError(
             f"directory={directory}: its checkpoint is damaged, or of another module or optimizer; choose another "

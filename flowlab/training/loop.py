@@ -12,18 +12,27 @@ import torch
 from torch import Tensor, nn
 
 from flowlab.config.schema import TrainerConfig
-from flowlab.distributed.stopping import GracefulStop
+from flowlab.distributed.world import GracefulStop
 from flowlab.optimizers.base import Optimizer
-from flowlab.runs.checkpoint_contents import BEST, flow_weights, state_shape
+from flowlab.runs.checkpoint_contents import BEST, flow_weights
 from flowlab.system.progress import Progress
 from flowlab.targets.base import Batch
-from flowlab.training.batches import Batches, as_drawn
-from flowlab.training.checkpoints import Checkpoints
-from flowlab.training.compile import TakeStep, choose, compiled_step
+from flowlab.training.build import Batches, choose
+from flowlab.training.compile import TakeStep, compiled_step
 from flowlab.training.divergence import DivergedError, describe_divergence
-from flowlab.training.record import Record
-from flowlab.training.state import new_state, optimizer_state, read_state, write_parameters
-from flowlab.training.step import LossOf, Recipe, SingleStep, StackedStep, rates_of_steps
+from flowlab.training.record import Checkpoints, Record
+from flowlab.training.step import (
+    LossOf,
+    Recipe,
+    SingleStep,
+    StackedStep,
+    as_drawn,
+    new_state,
+    optimizer_state,
+    rates_of_steps,
+    read_state,
+    write_parameters,
+)
 
 
 @dataclass
@@ -37,12 +46,11 @@ class Job:
         batches: its minibatches.
         record: its log.
         checkpoints: its best and last states.
+        shape: what its checkpoints say of its shape, from `state_shape`.
         loggers: the sinks of its rows.
         inverse: the loss takes points of the target back to the base; describes a divergence.
         show: draws the figures that are due after a step, and hands them to the loggers.
         figures_every: steps between two moments at which figures may be due; None draws none during training.
-        context_shape: the shape of a context, for its checkpoints.
-        standardized: the flow's last bijector undoes the target's standardization; for its checkpoints.
         failure: why it stopped, if it diverged.
     """
 
@@ -52,12 +60,11 @@ class Job:
     batches: Batches
     record: Record
     checkpoints: Checkpoints
+    shape: dict[str, Any] = field(default_factory=dict)
     loggers: Sequence[Any] = ()
     inverse: bool = True
     show: Callable[[nn.Module, int], None] = lambda module, step: None
     figures_every: int | None = None
-    context_shape: tuple[int, ...] | None = None
-    standardized: bool = False
     failure: DivergedError | None = field(default=None, init=False)
 
 
@@ -78,7 +85,7 @@ class Loop:
     Attributes:
         step: how many steps have been taken.
         state: parameters and moments of all jobs.
-        compiled: whether the step is a compiled graph.
+        choice: whether the step is a compiled graph, and why.
     """
 
     def __init__(
@@ -98,11 +105,10 @@ class Loop:
         place = first.batches.place if same_batches else as_drawn
         self.recipe = recipe = Recipe(first.loss, first.optimizer, place, settings.precision == "bf16-mixed")
         self.state = new_state(modules, first.optimizer)
-        device = self.state.numbers.device.type
-        self.compiled = choose(settings.compile, max_steps, device, stacked).compiled
+        self.choice = choose(settings.compile, max_steps, self.state.numbers.device.type, stacked)
         self._single: SingleStep | None = None
         self.take: TakeStep
-        if self.compiled:
+        if self.choice.compiled:
             self.take = compiled_step(StackedStep(modules, recipe, self.world))
         elif stacked:
             self.take = StackedStep(modules, recipe, self.world)
@@ -113,7 +119,7 @@ class Loop:
         """Continue from checkpoints of all jobs, each of the same step; the modules get their weights."""
         for job, checkpoint in zip(self.jobs, checkpoints, strict=True):
             job.module.load_state_dict(flow_weights(checkpoint))
-            job.checkpoints.best.load_state_dict(checkpoint["callbacks"][BEST])
+            job.checkpoints.load_state_dict(checkpoint["callbacks"][BEST])
             job.record.load_state_dict(checkpoint["flowlab"])
         modules, saved = [job.module for job in self.jobs], [each["optimizer_states"][0] for each in checkpoints]
         self.step = checkpoints[0]["global_step"]
@@ -164,7 +170,9 @@ class Loop:
 
     def _take(self, step: int, rates: Tensor) -> Tensor:
         """Take one step of all jobs; gives their losses."""
-        drawn = [self.world.shard(draw(step)) for draw in self.draws]
+        drawn = [draw(step) for draw in self.draws]
+        if self.world.size > 1:
+            drawn = [self.world.shard(each) for each in drawn]
         stacked = Batch(*(torch.stack(tensors) for tensors in zip(*(each.tensors() for each in drawn), strict=True)))
         self.state, losses = self.take(self.state, stacked, rates)
         return losses
@@ -201,6 +209,6 @@ class Loop:
             "global_step": self.step,
             "state_dict": {f"flow.{name}": tensor.detach().clone() for name, tensor in module.state_dict().items()},
             "optimizer_states": [optimizer_state(self.state, place, module, job.optimizer, lr)],
-            "callbacks": {BEST: job.checkpoints.best.state_dict()},
-            "flowlab": state_shape(module, job.context_shape, job.standardized) | job.record.state_dict(),
+            "callbacks": {BEST: job.checkpoints.state_dict()},
+            "flowlab": job.shape | job.record.state_dict(),
         }

@@ -1,16 +1,21 @@
-"""The log of a job: a row of numbers for each step at which something is due."""
+"""What is kept of a job: a row of numbers for each step at which something is due, its last state and its best one."""
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from flowlab.config.schema import TrainerConfig
-from flowlab.metrics._evaluate import VALIDATION
 from flowlab.optimizers.base import Optimizer
+from flowlab.runs.checkpoint_file import write_checkpoint
+from flowlab.system.files import raise_write_error, sync
+from flowlab.system.lock import check_not_replaced
 
 Measure = Callable[[nn.Module], dict[str, float]]
 
@@ -27,7 +32,7 @@ class Record:
     Attributes:
         rows: what was logged in this session, by step.
         row, row_step: the last row, and its step.
-        validated: whether the last row has metrics.
+        metrics: those of the last validation.
         seconds: training time over all sessions of a run.
     """
 
@@ -57,8 +62,7 @@ class Record:
         """Make the row of a step and hand it to the loggers."""
         last_step, last_seconds = self._rate_mark
         row = {"loss": float(torch.stack(self._window).mean())}
-        if self.is_validation_due(step):
-            assert self.measure is not None
+        if self.measure is not None and self.is_validation_due(step):
             self.metrics = self.measure(module)
             row |= self.metrics
         row |= {
@@ -75,10 +79,6 @@ class Record:
             for logger in loggers:
                 logger.log_metrics(row, step)
 
-    def is_validated(self, step: int) -> bool:
-        """Whether the metrics are from this step."""
-        return self.row_step == step and self.is_validation_due(step)
-
     def state_dict(self) -> dict[str, Any]:
         return {
             "seconds": self.seconds,
@@ -92,6 +92,75 @@ class Record:
         self._rate_mark = (state["rate_mark"][0], state["rate_mark"][1])
 
 
-def metric_names(extra: Sequence[str] = ()) -> list[str]:
-    """The metrics of a validation: those that every run has, and further ones."""
-    return list(dict.fromkeys([*VALIDATION, *extra]))
+class Checkpoints:
+    """Keeps the best state, and writes it and the last one into a run directory, each whole or not at all.
+
+    The best state is written together with the last one: validation often improves faster than a file can be written.
+    A resumed run finds again the best state that a kill lost, since it starts from the last state that was written.
+
+    Arguments:
+        settings: `patience` in validations, and how often a checkpoint is due, in steps.
+        max_steps: the last step.
+        directory: the run directory; None writes nothing.
+        finite: the training data are finite, so they can be memorized.
+        metric: the metric that is compared, in nats.
+
+    Attributes:
+        best_nll, best_step: the best validation, in nats, and its step; step 0 while there is none.
+        best: the best state of this session.
+    """
+
+    def __init__(
+        self, settings: TrainerConfig, max_steps: int, directory: Path | None, finite: bool, metric: str = "nll"
+    ) -> None:
+        self.settings, self.max_steps, self.directory = settings, max_steps, directory
+        self.finite, self.metric = finite, metric
+        self.best_nll, self.best_step = math.inf, 0
+        self.best: dict[str, Any] | None = None
+        self._best_is_written = True
+
+    def step(self, step: int, record: Record, state: Callable[[], dict[str, Any]], stopping: bool) -> None:
+        """Keep or write what is due after a step; the last step before a stop is always written."""
+        if record.row_step == step and record.is_validation_due(step):
+            nll = record.metrics[self.metric]
+            if nll < self.best_nll and not self._has_stopped(step):
+                self.best_nll, self.best_step = nll, step
+                self.best, self._best_is_written = copy.deepcopy(state()), False
+        due = stopping or step == self.max_steps or step % self.settings.checkpoint_every == 0
+        if self.directory is not None and due:
+            check_not_replaced(self.directory)
+            rows = self.directory / "metrics.csv"
+            with raise_write_error(rows):
+                sync(rows)  # a run that resumes from this checkpoint does not make them again
+            self.write_best()
+            self._write("last.ckpt", state())
+
+    def write_best(self) -> None:
+        """Write the best state, if it is not yet."""
+        if self.directory is not None and self.best is not None and not self._best_is_written:
+            self._write("best.ckpt", self.best)
+            self._best_is_written = True
+
+    def _has_stopped(self, step: int) -> bool:
+        """Whether early stopping has ended the search: a later best on few held-out points is chance.
+
+        Reference:
+            | Early Stopping - But When? (Lutz Prechelt, 1998)
+            | https://doi.org/10.1007/3-540-49430-8_3
+        """
+        if not self.finite or self.settings.patience is None or not self.best_step:
+            return False
+        return step - self.best_step > self.settings.patience * self.settings.validate_every
+
+    def _write(self, name: str, state: dict[str, Any]) -> None:
+        assert self.directory is not None
+        directory = self.directory / "checkpoints"
+        with raise_write_error(directory):
+            directory.mkdir(exist_ok=True)
+        write_checkpoint(directory / name, state)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_nll": self.best_nll, "best_step": self.best_step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best_nll, self.best_step = state["best_nll"], state["best_step"]

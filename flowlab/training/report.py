@@ -11,7 +11,7 @@ import torch
 
 from flowlab.flow import Flow
 from flowlab.loggers.base import Sink, log_figures, log_outcome
-from flowlab.metrics._evaluate import TEST, evaluate, gaussian_nll
+from flowlab.metrics.evaluation import TEST, evaluate, gaussian_nll
 from flowlab.runs.directory import Run
 from flowlab.system.display import print_line
 from flowlab.system.files import WriteError, raise_write_error, write_json
@@ -24,14 +24,9 @@ if TYPE_CHECKING:
 
 
 def write_result(run: Run, flow: Flow, target: Target, training: dict[str, Any], loggers: Sequence[Sink]) -> None:
-    """Write result.json and the figures of a trained flow.
+    """Write result.json and the figures of a flow with its last weights, and log them.
 
-    Arguments:
-        run: the run directory.
-        flow: with its last weights; finite data can be memorized, so there it gets the best weights.
-        target: the distribution that it learned.
-        training: steps, seconds and the like.
-        loggers: the sinks that show the result too.
+    Finite data can be memorized, so there the flow gets its best weights. `training` holds steps, seconds and the like.
 
     Raises:
         DivergedError: the flow gives no finite NLL, or has lost its inverse to rounding.
@@ -75,29 +70,26 @@ def _check_sound(measured: dict[str, float], farthest: float) -> None:
         )
 
 
-def draw_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
-    """The figures of a run by name; none where they cannot be drawn."""
-    from flowlab.plotting import run_figures  # needs pandas and matplotlib: not before there is a flow
-
-    with _report_failed_figures(run):
-        return run_figures(flow, target, run.metrics, run.config.seed, run.config.objective.label)
-    return {}
-
-
 def show_figures(run: Run, flow: Flow, target: Target, loggers: Sequence[Sink], step: int) -> None:
-    """Draw the figures of a step during training; a resumed run has shown those of the steps that it repeats."""
+    """Draw the figures of a step during training, unless an earlier session has shown them."""
     due = [logger for logger in loggers if logger.has_figures_due(step)]
     if due and step >= max(logger.last_step for logger in loggers):
         with _report_failed_figures(run):
-            log_figures(due, draw_figures(run, flow, target), step)
+            log_figures(due, _draw_figures(run, flow, target), step)
+
+
+def _draw_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
+    from flowlab.plotting import run_figures  # needs pandas and matplotlib: not before there is a flow
+
+    return run_figures(flow, target, run.metrics, run.config.seed, run.config.objective.label)
 
 
 def _save_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
-    figures = draw_figures(run, flow, target)
+    """Draw and save the figures of a run; gives them by name, or none where one cannot be drawn."""
     with _report_failed_figures(run):
         from flowlab.plotting import save_figure
 
-        directory = run.directory / "figures"
+        figures, directory = _draw_figures(run, flow, target), run.directory / "figures"
         with raise_write_error(directory):
             directory.mkdir(exist_ok=True)
         for name, figure in figures.items():
@@ -108,11 +100,7 @@ def _save_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
 
 @contextlib.contextmanager
 def _report_failed_figures(run: Run) -> Iterator[None]:
-    """Print the error of a figure that cannot be drawn; the run continues without it.
-
-    Raises:
-        WriteError: it could not be saved; the run is not done, and saves it when it resumes.
-    """
+    """Print the error of a figure that cannot be drawn, and go on; after a WriteError a resumed run saves it again."""
     try:
         yield
     except WriteError:

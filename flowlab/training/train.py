@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
+
+from torch import nn
 
 from flowlab.config.compose import to_config
 from flowlab.config.errors import ConfigError
-from flowlab.config.schema import Config
+from flowlab.config.schema import Config, TrainerConfig
 from flowlab.config.untrusted import check_links
-from flowlab.distributed.cluster import join_world
+from flowlab.distributed.cluster import join_world, requeue_job
+from flowlab.distributed.launch import train_on_ranks
+from flowlab.distributed.world import SINGLE_PROCESS, GracefulStop, World, resolve_device
+from flowlab.loggers.base import figures_every, open_loggers
+from flowlab.metrics.evaluation import evaluate, metric_names
 from flowlab.runs.begin import begin, check_directory, default_directory, with_absolute_paths, write_config
+from flowlab.runs.checkpoint_contents import state_shape
 from flowlab.runs.directory import Run, check_data, load_run
 from flowlab.runs.provenance import provenance
 from flowlab.runs.relocation import is_same_run, relocate
 from flowlab.runs.resume_checks import check_files
-from flowlab.runs.status import mark_failed
+from flowlab.runs.status import mark_failed, track_status
+from flowlab.system.display import print_line
 from flowlab.system.files import remove_parts, write_json
 from flowlab.system.lock import lock_directory
-from flowlab.training.build import Experiment, build
-from flowlab.training.run import run_training
+from flowlab.system.process import set_threads
+from flowlab.system.progress import Progress, build_progress, resolve_display
+from flowlab.system.signals import STOP_HANDLERS, Preempted, handle_signals, raise_preempted
+from flowlab.targets.base import ExactTarget
+from flowlab.training.build import Experiment, build, build_batches
+from flowlab.training.loop import Job, Loop
+from flowlab.training.record import Checkpoints, Record
+from flowlab.training.report import show_figures, write_result
 
 
 def train(config: Config, directory: str | Path | None = None, group: str | None = None) -> Run:
@@ -53,7 +70,7 @@ def train_experiment(experiment: Experiment, directory: str | Path | None = None
     """Train an experiment that is built; see train."""
     config = experiment.config
     chosen = Path(directory) if directory is not None else default_directory(config)
-    with join_world(config.trainer) as world:
+    with _ranks(config.trainer) as world:
         run = world.broadcast_from_rank_zero(lambda: begin(config, experiment.target, chosen, group))
         return run_training(run, experiment, world)
 
@@ -77,7 +94,7 @@ def resume(directory: str | Path, *overrides: str) -> Run:
         raise ConfigError(f"{directory}: this run is done already: {run!r}")
     run = Run(run.directory, relocate(run.config, overrides))
     experiment = build(run.config)
-    with join_world(run.config.trainer) as world:
+    with _ranks(run.config.trainer) as world:
         world.broadcast_from_rank_zero(lambda: reopen(run, experiment))
         return run_training(run, experiment, world)
 
@@ -97,7 +114,7 @@ def complete(config: Config, directory: Path, group: str | None = None, experime
         ConfigError: see train and resume.
         DivergedError: see train.
     """
-    with join_world(config.trainer) as world:
+    with _ranks(config.trainer) as world:
         before = world.broadcast_from_rank_zero(lambda: find_run(directory, config))
         if before and before.done:
             return before
@@ -116,8 +133,7 @@ def complete(config: Config, directory: Path, group: str | None = None, experime
 def find_run(directory: Path, config: Config) -> Run | None:
     """The run that has begun in a directory, if one has; it resumes where the configuration says now.
 
-    Raises:
-        ConfigError: the directory holds something else, another run or a damaged one, or another process uses it.
+    A directory that holds something else, or another run, is a ConfigError.
     """
     check_links(directory)
     if (directory / "config.yaml").is_file():
@@ -158,3 +174,104 @@ def reopen(run: Run, experiment: Experiment) -> None:
             write_config(run)
     except OSError as error:
         raise ConfigError(f"{run.directory}: cannot be written: {error.strerror}") from None
+
+
+def run_training(
+    run: Run, experiment: Experiment, world: World = SINGLE_PROCESS, progress: Progress | None = None
+) -> Run:
+    """Train a run that has begun from its first step or its last checkpoint; evaluate, draw and save.
+
+    `world` holds the ranks that a launcher has started; `progress` None is what the configuration asks for.
+    """
+    trainer, handlers = run.config.trainer, STOP_HANDLERS
+    if trainer.launcher == "slurm":  # also outside the loop; the other ranks leave it to rank 0
+        handlers = handlers | {signal.SIGUSR1: raise_preempted if world.is_rank_zero else signal.SIG_IGN}
+    try:
+        with handle_signals(handlers), track_status(run) if world.is_rank_zero else nullcontext():
+            if trainer.launcher == "flowlab" and trainer.devices > 1:
+                train_on_ranks(run.directory, trainer)
+            else:
+                train_in_process(run, experiment, world, progress)
+    except Preempted:
+        if world.is_rank_zero:
+            requeue_job()
+        raise
+    return run
+
+
+def train_in_process(
+    run: Run, experiment: Experiment, world: World = SINGLE_PROCESS, progress: Progress | None = None
+) -> None:
+    """Train a run in this process, alone or as one of several ranks; rank 0 evaluates, draws and saves."""
+    check_data(run, experiment.target)  # each rank has read the file itself
+    trainer = run.config.trainer
+    with ExitStack() as stack:
+        stack.enter_context(set_threads(trainer.threads))
+        job = build_job(run, experiment, world)
+        if world.is_rank_zero:
+            job.loggers = stack.enter_context(open_loggers(run, expected_metrics(experiment)))
+        loop = Loop([job], trainer, run.config.max_steps, GracefulStop(world, trainer.launcher == "slurm"))
+        if run.has_checkpoint("last"):
+            loop.restore([run.checkpoint("last")])
+        if progress is None and world.is_rank_zero:
+            progress = build_progress(trainer.progress)
+            if resolve_display(trainer.progress) in ("bar", "lines"):
+                print_line(f"the step is {'' if loop.choice.compiled else 'not '}compiled: {loop.choice.why}")
+        loop.run(progress)
+        finish_job(run, experiment, loop, 0)
+
+
+def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -> Job:
+    """The part of the training loop that belongs to one run alone; its loggers are still to be opened."""
+    config, target, objective = run.config, experiment.target, experiment.objective
+    device = resolve_device(config.trainer.accelerator, world.local_rank)
+    flow = experiment.flow.to(device)
+    if isinstance(target, ExactTarget):
+        target.to_(device)
+    held_out = target.batch("validation", config.validation_size, config.seed, experiment.dtype).to(device)
+    names, ranks = metric_names(config.metrics), world if world.size > 1 else None
+
+    def measure(module: nn.Module) -> dict[str, float]:
+        return evaluate(module, held_out, target, ranks).measure(names)  # type: ignore[arg-type]
+
+    job = Job(
+        module=flow,
+        loss=lambda module, batch: objective(module, batch, target),
+        optimizer=experiment.optimizer,
+        batches=build_batches(objective, flow, target, config.seed, config.batch_size, experiment.dtype, device),
+        record=Record(config.trainer, config.max_steps, experiment.optimizer, measure),
+        checkpoints=Checkpoints(config.trainer, config.max_steps, run.directory, finite=target.train_size is not None),
+        shape=state_shape(flow, target.context_shape, target.standardization is not None),
+        inverse=objective.needs_points,
+        figures_every=figures_every(config.logger.values()),
+    )
+    job.show = lambda module, step: show_figures(run, module, target, job.loggers, step)  # type: ignore[arg-type]
+    return job
+
+
+def expected_metrics(experiment: Experiment) -> Sequence[str]:
+    """The metrics that a validation of an experiment gives: the columns of its metrics.csv."""
+    known = isinstance(experiment.target, ExactTarget)
+    return [name for name in metric_names(experiment.config.metrics) if known or name != "kl"]
+
+
+def finish_job(run: Run, experiment: Experiment, loop: Loop, place: int) -> None:
+    """Write the result of a trained job, or raise the DivergedError that ended it."""
+    job = loop.jobs[place]
+    if job.failure is not None:
+        raise job.failure
+    if not loop.world.is_rank_zero:
+        return
+    training = {
+        "steps": loop.step,
+        "best_step": job.checkpoints.best_step,
+        "compiled": loop.choice.compiled,
+        "seconds": job.record.seconds,
+        "steps_per_second": loop.step / job.record.seconds,
+    }
+    write_result(run, experiment.flow, experiment.target, training, job.loggers)
+
+
+def _ranks(trainer: TrainerConfig) -> AbstractContextManager[World]:
+    """The ranks that Slurm or torchrun has started; flowlab starts its own where it trains."""
+    return nullcontext(SINGLE_PROCESS) if trainer.launcher == "flowlab" else join_world(trainer)

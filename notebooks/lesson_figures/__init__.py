@@ -1,7 +1,7 @@
 """Figures that only the lessons draw: pure functions of arrays, imported by notebooks of the folder above."""
 
 from lesson_figures.change_of_variables import linearisation, local_mass, moved_mass, parallelogram
-from lesson_figures.curves import coinciding_curves, loss_curves
+from lesson_figures.curves import coinciding_curves, loss_and_points, loss_curves
 from lesson_figures.densities import density_chains, samples_and_densities
 from lesson_figures.groups import curve_groups, saturation
 from lesson_figures.histograms import histogram, histograms
@@ -29,6 +29,7 @@ __all__ = [
     "lake_policies",
     "linearisation",
     "local_mass",
+    "loss_and_points",
     "loss_curves",
     "map_and_density",
     "moved_mass",

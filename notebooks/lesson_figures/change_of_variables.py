@@ -14,8 +14,7 @@ from matplotlib.patches import Polygon
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.axes import format_log_axis
-from flowlab.plotting.style import BLACK, BLUE, GREEN, GREY, VERMILION, styled
+from flowlab.plotting.figures import BLACK, BLUE, GREEN, GREY, VERMILION, format_log_axis, styled
 
 
 @styled

@@ -1,4 +1,4 @@
-"""Loss curves: many runs in one figure, and curves that should coincide."""
+"""Loss curves: many runs in one figure, one beside published losses, and curves that should coincide."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.axes import format_log_axis
-from flowlab.plotting.style import BLACK, BLUE, GREEN, GREY, VERMILION, styled
+from flowlab.plotting import loss_curve
+from flowlab.plotting.figures import BLACK, BLUE, GREEN, GREY, VERMILION, format_log_axis, styled
 
 WIDE = 20  # an axis is logarithmic where the largest value exceeds this multiple of the smallest
 # The first of coinciding curves is broad and pale, so the others stay visible on it.
@@ -66,6 +66,47 @@ def loss_curves(
     others = [list((levels or {}).values()), *(y for _, y in (points or {}).values())]
     _set_scale(axes, np.concatenate([losses[finite], *(np.asarray(each, dtype=float) for each in others)]))
     axes.set(xlabel="optimizer step", ylabel="nats")
+    axes.legend(loc="best")
+    return figure
+
+
+@styled
+def loss_and_points(
+    steps: ArrayLike,
+    loss: ArrayLike,
+    held_out_steps: ArrayLike,
+    held_out: ArrayLike,
+    entropy: float,
+    points: Mapping[str, tuple[ArrayLike, ArrayLike]],
+) -> Figure:
+    """Draw a loss curve, and losses of longer runs on a logarithmic axis of steps.
+
+    The curve sets the height of the figure: a point above it becomes a triangle at the upper edge, with its loss
+    beside it.
+
+    Arguments:
+        steps, loss, held_out_steps, held_out, entropy: see `flowlab.plotting.loss_curve`.
+        points: steps and losses of other runs, in nats, by their names in the legend.
+
+    Example:
+        >>> from lesson_figures import loss_and_points
+        >>> figure = loss_and_points([100, 1000], [6.0, 5.0], [], [], 4.2, {"elsewhere": ([1e4, 2e4], [200.5, 4.5])})
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['200.5']
+    """
+    figure = loss_curve(steps, loss, held_out_steps, held_out, entropy)
+    (axes,) = figure.axes
+    finite = np.asarray(loss, dtype=float)
+    highest = finite[np.isfinite(finite)].max()
+    for number, (name, (x, y)) in enumerate(points.items()):
+        x, y, colour = np.asarray(x), np.asarray(y), (BLACK, GREEN)[number % 2]
+        inside = y <= highest
+        axes.plot(x[inside], y[inside], "s", ms=4, color=colour, label=name, zorder=3)
+        axes.set_xscale("log")
+        axes.set_ylim(top=highest)
+        axes.plot(x[~inside], np.full((~inside).sum(), highest), "^", ms=5, color=colour, clip_on=False, zorder=3)
+        for step, value in zip(x[~inside], y[~inside], strict=True):
+            axes.annotate(f"{value:g}", (step, highest), xytext=(5, -2), textcoords="offset points", fontsize=8)
     axes.legend(loc="best")
     return figure
 

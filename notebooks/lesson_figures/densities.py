@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.axes import Bounds, draw_density, draw_points, find_maximum
-from flowlab.plotting.style import BLACK, BLUE, VERMILION, styled
+from flowlab.plotting.figures import BLACK, BLUE, VERMILION, Bounds, draw_density, draw_points, find_maximum, styled
 
 SIDE, GAP, ARROW, LEFT, HEAD = 1.3, 0.08, 0.5, 0.3, 0.3  # in inches
 

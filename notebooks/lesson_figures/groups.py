@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.axes import format_log_axis
-from flowlab.plotting.style import BLACK, GREY, styled
+from flowlab.plotting.figures import BLACK, GREY, format_log_axis, styled
 
 COLOURS = ("#D55E00", "#CC79A7", "#0072B2", "#009E73", "#E69F00", "#000000")
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.style import BLUE, VERMILION, styled
+from flowlab.plotting.figures import BLUE, VERMILION, styled
 
 # Samples, points, and the density at these points.
 Panel = tuple[ArrayLike, ArrayLike, ArrayLike]

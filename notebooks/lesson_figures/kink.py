@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.style import BLACK, BLUE, GREEN, GREY, VERMILION, styled
+from flowlab.plotting.figures import BLACK, BLUE, GREEN, GREY, VERMILION, styled
 
 
 @styled

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.axes import Bounds
-from flowlab.plotting.style import BLACK, BLUE, VERMILION, styled
+from flowlab.plotting.figures import BLACK, BLUE, VERMILION, Bounds, styled
 
 WATER = "#CFE6F5"
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.style import BLACK, BLUE, GREY, VERMILION, styled
+from flowlab.plotting.figures import BLACK, BLUE, GREY, VERMILION, styled
 
 BANDS = ((0.005, 0.995, 0.2), (0.25, 0.75, 0.4))  # from quantile, to quantile, opacity
 COLOURS = tuple(f"C{number}" for number in range(6))

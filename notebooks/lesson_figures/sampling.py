@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.axes import Bounds
-from flowlab.plotting.style import BLACK, BLUE, GREY, VERMILION, styled
+from flowlab.plotting.figures import BLACK, BLUE, GREY, VERMILION, Bounds, styled
 
 
 @styled

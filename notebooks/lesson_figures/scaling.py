@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.scaling import fitted_exponent
-from flowlab.plotting.style import BLUE, GREEN, VERMILION, styled
+from flowlab.plotting.figures import BLUE, GREEN, VERMILION, styled
+from flowlab.plotting.labels import fitted_exponent
 
 COLOURS, MARKERS = (VERMILION, BLUE, GREEN), ("s", "^", "o")
 

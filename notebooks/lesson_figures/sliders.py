@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.style import BLUE, GREY, VERMILION, styled
+from flowlab.plotting.figures import BLUE, GREY, VERMILION, styled
 
 if TYPE_CHECKING:
     from IPython.display import DisplayHandle

@@ -13,11 +13,9 @@ from flowlab.cli.main import main
 from flowlab.config.compose import to_config
 from flowlab.flows._assemble import assemble
 from flowlab.targets.base import Batch
-from flowlab.training.batches import build_batches
-from flowlab.training.build import build
-from flowlab.training.checkpoints import Checkpoints
-from flowlab.training.state import new_state
-from flowlab.training.step import Recipe, SingleStep, StackedStep, rates_of_steps
+from flowlab.training.build import build, build_batches
+from flowlab.training.record import Checkpoints
+from flowlab.training.step import Recipe, SingleStep, StackedStep, new_state, rates_of_steps
 
 PACKAGE = """
     import torch

@@ -8,7 +8,7 @@ import pytest
 from faults.processes import RUN, completed, contents, refused, run, same, same_end, start, wait_until
 
 from flowlab import ConfigError, load_run
-from flowlab.loggers._csv import check_metrics
+from flowlab.loggers.csv import check_metrics
 
 FLIPS = 500
 

@@ -266,7 +266,7 @@ def test_a_key_of_wandb_login_is_found(tmp_path, machine):
     (tmp_path / "netrc").write_text(f"machine {machine}\n  login user\n  password {KEY_OF_NETRC}\n")
     environment = without_wandb(tmp_path, NETRC=str(tmp_path / "netrc"))
     del environment["WANDB_BASE_URL"]
-    code = "from flowlab.loggers._wandb_server import has_key; print(has_key())"
+    code = "from flowlab.loggers._wandb import has_key; print(has_key())"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
     assert done.stdout == f"{machine != 'other.example'}\n", done.stderr
 

@@ -5,9 +5,8 @@ import pytest
 from flowlab import ConfigError, Flow, StandardNormal, compose, fit, load_run, register, resume, train
 from flowlab.bijectors import LowRankAffine
 from flowlab.config import registry
-from flowlab.metrics._evaluate import evaluate
+from flowlab.metrics.evaluation import evaluate
 from flowlab.targets import Banana
-from flowlab.training.loop import Loop
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=2", "batch_size=64")
 EVERY_50 = ("trainer.log_every=50", "trainer.validate_every=50", "trainer.checkpoint_every=50")
@@ -50,21 +49,11 @@ def test_the_numbers_of_training_do_not_depend_on_it(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["metrics: []\n", None], ids=["empty", "first version"])
-def test_a_run_that_began_without_it_resumes_with_it(tmp_path, monkeypatch, key):
+def test_a_run_that_began_without_it_resumes_with_it(tmp_path, interrupt, key):
     """The rows before stay as they are, with an empty field in the new column."""
     config = compose(*SMALL, *EVERY_50, "max_steps=150")
     whole = train(config, tmp_path / "whole")
-    usual = Loop._call
-
-    def stop_at_100(loop):
-        if loop.step >= 100:
-            raise KeyboardInterrupt
-        return usual(loop)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_call", stop_at_100)
-        with pytest.raises(KeyboardInterrupt):
-            train(config, tmp_path / "stopped")
+    interrupt(100, train, config, tmp_path / "stopped")
     path = tmp_path / "stopped" / "config.yaml"
     text = path.read_text()
     assert "metrics: []\n" in text

@@ -80,7 +80,7 @@ PATCHES: dict[str, tuple] = {
     "a minibatch ignores the step": (
         "flowlab.seeding.generator",
         change_arguments(step=0),
-        "tests/training/test_batches.py",
+        "tests/training/test_build.py",
     ),
     "samples of a flow ignore the generator": ("flowlab.flow.Flow.sample", change_arguments(generator=None)),
     "test points are training points": (
@@ -89,7 +89,7 @@ PATCHES: dict[str, tuple] = {
         "tests/targets/test_exact.py",
     ),
     "rows that were trained on are tested": ("flowlab.targets.FileTarget.rows", change_arguments(split="train")),
-    "the order of rows ignores the seed": ("flowlab.training.batches.epoch_batches", change_arguments(seed=0)),
+    "the order of rows ignores the seed": ("flowlab.training.build.epoch_batches", change_arguments(seed=0)),
     "a rank takes a stretch of the minibatch": (
         "flowlab.distributed.world.World.shard",
         replace_by(
@@ -143,7 +143,7 @@ PATCHES: dict[str, tuple] = {
     ),
     "no gradient flows through samples": ("flowlab.flow.Flow.rsample", change_output(torch.detach)),
     "a loss is a sum over the minibatch": (
-        "flowlab.objectives.maximum_likelihood.MaximumLikelihood.__call__",
+        "flowlab.objectives.base.MaximumLikelihood.__call__",
         lambda call: lambda self, flow, batch, target: call(self, flow, batch, target) * len(batch.x),
         "tests/training/test_loop.py",
     ),
@@ -154,12 +154,12 @@ PATCHES: dict[str, tuple] = {
         "tests/training/test_loop.py",
     ),
     "a resumed job counts one step too many": (
-        "flowlab.training.state.read_state",
+        "flowlab.training.step.read_state",
         change_arguments(steps=lambda steps: steps + 1),
         "tests/training/test_step.py",
     ),
     "Adam's moments are lost": (
-        "flowlab.training.state.read_state",
+        "flowlab.training.step.read_state",
         lambda read: lambda *given, **named: forget_moments(read(*given, **named)),
         "tests/training/test_step.py",
     ),
@@ -168,7 +168,7 @@ PATCHES: dict[str, tuple] = {
         change_arguments(state=lambda state: state | {"window": []}),
     ),
     "a row that a resumed run computes again is written twice": (
-        "flowlab.loggers._csv.CSVMetrics.log_metrics",
+        "flowlab.loggers.csv.CSVMetrics.log_metrics",
         lambda original: lambda self, *given, **named: (setattr(self, "last_step", 0), original(self, *given, **named)),
     ),
     # files, safety, claims

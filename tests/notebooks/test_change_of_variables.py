@@ -5,7 +5,7 @@ import pytest
 from lesson_figures import linearisation, local_mass, moved_mass, parallelogram
 from matplotlib.colors import to_rgb
 
-from flowlab.plotting.style import VERMILION
+from flowlab.plotting.figures import VERMILION
 
 SQUARE = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
 IMAGE = SQUARE @ np.array([[2.0, 0.5], [0.3, 1.0]])

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from lesson_figures import coinciding_curves, loss_curves
+from lesson_figures import coinciding_curves, loss_and_points, loss_curves
 
-from flowlab.plotting.style import BLUE
+from flowlab.plotting.figures import BLUE
 
 STEPS = [0, 10, 20]
 LOSSES = np.array([[9.0, 7.0, 5.0], [8.0, 6.5, 6.0], [10.0, 9.0, 4.5]])
@@ -98,3 +98,14 @@ def test_one_or_four_curves_are_refused(count):
 def test_a_curve_of_another_length_is_refused():
     with pytest.raises(ValueError, match=r"together: has shape \(2,\); must have shape \(3,\)"):
         coinciding_curves(STEPS, {"alone": FIRST, "together": FIRST[:2]}, margin=1e-9)
+
+
+def test_points_above_the_curve_are_drawn_at_the_upper_edge():
+    printed = [1e4, 2e4, 3e4, 4e4], [200.5, 6.1, 5.5, 4.5]
+    (axes,) = loss_and_points([100, 1000], [6.0, 5.0], [], [], 4.2, {"elsewhere": printed}).axes
+    below, above = axes.lines[-2:]
+    np.testing.assert_array_equal(below.get_xydata(), [[3e4, 5.5], [4e4, 4.5]])
+    np.testing.assert_array_equal(above.get_xydata(), [[1e4, 6.0], [2e4, 6.0]])
+    assert below.get_label() == "elsewhere"
+    assert [text.get_text() for text in axes.texts] == ["200.5", "6.1"]
+    assert (axes.get_xscale(), axes.get_ylim()[1]) == ("log", 6.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from lesson_figures import curve_groups, saturation
 
-from flowlab.plotting.style import BLACK
+from flowlab.plotting.figures import BLACK
 
 STEPS = [1, 2, 4]
 GROUPS = {"tanh": np.array([[1.0, 3.0, np.nan], [2.0, np.inf, np.nan]]), "prelu": np.array([[1.5, 1.2, 1.1]])}

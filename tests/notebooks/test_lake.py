@@ -6,7 +6,7 @@ from lesson_figures import lake_policies
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Circle
 
-from flowlab.plotting.style import BLUE, VERMILION
+from flowlab.plotting.figures import BLUE, VERMILION
 
 DRY = np.array([[2.0, 0.0], [-1.5, 1.5]])
 WET = np.array([[0.5, -0.5]])

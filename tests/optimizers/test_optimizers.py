@@ -6,9 +6,7 @@ import torch
 from flowlab import ConfigError, compose, load_run, resume, train
 from flowlab.config.registry import lookup, names
 from flowlab.targets.base import Batch
-from flowlab.training.loop import Loop
-from flowlab.training.state import State
-from flowlab.training.step import Recipe, SingleStep, StackedStep, rates_of_steps
+from flowlab.training.step import Recipe, SingleStep, StackedStep, State, rates_of_steps
 
 STEPS = 50
 RATES = (0.1, 0.02, 0.003)
@@ -143,21 +141,11 @@ def test_wrong_settings_are_refused(words, message):
 @pytest.mark.parametrize(
     "words", [["optimizer=sgd", "optimizer.momentum=0.9"], ["optimizer=adamw", "optimizer.clip=5"]], ids=lambda w: w[0]
 )
-def test_a_run_resumes_to_the_same_bits(tmp_path, monkeypatch, words):
+def test_a_run_resumes_to_the_same_bits(tmp_path, interrupt, words):
     small = ("trainer.progress=off", "test_size=100", "validation_size=100", "flow.depth=2", "batch_size=64")
     config = compose(*small, *words, "optimizer.lr=0.001", "max_steps=120", "trainer.checkpoint_every=50")
     whole = train(config, tmp_path / "whole")
-    usual = Loop._call
-
-    def stop_at_100(loop):
-        if loop.step >= 100:
-            raise KeyboardInterrupt
-        return usual(loop)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_call", stop_at_100)
-        with pytest.raises(KeyboardInterrupt):
-            train(config, tmp_path / "stopped")
+    interrupt(100, train, config, tmp_path / "stopped")
     assert load_run(tmp_path / "stopped").checkpoint("last")["global_step"] == 100
     resumed = resume(tmp_path / "stopped")
     first, second = whole.checkpoint("last"), resumed.checkpoint("last")

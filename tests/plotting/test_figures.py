@@ -80,17 +80,6 @@ def test_loss_curve_draws_the_loss_the_held_out_nll_and_the_entropy():
     assert loss_curve([1, 2], [1e7, 5.0]).axes[0].get_yscale() == "log"
 
 
-def test_loss_curve_draws_points_above_the_curve_at_the_upper_edge():
-    printed = [1e4, 2e4, 3e4, 4e4], [200.5, 6.1, 5.5, 4.5]
-    (axes,) = loss_curve([100, 1000], [6.0, 5.0], points={"elsewhere": printed}).axes
-    below, above = axes.lines[-2:]
-    np.testing.assert_array_equal(below.get_xydata(), [[3e4, 5.5], [4e4, 4.5]])
-    np.testing.assert_array_equal(above.get_xydata(), [[1e4, 6.0], [2e4, 6.0]])
-    assert below.get_label() == "elsewhere"
-    assert [text.get_text() for text in axes.texts] == ["200.5", "6.1"]
-    assert (axes.get_xscale(), axes.get_ylim()[1]) == ("log", 6.0)
-
-
 def test_save_figure_is_reproducible_and_keeps_the_callers_style(tmp_path):
     before = dict(matplotlib.rcParams)
     for name in ("a.png", "b.png"):

@@ -1,11 +1,15 @@
-"""A configuration becomes objects, each built once; parts that do not fit are refused before a run begins."""
+"""A configuration becomes objects, each built once; what does not fit is refused; minibatches go by seed and step."""
 
 import pytest
 import torch
 
-from flowlab import ConfigError, compose
+from flowlab import ConfigError, Flow, StandardNormal, compose, train
+from flowlab.bijectors import Exp
 from flowlab.flows.mlp import MLP
-from flowlab.training.build import build, check
+from flowlab.objectives import MaximumLikelihood, ReverseKL
+from flowlab.targets import Banana
+from flowlab.targets.base import Batch
+from flowlab.training.build import MANY_STEPS, build, build_batches, check, choose, epoch_batches
 
 
 @pytest.mark.parametrize(
@@ -60,3 +64,104 @@ def test_the_costs_are_counted_without_a_number(monkeypatch):
     experiment = build(compose())
     assert devices == [{"meta"}, {"cpu"}]
     assert experiment.costs.parameters == sum(parameter.numel() for parameter in experiment.flow.parameters())
+
+
+def fresh(seed=0):
+    flow = Flow(StandardNormal(2), Exp())
+    return build_batches(MaximumLikelihood(), flow, Banana(), seed, 64, torch.float64, "cpu")
+
+
+def from_base(flow, seed, batch_size=20_000):
+    return build_batches(ReverseKL(), flow, Banana(), seed, batch_size, torch.float64, "cpu")
+
+
+def test_steps_can_be_asked_in_any_order():
+    forwards = [fresh()(step).x for step in (0, 1, 2)]
+    batches = fresh()
+    backwards = [batches(step).x for step in (2, 1, 0)][::-1]
+    for first, second in zip(forwards, backwards, strict=True):
+        assert torch.equal(first, second)
+
+
+def test_steps_and_seeds_differ():
+    assert not torch.equal(fresh()(0).x, fresh()(1).x)
+    assert not torch.equal(fresh(0)(0).x, fresh(1)(0).x)
+
+
+def test_draws_of_several_jobs_are_placed_together():
+    batches = fresh()
+    draws = [batches.draw(step) for step in range(3)]
+    together = batches.place(Batch(torch.stack([draw.x for draw in draws]))).x
+    assert torch.equal(together, torch.stack([batches(step).x for step in range(3)]))
+
+
+def test_minibatches_are_not_the_held_out_points():
+    held_out = Banana().rows("test", 64, seed=0, dtype=torch.float64)
+    assert not any(torch.isin(fresh()(step).x, held_out).any() for step in range(5))
+
+
+@pytest.mark.parametrize(("rows", "batch_size"), [(10, 5), (10, 4), (10, 3), (3, 7), (7, 7), (1, 2)])
+def test_every_epoch_has_every_row_once(rows, batch_size):
+    data = torch.arange(rows, dtype=torch.float64)[:, None]
+    batches = epoch_batches(Batch(data), seed=0, batch_size=batch_size)
+    epochs = 6
+    steps = -(-rows * epochs // batch_size)
+    parts = [batches(step).x for step in range(steps)]
+    assert all(part.shape == (batch_size, 1) for part in parts)
+    drawn = torch.cat(parts).flatten()[: rows * epochs].reshape(epochs, rows)
+    assert torch.equal(drawn.sort(dim=1).values, data.flatten().expand(epochs, rows))
+    if rows > 5:
+        assert not torch.equal(drawn[0], drawn[1]), "each epoch has its own order"
+        other = epoch_batches(Batch(data), seed=1, batch_size=batch_size)
+        assert not torch.equal(torch.cat([other(step).x for step in range(steps)]), torch.cat(parts)), "so has a seed"
+    again = epoch_batches(Batch(data), seed=0, batch_size=batch_size)
+    assert torch.equal(again(steps - 1).x, parts[-1]), "a step does not depend on the steps before it"
+
+
+def test_every_point_keeps_its_context():
+    rows = Batch(torch.arange(10.0)[:, None], 2 * torch.arange(10.0)[:, None])
+    batches = epoch_batches(rows, seed=0, batch_size=4)
+    for step in range(5):
+        batch = batches(step)
+        assert torch.equal(batch.context, 2 * batch.x)
+
+
+def test_reverse_kl_draws_from_the_base():
+    flow = Flow(StandardNormal(2), Exp()).double()
+    batches = from_base(flow, 0)
+    batch = batches(0).x
+    assert torch.equal(batch, batches(0).x)
+    for other in (batches(1).x, from_base(flow, 1)(0).x):
+        assert not torch.isin(batch, other).any(), "steps and seeds differ"
+    assert batch.mean(0).abs().max() < 0.05
+    assert (batch.std(0) - 1).abs().max() < 0.05
+
+
+def test_auto_decides_by_the_count_of_steps():
+    """The same command makes the same choice on every machine."""
+    short, long = choose("auto", MANY_STEPS - 1), choose("auto", MANY_STEPS)
+    assert not short.compiled
+    assert short.why == f"{MANY_STEPS - 1} steps are fewer than {MANY_STEPS}, from which a compilation pays"
+    assert long.compiled
+    assert f"from {MANY_STEPS} steps a compilation pays" in long.why
+    assert not choose("auto", MANY_STEPS, stacked=True).compiled
+    assert not choose("auto", MANY_STEPS, device="cuda").compiled
+    assert choose("true", 1, stacked=True).compiled
+    assert not choose("false", 1_000_000).compiled
+
+
+def test_without_a_compiler_auto_does_without_and_true_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    choice = choose("auto", MANY_STEPS)
+    assert not choice.compiled
+    assert "there is no C++ compiler 'no-such-compiler'" in choice.why
+    with pytest.raises(ConfigError, match=r"trainer.compile=true: there is no C\+\+ compiler 'no-such-compiler'"):
+        train(compose("trainer.compile=true"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_the_headers_of_python_auto_does_without(monkeypatch):
+    monkeypatch.setattr("sysconfig.get_path", lambda name: "/nowhere")
+    choice = choose("auto", MANY_STEPS)
+    assert not choice.compiled
+    assert choice.why.endswith("but there is no Python.h, the headers of Python for C")

@@ -11,11 +11,9 @@ from flowlab import ConfigError, compose, load_run, resume, train
 from flowlab.sweeps.train_many import train_many
 from flowlab.targets.base import Batch
 from flowlab.training.build import build
-from flowlab.training.compile import MANY_STEPS, choose, compiled_step
+from flowlab.training.compile import compiled_step
 from flowlab.training.divergence import DivergedError, describe_divergence
-from flowlab.training.loop import Loop
-from flowlab.training.state import new_state
-from flowlab.training.step import Recipe, StackedStep, rates_of_steps
+from flowlab.training.step import Recipe, StackedStep, new_state, rates_of_steps
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=2", "batch_size=64")
 
@@ -68,20 +66,10 @@ def test_a_graph_is_compiled_once(tmp_path):
     assert not counters["inductor"]["fxgraph_cache_miss"]
 
 
-def test_a_compiled_run_resumes_bit_for_bit(tmp_path, monkeypatch):
+def test_a_compiled_run_resumes_bit_for_bit(tmp_path, interrupt):
     words = (*SMALL, "max_steps=120", "dtype=float64", "trainer.compile=true", "trainer.checkpoint_every=50")
     whole = train(compose(*words), tmp_path / "whole")
-    usual = Loop._call
-
-    def stop_at_100(loop):
-        if loop.step >= 100:
-            raise KeyboardInterrupt
-        return usual(loop)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_call", stop_at_100)
-        with pytest.raises(KeyboardInterrupt):
-            train(compose(*words), tmp_path / "stopped")
+    interrupt(100, train, compose(*words), tmp_path / "stopped")
     assert load_run(tmp_path / "stopped").checkpoint("last")["global_step"] == 100
     resumed = weights(resume(tmp_path / "stopped"))
     assert all(torch.equal(resumed[name], tensor) for name, tensor in weights(whole).items())
@@ -170,36 +158,6 @@ def test_on_a_gpu_the_numbers_are_those_of_the_cpu(tmp_path, jobs):
     for ours, theirs in zip(trained["gpu"], trained["cpu"], strict=True):
         assert ours.status == {"status": "done"}
         assert_same(theirs, ours, 1e-8)
-
-
-def test_auto_decides_by_the_count_of_steps():
-    """The same command makes the same choice on every machine."""
-    short, long = choose("auto", MANY_STEPS - 1), choose("auto", MANY_STEPS)
-    assert not short.compiled
-    assert short.why == f"{MANY_STEPS - 1} steps are fewer than {MANY_STEPS}, from which a compilation pays"
-    assert long.compiled
-    assert f"from {MANY_STEPS} steps a compilation pays" in long.why
-    assert not choose("auto", MANY_STEPS, stacked=True).compiled
-    assert not choose("auto", MANY_STEPS, device="cuda").compiled
-    assert choose("true", 1, stacked=True).compiled
-    assert not choose("false", 1_000_000).compiled
-
-
-def test_without_a_compiler_auto_does_without_and_true_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    choice = choose("auto", MANY_STEPS)
-    assert not choice.compiled
-    assert "there is no C++ compiler 'no-such-compiler'" in choice.why
-    with pytest.raises(ConfigError, match=r"trainer.compile=true: there is no C\+\+ compiler 'no-such-compiler'"):
-        train(compose("trainer.compile=true"), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_without_the_headers_of_python_auto_does_without(monkeypatch):
-    monkeypatch.setattr("sysconfig.get_path", lambda name: "/nowhere")
-    choice = choose("auto", MANY_STEPS)
-    assert not choice.compiled
-    assert choice.why.endswith("but there is no Python.h, the headers of Python for C")
 
 
 @pytest.mark.parametrize("value", ["yes", "1", "null", "'True'"])

@@ -10,13 +10,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from flowlab import Flow, StandardNormal, compose, fit, train
 from flowlab.bijectors import Bijector, LowRankAffine, SmoothPReLU
-from flowlab.metrics._evaluate import evaluate
-from flowlab.optimizers.adamw import AdamW
+from flowlab.metrics.evaluation import evaluate
+from flowlab.optimizers import AdamW
 from flowlab.targets import Banana, Gaussian
 from flowlab.targets.base import Batch
 from flowlab.training.build import build
 from flowlab.training.divergence import DivergedError
-from flowlab.training.loop import Loop
 
 QUIET = {"progress": "off"}
 TIMELESS = ["loss", "nll", "grad_norm", "lr"]
@@ -232,7 +231,7 @@ def test_a_module_on_a_loader_and_on_a_target():
 # A directory
 
 
-def test_a_directory_is_written_and_a_call_resumes(tmp_path, monkeypatch):
+def test_a_directory_is_written_and_a_call_resumes(tmp_path, interrupt):
     """Stopped between two checkpoints, the same call gives the same bits and the whole history."""
     options = {"steps": 120, "log_every": 20, "validate_every": 20, "checkpoint_every": 50, "lr": 0.2, **QUIET}
     x = points(30)
@@ -242,17 +241,7 @@ def test_a_directory_is_written_and_a_call_resumes(tmp_path, monkeypatch):
     assert {str(path.relative_to(tmp_path / "whole")) for path in (tmp_path / "whole").rglob("*.*")} == {
         *("metrics.csv", "checkpoints/last.ckpt", "checkpoints/best.ckpt")
     }
-    usual = Loop._call
-
-    def stop_at_80(loop):
-        if loop.step >= 80:
-            raise KeyboardInterrupt
-        return usual(loop)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_call", stop_at_80)
-        with pytest.raises(KeyboardInterrupt):
-            fit(stopped, x, validation=held_out, directory=tmp_path / "stopped", **options)
+    interrupt(80, fit, stopped, x, validation=held_out, directory=tmp_path / "stopped", **options)
     resumed = new_flow()
     result = fit(resumed, x, validation=held_out, directory=tmp_path / "stopped", **options)
     assert torch.equal(weights(resumed), weights(whole))
@@ -264,20 +253,11 @@ def test_a_directory_is_written_and_a_call_resumes(tmp_path, monkeypatch):
     assert finished.history.equals(result.history)
 
 
-def test_the_best_weights_survive_a_resume(tmp_path, monkeypatch):
+def test_the_best_weights_survive_a_resume(tmp_path, interrupt):
     """The best step is before the last checkpoint, so the session that resumes has not seen it."""
     options = {"steps": 200, "log_every": 10, "validate_every": 10, "checkpoint_every": 100, "lr": 0.2, **QUIET}
-    x, held_out, usual = points(5), points(200, seed=1), Loop._call
-
-    def stop_at_100(loop):
-        if loop.step >= 100:
-            raise KeyboardInterrupt
-        return usual(loop)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_call", stop_at_100)
-        with pytest.raises(KeyboardInterrupt):
-            fit(new_flow(), x, validation=held_out, directory=tmp_path, **options)
+    x, held_out = points(5), points(200, seed=1)
+    interrupt(100, fit, new_flow(), x, validation=held_out, directory=tmp_path, **options)
     flow = new_flow()
     result = fit(flow, x, validation=held_out, directory=tmp_path, **options)
     assert 0 < result.best_step < 100, result.history["nll"]

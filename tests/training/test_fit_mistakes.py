@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from flowlab import ConfigError, Flow, StandardNormal, fit
 from flowlab.bijectors import LowRankAffine, SmoothPReLU
-from flowlab.objectives.reverse_kl import ReverseKL
-from flowlab.optimizers.sgd import SGD
+from flowlab.objectives import ReverseKL
+from flowlab.optimizers import SGD
 from flowlab.system.lock import lock_directory
 from flowlab.targets import Banana, Gaussian
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from flowlab import ConfigError, Flow, FlowModule, StandardNormal
 from flowlab.bijectors import Bijector, LowRankAffine
-from flowlab.optimizers.adamw import AdamW
+from flowlab.optimizers import AdamW
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
 

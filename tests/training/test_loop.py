@@ -11,15 +11,14 @@ from flowlab.config.schema import TrainerConfig
 from flowlab.distributions.base import StandardNormal
 from flowlab.flow import Flow
 from flowlab.flows._assemble import assemble
-from flowlab.optimizers.adam import Adam
+from flowlab.optimizers import Adam
 from flowlab.seeding import generator
 from flowlab.targets import Banana
 from flowlab.targets.base import Batch
-from flowlab.training.batches import Batches
-from flowlab.training.checkpoints import Best, Checkpoints
+from flowlab.training.build import Batches
 from flowlab.training.divergence import DivergedError
 from flowlab.training.loop import Job, Loop
-from flowlab.training.record import Record
+from flowlab.training.record import Checkpoints, Record
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=3", "batch_size=64")
 
@@ -147,7 +146,7 @@ def new_job(module, settings, max_steps, seed=0, lr=0.05, loss=None):
         optimizer=optimizer,
         batches=Batches(lambda step: Batch(points(1000 * seed + step))),
         record=Record(settings, max_steps, optimizer, None),
-        checkpoints=Checkpoints(Best(settings, finite=False), None, max_steps),
+        checkpoints=Checkpoints(settings, max_steps, None, finite=False),
     )
 
 

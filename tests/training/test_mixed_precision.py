@@ -6,16 +6,14 @@ import pytest
 import torch
 
 from flowlab import ConfigError, compose, fit, load_run, resume, train
-from flowlab.metrics._evaluate import evaluate
+from flowlab.metrics.evaluation import evaluate
 from flowlab.sweeps.groups import stack_key
 from flowlab.sweeps.train_many import train_many
 from flowlab.targets.base import Batch
-from flowlab.training.batches import build_batches
-from flowlab.training.build import build
+from flowlab.training.build import build, build_batches
 from flowlab.training.compile import trace
 from flowlab.training.divergence import DivergedError
-from flowlab.training.state import new_state
-from flowlab.training.step import Recipe, SingleStep, StackedStep
+from flowlab.training.step import Recipe, SingleStep, StackedStep, new_state
 
 MIXED = "trainer.precision=bf16-mixed"
 SMALL = ("trainer.progress=off", "trainer.compile=false", "test_size=500", "validation_size=500", "flow.depth=2")

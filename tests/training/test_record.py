@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from flowlab import compose
-from flowlab.metrics._evaluate import evaluate
+from flowlab.metrics.evaluation import evaluate, metric_names
 from flowlab.training.build import build
-from flowlab.training.record import Record, metric_names
+from flowlab.training.record import Record
 
 
 @pytest.fixture

@@ -7,11 +7,21 @@ import torch
 
 from flowlab import compose
 from flowlab.targets.base import Batch
-from flowlab.training.batches import build_batches
-from flowlab.training.build import build
+from flowlab.training.build import build, build_batches
 from flowlab.training.compile import trace
-from flowlab.training.state import State, flatten, new_state, optimizer_state, read_state, trained, write_parameters
-from flowlab.training.step import Recipe, SingleStep, StackedStep, rates_of_steps
+from flowlab.training.step import (
+    Recipe,
+    SingleStep,
+    StackedStep,
+    State,
+    flatten,
+    new_state,
+    optimizer_state,
+    rates_of_steps,
+    read_state,
+    trained,
+    write_parameters,
+)
 
 
 def make(*words):

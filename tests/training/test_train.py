@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from flowlab import ConfigError, compose, load_run, resume, train
-from flowlab.loggers._csv import CSVMetrics
-from flowlab.metrics._evaluate import evaluate
+from flowlab.loggers.csv import CSVMetrics
+from flowlab.metrics.evaluation import evaluate
 from flowlab.runs.begin import begin
 from flowlab.system.lock import lock_directory
 from flowlab.targets.base import Batch

@@ -12,6 +12,7 @@ from flowlab.config.errors import ConfigError
 from flowlab.distributions.base import as_points
 from flowlab.seeding import generator
 from flowlab.targets.base import Batch, Target
+from flowlab.training.build import Batches
 
 VALIDATION_POINTS = 10_000  # fresh points of a target
 
@@ -22,13 +23,9 @@ def is_loader(data: Any) -> bool:
 
 
 def as_batch(data: Any, context: Any, like: Tensor, name: str = "data") -> Batch:
-    """Data of any kind as points and contexts.
+    """Points, a pair (points, context), a Target or a DataLoader as points and contexts, on the device of `like`.
 
-    Arguments:
-        data: points, a pair (points, context), a Target, or a DataLoader.
-        context: of the points, or the names of the columns that hold it.
-        like: says on which device and in which dtype.
-        name: names the data in messages.
+    A context may be a list of columns of the points. `name` names the data in messages.
 
     Raises:
         ConfigError: they are no finite numbers, are empty, or have contexts of another number.
@@ -36,7 +33,7 @@ def as_batch(data: Any, context: Any, like: Tensor, name: str = "data") -> Batch
     if isinstance(data, Target):
         return data.batch("validation", VALIDATION_POINTS, 0, like.dtype).to(like.device)
     if is_loader(data):
-        parts = [as_batch_of_loader(part, like, name) for part in data]
+        parts = [_batch_of_loader(part, like, name) for part in data]
         if not parts:
             raise ConfigError(f"{name}: the loader gives no batch")
         return Batch(*(torch.cat(tensors) for tensors in zip(*(part.tensors() for part in parts), strict=True)))
@@ -58,37 +55,24 @@ def as_batch(data: Any, context: Any, like: Tensor, name: str = "data") -> Batch
     return Batch(x, given)
 
 
-def as_batch_of_loader(part: Any, like: Tensor, name: str = "data") -> Batch:
-    """A batch x, (x,) or (x, context) of a DataLoader.
+class LoaderBatches(Batches):
+    """The minibatches of a DataLoader, again and again, which can be asked for in order alone."""
 
-    Raises:
-        ConfigError: see as_batch.
-    """
-    x, context = (*part, None, None)[:2] if isinstance(part, list | tuple) else (part, None)
-    return as_batch(x, context, like, name)
+    def __init__(self, loader: Iterable[Any], like: Tensor) -> None:
+        batches = _repeat(loader, like)
+        drawn: dict[int, Batch] = {}
 
+        def draw(step: int) -> Batch:
+            if step not in drawn:
+                drawn.clear()  # the last one is asked for again when it has made training diverge
+                drawn[step] = next(batches)
+            return drawn[step]
 
-def repeat(loader: Iterable[Any], like: Tensor) -> Iterator[Batch]:
-    """The batches of a loader in its order, again and again.
-
-    Raises:
-        ConfigError: it gives no batch; or see as_batch.
-    """
-    while True:
-        empty = True
-        for part in loader:
-            empty = False
-            yield as_batch_of_loader(part, like)
-        if empty:
-            raise ConfigError("data: the loader gives no batch")
+        super().__init__(draw)
 
 
 def split(rows: Batch, fraction: float, seed: int) -> tuple[Batch, Batch]:
-    """Rows in a random order, as training rows and held-out rows.
-
-    Raises:
-        ConfigError: one of the two would be empty.
-    """
+    """Rows in a random order, as training rows and held-out rows; a ConfigError if one of the two would be empty."""
     count = len(rows.x)
     size = max(2, round(fraction * count))
     if not 0 < fraction < 1 or count - size < 1:
@@ -101,6 +85,23 @@ def split(rows: Batch, fraction: float, seed: int) -> tuple[Batch, Batch]:
         Batch(*(tensor[part] for tensor in rows.tensors())) for part in order.split([size, count - size])
     )
     return training, held_out
+
+
+def _repeat(loader: Iterable[Any], like: Tensor) -> Iterator[Batch]:
+    """The batches of a loader in its order, again and again."""
+    while True:
+        empty = True
+        for part in loader:
+            empty = False
+            yield _batch_of_loader(part, like)
+        if empty:
+            raise ConfigError("data: the loader gives no batch")
+
+
+def _batch_of_loader(part: Any, like: Tensor, name: str = "data") -> Batch:
+    """A batch x, (x,) or (x, context) of a DataLoader."""
+    x, context = (*part, None, None)[:2] if isinstance(part, list | tuple) else (part, None)
+    return as_batch(x, context, like, name)
 
 
 def _finite(values: Any, like: Tensor, name: str) -> Tensor:

@@ -1,18 +1,51 @@
-"""The reverse KL divergence: its value, its gradient, the targets that it needs."""
+"""Maximum likelihood and the reverse KL divergence: values, gradients, and the targets that they need."""
 
 import pytest
 import torch
 
 from flowlab import ConfigError, Flow, StandardNormal, compose, train
-from flowlab.bijectors import AffineScalar, SmoothPReLU
-from flowlab.objectives.reverse_kl import ReverseKL
+from flowlab.bijectors import AffineScalar, Bijector, LowRankAffine, SmoothPReLU
+from flowlab.objectives import MaximumLikelihood, ReverseKL
 from flowlab.targets import Banana, Gaussian, Uniform
 from flowlab.targets.base import Batch
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "batch_size=64")
 
 
-def test_of_two_normals_it_is_known():
+class Shifted(Bijector):
+    def forward_and_log_det(self, x, context=None):
+        return x + context, torch.zeros_like(x)
+
+    def inverse_and_log_det(self, y, context=None):
+        return y - context, torch.zeros_like(y)
+
+
+def test_maximum_likelihood_is_the_average_negative_log_likelihood():
+    flow = Flow(StandardNormal(2), LowRankAffine(2) | SmoothPReLU(0.5)).double()
+    x = Banana().rows("train", 100, 0, torch.float64)
+    loss = MaximumLikelihood()(flow, Batch(x), Banana())
+    expected = -flow.log_prob(x).mean()
+    torch.testing.assert_close(loss, expected)
+    for ours, theirs in zip(
+        torch.autograd.grad(loss, list(flow.parameters())),
+        torch.autograd.grad(expected, list(flow.parameters())),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_points_are_scored_with_their_contexts():
+    noise, context = torch.randn(50, 2), torch.randn(50, 2)
+    loss = MaximumLikelihood()(Flow(StandardNormal(2), Shifted()), Batch(noise + context, context), Banana())
+    torch.testing.assert_close(loss, -StandardNormal(2).log_prob(noise).mean(), rtol=1e-4, atol=1e-4)
+
+
+def test_every_target_will_do_for_maximum_likelihood():
+    for target in (Uniform(), Banana(train_size=10)):
+        MaximumLikelihood().check(target)
+
+
+def test_the_reverse_kl_of_two_normals_is_known():
     """KL(N(0, 1) || N((1, 1), 4)) = log 2 + (1 + 1) / 8 - 1 / 2 in each coordinate."""
     flow, target = Flow(StandardNormal(2), AffineScalar()).double(), Gaussian((1.0, 1.0), ((2.0, 0.0), (0.0, 2.0)))
     x = flow.base.rsample((100_000,), torch.Generator().manual_seed(0))
@@ -22,7 +55,7 @@ def test_of_two_normals_it_is_known():
     assert loss.item() == pytest.approx(expected.item(), abs=0.01)
 
 
-def test_its_gradient_is_the_derivative_of_the_loss():
+def test_the_gradient_of_the_reverse_kl_is_the_derivative_of_the_loss():
     flow = Flow(StandardNormal(2), SmoothPReLU(0.5)).double()
     batch, target = Batch(torch.randn(64, 2, dtype=torch.float64)), Banana()
     (parameter,) = flow.parameters()
@@ -51,7 +84,7 @@ def test_a_target_without_a_density_everywhere_is_refused():
     ReverseKL().check(Banana())
 
 
-def test_it_fits_a_gaussian(tmp_path):
+def test_the_reverse_kl_fits_a_gaussian(tmp_path):
     words = ("target=gaussian_full", "objective=reverse_kl", "max_steps=600", "flow.depth=1")
     run = train(compose(*SMALL, *words), tmp_path / "run")
     assert run.result["kl"] < 0.01

@@ -9,8 +9,8 @@ import torch
 from flowlab import Flow, StandardNormal
 from flowlab.bijectors import AffineScalar, Bijector, Tanh
 from flowlab.config.registry import names
-from flowlab.metrics import _evaluate
-from flowlab.metrics._evaluate import TEST, evaluate, gaussian_nll
+from flowlab.metrics import evaluation
+from flowlab.metrics.evaluation import TEST, evaluate, gaussian_nll
 from flowlab.targets import Gaussian
 from flowlab.targets.base import Batch
 
@@ -54,8 +54,8 @@ def test_chunks_change_nothing(monkeypatch):
     flow = Flow(StandardNormal(2), AffineScalar()).double()
     points = target.rows("test", 1001, 0, torch.float64)
     whole = measure(flow, points, target)
-    monkeypatch.setattr(_evaluate.chunks, "__defaults__", (100,))
-    assert [len(part.x) for part in _evaluate.chunks(Batch(points))] == [100] * 10 + [1]
+    monkeypatch.setattr(evaluation.chunks, "__defaults__", (100,))
+    assert [len(part.x) for part in evaluation.chunks(Batch(points))] == [100] * 10 + [1]
     assert measure(flow, points, target) == whole
 
 
@@ -77,7 +77,7 @@ def test_one_inverse_serves_the_density_and_the_error(monkeypatch):
 
     flow = Flow(StandardNormal(2), Counting(shift=1.0, scale=3.0))
     points = Gaussian().rows("test", 1001, 0)
-    monkeypatch.setattr(_evaluate.chunks, "__defaults__", (500,))
+    monkeypatch.setattr(evaluation.chunks, "__defaults__", (500,))
     measured = measure(flow, points)
     assert calls == [500, 500, 1]
     error = (flow.bijector.forward(flow.bijector.inverse(points)) - points).abs().max().item()

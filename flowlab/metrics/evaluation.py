@@ -1,0 +1,147 @@
+"""Measure a flow on held-out points, and the metrics that every run has: likelihood, divergence, inverse error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from flowlab.config.registry import lookup, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from flowlab.distributed.world import World
+    from flowlab.flow import Flow
+    from flowlab.targets.base import Batch, Target
+
+VALIDATION = ("nll", "nll_se", "kl", "bits_per_dim", "inverse_error")
+TEST = (*VALIDATION, "kl_se")
+CHUNK = 20_000  # points scored at a time
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A flow's scores of held-out points; metrics are functions of it.
+
+    Attributes:
+        flow: the flow that is measured.
+        batch: n held-out points and their contexts.
+        target: the distribution that they come from, if one is given.
+        log_prob: the flow's log density of each point, in nats, of shape (n,) in float64.
+        target_log_prob: the target's, or None where it is not known.
+        inverse_errors: the largest |f(f^-1(x)) - x| over the coordinates of each point; NaN outside the support.
+    """
+
+    flow: Flow
+    batch: Batch
+    target: Target | None
+    log_prob: Tensor
+    target_log_prob: Tensor | None
+    inverse_errors: Tensor
+
+    @cached_property
+    def log_ratio(self) -> Tensor | None:
+        """log p - log q of each point, in nats."""
+        return None if self.target_log_prob is None else self.target_log_prob - self.log_prob
+
+    def measure(self, names: Sequence[str]) -> dict[str, float]:
+        """Metrics by name, without those that are not defined here."""
+        metrics = [lookup("metric", name) for name in names]
+        values = {name: metric(self) for name, metric in zip(names, metrics, strict=True)}
+        return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def evaluate(flow: Flow, batch: Batch, target: Target | None = None, world: World | None = None) -> Evaluation:
+    """Score a flow on a batch of at least 2 points, CHUNK at a time.
+
+    Several ranks score a shard each; all of them then have the scores of all points.
+    """
+    import torch
+
+    from flowlab.targets.base import ExactTarget
+
+    log_q, log_p, errors = [], [], []
+    with torch.no_grad():
+        for x, context in chunks(world.shard(batch) if world else batch):
+            z, log_prob = flow.inverse_and_log_prob(x, context)
+            log_q.append(log_prob)
+            errors.append((flow.bijector.forward(z, context) - x).abs().reshape(len(x), -1).amax(-1))
+            if isinstance(target, ExactTarget):
+                log_p.append(target.log_prob(x) if context is None else target.log_prob(x, context))
+
+    def gather(parts: list[Tensor]) -> Tensor:
+        scores = torch.cat(parts)
+        return world.all_gather(scores, len(batch.x)) if world else scores
+
+    known = gather(log_p).double() if log_p else None
+    return Evaluation(flow, batch, target, gather(log_q).double(), known, gather(errors))
+
+
+def chunks(batch: Batch, size: int = CHUNK) -> list[Batch]:
+    """A batch in parts of at most `size` points."""
+    return [type(batch)(*parts) for parts in zip(*(tensor.split(size) for tensor in batch.tensors()), strict=True)]
+
+
+def metric_names(extra: Sequence[str] = ()) -> list[str]:
+    """The metrics of a validation: those that every run has, and further ones."""
+    return list(dict.fromkeys([*VALIDATION, *extra]))
+
+
+@register("metric", "nll")
+def nll(evaluation: Evaluation) -> float:
+    """-mean log q, in nats."""
+    return -float(evaluation.log_prob.mean())
+
+
+@register("metric", "nll_se")
+def nll_se(evaluation: Evaluation) -> float:
+    """The standard error of nll, in nats."""
+    return _standard_error(evaluation.log_prob)
+
+
+@register("metric", "kl")
+def kl(evaluation: Evaluation) -> float | None:
+    """KL(p || q) = mean (log p - log q), in nats; None where the target's density p is not known."""
+    return None if evaluation.log_ratio is None else float(evaluation.log_ratio.mean())
+
+
+@register("metric", "kl_se")
+def kl_se(evaluation: Evaluation) -> float | None:
+    """The standard error of kl, in nats."""
+    return None if evaluation.log_ratio is None else _standard_error(evaluation.log_ratio)
+
+
+@register("metric", "bits_per_dim")
+def bits_per_dim(evaluation: Evaluation) -> float:
+    """nll in bits, for each coordinate of a point."""
+    return nll(evaluation) / (math.prod(evaluation.batch.x.shape[1:]) * math.log(2))
+
+
+@register("metric", "inverse_error")
+def inverse_error(evaluation: Evaluation) -> float:
+    """The largest |f(f^-1(x)) - x| over the points, in their units; NaN where one is outside the support."""
+    return float(evaluation.inverse_errors.max())
+
+
+def _standard_error(values: Tensor) -> float:
+    return float(values.std() / math.sqrt(len(values)))
+
+
+def gaussian_nll(train: Tensor, test: Tensor) -> float:
+    """Average NLL in nats, on test points, of the Gaussian with the mean and full covariance of the training points.
+
+    The baseline that a flow must beat; infinite where the covariance is singular.
+    """
+    import numpy as np
+    import scipy.stats
+
+    points, tested = (part.double().cpu().reshape(len(part), -1).numpy() for part in (train, test))
+    covariance = np.atleast_2d(np.cov(points, rowvar=False, bias=True))
+    try:
+        gaussian = scipy.stats.multivariate_normal(points.mean(axis=0), covariance)
+    except (np.linalg.LinAlgError, ValueError):
+        return math.inf
+    return -float(np.mean(gaussian.logpdf(tested)))
