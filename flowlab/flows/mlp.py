@@ -78,7 +78,7 @@ class MLP(Architecture):
         from flowlab.bijectors import Chain, LowRankAffine
         from flowlab.distributions.base import StandardNormal
         from flowlab.flow import Flow
-        from flowlab.flows._initialization import glorot_uniform_
+        from flowlab.flows._assemble import glorot_uniform_
 
         (dim,) = event_shape
         parts: list[Bijector] = []
@@ -107,7 +107,7 @@ class MLP(Architecture):
         return self.initialization == "covering"
 
     def initialize(self, flow: Flow, data: Batch, generator: torch.Generator | None = None) -> None:
-        from flowlab.flows._initialization import cover_
+        from flowlab.flows._assemble import cover_
 
         if self.initialization == "covering":
             cover_(flow, data.x, generator)
