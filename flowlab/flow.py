@@ -92,9 +92,9 @@ class Flow(nn.Module):
             ) from None
         self.event_shape, self._batch_shape = image[len(image) - self.event_dim :], image[: len(image) - self.event_dim]
         parts = stages(bijector)
-        # For each stage, how many dimensions of an event of the flow, and of the bijector, its log det does not cover.
-        self._uncovered = uncovered_dims(parts, self.base_event_dim)
+        # For each stage, how many dimensions of an event of the bijector, and of the flow, its log det does not cover.
         self._uncovered_by_bijector = uncovered_dims(parts, bijector.event_dim)
+        self._uncovered = [dims + self.base_event_dim - bijector.event_dim for dims in self._uncovered_by_bijector]
         # Rows of points of more dimensions than this are known to be mapped in the same way; None: nothing is known.
         parameters = bijector.parameter_shape
         self._row_ndim = None if parameters is None else max(len(parameters), len(shape))

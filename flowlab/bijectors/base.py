@@ -238,7 +238,7 @@ class Bijector(nn.Module):
         return self.summary().to_html()
 
     def _register(self, name: str, value: Any) -> None:
-        """Register a parameter or module, or a constant as a buffer: a copy, since an expanded tensor cannot be loaded."""
+        """Register a parameter or module, or a constant as a buffer: a copy, as an expanded tensor cannot be loaded."""
         if isinstance(value, nn.Module):
             self.add_module(name, value)
         elif isinstance(value, nn.Parameter):

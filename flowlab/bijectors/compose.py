@@ -56,9 +56,10 @@ class Chain(Bijector):
                     f"{part.codomain} has fewer free coordinates than numbers; put it before"
                 )
         self.parts = nn.ModuleList(flat)  # type: ignore[assignment]
-        for part in reversed(flat):  # the smallest event that gives every part all dimensions of its own
-            self.event_dim = max(self.event_dim - part.added_dims, part.event_dim)
-        self.image_event_dim = self.event_dim + sum([part.added_dims for part in flat])
+        added = [part.added_dims for part in flat]
+        for part, dims in zip(reversed(flat), reversed(added), strict=True):
+            self.event_dim = max(self.event_dim - dims, part.event_dim)  # gives every part all dimensions of its own
+        self.image_event_dim = self.event_dim + sum(added)
         self.uncovered = uncovered_dims(flat, self.event_dim)
         self.event_shape = _common_event_shape(flat)
         self.domain = flat[0].domain if flat else constraints.real

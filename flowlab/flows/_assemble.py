@@ -105,8 +105,8 @@ def count_costs(
             flow = assemble(architecture, event_shape, context_shape, None, None, dtype)
             x = torch.zeros(POINTS, *event_shape, dtype=dtype)
             context = None if context_shape is None else torch.zeros(POINTS, *context_shape, dtype=dtype)
-            # No backward follows, so what the hooks return is never used.
-            with torch.autograd.graph.saved_tensors_hooks(kept.append, kept.append):
+            # No backward follows, so nothing reads what the first hook returns, and the second is not called.
+            with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda nothing: nothing):
                 flow.log_prob(x, context)
     except Exception:  # any error of a constructor or a forward that reads values
         return None

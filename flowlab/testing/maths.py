@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import qmc
 from torch import Tensor
 
+from flowlab.constraints import is_lower_dimensional, is_unbounded
 from flowlab.testing.property import agree, checks, close, finite, for_all, need, need_charts, need_inverse
 from flowlab.testing.subject import Sample, Subject, all_of_rows, chart, forward, inverse, jacobian, stretches, within
 
@@ -128,7 +129,8 @@ def check_mass(subject: Subject) -> None:
     need(len(center) <= LARGEST_DIM, f"in {len(center)} dimensions too few of {POINTS} points lie in an image")
     beside = 0.3 * (-1.0) ** torch.arange(subject.dim)[None]
     near = (inside.free(subject.points(beside))[0] - center).abs().max()  # no corner leaves a bounded domain
-    half = torch.full_like(near, CUBE) if subject.has_plain_domain else near
+    wide = is_unbounded(bijector.domain) and not is_lower_dimensional(bijector.domain)
+    half = torch.full_like(near, CUBE) if wide else near
     corners = torch.as_tensor(qmc.Sobol(len(center), seed=0).random(POINTS), dtype=subject.dtype)
 
     def each(points: Tensor) -> Tensor | None:

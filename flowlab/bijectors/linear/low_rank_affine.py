@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,6 @@ from flowlab.bijectors.linear.packed import PackedScale
 
 LARGEST_UNPACKED = 256  # above, unpacking a triangle costs more than computing with its parts; both differ in rounding
 LARGEST_DIM = 16  # up to here a dense inverse is cheaper than a triangular solve and a low-rank correction
-LARGEST_COFACTORS = 3  # up to here cofactors are cheaper than a factorization
 
 
 class LowRankAffine(Bijector):
@@ -149,12 +149,10 @@ class LowRankAffine(Bijector):
     def prepare(cls, many: Sequence[LowRankAffine]) -> Sequence[Bijector]:
         """Invert the matrices of many maps at once: many tiny operations take longer to start than to run."""
         tensors = zip(*((each.scale, each.factor, each.weights) for each in many), strict=True)
-        matrices = _dense(many[0].dim, *[None if each[0] is None else torch.stack(each) for each in tensors])
-        inverses, log_dets = _invert(matrices)
-        return [
-            InvertedAffine(each, each.shift, inverse, log_det)
-            for each, inverse, log_det in zip(many, inverses.unbind(), log_dets.unbind(), strict=True)
-        ]
+        stacked: list[Any] = [None if each[0] is None else torch.stack(each) for each in tensors]
+        inverses, log_dets = _invert(_dense(many[0].dim, *stacked))
+        prepared = zip(many, inverses.unbind(), log_dets.unbind(), strict=True)
+        return [InvertedAffine(each, inverse, log_det) for each, inverse, log_det in prepared]
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, rank={self.rank}, scale={self.scale_kind!r}, weighted={self.weights is not None}"
@@ -167,12 +165,11 @@ class LowRankAffine(Bijector):
         return TriangularScale(fill_triangular(self.scale, self.dim))
 
     def _image(self, x: Tensor, matrix: DiagonalScale | TriangularScale | PackedScale) -> Tensor:
-        y = self.shift + matrix.multiply(x)
+        y = self.shift + matrix.multiply(_uncached(x))
         if self.factor is None:
             return y
-        # A view of V: autocast caches the cast of a parameter, which would lack a gradient if no_grad came first.
-        projected = (x @ self.factor.view_as(self.factor)).to(x.dtype)
-        return y + (self._apply_weights(projected) @ self.factor.mT).to(x.dtype)
+        projected = self._apply_weights((_uncached(x) @ _uncached(self.factor)).to(x.dtype))
+        return y + (projected @ self.factor.mT).to(x.dtype)
 
     def _apply_weights(self, value: Tensor) -> Tensor:
         return value if self.weights is None else value * self.weights
@@ -188,19 +185,20 @@ class InvertedAffine(Bijector, checked=False):  # a flow has checked its points
 
     Arguments:
         affine: the map, y = A x + shift, whose forward it shares.
-        shift, inverse: of shape (d,), and A^-1, of shape (d, d).
+        inverse: A^-1, of shape (d, d).
         log_det: log |det A^-1| in nats, of shape (): it is given once for all points.
     """
 
     event_dim = 1
     domain = codomain = constraints.real_vector
     constant_log_det = affine = True
-    original: Bijector
+    original: LowRankAffine
     tensors: tuple[Tensor, Tensor, Tensor]
 
-    def __init__(self, affine: Bijector, shift: Tensor, inverse: Tensor, log_det: Tensor) -> None:
+    def __init__(self, affine: LowRankAffine, inverse: Tensor, log_det: Tensor) -> None:
         super().__init__()
-        vars(self).update(original=affine, tensors=(shift, inverse, log_det))  # not registered: made anew every step
+        # Not registered: it is made anew every step.
+        vars(self).update(original=affine, tensors=(affine.shift, inverse, log_det))
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.original.forward_and_log_det(x, context)
@@ -214,20 +212,17 @@ class InvertedAffine(Bijector, checked=False):  # a flow has checked its points
 
 @dataclass(frozen=True)
 class DiagonalScale:
-    """M from its diagonal, of shape (d,)."""
+    """M from its diagonal, of shape (d,). M and M^-1 are applied to each row; the log |det| is in nats, of shape ()."""
 
     diagonal: Tensor
 
     def multiply(self, rows: Tensor) -> Tensor:
-        """M applied to each row: of shape (*, d)."""
         return rows * self.diagonal
 
     def solve(self, rows: Tensor) -> Tensor:
-        """M^-1 applied to each row: of shape (n, d)."""
         return rows / self.diagonal
 
     def log_det(self) -> Tensor:
-        """log |det M| in nats, of shape ()."""
         return _log_det(self.diagonal)
 
 
@@ -272,6 +267,11 @@ def _dense(dim: int, scale: Tensor, factor: Tensor | None, weights: Tensor | Non
         return matrix + weighted @ factor.mT
 
 
+def _uncached(leaf: Tensor) -> Tensor:
+    """A view inside autocast, which caches the casts of leaves alone: one made in no_grad would have no gradient."""
+    return leaf.view_as(leaf) if is_any_autocast_on() else leaf
+
+
 def _log_det(diagonal: Tensor) -> Tensor:
     """log |det| from a triangle or an LU factorization; a singular matrix gives no error, as it would in `slogdet`."""
     return diagonal.abs().log().sum()
@@ -280,10 +280,10 @@ def _log_det(diagonal: Tensor) -> Tensor:
 def _invert(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """The inverse of a matrix of shape (*, d, d), and log |det| of the inverse, of shape (*); not finite if singular.
 
-    Up to d = 3 it is the adjugate over the determinant, the first row times the first column of the adjugate.
+    Up to d = 3 it is the adjugate over the determinant: the first row times the first column of the adjugate.
     """
     dim = matrix.shape[-1]
-    if dim > LARGEST_COFACTORS:
+    if dim > 3:  # up to there cofactors are cheaper than a factorization
         lu = torch.linalg.lu_factor_ex(matrix)[0]
         return torch.linalg.inv_ex(matrix)[0], -lu.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
     if dim == 1:
