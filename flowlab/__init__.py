@@ -51,10 +51,10 @@ __all__ = ["__version__", *_HOME, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
     if name in _MODULES:
         return import_module(f"flowlab.{name}")
+    if name in _HOME:
+        return globals().setdefault(name, getattr(import_module(_HOME[name]), name))
     raise AttributeError(f"module 'flowlab' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 

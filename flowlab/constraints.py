@@ -45,15 +45,16 @@ LOWER_DIMENSIONAL = tuple(
 
 def is_lower_dimensional(constraint: Constraint) -> bool:
     """Whether an event that satisfies the constraint has fewer free coordinates than numbers, as on a simplex."""
-    return isinstance(_innermost(constraint), LOWER_DIMENSIONAL)
+    return isinstance(innermost(constraint), LOWER_DIMENSIONAL)
 
 
 def is_unbounded(constraint: Constraint) -> bool:
     """Whether every finite number, or every vector of finite numbers, satisfies the constraint."""
-    return _innermost(constraint) is constraints.real
+    return innermost(constraint) is constraints.real
 
 
-def _innermost(constraint: Constraint) -> Constraint:
+def innermost(constraint: Constraint) -> Constraint:
+    """The constraint of the numbers: inside an independent constraint, or a mixture's."""
     while hasattr(constraint, "base_constraint"):  # an independent or a mixture
         constraint = constraint.base_constraint
     return constraint
@@ -98,7 +99,7 @@ def holds_for_all(constraint: Constraint, value: Tensor) -> bool:
         >>> holds_for_all(constraints.positive, torch.tensor([1.0, 2.0]))
         True
     """
-    interval = _innermost(constraint)
+    interval = innermost(constraint)
     bounds = [getattr(interval, name) for name in ("lower_bound", "upper_bound") if hasattr(interval, name)]
     if interval.is_discrete or not bounds or any(isinstance(bound, Tensor) for bound in bounds) or not value.numel():
         return False

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch import Generator, Tensor, nn
+from torch.distributions import Distribution, constraints
 
-from flowlab.autocast import is_autocast_on, upcast
-from flowlab.bijectors.base import Bijector
-from flowlab.bijectors.compose import prepare, push_forward, stages
-from flowlab.bijectors.shapes import broadcast_batches, check_event_shape, sum_rightmost
+from flowlab.autocast import is_any_autocast_on, is_autocast_on, upcast
+from flowlab.bijectors.base import Bijector, check_event_shape, sum_rightmost
+from flowlab.bijectors.compose import prepare, push_forward, stages, uncovered_dims
+from flowlab.bijectors.shapes import broadcast_batches, summarize
 from flowlab.constraints import (
     can_branch_on_values,
     holds_for_all,
@@ -23,12 +24,14 @@ from flowlab.constraints import (
 )
 from flowlab.distributions.base import Base, as_points
 from flowlab.distributions.flow_distribution import FlowDistribution
-from flowlab.system.blocks import map_blocks
 
 if TYPE_CHECKING:
     import pandas
 
 FINITE = open_interval(-torch.inf, torch.inf)
+REAL, REAL_VECTOR = constraints.real, constraints.real_vector
+NUMBERS_PER_THREAD = 2**17  # in a block: large enough to hide the start of an operation, small enough for a cache
+MULTIPLE = 64  # of the widest vector of a processor: only the remainder at the end of a tensor is rounded differently
 
 
 class Flow(nn.Module):
@@ -78,7 +81,6 @@ class Flow(nn.Module):
                 f"Flow: the bijector maps events of {bijector.event_dim} dimension(s), but the base has shape "
                 f"{tuple(shape)}; give the base as many dimensions"
             )
-        self._base_ndim = len(shape)
         self.base_event_shape = shape[len(shape) - self.base_event_dim :]
         try:
             image = bijector.forward_shape(shape)
@@ -88,13 +90,19 @@ class Flow(nn.Module):
                 f"Flow: the base has events of shape {tuple(self.base_event_shape)}, which do not fit the bijector: "
                 f"{error}"
             ) from None
-        self.event_shape = image[len(image) - self.event_dim :]
+        self.event_shape, self._batch_shape = image[len(image) - self.event_dim :], image[: len(image) - self.event_dim]
+        parts = stages(bijector)
+        # For each stage, how many dimensions of an event of the bijector, and of the flow, its log det does not cover.
+        self._uncovered_by_bijector = uncovered_dims(parts, bijector.event_dim)
+        self._uncovered = [dims + self.base_event_dim - bijector.event_dim for dims in self._uncovered_by_bijector]
+        # Rows of points of more dimensions than this are known to be mapped in the same way; None: nothing is known.
+        parameters = bijector.parameter_shape
+        self._row_ndim = None if parameters is None else max(len(parameters), len(shape))
         support = self.base.distribution().support
-        first = stages(bijector)[:1]
         lower_dimensional = support is not None and is_lower_dimensional(support)
-        if first and lower_dimensional and not is_lower_dimensional(first[0].domain):
+        if parts and lower_dimensional and not is_lower_dimensional(parts[0].domain):
             raise ValueError(
-                f"Flow: {type(first[0]).__name__} maps all numbers, but the base lies on {support}, which has fewer "
+                f"Flow: {type(parts[0]).__name__} maps all numbers, but the base lies on {support}, which has fewer "
                 "free coordinates than numbers; begin with a map from there, such as SoftmaxCentered().inv on a simplex"
             )
 
@@ -118,30 +126,21 @@ class Flow(nn.Module):
                 context's.
         """
         parts = stages(self.bijector)
+        y, context = self.broadcast(y, context, self.event_dim)
         return self._map_blocks(lambda block: self._pull_back(parts, block, context)[1], y, context)
 
     def inverse_and_log_prob(self, y: Any, context: Any = None) -> tuple[Tensor, Tensor]:
         """The pre-images f^-1(y), NaN outside the support, and the log densities in nats, in one pass: see log_prob."""
-        x, log_prob = self._pull_back(stages(self.bijector), y, context)
+        x, log_prob = self._pull_back(stages(self.bijector), *self.broadcast(y, context, self.event_dim))
         inside = (log_prob > -torch.inf).view(log_prob.shape + (1,) * (x.ndim - log_prob.ndim))
         return torch.where(inside, x, torch.nan), log_prob
 
-    def rsample(
-        self,
-        shape: torch.Size | tuple[int, ...] = (),
-        context: Any = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
+    def rsample(self, shape: Sequence[int] = (), context: Any = None, generator: Generator | None = None) -> Tensor:
         """Samples of shape sample + batch + event through which gradients flow to the parameters."""
         x = self.rsample_base(shape, context, generator)
         return self.bijector.forward(*self.broadcast(x, context, self.base_event_dim))
 
-    def sample(
-        self,
-        shape: torch.Size | tuple[int, ...] = (),
-        context: Any = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
+    def sample(self, shape: Sequence[int] = (), context: Any = None, generator: Generator | None = None) -> Tensor:
         """Samples of shape sample + batch + event, without gradient; from torch's global stream without a generator."""
         with torch.no_grad():
             x = self.base.sample(shape, generator, self.batch_shape(context) + self._promoted_shape)
@@ -149,19 +148,13 @@ class Flow(nn.Module):
             return self._map_blocks(lambda block: self.bijector.forward(block, context), x, context)
 
     def rsample_and_log_prob(
-        self,
-        shape: torch.Size | tuple[int, ...] = (),
-        context: Any = None,
-        generator: torch.Generator | None = None,
+        self, shape: Sequence[int] = (), context: Any = None, generator: Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """Samples and their log densities in nats in one pass; no inverse is needed."""
         return self.push_forward(self.rsample_base(shape, context, generator), context)
 
     def rsample_base(
-        self,
-        shape: torch.Size | tuple[int, ...] = (),
-        context: Any = None,
-        generator: torch.Generator | None = None,
+        self, shape: Sequence[int] = (), context: Any = None, generator: Generator | None = None
     ) -> Tensor:
         """Samples of the base for `push_forward`: independent ones for the whole batch of the flow with a context."""
         return self.base.rsample(shape, generator, self.batch_shape(context) + self._promoted_shape)
@@ -176,17 +169,16 @@ class Flow(nn.Module):
 
     def batch_shape(self, context: Any = None) -> torch.Size:
         """The broadcast of the batch shapes of the base, the parameters and a context."""
-        image = self.bijector.forward_shape(self.base.batch_shape + self.base.event_shape)
-        batch = image[: len(image) - self.event_dim]
-        return batch if context is None else broadcast_batches(batch, as_points(context, self.anchor).shape)
+        if context is None:
+            return self._batch_shape
+        return broadcast_batches(self._batch_shape, as_points(context, self.anchor).shape)
 
     def broadcast(self, points: Any, context: Any, event_dim: int) -> tuple[Tensor, Tensor | None]:
         """Points and a context as tensors, the points expanded to the batch of both.
 
         Arguments:
-            points: of shape (*batch, *event).
+            points: of shape (*batch, *event), where an event has `event_dim` dimensions.
             context: of shape (*batch, c), or None.
-            event_dim: how many dimensions an event of the points has.
         """
         points = as_points(points, self.anchor)
         if context is None:
@@ -202,50 +194,44 @@ class Flow(nn.Module):
 
     def summary(self) -> pandas.DataFrame:
         """A table of the base and the layers in the order applied: shapes, and how many numbers are learned."""
-        from flowlab.bijectors.summary import summarize  # pandas takes as long to import as torch
-
         return summarize([self.base, *stages(self.bijector)], first=0)
 
     def _repr_html_(self) -> str:
         return self.summary().to_html()
 
-    def _map_blocks(self, function: Callable[[Tensor], Tensor], points: Any, context: Any) -> Tensor:
+    def _map_blocks(self, function: Callable[[Tensor], Tensor], points: Tensor, context: Tensor | None) -> Tensor:
         """function(points), in blocks where every coordinate of every row is known to be mapped in the same way."""
-        points = as_points(points, self.anchor)
-        if context is None and can_branch_on_values(points):
-            shape = self.bijector.parameter_shape
-            if shape is not None and points.ndim > max(len(shape), self._base_ndim):
-                return map_blocks(function, points)
-        return function(points)
+        known = context is None and self._row_ndim is not None and points.ndim > self._row_ndim
+        return map_blocks(function, points) if known and can_branch_on_values(points) else function(points)
 
     @property
     def _promoted_shape(self) -> torch.Size:
         return self.base_event_shape[: self.promoted_dims]
 
-    def _pull_back(self, parts: Sequence[Bijector], y: Any, context: Any) -> tuple[Tensor, Tensor]:
+    def _pull_back(self, parts: Sequence[Bijector], y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """The pre-image of y, an arbitrary point where there is none, and the log density of y."""
         event_dim = self.event_dim
-        y, context = self.broadcast(y, context, event_dim)
-        check_event_shape("Flow", y.shape, self.event_shape)
-        y = upcast(y) if is_autocast_on(y) else y
+        if y.shape[y.ndim - event_dim :] != self.event_shape:
+            check_event_shape("Flow", y.shape, self.event_shape)
+        y = upcast(y) if is_any_autocast_on() and is_autocast_on(y) else y
         branches = can_branch_on_values(y)  # then points that are all inside need no check of each
         inside: Tensor | None = None
         if not (branches and holds_for_all(FINITE, y)):
             inside = _all_of_event(y.abs() < torch.inf, event_dim)
             y = y.nan_to_num(0.0, 0.0, 0.0)
         log_det_sum: Tensor | None = None
-        for part in reversed(parts):
+        for part, dims in zip(reversed(parts), reversed(self._uncovered), strict=True):
             image = part.codomain
-            if not is_unbounded(image) and not (branches and holds_for_all(image, y)):
+            bounded = image is not REAL and image is not REAL_VECTOR and not is_unbounded(image)
+            if bounded and not (branches and holds_for_all(image, y)):
                 # Replace values outside the codomain first, so no NaN can form, not even in a gradient.
                 in_image = image.check(y)
-                event_in_image = _all_of_event(in_image, event_dim - image.event_dim)
+                event_in_image = _all_of_event(in_image, dims + part.image_event_dim - image.event_dim)
                 inside = event_in_image if inside is None else inside & event_in_image
                 y = replace_outside(y, in_image, image)
             y, log_det = part.inverse_and_log_det(y, context)
-            log_det = part.sum_over_event(log_det, y, part.event_dim, event_dim - part.image_event_dim)
+            log_det = part.sum_over_event(log_det, y, part.event_dim, dims) if dims else log_det
             log_det_sum = log_det if log_det_sum is None else log_det_sum + log_det
-            event_dim -= part.added_dims
         log_prob = sum_rightmost(self.base.log_prob(y), self.promoted_dims)
         if log_det_sum is not None:
             log_prob = log_prob + log_det_sum
@@ -258,11 +244,9 @@ class Flow(nn.Module):
         """The image of x, and the log density of the image."""
         x, context = self.broadcast(x, context, self.base_event_dim)
         check_event_shape("Flow.push_forward", x.shape, self.base_event_shape)
-        y, log_det = push_forward(parts, x, context, self.bijector.event_dim)
-        bijector = self.bijector
-        log_det = bijector.sum_over_event(
-            log_det, y, bijector.image_event_dim, self.base_event_dim - bijector.event_dim
-        )
+        y, log_det = push_forward(parts, self._uncovered_by_bijector, x, context)
+        bijector, dims = self.bijector, self.base_event_dim - self.bijector.event_dim
+        log_det = bijector.sum_over_event(log_det, y, bijector.image_event_dim, dims) if dims else log_det
         return y, sum_rightmost(self.base.log_prob(x), self.promoted_dims) - log_det
 
 
@@ -271,9 +255,6 @@ class PreparedFlow:
 
     Log densities and gradients are the flow's up to rounding. It is of no use once the parameters have changed: make a
     new one for every training step.
-
-    Arguments:
-        flow: the flow.
     """
 
     def __init__(self, flow: Flow) -> None:
@@ -281,7 +262,8 @@ class PreparedFlow:
 
     def log_prob(self, y: Any, context: Any = None) -> Tensor:
         """As `Flow.log_prob`."""
-        return self.flow._pull_back(self.stages, y, context)[1]
+        flow = self.flow
+        return flow._pull_back(self.stages, *flow.broadcast(y, context, flow.event_dim))[1]
 
     def push_forward(self, x: Any, context: Any = None) -> tuple[Tensor, Tensor]:
         """As `Flow.push_forward`."""
@@ -291,3 +273,18 @@ class PreparedFlow:
 def _all_of_event(mask: Tensor, dims: int) -> Tensor:
     """A mask on the parts of an event, along the last `dims` dimensions, as a mask on the event."""
     return mask.flatten(-dims).all(-1) if dims > 0 else mask
+
+
+def map_blocks(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    """function(points), computed a block of rows at a time, so intermediate results fit into a cache.
+
+    A large tensor that lives for one operation costs more than the arithmetic: the system allocates, clears and frees
+    its memory. Small blocks reuse the same memory.
+
+    Arguments:
+        function: it maps each row, along the first dimension, independently of the others.
+        points: of shape (n, ...).
+    """
+    fitting = NUMBERS_PER_THREAD * torch.get_num_threads() // max(1, math.prod(points.shape[1:]))
+    rows = max(1, fitting // MULTIPLE) * MULTIPLE
+    return function(points) if len(points) <= rows else torch.cat([function(block) for block in points.split(rows)])

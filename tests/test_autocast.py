@@ -5,10 +5,11 @@ import torch
 from torch.distributions import LowRankMultivariateNormal, Normal, transform_to
 
 from flowlab import Flow
-from flowlab.autocast import full_precision, product
-from flowlab.bijectors import Bijector, Exp, Inline, LowRankAffine, SmoothPReLU, Tanh, stages
+from flowlab.autocast import full_precision
+from flowlab.bijectors import Bijector, Exp, Inline, LowRankAffine, SmoothPReLU, Tanh, pack_triangular, stages
 from flowlab.bijectors.examples import DIM, EXAMPLES
-from flowlab.bijectors.linear.scales import LARGEST_UNPACKED, triangular_scale
+from flowlab.bijectors.linear.low_rank_affine import LARGEST_UNPACKED, TriangularScale
+from flowlab.bijectors.linear.packed import PackedScale
 from flowlab.distributions.base import StandardNormal
 
 EPSILON = 2**-8  # bfloat16 has 8 digits
@@ -165,14 +166,26 @@ def test_compiled_inside_autocast(autocast):
 
 
 def test_a_product_equals_autocasts(autocast):
-    x, matrix = torch.randn(7, 5), torch.randn(5, 3)
-    exact = x @ matrix
+    x, triangle = torch.randn(7, 5), torch.randn(5, 5).tril()
+    exact, unpacked, packed = x @ triangle.mT, TriangularScale(triangle), PackedScale(pack_triangular(triangle), 5)
     with autocast:
-        lowered = product(x, matrix)
+        lowered = unpacked.multiply(x)
         assert lowered.dtype == torch.float32
-        assert torch.equal(lowered, (x @ matrix).float())
-        assert triangular_scale(torch.ones(15), 5).multiply(x).dtype == torch.float32
+        assert torch.equal(lowered, (x @ triangle.mT).float())
+        assert packed.multiply(x).dtype == torch.float32
+        assert not torch.equal(packed.multiply(x), exact)
         with full_precision(x):
-            assert torch.equal(product(x, matrix), exact)
-    assert torch.equal(product(x, matrix), exact)
-    assert product(x.to("meta"), matrix.to("meta")).shape == (7, 3)
+            assert torch.equal(unpacked.multiply(x), exact)
+            torch.testing.assert_close(packed.multiply(x), exact)
+    assert torch.equal(unpacked.multiply(x), exact)
+    assert PackedScale(packed.packed.to("meta"), 5).multiply(x.to("meta")).shape == (7, 5)
+
+
+def test_gradients_survive_a_use_without_gradients(autocast):
+    """autocast keeps the cast of a parameter until its context ends."""
+    affine, x = LowRankAffine(4, 2, weighted=True), torch.randn(3, 4)
+    with autocast:
+        with torch.no_grad():
+            affine(x)
+        affine(x).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in affine.parameters())

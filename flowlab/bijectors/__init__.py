@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from flowlab.bijectors.activations import PReLU, SmoothPReLU
 from flowlab.bijectors.base import Bijector, NoInverseError
-from flowlab.bijectors.cdf import ExponentialCDF, NormalCDF
 from flowlab.bijectors.compose import Chain, Invert, stages
-from flowlab.bijectors.elementwise import AffineScalar, Exp, Sigmoid, Softplus, Tanh
+from flowlab.bijectors.elementwise import AffineScalar, Exp, ExponentialCDF, NormalCDF, Sigmoid, Softplus, Tanh
 from flowlab.bijectors.inline import Inline
-from flowlab.bijectors.linear.dct import DiscreteCosineTransform
-from flowlab.bijectors.linear.low_rank_affine import LowRankAffine
-from flowlab.bijectors.linear.triangular import FillTriangular, fill_triangular, pack_triangular
-from flowlab.bijectors.planar import Planar
-from flowlab.bijectors.radial import Radial
+from flowlab.bijectors.linear.fixed import DiscreteCosineTransform, FillTriangular
+from flowlab.bijectors.linear.low_rank_affine import LowRankAffine, fill_triangular
+from flowlab.bijectors.linear.packed import pack_triangular
+from flowlab.bijectors.planar_radial import Planar, Radial
 from flowlab.bijectors.shapes import broadcast_context
 from flowlab.bijectors.simplex import SoftmaxCentered
 from flowlab.bijectors.torch_adapters import from_transform, to_transform

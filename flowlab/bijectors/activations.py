@@ -42,15 +42,12 @@ class _LeakyRectifier(Bijector):
         self.positive = positive
         self._initial = POSITIVE[positive][1](slope - MINIMUM_SLOPE)
         self.raw_slope = nn.Parameter(torch.full(() if size is None else (size,), self._initial))
+        self.parameter_shape = self.raw_slope.shape
 
     @property
     def slope(self) -> Tensor:
         """The slope on the negative side, greater than 0.01: of shape () or (size,)."""
         return POSITIVE[self.positive][0](self.raw_slope) + MINIMUM_SLOPE
-
-    @property
-    def parameter_shape(self) -> torch.Size:  # type: ignore[override]
-        return self.raw_slope.shape
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         with torch.no_grad():
@@ -136,10 +133,7 @@ class SmoothPReLU(_LeakyRectifier):
         self._register("smoothness", smoothness)
         if not self.smoothness.is_meta and not bool((self.smoothness.isfinite() & (self.smoothness > 0)).all()):
             raise ValueError(f"SmoothPReLU: smoothness={smoothness!r} must be positive and finite; for 0 use PReLU")
-
-    @property
-    def parameter_shape(self) -> torch.Size:  # type: ignore[override]
-        return torch.broadcast_shapes(self.raw_slope.shape, self.smoothness.shape)
+        self.parameter_shape = torch.broadcast_shapes(self.raw_slope.shape, self.smoothness.shape)
 
     def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
         slope, largest = float(self.slope.detach().max()), torch.finfo(dtype).max

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -14,11 +15,13 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
-from flowlab.autocast import call_upcast, is_autocast_on
-from flowlab.bijectors.shapes import broadcast_shapes, check_event_shape, sum_rightmost
+from flowlab.autocast import HALF, full_precision, is_any_autocast_on, is_autocast_on, upcast
+from flowlab.bijectors.shapes import event_shape_error, summarize
 
 if TYPE_CHECKING:
     import pandas
+
+METHODS = ("forward", "inverse", "forward_and_log_det", "inverse_and_log_det")
 
 
 class NoInverseError(NotImplementedError):
@@ -38,22 +41,19 @@ class Bijector(nn.Module):
             the shape of x without its last `event_dim` dimensions.
         image_event_dim: the same for y, where it differs, as for a map of vectors to matrices.
         event_shape: the shape of one event of x where it is fixed, such as (3,); None where any will do.
+        image_event_shape: the same for y, where it differs.
         parameter_shape: for an elementwise map, the shape that its parameters broadcast to, () without parameters; y
             has the shape of x broadcast with it. None where it is unknown.
         forward_shape, inverse_shape: the shape of y from the shape of x and back, where they differ. The log det is
             then taken between equally many free coordinates on both sides; the subclass says which.
         domain, codomain: constraints of `torch.distributions` on x and on y.
-        sign: +1 for an increasing elementwise map, -1 for a decreasing one, 0 for neither; a tensor where it
-            depends on parameters.
+        sign: +1 for an increasing elementwise map, -1 for a decreasing one, 0 for neither; a tensor if it is learned.
         constant_log_det: the log det is the same at every x.
         affine: f(x) = A x + b, so the mean of x is mapped to the mean of y.
         has_inverse: there is an exact inverse.
-        forward_passes, inverse_passes: how many evaluations of its network a direction takes, such as d for the slow
-            direction of an autoregressive map.
-        handles_autocast: it lowers its products itself by `flowlab.autocast`; any other map runs outside of
-            `torch.autocast`.
-        preparation_key: maps of one class and one key can be prepared together, see `prepare`; None: there is
-            nothing to prepare.
+        forward_passes, inverse_passes: evaluations of its network, such as d for the slow direction of a MAF.
+        handles_autocast: the names of the methods that run inside of `torch.autocast`; all others run outside of it.
+        preparation_key: maps of one class and one key can be prepared together, see `prepare`; None: no map can.
 
     Log dets are in nats. `context` conditions the map: a tensor of shape (*batch, c) whose batch broadcasts against the
     batch of the points; see `broadcast_context`. A bijector without use for a context ignores it. Integer points are
@@ -71,20 +71,18 @@ class Bijector(nn.Module):
     has_inverse: bool = True
     forward_passes: int = 1
     inverse_passes: int = 1
-    handles_autocast: bool = False
+    handles_autocast: tuple[str, ...] = ()
     preparation_key: Hashable | None = None
 
     # `flowlab.bijectors.compose` sets these two: its classes are bijectors themselves.
-    chain_type: ClassVar[type[Any]]
-    inverse_type: ClassVar[type[Any]]
+    chain_type: ClassVar[type[Bijector]]
+    inverse_type: ClassVar[type[Bijector]]
 
     def __init_subclass__(cls, checked: bool = True, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        if not checked:
-            return
-        for name in ("forward_and_log_det", "inverse_and_log_det", "forward", "inverse"):
+        for name in METHODS if checked else ():
             if name in vars(cls):
-                setattr(cls, name, _checked(vars(cls)[name], name.startswith("inverse")))
+                setattr(cls, name, _checked(name, vars(cls)[name]))
 
     @property
     def image_event_dim(self) -> int:
@@ -108,16 +106,23 @@ class Bijector(nn.Module):
             ValueError: the map takes no points of that shape.
         """
         check_event_shape(type(self).__name__, shape, self.event_shape)
-        return broadcast_shapes(type(self).__name__, shape, self.parameter_shape)
+        return self._broadcast_with_parameters(shape)
 
     def inverse_shape(self, shape: torch.Size) -> torch.Size:
-        """The shape of x = f^-1(y) for y of the given shape, batch dimensions included.
-
-        Raises:
-            ValueError: the map has no images of that shape.
-        """
+        """The shape of x = f^-1(y) for y of the given shape; raises a ValueError where there is no such image."""
         check_event_shape(type(self).__name__, shape, self.image_event_shape)
-        return broadcast_shapes(type(self).__name__, shape, self.parameter_shape)
+        return self._broadcast_with_parameters(shape)
+
+    def _broadcast_with_parameters(self, shape: torch.Size) -> torch.Size:
+        if not self.parameter_shape:
+            return shape
+        try:
+            return torch.broadcast_shapes(shape, self.parameter_shape)
+        except RuntimeError:
+            raise ValueError(
+                f"{type(self).__name__}: parameters of shape {tuple(self.parameter_shape)} do not broadcast against "
+                f"points of shape {tuple(shape)}; give one parameter, or one for each coordinate"
+            ) from None
 
     def event_shape_before(self, image: tuple[int, ...] | None) -> tuple[int, ...] | None:
         """The shape of an event of x from the shape of an event of y, or of more; None where either is unknown.
@@ -174,6 +179,20 @@ class Bijector(nn.Module):
         """log |det dx/dy| at y in nats, summed over the last `event_ndims` dimensions of y (default: its event)."""
         return self._reduce(self.inverse_and_log_det(y, context)[1], event_ndims, self.image_event_dim)
 
+    def _reduce(self, log_det: Tensor, event_ndims: int | None, covered: int) -> Tensor:
+        if event_ndims is not None and event_ndims < covered:
+            raise ValueError(
+                f"event_ndims={event_ndims} is too small for {type(self).__name__}: one log det covers its last "
+                f"{covered} dimension(s), so event_ndims must be at least {covered}"
+            )
+        return log_det if event_ndims is None else sum_rightmost(log_det, event_ndims - covered)
+
+    def sum_over_event(self, log_det: Tensor, points: Tensor, covered: int, dims: int) -> Tensor:
+        """A log det summed over `dims` more dimensions; it covers the last `covered` dimensions of the points."""
+        if self.constant_log_det:  # it may have been given once for all points
+            log_det = log_det.expand(points.shape[: points.ndim - covered])
+        return sum_rightmost(log_det, dims)
+
     def invertible(self, dtype: torch.dtype) -> tuple[float, float] | None:
         """The interval in which each coordinate of x is recovered from its image, where the others are 0.
 
@@ -187,35 +206,20 @@ class Bijector(nn.Module):
 
     @classmethod
     def prepare(cls, many: Sequence[Self]) -> Sequence[Bijector]:
-        """The same maps for fixed parameters, all work on the parameters alone done once, for all maps together.
+        """The same maps, of one `preparation_key`, for fixed parameters: work on these alone is done once for all maps.
 
-        Arguments:
-            many: maps of this class with one `preparation_key`.
-
-        Returns:
-            One bijector for each map, in their order. Gradients reach the parameters through it; it is of no use once
-            they have changed. Where the log det is constant, it may be given once, of shape (), for all points.
+        Gradients reach the parameters through them; they are of no use once the parameters have changed. Where a log
+        det is constant, they may give it once, of shape (), for all points.
         """
         return many
 
     @property
     def inv(self) -> Bijector:
         """The inverse map as a bijector, sharing this one's parameters."""
-        inverse: Bijector = self.inverse_type(self)
-        return inverse
+        return self.inverse_type(self)
 
     def __or__(self, other: Bijector) -> Bijector:
-        chain: Bijector = self.chain_type([self, other])
-        return chain
-
-    def summary(self) -> pandas.DataFrame:
-        """A table of the layers in the order applied: parameters with their shapes, how many, and which are learned."""
-        from flowlab.bijectors.summary import summarize  # pandas takes as long to import as torch
-
-        return summarize(self.applied(), first=1)
-
-    def _repr_html_(self) -> str:
-        return self.summary().to_html()
+        return self.chain_type([self, other])
 
     def applied(self) -> list[Bijector]:
         """The bijectors that this one applies one after another; see `flowlab.bijectors.stages`."""
@@ -226,38 +230,15 @@ class Bijector(nn.Module):
         """The name that a summary shows."""
         return type(self).__name__
 
-    def sum_over_event(self, log_det: Tensor, points: Tensor, covered: int, dims: int) -> Tensor:
-        """A log det summed over the dimensions of an event that it does not cover.
+    def summary(self) -> pandas.DataFrame:
+        """A table of the layers in the order applied: parameters with their shapes, how many, and which are learned."""
+        return summarize(self.applied(), first=1)
 
-        Arguments:
-            log_det: of the shape of the points without the dimensions covered; or of shape () where it is constant.
-            points: what this bijector returned with it.
-            covered: how many dimensions of these points the log det covers.
-            dims: how many dimensions of the event are left.
-        """
-        if dims <= 0:
-            return log_det
-        return sum_rightmost(
-            log_det.expand(points.shape[: points.ndim - covered]) if self.constant_log_det else log_det, dims
-        )
-
-    def _reduce(self, log_det: Tensor, event_ndims: int | None, covered: int) -> Tensor:
-        if event_ndims is None:
-            return log_det
-        if event_ndims < covered:
-            raise ValueError(
-                f"event_ndims={event_ndims} is too small for {type(self).__name__}: one log det covers its last "
-                f"{covered} dimension(s), so event_ndims must be at least {covered}"
-            )
-        return sum_rightmost(log_det, event_ndims - covered)
+    def _repr_html_(self) -> str:
+        return self.summary().to_html()
 
     def _register(self, name: str, value: Any) -> None:
-        """Register a parameter or a constant under a name.
-
-        An `nn.Parameter` and the parameters of an `nn.Module` are learned. A number or any other tensor is a constant:
-        a buffer, which moves, saves and loads with the module. It is a detached copy, since nothing can be loaded into
-        an expanded tensor.
-        """
+        """Register a parameter or module, or a constant as a buffer: a copy, as an expanded tensor cannot be loaded."""
         if isinstance(value, nn.Module):
             self.add_module(name, value)
         elif isinstance(value, nn.Parameter):
@@ -268,33 +249,50 @@ class Bijector(nn.Module):
             self.register_buffer(name, tensor.to(dtype, copy=True, memory_format=torch.contiguous_format))
 
 
-def _checked(method: Callable[..., Any], inverse: bool) -> Callable[..., Any]:
+def _checked(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     """A method of a bijector that checks the shape of its points, converts integers, and runs outside of autocast."""
 
     @functools.wraps(method)
     def forward(self: Bijector, x: Tensor, context: Tensor | None = None) -> Any:
-        if (shape := self.event_shape) is not None and x.shape[-len(shape) :] != shape:
-            check_event_shape(type(self).__name__, x.shape, shape)
-        if is_autocast_on(x) or not x.is_floating_point():
-            return _call_converted(self, method, x, context)
+        shape = self.event_shape
+        if (shape and x.shape[-len(shape) :] != shape) or is_any_autocast_on() or not x.is_floating_point():
+            return _call_converted(self, name, method, x, context, shape)
         return method(self, x, context)
 
     @functools.wraps(method)
-    def backward(self: Bijector, y: Tensor, context: Tensor | None = None) -> Any:
-        if (shape := self.image_event_shape) is not None and y.shape[-len(shape) :] != shape:
-            check_event_shape(type(self).__name__, y.shape, shape)
-        if is_autocast_on(y) or not y.is_floating_point():
-            return _call_converted(self, method, y, context)
+    def inverse(self: Bijector, y: Tensor, context: Tensor | None = None) -> Any:
+        shape = self.image_event_shape
+        if (shape and y.shape[-len(shape) :] != shape) or is_any_autocast_on() or not y.is_floating_point():
+            return _call_converted(self, name, method, y, context, shape)
         return method(self, y, context)
 
-    return backward if inverse else forward
+    return inverse if name.startswith("inverse") else forward
 
 
-def _call_converted(bijector: Bijector, method: Callable[..., Any], points: Tensor, context: Tensor | None) -> Any:
+def _call_converted(
+    bijector: Bijector, name: str, method: Callable[..., Any], points: Tensor, context: Tensor | None, shape: Any
+) -> Any:
+    check_event_shape(type(bijector).__name__, points.shape, shape)
     points = points if points.is_floating_point() else points.to(torch.get_default_dtype())
-    call = functools.partial(method, bijector)
-    return (
-        call_upcast(call, points, context, bijector.handles_autocast)
-        if is_autocast_on(points)
-        else call(points, context)
-    )
+    if not is_autocast_on(points):
+        return method(bijector, points, context)
+    with nullcontext() if name in bijector.handles_autocast else full_precision(points):
+        result = method(bijector, upcast(points), upcast(context))
+    if points.dtype not in HALF:
+        return result
+    return result.to(points.dtype) if isinstance(result, Tensor) else (result[0].to(points.dtype), result[1])
+
+
+def sum_rightmost(value: Tensor, dims: int) -> Tensor:
+    """Sum over the last `dims` dimensions; 0 leaves the value as it is."""
+    return value.sum(dim=tuple(range(-dims, 0))) if dims > 0 else value
+
+
+def check_event_shape(owner: str, shape: Sequence[int], event_shape: tuple[int, ...] | None) -> None:
+    """Check that points of a shape end in the shape of an event; None and () allow any shape.
+
+    Raises:
+        ValueError: they do not; the message names the owner, both shapes and a remedy.
+    """
+    if event_shape and tuple(shape[-len(event_shape) :]) != event_shape:
+        raise event_shape_error(owner, tuple(shape), tuple(event_shape))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from flowlab.bijectors.base import Bijector, NoInverseError
+from flowlab.bijectors.base import METHODS, Bijector, NoInverseError
 from flowlab.constraints import is_lower_dimensional
 
 
@@ -34,7 +33,9 @@ class Chain(Bijector):
         tensor(2.7183)
     """
 
-    handles_autocast = True  # each part does
+    handles_autocast = METHODS  # each part does
+    image_event_dim: int = 0
+    image_event_shape: tuple[int, ...] | None = None  # the last part checks what it is given
     parts: Sequence[Bijector]
 
     def __init__(self, parts: Iterable[Bijector]) -> None:
@@ -46,16 +47,20 @@ class Chain(Bijector):
                     f"Chain takes bijectors, got {type(part).__name__}; from_transform makes one of a torch transform, "
                     "Inline one of a pair of functions"
                 )
-            flat.extend(stages(part))
-        for part, following in pairwise(flat):
-            if is_lower_dimensional(part.codomain) and not is_lower_dimensional(following.domain):
+            flat += part.applied()
+        lower = [is_lower_dimensional(part.codomain) for part in flat]
+        for part, following, is_lower in zip(flat, flat[1:], lower, strict=False):
+            if is_lower and not is_lower_dimensional(following.domain):
                 raise ValueError(
                     f"Chain: {type(following).__name__} cannot follow {type(part).__name__}, whose image "
                     f"{part.codomain} has fewer free coordinates than numbers; put it before"
                 )
         self.parts = nn.ModuleList(flat)  # type: ignore[assignment]
-        for part in reversed(flat):  # the smallest event that gives every part all dimensions of its own
-            self.event_dim = max(self.event_dim - part.added_dims, part.event_dim)
+        added = [part.added_dims for part in flat]
+        for part, dims in zip(reversed(flat), reversed(added), strict=True):
+            self.event_dim = max(self.event_dim - dims, part.event_dim)  # gives every part all dimensions of its own
+        self.image_event_dim = self.event_dim + sum(added)
+        self.uncovered = uncovered_dims(flat, self.event_dim)
         self.event_shape = _common_event_shape(flat)
         self.domain = flat[0].domain if flat else constraints.real
         self.codomain = flat[-1].codomain if flat else constraints.real
@@ -77,14 +82,6 @@ class Chain(Bijector):
         shapes = [part.parameter_shape for part in self.parts]
         return None if None in shapes else torch.broadcast_shapes(*shapes)
 
-    @property
-    def image_event_dim(self) -> int:
-        return self.event_dim + sum(part.added_dims for part in self.parts)
-
-    @property
-    def image_event_shape(self) -> tuple[int, ...] | None:
-        return None  # the last part checks what it is given
-
     def forward_shape(self, shape: torch.Size) -> torch.Size:
         for part in self.parts:
             shape = part.forward_shape(shape)
@@ -96,15 +93,14 @@ class Chain(Bijector):
         return shape
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return push_forward(self.parts, x, context, self.event_dim)
+        return push_forward(self.parts, self.uncovered, x, context)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        event_dim, total = self.image_event_dim, None
-        for part in reversed(self.parts):
+        total: Tensor | None = None
+        for part, dims in zip(reversed(self.parts), reversed(self.uncovered), strict=True):
             y, log_det = part.inverse_and_log_det(y, context)
-            log_det = part.sum_over_event(log_det, y, part.event_dim, event_dim - part.image_event_dim)
+            log_det = part.sum_over_event(log_det, y, part.event_dim, dims) if dims else log_det
             total = log_det if total is None else total + log_det
-            event_dim -= part.added_dims
         return y, torch.zeros_like(y) if total is None else total
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -142,15 +138,17 @@ class Invert(Bijector):
         NoInverseError: the bijector has no exact inverse.
     """
 
-    handles_autocast = True  # the bijector does
+    handles_autocast = METHODS  # the bijector does
+    image_event_dim: int = 0
+    image_event_shape: tuple[int, ...] | None = None
 
     def __init__(self, bijector: Bijector) -> None:
         super().__init__()
         if not bijector.has_inverse:
             raise NoInverseError(f"{type(bijector).__name__} has no exact inverse, so there is nothing to invert to")
         self.bijector = bijector
-        self.event_dim = bijector.image_event_dim
-        self.event_shape = bijector.image_event_shape
+        self.event_dim, self.image_event_dim = bijector.image_event_dim, bijector.event_dim
+        self.event_shape, self.image_event_shape = bijector.image_event_shape, bijector.event_shape
         self.domain, self.codomain = bijector.codomain, bijector.domain
         self.constant_log_det, self.affine = bijector.constant_log_det, bijector.affine
         self.forward_passes, self.inverse_passes = bijector.inverse_passes, bijector.forward_passes
@@ -162,14 +160,6 @@ class Invert(Bijector):
     @property
     def parameter_shape(self) -> torch.Size | None:  # type: ignore[override]
         return self.bijector.parameter_shape
-
-    @property
-    def image_event_dim(self) -> int:
-        return self.bijector.event_dim
-
-    @property
-    def image_event_shape(self) -> tuple[int, ...] | None:
-        return self.bijector.event_shape
 
     def forward_shape(self, shape: torch.Size) -> torch.Size:
         return self.bijector.inverse_shape(shape)
@@ -250,21 +240,24 @@ def prepare(bijectors: Sequence[Bijector]) -> list[Bijector]:
     return prepared
 
 
-def push_forward(parts: Sequence[Bijector], x: Tensor, context: Tensor | None, event_dim: int) -> tuple[Tensor, Tensor]:
-    """The image of x under bijectors applied one after another, and the sum of their log dets.
-
-    Arguments:
-        parts: the bijectors in the order applied.
-        x: points of shape (*batch, *event).
-        context: of shape (*batch, c), or None.
-        event_dim: how many dimensions of x one log det covers.
-    """
-    total: Tensor | None = None
+def uncovered_dims(parts: Sequence[Bijector], event_dim: int) -> list[int]:
+    """How many dimensions of an event the log det of each part does not cover, from those of an event of the first."""
+    uncovered = []
     for part in parts:
-        x, log_det = part.forward_and_log_det(x, context)
-        log_det = part.sum_over_event(log_det, x, part.image_event_dim, event_dim - part.event_dim)
-        total = log_det if total is None else total + log_det
+        uncovered.append(event_dim - part.event_dim)
         event_dim += part.added_dims
+    return uncovered
+
+
+def push_forward(
+    parts: Sequence[Bijector], uncovered: Sequence[int], x: Tensor, context: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The image of x under bijectors applied one after another, and the sum of their log dets: see uncovered_dims."""
+    total: Tensor | None = None
+    for part, dims in zip(parts, uncovered, strict=True):
+        x, log_det = part.forward_and_log_det(x, context)
+        log_det = part.sum_over_event(log_det, x, part.image_event_dim, dims) if dims else log_det
+        total = log_det if total is None else total + log_det
     return x, torch.zeros_like(x) if total is None else total
 
 

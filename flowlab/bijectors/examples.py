@@ -10,15 +10,12 @@ from torch.distributions import transforms
 
 from flowlab.bijectors.activations import PReLU, SmoothPReLU
 from flowlab.bijectors.base import Bijector
-from flowlab.bijectors.cdf import ExponentialCDF, NormalCDF
 from flowlab.bijectors.compose import Chain, Invert
-from flowlab.bijectors.elementwise import AffineScalar, Exp, Sigmoid, Softplus, Tanh
+from flowlab.bijectors.elementwise import AffineScalar, Exp, ExponentialCDF, NormalCDF, Sigmoid, Softplus, Tanh
 from flowlab.bijectors.inline import Inline
-from flowlab.bijectors.linear.dct import DiscreteCosineTransform
+from flowlab.bijectors.linear.fixed import DiscreteCosineTransform, FillTriangular
 from flowlab.bijectors.linear.low_rank_affine import LowRankAffine
-from flowlab.bijectors.linear.triangular import FillTriangular
-from flowlab.bijectors.planar import Planar
-from flowlab.bijectors.radial import Radial
+from flowlab.bijectors.planar_radial import Planar, Radial
 from flowlab.bijectors.simplex import SoftmaxCentered
 from flowlab.bijectors.torch_adapters import from_transform
 

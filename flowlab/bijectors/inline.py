@@ -90,7 +90,7 @@ class Inline(Bijector):
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         if not self.has_inverse:
-            return super().inverse(y, context)
+            super().inverse_and_log_det(y, context)  # raises an error
         return self._call(INVERSE, *self._broadcast(y, context))
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -111,8 +111,6 @@ class Inline(Bijector):
         return self._call(FORWARD, x, context), log_det.reshape(x.shape[:-1])
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if not self.has_inverse:
-            return super().inverse_and_log_det(y, context)
         x = self.inverse(y, context)
         return x, -self.forward_and_log_det(x, context)[1]
 

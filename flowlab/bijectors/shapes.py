@@ -1,58 +1,31 @@
-"""Shapes of points, events and contexts: checks with errors in words, and broadcasting."""
+"""Shapes in words: errors that name them, batches of points and contexts, and the table of a bijector's tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    import pandas
+
+PASSES = ["forward_passes", "inverse_passes"]
 
 
-def sum_rightmost(value: Tensor, dims: int) -> Tensor:
-    """Sum over the last `dims` dimensions; 0 leaves the value as it is."""
-    return value.sum(dim=tuple(range(-dims, 0))) if dims > 0 else value
-
-
-def check_event_shape(owner: str, shape: Sequence[int], event_shape: tuple[int, ...] | None) -> None:
-    """Check that points of a shape end in the shape of an event; None and () allow any shape.
-
-    Raises:
-        ValueError: they do not; the message names the owner, both shapes and a remedy.
-    """
-    if event_shape and tuple(shape[-len(event_shape) :]) != event_shape:
-        given, needed = tuple(shape), ", ".join(map(str, event_shape))
-        message = f"{owner}: points of shape {given} do not hold events of shape {tuple(event_shape)}"
-        remedy = f"give points of shape (*, {needed})"
-        if tuple(event_shape) == (1,):
-            remedy += ", such as x[:, None] for a vector x of scalars" if len(given) < 2 else ", such as x[..., None]"
-        elif len(event_shape) == 1 and len(given) > 1 and given[-2] == event_shape[0]:
-            remedy += ", such as x.mT for points in columns"
-        raise ValueError(f"{message}; {remedy}")
-
-
-def broadcast_shapes(owner: str, shape: torch.Size, parameter_shape: Sequence[int] | None) -> torch.Size:
-    """The shape of points broadcast with the shape of elementwise parameters.
-
-    Raises:
-        ValueError: the two do not broadcast.
-    """
-    if not parameter_shape:
-        return shape
-    try:
-        return torch.broadcast_shapes(shape, parameter_shape)
-    except RuntimeError:
-        raise ValueError(
-            f"{owner}: parameters of shape {tuple(parameter_shape)} do not broadcast against points of shape "
-            f"{tuple(shape)}; give one parameter, or one for each coordinate"
-        ) from None
+def event_shape_error(owner: str, given: tuple[int, ...], event_shape: tuple[int, ...]) -> ValueError:
+    """The error for points that do not end in the shape of an event: both shapes and a remedy."""
+    remedy = f"give points of shape (*, {', '.join(map(str, event_shape))})"
+    if event_shape == (1,):
+        remedy += ", such as x[:, None] for a vector x of scalars" if len(given) < 2 else ", such as x[..., None]"
+    elif len(event_shape) == 1 and len(given) > 1 and given[-2] == event_shape[0]:
+        remedy += ", such as x.mT for points in columns"
+    return ValueError(f"{owner}: points of shape {given} do not hold events of shape {event_shape}; {remedy}")
 
 
 def broadcast_batches(points: Sequence[int], context: Sequence[int]) -> torch.Size:
-    """The batch shape of points and of a context together.
-
-    Arguments:
-        points: the batch shape of the points, without their event.
-        context: the shape (*batch, c) of the context.
+    """The batch shape of points, given without their event, and of a context of shape (*batch, c) together.
 
     Raises:
         ValueError: the context is a scalar, or the two batches do not broadcast.
@@ -72,9 +45,8 @@ def broadcast_context(x: Tensor, context: Tensor, event_dim: int) -> Tensor:
     """A context with one row for each point, so both can be concatenated.
 
     Arguments:
-        x: points of shape (*batch, *event).
+        x: points of shape (*batch, *event), where an event has `event_dim` dimensions.
         context: of shape (*batch, c), where the two batches broadcast.
-        event_dim: how many dimensions an event of x has.
 
     Returns:
         The context of shape (*batch, c), its batch broadcast with the batch of x.
@@ -91,3 +63,30 @@ def broadcast_context(x: Tensor, context: Tensor, event_dim: int) -> Tensor:
     """
     batch = broadcast_batches(x.shape[: x.ndim - event_dim], context.shape)
     return context.expand(*batch, context.shape[-1])
+
+
+def summarize(layers: Iterable[nn.Module], first: int) -> pandas.DataFrame:
+    """One row for each layer, numbered from `first`: name, shapes, how many numbers are trainable and constant.
+
+    Where a layer declares that a direction takes several passes of its network, two more columns say how many.
+    """
+    import pandas  # takes as long to import as torch
+
+    rows = []
+    for number, layer in enumerate(layers, start=first):
+        named = [*layer.named_parameters(), *layer.named_buffers()]
+        shapes = [f"{name.rpartition('.')[2]} {tuple(tensor.shape)}" for name, tensor in named if tensor.numel()]
+        trainable = sum(parameter.numel() for parameter in layer.parameters() if parameter.requires_grad)
+        rows.append(
+            {
+                "layer": str(number),
+                "name": getattr(layer, "layer_name", type(layer).__name__),
+                "shapes": ", ".join(shapes),
+                "trainable": trainable,
+                "constant": sum(tensor.numel() for _, tensor in named) - trainable,
+                **{name: getattr(layer, name, 1) for name in PASSES},
+            }
+        )
+    columns = ["layer", "name", "shapes", "trainable", "constant", *PASSES]
+    table = pandas.DataFrame(rows, columns=columns).set_index("layer")
+    return table if (table[PASSES] > 1).any(axis=None) else table.drop(columns=PASSES)

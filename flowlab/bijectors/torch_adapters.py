@@ -13,7 +13,7 @@ from torch.distributions.transforms import AffineTransform, ComposeTransform, Tr
 
 from flowlab.bijectors.base import Bijector
 from flowlab.bijectors.compose import Chain
-from flowlab.bijectors.linear.triangular import FillTriangular
+from flowlab.bijectors.linear.fixed import FillTriangular
 from flowlab.constraints import event_constraint, open_interval, open_simplex
 
 

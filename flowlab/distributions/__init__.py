@@ -25,5 +25,5 @@ __all__ = list(_HOME)
 def __getattr__(name: str) -> Any:
     # Imported on first use: Flow imports the bases, and the named distributions import Flow.
     if name in _HOME:
-        return getattr(import_module(f"flowlab.distributions.{_HOME[name]}"), name)
+        return globals().setdefault(name, getattr(import_module(f"flowlab.distributions.{_HOME[name]}"), name))
     raise AttributeError(f"module 'flowlab.distributions' has no attribute {name!r}; it has {', '.join(__all__)}")

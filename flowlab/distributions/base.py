@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints
 from torch.distributions.constraints import Constraint
 from torch.nn.functional import pad
 
 from flowlab.autocast import full_precision
-from flowlab.bijectors.shapes import check_event_shape
+from flowlab.bijectors.base import check_event_shape
 from flowlab.bijectors.torch_adapters import detached_copy, rebuild, tensors_of
 from flowlab.constraints import is_unbounded, replace_outside
 
@@ -45,10 +46,8 @@ def as_points(value: Any, like: Tensor) -> Tensor:
 class Base(nn.Module):
     """A `torch.distributions` distribution as a module: its tensors are buffers, which move and save with it.
 
-    A distribution that holds an `nn.Parameter` itself, as GumbelDifferences does, is learned. The distributions of
-    torch hold expanded copies of their arguments, which are constants here.
-
-    Unlike torch's distributions, samples can be drawn from a given generator.
+    A distribution that holds an `nn.Parameter` itself, as GumbelDifferences does, is learned; those of torch hold
+    copies of their arguments, which are constants here. Unlike theirs, samples can be drawn from a given generator.
     """
 
     anchor: Tensor  # empty; it knows the device and dtype of the module
@@ -96,10 +95,7 @@ class Base(nn.Module):
             return torch.where(inside, distribution.log_prob(safe), -torch.inf)
 
     def rsample(
-        self,
-        shape: torch.Size | tuple[int, ...] = (),
-        generator: torch.Generator | None = None,
-        batch_shape: torch.Size | None = None,
+        self, shape: Sequence[int] = (), generator: Generator | None = None, batch_shape: torch.Size | None = None
     ) -> Tensor:
         """Reparameterized samples of shape sample + batch + event.
 
@@ -111,20 +107,13 @@ class Base(nn.Module):
         return self._draw("rsample", shape, generator, batch_shape)
 
     def sample(
-        self,
-        shape: torch.Size | tuple[int, ...] = (),
-        generator: torch.Generator | None = None,
-        batch_shape: torch.Size | None = None,
+        self, shape: Sequence[int] = (), generator: Generator | None = None, batch_shape: torch.Size | None = None
     ) -> Tensor:
         """Samples, also of distributions that are not reparameterized; see `rsample`."""
         return self._draw("sample", shape, generator, batch_shape)
 
     def _draw(
-        self,
-        method: str,
-        shape: torch.Size | tuple[int, ...],
-        generator: torch.Generator | None,
-        batch_shape: torch.Size | None,
+        self, method: str, shape: Sequence[int], generator: Generator | None, batch_shape: torch.Size | None
     ) -> Tensor:
         distribution, own = self.distribution(), self.batch_shape
         if batch_shape is not None and batch_shape != own:
@@ -157,14 +146,12 @@ class StandardNormal(Base):
         self.dim = dim
 
     def log_prob(self, x: Tensor) -> Tensor:
-        check_event_shape("StandardNormal", x.shape, self.event_shape)
+        if x.shape[-1:] != self.event_shape:
+            check_event_shape("StandardNormal", x.shape, self.event_shape)
         return -0.5 * (x.square().sum(-1) + self.dim * LOG_TWO_PI)
 
     def rsample(
-        self,
-        shape: torch.Size | tuple[int, ...] = (),
-        generator: torch.Generator | None = None,
-        batch_shape: torch.Size | None = None,
+        self, shape: Sequence[int] = (), generator: Generator | None = None, batch_shape: torch.Size | None = None
     ) -> Tensor:
         anchor, batch = self.anchor, batch_shape or ()
         return torch.randn((*shape, *batch, self.dim), generator=generator, dtype=anchor.dtype, device=anchor.device)

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
+from flowlab.bijectors.base import sum_rightmost
 from flowlab.bijectors.compose import stages
-from flowlab.bijectors.shapes import sum_rightmost
 from flowlab.constraints import clamp_to, event_constraint
 from flowlab.distributions.base import as_points
 

@@ -1,18 +1,24 @@
-"""Build the flow of an architecture, standardization included, with initial parameters drawn in single precision."""
+"""Build the flow of an architecture, standardization included; initialize it, and count what it costs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from flowlab.bijectors import AffineScalar
+from flowlab.bijectors import AffineScalar, Chain, LowRankAffine, pack_triangular, stages
 from flowlab.config.errors import ConfigError
 from flowlab.flow import Flow
 from flowlab.flows.base import Architecture
 from flowlab.seeding import torch_seeded
+
+ROWS_OF_STATE = 6  # parameters, gradients, two moments, and the new rows that a step makes
+STAGE_BYTES = 10_000  # of a bijector's Python objects, as measured
+POINTS = 64  # in the batch that is counted
+BASE_SAMPLES = 10_000
 
 
 def assemble(
@@ -28,7 +34,7 @@ def assemble(
     Arguments:
         architecture: its settings.
         event_shape, context_shape: the shapes of a point and of a context.
-        generator: draws the initial parameters.
+        generator: draws the initial parameters, in single precision.
         standardization: mean and standard deviation of the data; they become a fixed last bijector, so densities are
             in the units of the data.
         dtype: the parameters' dtype.
@@ -60,3 +66,109 @@ def _single_precision() -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(default)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The costs of a flow.
+
+    Attributes:
+        parameters: the number of parameters.
+        memory: bytes for the parameters, their gradients, the optimizer's moments and the modules.
+        memory_of_point: bytes that a training step keeps for a point.
+        stages: the number of bijectors that a point goes through, which the time of a step depends on.
+    """
+
+    parameters: int
+    memory: int
+    memory_of_point: int
+    stages: int
+
+    def of_step(self, batch_size: int) -> int:
+        """Bytes of a training step: the values kept for the gradient, and as many again while it is computed."""
+        return 2 * self.memory_of_point * batch_size
+
+
+def count_costs(
+    architecture: Architecture,
+    event_shape: tuple[int, ...],
+    context_shape: tuple[int, ...] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Costs | None:
+    """Count the costs of an architecture's flow on the meta device, where tensors have shapes but no values.
+
+    None if the flow cannot be built there, as when a constructor reads values.
+    """
+    kept: list[Tensor] = []
+    try:
+        with torch.device("meta"):
+            flow = assemble(architecture, event_shape, context_shape, None, None, dtype)
+            x = torch.zeros(POINTS, *event_shape, dtype=dtype)
+            context = None if context_shape is None else torch.zeros(POINTS, *context_shape, dtype=dtype)
+            # No backward follows, so nothing reads what the first hook returns, and the second is not called.
+            with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda nothing: nothing):
+                flow.log_prob(x, context)
+    except Exception:  # any error of a constructor or a forward that reads values
+        return None
+    parameters = sum(parameter.numel() for parameter in flow.parameters())
+    modules = sum(1 for _ in flow.bijector.modules())
+    memory = ROWS_OF_STATE * parameters * dtype.itemsize + modules * STAGE_BYTES
+    saved = sum(tensor.numel() * tensor.itemsize for tensor in kept)
+    return Costs(parameters, memory, saved // POINTS, modules)
+
+
+def glorot_uniform_(module: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Draw every parameter from U(-limit, limit), limit = sqrt(6 / (fan in + fan out)): Jang's initialization.
+
+    As in TensorFlow, whose default this was, the fans of a matrix are its two sizes, both fans of a vector are its
+    length, and both fans of a number are 1.
+
+    Reference:
+        | Understanding the difficulty of training deep feedforward neural networks (Xavier Glorot, Yoshua Bengio, 2010)
+        | https://proceedings.mlr.press/v9/glorot10a.html
+    """
+    with torch.no_grad():
+        for parameter in module.parameters():
+            fans = (tuple(parameter.shape) * 2 or (1, 1))[:2] if parameter.ndim < 2 else tuple(parameter.shape)
+            limit = (6.0 / sum(fans)) ** 0.5
+            parameter.uniform_(-limit, limit, generator=generator)
+
+
+@torch.no_grad()
+def cover_(flow: Flow, points: Tensor, generator: torch.Generator | None = None) -> None:
+    """Set the last affine map such that the image of the flow covers points, and a tenth more on each side.
+
+    A chain with a bounded activation has a bounded image, and points outside of it have density zero. The map sends the
+    interquartile range of its inputs, for samples of the base, to the range of the points, coordinate by coordinate. It
+    then stretches further until every point has a positive density.
+
+    Arguments:
+        flow: its last layer, or the last before a fixed standardization, is a LowRankAffine.
+        points: of shape (n, dim), in the units of the data.
+        generator: draws the samples of the base.
+
+    Raises:
+        ConfigError: the points cannot be covered: the bounded activations before the map have no precision left.
+    """
+    layers = stages(flow.bijector)
+    place = max(number for number, layer in enumerate(layers) if isinstance(layer, LowRankAffine))
+    affine, before = layers[place], Flow(flow.base, Chain(layers[: place + 1]))
+    assert isinstance(affine, LowRankAffine)
+    for layer in reversed(layers[place + 1 :]):
+        points = layer.inverse(points)
+    x = flow.base.rsample((BASE_SAMPLES,), generator)
+    for layer in layers[:place]:
+        x = layer.forward(x)
+    (low, high), (least, greatest) = x.quantile(x.new_tensor([0.25, 0.75]), dim=0), points.aminmax(dim=0)
+    middle, stretch = (least + greatest) / 2, (greatest - least) / (high - low).clamp_min(torch.finfo(x.dtype).tiny)
+    for factor in (1.2**power for power in range(30)):
+        wide = factor * stretch
+        affine.scale.copy_(wide if affine.scale_kind == "diag" else pack_triangular(wide.diag()))
+        affine.shift.add_(middle - affine.forward((low + high) / 2))
+        if before.log_prob(middle + 1.1 * (points - middle)).isfinite().all():
+            return
+    raise ConfigError(
+        f"flow.initialization=covering: no stretch of the last of {len(layers)} layers makes the image of the flow "
+        "cover the data, because the inverse has no precision left; use a smaller flow.depth, dtype=float64 or "
+        "another seed"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flowlab.config.errors import ConfigError
@@ -75,39 +76,35 @@ class MLP(Architecture):
         context_shape: tuple[int, ...] | None = None,
         generator: torch.Generator | None = None,
     ) -> Flow:
-        from flowlab.bijectors import Chain, LowRankAffine
+        from flowlab.bijectors import Chain, LowRankAffine, PReLU, Sigmoid, SmoothPReLU, Tanh
         from flowlab.distributions.base import StandardNormal
         from flowlab.flow import Flow
-        from flowlab.flows._initialization import glorot_uniform_
+        from flowlab.flows._assemble import glorot_uniform_
 
         (dim,) = event_shape
-        parts: list[Bijector] = []
-        for _ in range(self.depth):
-            parts.append(LowRankAffine(dim, self.rank, self.scale, self.weighted, 0.5, 0.5, generator))
-            parts.append(self._activation(dim))
+        slopes = (self.initial_slope, dim if self.slope == "vector" else None, self.positive)
+        activations: dict[str, Callable[[], Bijector]] = {
+            "tanh": Tanh,
+            "sigmoid": Sigmoid,
+            "prelu": partial(PReLU, *slopes),
+            "smooth_prelu": partial(SmoothPReLU, *slopes, self.smoothness),
+        }
+        affines = [
+            LowRankAffine(dim, self.rank, self.scale, self.weighted, 0.5, 0.5, generator) for _ in range(self.depth)
+        ]
+        between = [activations[self.activation]() for _ in affines]
+        parts = [part for layer in zip(affines, between, strict=True) for part in layer]
         chain = Chain(parts if self.final_activation else parts[:-1])
         if self.initialization == "glorot":
             glorot_uniform_(chain, generator)
         return Flow(StandardNormal(dim), chain)
-
-    def _activation(self, dim: int) -> Bijector:
-        from flowlab.bijectors import PReLU, Sigmoid, SmoothPReLU, Tanh
-
-        size = dim if self.slope == "vector" else None
-        activations: dict[str, Callable[[], Bijector]] = {
-            "tanh": Tanh,
-            "sigmoid": Sigmoid,
-            "prelu": lambda: PReLU(self.initial_slope, size, self.positive),
-            "smooth_prelu": lambda: SmoothPReLU(self.initial_slope, size, self.positive, self.smoothness),
-        }
-        return activations[self.activation]()
 
     @property
     def initialized_from_data(self) -> bool:
         return self.initialization == "covering"
 
     def initialize(self, flow: Flow, data: Batch, generator: torch.Generator | None = None) -> None:
-        from flowlab.flows._initialization import cover_
+        from flowlab.flows._assemble import cover_
 
         if self.initialization == "covering":
             cover_(flow, data.x, generator)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from flowlab.config.component import per_job_fields
 from flowlab.config.schema import Config, RunConfig
-from flowlab.flows._costs import Costs
+from flowlab.flows._assemble import Costs
 from flowlab.targets.base import Target
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from typing import Any
 
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
-from flowlab.flows._costs import Costs
+from flowlab.flows._assemble import Costs
 from flowlab.loggers.base import open_loggers
 from flowlab.runs.directory import Run
 from flowlab.runs.status import mark_failed, mark_interrupted, track_status

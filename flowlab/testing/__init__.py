@@ -3,7 +3,6 @@
 It needs Hypothesis: `pip install 'flowlab[testing]'`.
 """
 
-from flowlab.testing.check import Finding, Report, check_bijector
-from flowlab.testing.properties import PROPERTIES
+from flowlab.testing.check import PROPERTIES, Finding, Report, check_bijector
 
 __all__ = ["PROPERTIES", "Finding", "Report", "check_bijector"]

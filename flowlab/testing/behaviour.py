@@ -1,10 +1,12 @@
-"""Properties of a bijector as a module and in a flow: parameters, dtypes, files, seeds, compilation, contexts."""
+"""Properties of a bijector as a module and in a flow: gradients, dtypes, files, seeds, compilation, contexts."""
 
 from __future__ import annotations
 
 import copy
 import io
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +15,18 @@ from torch.distributions.constraints import Constraint
 from torch.func import functional_call, stack_module_state, vmap
 
 from flowlab.bijectors.base import Bijector
-from flowlab.constraints import is_lower_dimensional, is_unbounded
+from flowlab.constraints import innermost
 from flowlab.distributions.base import Base
 from flowlab.flow import Flow
 from flowlab.seeding import generator
-from flowlab.testing.property import TOLERANCE, close, for_all, need, need_inverse, same
-from flowlab.testing.subject import Sample, Subject, forward
+from flowlab.testing.property import agree, checks, close, for_all, need, need_inverse
+from flowlab.testing.subject import LARGEST, Sample, Subject, forward, inverse
 
 COPIES = 3
 INITIAL_TOLERANCE = 1e-6  # initial parameters are float32, whatever the dtype is later
+FEW = 8  # points
+STEP = 1e-6  # of differences in float64, whose error is then about 1e-8
+LARGEST_ERROR = 1e-4  # a gradient that differs by more is wrong
 
 
 class BothWays(nn.Module):
@@ -36,53 +41,119 @@ class BothWays(nn.Module):
         return (*there, *self.bijector.inverse_and_log_det(y, context)) if self.bijector.has_inverse else there
 
 
-def allowed(subject: Subject, expected: Tensor) -> Tensor:
-    """The allowed difference from a value that is computed in a different way."""
-    return TOLERANCE[subject.dtype] * (1 + expected.abs())
+@checks("gradients", "in both directions every parameter gets a finite nonzero gradient that equals finite differences")
+def check_gradients(subject: Subject) -> None:
+    sample = subject.many()
+    y = forward(sample)[0].detach()
+    trained = {name: each for name, each in sample.bijector.named_parameters() if each.requires_grad}
+    for what in ("f", "f^-1") if sample.bijector.has_inverse else ("f",):
+        sample.bijector.zero_grad()
+        value, log_dets = forward(sample) if what == "f" else inverse(sample, y)
+        if trained:
+            (value.square().sum() + log_dets.sum()).backward()
+        for name, parameter in trained.items():
+            assert parameter.grad is not None, f"{what}: {name} gets no gradient"
+            assert parameter.grad.isfinite().all(), f"{what}: the gradient of {name} is not finite: {parameter.grad}"
+            assert parameter.grad.any(), f"{what}: the gradient of {name} is 0"
+    # No round numbers, where a kink may be.
+    drawn = LARGEST * (2 * torch.rand(FEW, subject.dim, generator=torch.Generator().manual_seed(0)) - 1)
+    few = Sample(subject.moved(1), subject.points(drawn), subject.context(FEW)).double()
+    compare_with_differences("f", few, forward)
+    if few.bijector.has_inverse:
+        images = few._replace(x=forward(few)[0].detach())
+        compare_with_differences("f^-1", images, lambda sample: inverse(sample, sample.x))
 
 
+def compare_with_differences(what: str, sample: Sample, call: Callable[[Sample], tuple[Tensor, Tensor]]) -> None:
+    """Compare derivatives along random directions with finite differences, by the points and all parameters.
+
+    Arguments:
+        what: the direction of the map, for the message.
+        sample: the points, which are images where the map is the inverse.
+        call: returns values and log dets.
+    """
+    numbers = torch.Generator().manual_seed(0)
+
+    def random(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=numbers, dtype=torch.float64)
+
+    context = None if sample.context is None else sample.context.clone().requires_grad_()
+    sample = sample._replace(x=sample.x.clone().requires_grad_(), context=context)
+    weights = [random(part) for part in call(sample)]
+    learned = {name: each for name, each in sample.bijector.named_parameters() if each.requires_grad}
+    varied = {"the points": sample.x, **({} if context is None else {"the context": context}), **learned}
+    for place, name in enumerate((what, f"the log det of {what}")):
+
+        def total(place: int = place) -> Tensor:
+            return (call(sample)[place] * weights[place]).sum()
+
+        for culprit, tensor in varied.items():
+            value, direction = total(), random(tensor)
+            found = torch.autograd.grad(value, tensor, allow_unused=True)[0] if value.requires_grad else None
+            derivative = tensor.new_zeros(()) if found is None else (found * direction).sum()
+            with torch.no_grad():
+                tensor.add_(STEP * direction)
+                above = total()
+                tensor.sub_(2 * STEP * direction)
+                below = total()
+                tensor.add_(STEP * direction)
+            expected = (above - below) / (2 * STEP)
+            close(f"the derivative of {name} by {culprit}", derivative, expected, LARGEST_ERROR * (1 + expected.abs()))
+
+
+@checks("batched", "a batch of parameter sets gives the results of each alone")
 def check_batched_parameters(subject: Subject) -> None:
-    copies = [subject.moved(seed) for seed in range(COPIES)]
+    copies = [BothWays(subject.moved(seed)) for seed in range(COPIES)]
     need(bool(copies[0].state_dict()), "it holds no tensors")
     sample = subject.many(5)
-    y = copies[0].forward(sample.x, sample.context).detach()
-    parameters, buffers = stack_module_state(copies)
-    one = BothWays(copies[0])
-
-    def call(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        state = {f"bijector.{name}": value for name, value in {**parameters, **buffers}.items()}
-        return functional_call(one, state, (sample.x, y, sample.context))
-
-    stacked = vmap(call)(parameters, buffers)
-    for number, bijector in enumerate(copies):
-        for together, alone in zip(stacked, BothWays(bijector)(sample.x, y, sample.context), strict=True):
-            expected = alone.detach()
-            close(
-                "one of several parameter sets in a batch",
-                together[number].detach(),
-                expected,
-                allowed(subject, expected),
-            )
+    points = (sample.x, copies[0].bijector.forward(sample.x, sample.context).detach(), sample.context)
+    stacked = vmap(lambda *state: functional_call(copies[0], state, points))(*stack_module_state(copies))
+    for number, each in enumerate(copies):
+        alone, together = each(*points), [values[number] for values in stacked]
+        agree("one of several parameter sets in a batch", together, alone, subject.tolerance)
 
 
+@checks("shapes", "one point and batches of any shape give the same results, with log det and without")
+def check_shapes(subject: Subject) -> None:
+    sample = subject.many(6)
+    bijector, both = sample.bijector, BothWays(sample.bijector)
+    points = (sample.x, forward(sample)[0].detach(), sample.context)
+    whole = both(*points)
+    for batch in ((), (1,), (6,), (2, 3)):
+        results, expected = both(*in_batch(points, batch)), in_batch(whole, batch)
+        agree(f"in a batch of shape {batch}", results, expected, subject.tolerance)
+    # With gaps between the numbers in memory.
+    strided = [None if each is None else torch.stack([each, each], -1)[..., 0] for each in points]
+    agree("of points with gaps between them in memory", both(*strided), whole, subject.tolerance)
+    agree("forward, without the log det,", [bijector.forward(sample.x, sample.context)], whole[:1])
+    if bijector.has_inverse:
+        agree("inverse, without the log det,", [bijector.inverse(*points[1:])], whole[2:3])
+
+
+def in_batch(tensors: Sequence[Any], batch: tuple[int, ...]) -> list[Any]:
+    """The first rows of each tensor in a batch of a shape."""
+    rows = math.prod(batch)
+    return [None if each is None else each.detach()[:rows].reshape((*batch, *each.shape[1:])) for each in tensors]
+
+
+@checks("initial", "before training it is the documented map")
 def check_initialization(subject: Subject) -> None:
-    need(subject.initial is not None, "no initial map is given")
-    assert subject.initial is not None
-    bijector = subject.fresh()
+    bijector, initial = subject.fresh(), subject.initial
+    need(initial is not None, "no initial map is given")
 
     def claim(sample: Sample) -> None:
-        expected = subject.initial(sample.x)  # type: ignore[misc]
-        value = bijector.forward(sample.x, sample.context).detach()
-        close("f at its initialization", value, expected, INITIAL_TOLERANCE * (1 + expected.abs()))
+        value = bijector.forward(sample.x, sample.context)
+        agree("f at its initialization", [value], [initial(sample.x)], INITIAL_TOLERANCE)  # type: ignore[misc]
 
     for_all(subject.samples(), claim)
 
 
+@checks("types", "results have the dtype and device of the points")
 def check_types_and_devices(subject: Subject) -> None:
     other = torch.float32 if subject.dtype == torch.float64 else torch.float64
     sample = subject.many(4)
-    y = sample.bijector.forward(sample.x, sample.context).detach()
-    expected = BothWays(sample.bijector)(sample.x, y, sample.context)
+    both, points = BothWays(sample.bijector), (sample.x, forward(sample)[0].detach(), sample.context)
+    expected = both(*points)
     assert {value.dtype for value in expected} == {subject.dtype}, (
         f"{subject.dtype} points give {[str(value.dtype) for value in expected]}"
     )
@@ -90,69 +161,30 @@ def check_types_and_devices(subject: Subject) -> None:
     try:  # results do not depend on the defaults at the time of the call
         torch.set_default_dtype(other)
         with torch.device("meta"):
-            again = BothWays(sample.bijector)(sample.x, y, sample.context)
+            again = both(*points)
     finally:
         torch.set_default_dtype(default)
-    for value, before in zip(again, expected, strict=True):
-        same("the result under a different default dtype and device", value.detach(), before.detach())
+    agree("the result under a different default dtype and device", again, expected)
     # On the device "meta" a tensor created on another device is an error.
-    context = None if sample.context is None else sample.context.to("meta")
-    for value in BothWays(copy.deepcopy(sample.bijector).to("meta"))(sample.x.to("meta"), y.to("meta"), context):
+    elsewhere = [None if each is None else each.to("meta") for each in points]
+    for value in copy.deepcopy(both).to("meta")(*elsewhere):
         assert value.device.type == "meta", f"a result is on {value.device} for points on another device"
 
 
-def check_shapes(subject: Subject) -> None:
-    sample = subject.many(6)
-    bijector = sample.bijector
-    y = forward(sample)[0].detach()
-    whole = BothWays(bijector)(sample.x, y, sample.context)
-    for batch in ((), (1,), (6,), (2, 3)):
-        rows = math.prod(batch)
-
-        def batched(values: Tensor | None, rows: int = rows, batch: tuple[int, ...] = batch) -> Tensor | None:
-            return None if values is None else values.detach()[:rows].reshape((*batch, *values.shape[1:]))
-
-        results = BothWays(bijector)(batched(sample.x), batched(y), batched(sample.context))
-        for value, expected in zip(results, map(batched, whole), strict=True):
-            assert expected is not None
-            assert value.shape == expected.shape, (
-                f"a result has shape {tuple(value.shape)} instead of {tuple(expected.shape)}"
-            )
-            close(f"in a batch of shape {batch}", value.detach(), expected, allowed(subject, expected))
-    strided = BothWays(bijector)(*map(with_gaps, (sample.x, y, sample.context)))
-    for value, expected in zip(strided, whole, strict=True):
-        close(
-            "of points with gaps between them in memory",
-            value.detach(),
-            expected.detach(),
-            allowed(subject, expected.detach()),
-        )
-    same("forward, without the log det,", bijector.forward(sample.x, sample.context).detach(), whole[0].detach())
-    if bijector.has_inverse:
-        same("inverse, without the log det,", bijector.inverse(y, sample.context).detach(), whole[2].detach())
-
-
-def with_gaps(values: Tensor | None) -> Tensor | None:
-    """The same numbers with gaps between them in memory."""
-    return None if values is None else torch.stack([values, values], -1)[..., 0]
-
-
+@checks("saved", "saved and loaded as plain tensors it is the same map")
 def check_save_and_load(subject: Subject) -> None:
-    sample = subject.many()
+    sample, loaded = subject.many(), subject.moved(2)
     file = io.BytesIO()
     torch.save(sample.bijector.state_dict(), file)
     file.seek(0)
-    loaded = subject.moved(2)
     loaded.load_state_dict(torch.load(file, weights_only=True))
-    for value, saved in zip(forward(sample._replace(bijector=loaded)), forward(sample), strict=True):
-        same("after loading", value.detach(), saved.detach())
+    agree("after loading", forward(sample._replace(bijector=loaded)), forward(sample))
     if loaded.has_inverse:
-        shared = {id(parameter) for parameter in loaded.inv.parameters()}
-        assert shared == {id(parameter) for parameter in loaded.parameters()}, (
-            "the inverse does not share its parameters"
-        )
+        own, shared = ({id(each) for each in module.parameters()} for module in (loaded, loaded.inv))
+        assert own == shared, "the inverse does not share its parameters"
 
 
+@checks("refused", "an invalid argument raises an error that names it")
 def check_invalid_arguments(subject: Subject) -> None:
     need(bool(subject.invalid), "no invalid arguments are given")
     for culprit, construct in subject.invalid.items():
@@ -165,6 +197,7 @@ def check_invalid_arguments(subject: Subject) -> None:
         assert culprit in message, f"the error does not name {culprit!r}: {message}"
 
 
+@checks("support", "the density is finite at images, and 0 outside the support and at NaN")
 def check_support(subject: Subject) -> None:
     need_inverse(subject)
     sample = subject.many(16)
@@ -173,21 +206,17 @@ def check_support(subject: Subject) -> None:
     inside = subject.sum_event(flow.log_prob(y, sample.context))
     assert inside.isfinite().all(), f"the log density of an image is {inside[~inside.isfinite()][0].item()}"
     for where, outside in move_outside(sample.bijector.codomain, y).items():
-        log_prob = subject.sum_event(flow.log_prob(outside, sample.context))
-        assert (log_prob == -torch.inf).all(), (
-            f"the log density {where} is {log_prob[log_prob != -torch.inf][0].item()}"
-        )
+        wrong = subject.sum_event(flow.log_prob(outside, sample.context))
+        wrong = wrong[wrong != -torch.inf]
+        assert not len(wrong), f"the log density {where} is {wrong[0].item()}"
 
 
 def move_outside(codomain: Constraint, y: Tensor) -> dict[str, Tensor]:
     """Images moved out of the codomain, in every direction that it has."""
-    while hasattr(codomain, "base_constraint"):
-        codomain = codomain.base_constraint
-    moved = {}
+    codomain, moved = innermost(codomain), {}
     for number in (torch.nan, torch.inf, -torch.inf):
-        bad = y.clone()
-        bad.view(len(y), -1)[:, 0] = number
-        moved[f"at {number}"] = bad
+        moved[f"at {number}"] = y.clone()
+        moved[f"at {number}"].view(len(y), -1)[:, 0] = number
     if hasattr(codomain, "lower_bound"):
         moved["below the support"] = 2 * codomain.lower_bound - y - 1
     if hasattr(codomain, "upper_bound"):
@@ -201,17 +230,16 @@ def move_outside(codomain: Constraint, y: Tensor) -> dict[str, Tensor]:
 
 def base_of(subject: Subject) -> Base:
     """Normal variables, mapped to the domain of the bijector."""
-    domain = subject.bijector.domain
-    plain = is_unbounded(domain) and not is_lower_dimensional(domain)
-    onto = biject_to(domain)
+    onto = biject_to(subject.bijector.domain)
     event = subject.points(torch.zeros(1, subject.dim)).shape[1:]
-    ones = torch.ones(event if plain else onto.inverse_shape(event), dtype=subject.dtype)
+    ones = torch.ones(event if subject.has_plain_domain else onto.inverse_shape(event), dtype=subject.dtype)
     normal: Distribution = Normal(0 * ones, ones, validate_args=False)
     if subject.bijector.event_dim or subject.context_dim is not None:  # one context for each vector
         normal = Independent(normal, 1)
-    return Base(normal if plain else TransformedDistribution(normal, [onto], validate_args=False))
+    return Base(normal if subject.has_plain_domain else TransformedDistribution(normal, [onto], validate_args=False))
 
 
+@checks("seeds", "one seed gives one initialization and one set of samples")
 def check_seeds(subject: Subject) -> None:
     first, second = subject.moved(3), subject.moved(4)
     before = [(a.clone(), b.clone()) for a, b in zip(first.parameters(), second.parameters(), strict=True)]
@@ -224,39 +252,33 @@ def check_seeds(subject: Subject) -> None:
     flow = Flow(base_of(subject), subject.fresh())
     context = subject.context(1)
     draws = [flow.sample((4,), None if context is None else context[0], generator(1, "samples")) for _ in range(2)]
-    same("samples of one seed", *draws)
-    same("torch's global stream after draws from another", torch.get_rng_state(), state)
+    agree("samples of one seed", draws[:1], draws[1:])
+    agree("torch's global stream after draws from another", [torch.get_rng_state()], [state])
 
 
+@checks("compiled", "as one compiled graph it is the same map")
 def check_compiled(subject: Subject) -> None:
     sample = subject.many(4)
-    y = forward(sample)[0].detach()
-    both = BothWays(sample.bijector)
+    both, points = BothWays(sample.bijector), (sample.x, forward(sample)[0].detach(), sample.context)
     torch._dynamo.reset()
     graph = torch.compile(both, fullgraph=True, backend="aot_eager")
-    for value, eager in zip(graph(sample.x, y, sample.context), both(sample.x, y, sample.context), strict=True):
-        expected = eager.detach()
-        close("compiled", value.detach(), expected, allowed(subject, expected))
+    agree("compiled", graph(*points), both(*points), subject.tolerance)
     torch._dynamo.reset()
 
 
+@checks("context", "a point is mapped by its own context; an unused context changes nothing")
 def check_conditioning(subject: Subject) -> None:
     sample = subject.many(6)
-    context = sample.context
+    x, bijector, context = sample.x, sample.bijector, sample.context
     if context is None:
-        ignored = torch.ones(6, 2, dtype=subject.dtype)
         try:
-            with_context = sample.bijector.forward_and_log_det(sample.x, ignored)
+            with_context = bijector.forward_and_log_det(x, torch.ones(6, 2, dtype=subject.dtype))
         except TypeError:
             need(False, "it needs a context; give context_dim")
-        for value, without in zip(with_context, forward(sample), strict=True):
-            same("with a context that it does not use", value.detach(), without.detach())
+        agree("with a context that it does not use", with_context, forward(sample))
         return
-    y = forward(sample)[0].detach()
-    together = BothWays(sample.bijector)(sample.x, y, context)
-    rows = [BothWays(sample.bijector)(x, image, row) for x, image, row in zip(sample.x, y, context, strict=True)]
-    for place, whole in enumerate(together):
-        alone = torch.stack([row[place] for row in rows]).detach()
-        close("a point with its own context", whole.detach(), alone, allowed(subject, alone))
-    other = BothWays(sample.bijector)(sample.x, y, context.roll(1, 0))
-    assert not torch.equal(other[0], together[0]), "the image does not depend on the context"
+    both, y = BothWays(bijector), forward(sample)[0].detach()
+    together = both(x, y, context)
+    alone = [torch.stack(rows) for rows in zip(*map(both, x, y, context), strict=True)]
+    agree("a point with its own context", together, alone, subject.tolerance)
+    assert not torch.equal(both(x, y, context.roll(1, 0))[0], together[0]), "the image does not depend on the context"

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from flowlab.bijectors.base import Bijector
-from flowlab.testing.properties import PROPERTIES
+from flowlab.testing import behaviour, maths
 from flowlab.testing.property import NotApplicable, Property
 from flowlab.testing.subject import Subject
 
 DTYPES = (torch.float32, torch.float64)
+_CHECKED = [each for module in (maths, behaviour) for each in vars(module).values() if isinstance(each, Property)]
+PROPERTIES = tuple(replace(each, number=number) for number, each in enumerate(_CHECKED, start=1))
+WORDS = {True: "holds", False: "FAILS", None: "-"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether one property holds in one dtype.
+    """Whether one property holds in one dtype: True or False, or None where it does not apply.
 
-    Attributes:
-        name, claim: the property's name and claim.
-        dtype: the dtype of the bijector.
-        holds: True or False, or None where the property does not apply.
-        detail: the error, with the smallest example found, or the reason why the property does not apply.
+    The detail is the error, with the smallest example found, or the reason why the property does not apply.
     """
 
     name: str
@@ -34,19 +33,10 @@ class Finding:
     holds: bool | None
     detail: str = ""
 
-    @property
-    def word(self) -> str:
-        return {True: "holds", False: "FAILS", None: "-"}[self.holds]
-
 
 @dataclass(frozen=True)
 class Report:
-    """The findings on one bijector; true if no property fails.
-
-    Attributes:
-        bijector: the bijector's name.
-        findings: one for each property and dtype.
-    """
+    """The findings on one bijector, one for each property and dtype; true if no property fails."""
 
     bijector: str
     findings: tuple[Finding, ...]
@@ -72,7 +62,7 @@ class Report:
         lines = [f"{self.bijector}", f"{'':13}" + "".join(f"{_name(dtype):>9}" for dtype in dtypes)]
         for name in dict.fromkeys(finding.name for finding in self.findings):
             found = [finding for finding in self.findings if finding.name == name]
-            words = "".join(f"{finding.word:>9}" for finding in found)
+            words = "".join(f"{WORDS[finding.holds]:>9}" for finding in found)
             lines.append(f"{name:13}{words}  {found[0].detail if found[0].holds is None else found[0].claim}")
         for finding in self.failures:
             lines.append(f"{finding.name}, {_name(finding.dtype)}: {finding.detail}")
@@ -129,16 +119,16 @@ def check_bijector(
 
 def find(each: Property, subject: Subject) -> Finding:
     """Check one property of one bijector."""
+    holds: bool | None = True
+    detail = ""
     try:
         each.check(subject)
     except NotApplicable as why_not:
-        return Finding(each.name, each.claim, subject.dtype, None, str(why_not))
+        holds, detail = None, str(why_not)
     except Exception as error:  # a bijector may raise anything
         kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
-        return Finding(
-            each.name, each.claim, subject.dtype, False, "\n".join([f"{kind}{error}", *getattr(error, "__notes__", ())])
-        )
-    return Finding(each.name, each.claim, subject.dtype, True)
+        holds, detail = False, "\n".join([f"{kind}{error}", *getattr(error, "__notes__", ())])
+    return Finding(each.name, each.claim, subject.dtype, holds, detail)
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -8,10 +8,8 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from flowlab.constraints import is_lower_dimensional, is_unbounded
-from flowlab.testing.charts import chart, doubled, jacobian, stretches
-from flowlab.testing.property import TOLERANCE, all_of_rows, close, finite, for_all, need, need_inverse, same
-from flowlab.testing.regions import codomain_points, far_points, within
-from flowlab.testing.subject import Sample, Subject, forward, inverse
+from flowlab.testing.property import agree, checks, close, finite, for_all, need, need_charts, need_inverse
+from flowlab.testing.subject import Sample, Subject, all_of_rows, chart, forward, inverse, jacobian, stretches, within
 
 CUBE = 1.5  # half the side of the cube whose image is integrated
 POINTS = 2**16  # of the quadrature; whether a point at the boundary counts is random
@@ -19,6 +17,7 @@ LARGEST_DIM = 4  # up to here the points are dense enough
 SIZES = (0.0, 10.0, 100.0)  # values and gradients must be finite here, and next to 0
 
 
+@checks("round trip", "f^-1(f(x)) = x and f(f^-1(y)) = y, on new tensors")
 def check_round_trip(subject: Subject) -> None:
     need_inverse(subject)
     need_charts(subject)
@@ -28,85 +27,96 @@ def check_round_trip(subject: Subject) -> None:
         reversed_sample = sample._replace(context=None if sample.context is None else sample.context.flip(0))
         x = inverse(reversed_sample, y.flip(0))[0].flip(0)  # in a different order, so nothing can be cached
         again = sample.bijector.forward(x.clone(), sample.context)
-        allowed_x, allowed_y = rounding_errors(sample, y)
+        allowed_x, allowed_y = rounding_errors(subject, sample, y)
         close("f^-1(f(x))", x, sample.x, by_row(allowed_x, x))
         close("f(f^-1(y))", again, y, by_row(allowed_y, y))
 
     for_all(subject.samples(), claim)
-    if distant := far_points(subject):
+    if distant := subject.far_points():
         claim(distant)
-    if declared := codomain_points(subject):
+    if declared := subject.codomain_points():
         sample, y = declared
         again = sample.bijector.forward(sample.x, sample.context)
-        close("f(f^-1(y)), y of the declared codomain,", again, y, by_row(rounding_errors(sample, y)[1], y))
+        allowed = by_row(rounding_errors(subject, sample, y)[1], y)
+        close("f(f^-1(y)), y of the declared codomain,", again, y, allowed)
 
 
-def rounding_errors(sample: Sample, y: Tensor) -> tuple[Tensor, Tensor]:
+def size(points: Tensor) -> Tensor:
+    """The largest |coordinate| of each of n points, of shape (n,)."""
+    return points.abs().flatten(1).amax(1)
+
+
+def rounding_errors(subject: Subject, sample: Sample, y: Tensor) -> tuple[Tensor, Tensor]:
     """The errors of x and of y that rounding alone may cause in a round trip, both of shape (n,)."""
     least, most = stretches(sample)
-    size_x, size_y = sample.x.abs().flatten(1).amax(1), y.abs().flatten(1).amax(1)
+    size_x, size_y = size(sample.x), size(y)
     x_scale, y_scale = 1 + size_x + size_y / least, 1 + size_y + size_x * most + size_y * most / least
-    return TOLERANCE[y.dtype] * x_scale, TOLERANCE[y.dtype] * y_scale
+    return subject.tolerance * x_scale, subject.tolerance * y_scale
 
 
+def by_row(allowed: Tensor, like: Tensor) -> Tensor:
+    """One number for each point, expanded to all coordinates of the point."""
+    return allowed.view(-1, *(1 for _ in like.shape[1:])).expand_as(like)
+
+
+@checks("log det", "both log dets equal the log |det| of the Jacobian in float64")
 def check_log_det(subject: Subject) -> None:
     need_charts(subject)
-    tolerance = TOLERANCE[subject.dtype]
 
     def claim(sample: Sample) -> None:
-        exact = doubled(sample)
+        exact = sample.double()
         y, value = forward(sample)
         expected = torch.linalg.slogdet(jacobian(exact.bijector, exact.x, exact.context))[1]
-        close("log det of f", subject.sum_event(value), expected, tolerance * (1 + expected.abs()))
+        close("log det of f", subject.sum_event(value), expected, subject.tolerance * (1 + expected.abs()))
         if subject.bijector.has_inverse and bool(subject.bijector.codomain.check(y).all()):
             value = subject.sum_event(inverse(sample, y)[1])
             expected = torch.linalg.slogdet(jacobian(exact.bijector.inv, y.double(), exact.context))[1]
-            size = y.abs().flatten(1).amax(1) / stretches(sample)[0]
-            close("log det of f^-1", value, expected, tolerance * (1 + expected.abs() + size))
+            allowed = subject.tolerance * (1 + expected.abs() + size(y) / stretches(sample)[0])
+            close("log det of f^-1", value, expected, allowed)
 
     for_all(subject.samples(), claim)
-    if distant := far_points(subject):
+    if distant := subject.far_points():
         claim(distant)
 
 
+@checks("cancel", "the log det of f^-1 at f(x) is minus the log det of f at x")
+def check_log_dets_cancel(subject: Subject) -> None:
+    need_inverse(subject)
+    need_charts(subject)
+
+    def claim(sample: Sample) -> None:
+        y, forwards = forward(sample)
+        allowed = subject.tolerance * (1 + size(y) / stretches(sample)[0])
+        allowed = by_row(allowed, forwards) + subject.tolerance * forwards.double().abs()
+        close("minus the log det of f^-1", -inverse(sample, y)[1], forwards, allowed)
+
+    for_all(subject.samples(), claim)
+
+
+@checks("independent", "no event depends on another; elementwise no coordinate on another")
 def check_independence(subject: Subject) -> None:
     def claim(pair: tuple[Sample, Sample]) -> None:
         sample, other = pair
         count = min(len(sample.x), len(other.x))
-        x = sample.x[:count].clone()
-        changed = other.x[:count].clone()
+        x, changed = sample.x[:count].clone(), other.x[:count].clone()
         changed[0] = x[0]
-        kept: tuple[int | slice, ...] = (0,)
+        kept: tuple[int, ...] = (0,)
         if subject.bijector.event_dim == subject.bijector.image_event_dim == 0:
             changed[0] = torch.where(torch.arange(x[0].numel()).view_as(x[0]) == 0, x[0], other.x[0])
-            kept = (0, *(0 for _ in x.shape[1:]))
+            kept = (0,) * x.ndim
         context = None if sample.context is None else sample.context[:count]
         results = [sample.bijector.forward_and_log_det(points, context) for points in (x, changed)]
-        for value, expected in zip(*results, strict=True):
-            same("an event of f, when other events change", value[kept], expected[kept])
+        first, second = ([value[kept] for value in values] for values in results)
+        agree("an event of f, when other events change", first, second)
         if subject.bijector.has_inverse:
             pulled = [sample.bijector.inverse_and_log_det(image, context) for image, _ in results]
-            for value, expected in zip(*pulled, strict=True):
-                same("an event of f^-1, when other events change", value[kept], expected[kept])
+            first, second = ([value[kept] for value in values] for values in pulled)
+            agree("an event of f^-1, when other events change", first, second)
 
     for_all(st.tuples(subject.samples(), subject.samples()), claim)
 
 
-def check_log_dets_cancel(subject: Subject) -> None:
-    need_inverse(subject)
-    need_charts(subject)
-    tolerance = TOLERANCE[subject.dtype]
-
-    def claim(sample: Sample) -> None:
-        y, forwards = forward(sample)
-        backwards = inverse(sample, y)[1]
-        size = y.abs().flatten(1).amax(1) / stretches(sample)[0]
-        allowed = by_row(tolerance * (1 + size), forwards) + tolerance * forwards.double().abs()
-        close("minus the log det of f^-1", -backwards, forwards, allowed)
-
-    for_all(subject.samples(), claim)
-
-
+@checks("mass", "the density of the images of a uniform cube integrates to 1")
 def check_mass(subject: Subject) -> None:
     """Integrate the density of the images of a uniform cube over quasi-random points of a box around them."""
     need_inverse(subject)
@@ -119,11 +129,8 @@ def check_mass(subject: Subject) -> None:
     need(len(center) <= LARGEST_DIM, f"in {len(center)} dimensions too few of {POINTS} points lie in an image")
     beside = 0.3 * (-1.0) ** torch.arange(subject.dim)[None]
     near = (inside.free(subject.points(beside))[0] - center).abs().max()  # no corner leaves a bounded domain
-    half = (
-        torch.full_like(near, CUBE)
-        if is_unbounded(bijector.domain) and not is_lower_dimensional(bijector.domain)
-        else near
-    )
+    wide = is_unbounded(bijector.domain) and not is_lower_dimensional(bijector.domain)
+    half = torch.full_like(near, CUBE) if wide else near
     corners = torch.as_tensor(qmc.Sobol(len(center), seed=0).random(POINTS), dtype=subject.dtype)
 
     def each(points: Tensor) -> Tensor | None:
@@ -143,10 +150,12 @@ def check_mass(subject: Subject) -> None:
     close("the mass", torch.tensor(total), torch.tensor(1.0), 0.01)
 
 
+@checks("finite", "values and gradients are finite at 0, next to it, at 10 and 100, and for an empty batch")
 def check_finite_values(subject: Subject) -> None:
-    bijector = subject.fresh()
-    numbers = torch.tensor([[sign * size] * subject.dim for size in sizes(subject.dtype) for sign in (1, -1)])
-    mixed = numbers * torch.tensor([(-1.0) ** place for place in range(subject.dim)])
+    bijector, info = subject.fresh(), torch.finfo(subject.dtype)
+    sizes = (*SIZES, info.eps, info.smallest_normal, info.smallest_normal * info.eps)  # the last: the smallest above 0
+    numbers = torch.tensor([[sign * size] * subject.dim for size in sizes for sign in (1, -1)])
+    mixed = numbers * (-1.0) ** torch.arange(subject.dim)
     numbers = torch.cat([numbers, mixed, 0.1 * mixed]).to(subject.dtype)
     inside = chart(subject.bijector.domain)
     plain = inside.event(numbers) if inside is not None and inside.free(numbers).shape == numbers.shape else numbers
@@ -156,24 +165,23 @@ def check_finite_values(subject: Subject) -> None:
         x = x[within(bijector.domain, x)]
         if not len(x):
             continue
-        context = subject.context(len(x))
-        y = finite_at("f", Sample(bijector, x, context), backwards=False)
+        sample = Sample(bijector, x, subject.context(len(x)))
+        y = finite_at("f", sample, backwards=False)
         if bijector.has_inverse:
-            kept = within(bijector.codomain, y) & y.isfinite().flatten(1).all(-1)
-            kept &= is_distinguishable(Sample(bijector, x, context), y)
-            finite_at("f^-1", Sample(bijector, y[kept], None if context is None else context[kept]), backwards=True)
+            kept = within(bijector.codomain, y) & all_of_rows(y.isfinite()) & is_distinguishable(sample, y)
+            finite_at("f^-1", sample._replace(x=y).rows(kept), backwards=True)
     nothing = Sample(bijector, subject.points(torch.zeros(0, subject.dim)), subject.context(0))
     y, log_dets = forward(nothing)
     assert len(y) == len(log_dets) == 0, "an empty batch has images"
     if bijector.has_inverse:
-        same("the pre-images of an empty batch", inverse(nothing, y)[0], nothing.x)
+        agree("the pre-images of an empty batch", [inverse(nothing, y)[0]], [nothing.x])
 
 
 def is_distinguishable(sample: Sample, y: Tensor) -> Tensor:
     """Where one rounding of the image moves the pre-image by less than 0.1, of shape (n,); elsewhere x is lost."""
     if not len(y) or chart(sample.bijector.domain) is None or chart(sample.bijector.codomain) is None:
         return torch.ones(len(y), dtype=torch.bool)
-    return torch.finfo(y.dtype).eps * y.abs().flatten(1).amax(1) < 0.1 * stretches(sample)[0]
+    return torch.finfo(y.dtype).eps * size(y) < 0.1 * stretches(sample)[0]
 
 
 def finite_at(what: str, sample: Sample, backwards: bool) -> Tensor:
@@ -181,21 +189,21 @@ def finite_at(what: str, sample: Sample, backwards: bool) -> Tensor:
     if not len(sample.x):
         return sample.x
 
-    def pull(sample: Sample) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def pull(sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
         x = sample.x.clone().requires_grad_()
         y, log_det = inverse(sample, x) if backwards else forward(sample._replace(x=x))
         total = y.sum() + log_det.sum()
         (gradient,) = torch.autograd.grad(total, x) if total.requires_grad else (torch.zeros_like(x),)
-        return x.detach(), y.detach(), log_det.detach(), gradient
+        return y.detach(), log_det.detach(), gradient
 
-    x, y, log_det, gradient = pull(sample)
-    _, *exact = pull(doubled(sample))
-    fits = torch.stack([all_of_rows(value.abs() < torch.finfo(x.dtype).max / 16) for value in exact])
-    for name, value in ((what, y), (f"the log det of {what}", log_det), (f"the gradient of {what}", gradient)):
-        finite(name, value[fits.all(0)], x[fits.all(0)])
-    return y
+    values, largest = pull(sample), torch.finfo(sample.x.dtype).max / 16
+    fits = torch.stack([all_of_rows(value.abs() < largest) for value in pull(sample.double())]).all(0)
+    for name, value in zip((what, f"the log det of {what}", f"the gradient of {what}"), values, strict=True):
+        finite(name, value[fits], sample.x[fits])
+    return values[0]
 
 
+@checks("edges", "x is recovered up to the stated end of the invertible interval, and not beyond")
 def check_edges(subject: Subject) -> None:
     need_inverse(subject)
     bijector = subject.fresh()
@@ -208,9 +216,7 @@ def check_edges(subject: Subject) -> None:
         while bijector.forward(one_at_a_time(far, subject)).isfinite().all():
             far *= 2
         largest = min(far, torch.finfo(subject.dtype).max)
-        ends = [
-            (sign * largest / 1000, sign * far) for sign in (1, -1)
-        ]  # intermediate values of the inverse may be larger
+        ends = [(sign * largest / 1000, sign * far) for sign in (1, -1)]  # the inverse may have larger values inside
     for inner, outer in ends:
         x = one_at_a_time(inner, subject)
         again = bijector.inverse(bijector.forward(x).clone())
@@ -228,56 +234,30 @@ def one_at_a_time(value: float, subject: Subject) -> Tensor:
     return row.diag() if subject.bijector.event_dim else row[None]
 
 
+@checks("declared", "domain, codomain, shapes, sign, constant log det and affine are right")
 def check_declarations(subject: Subject) -> None:
-    sample = subject.many()
-    bijector = sample.bijector
+    sample, distant = subject.many(), subject.far_points()
+    x, bijector, tolerance = sample.x, sample.bijector, subject.tolerance
     y, log_dets = forward(sample)
-    distant = far_points(subject)
     for images in (y, forward(distant)[0]) if distant else (y,):
         assert bijector.codomain.check(images).all(), f"an image is not in the declared codomain {bijector.codomain}"
-    assert y.shape == bijector.forward_shape(sample.x.shape), "forward_shape is not the shape of the image"
-    assert sample.x.shape == bijector.inverse_shape(y.shape), "inverse_shape is not the shape of the pre-image"
-    covered, image_covered = bijector.event_dim, bijector.image_event_dim
+    assert y.shape == bijector.forward_shape(x.shape), "forward_shape is not the shape of the image"
+    assert x.shape == bijector.inverse_shape(y.shape), "inverse_shape is not the shape of the pre-image"
     if bijector.event_shape is not None:
-        assert tuple(sample.x.shape[1:]) == bijector.event_shape, f"event_shape={bijector.event_shape} is not x's"
+        assert tuple(x.shape[1:]) == bijector.event_shape, f"event_shape={bijector.event_shape} is not x's"
     if bijector.parameter_shape is not None:
-        expected = torch.broadcast_shapes(sample.x.shape, bijector.parameter_shape)
+        expected = torch.broadcast_shapes(x.shape, bijector.parameter_shape)
         assert y.shape == expected, f"parameter_shape={tuple(bijector.parameter_shape)} does not give y's shape"
-    assert log_dets.shape == sample.x.shape[: sample.x.ndim - covered], f"a log det does not cover event_dim={covered}"
-    assert log_dets.shape == y.shape[: y.ndim - image_covered], (
-        f"a log det does not cover image_event_dim={image_covered}"
-    )
+    for name, points in (("event_dim", x), ("image_event_dim", y)):
+        covered = getattr(bijector, name)
+        assert log_dets.shape == points.shape[: points.ndim - covered], f"a log det does not cover {name}={covered}"
     sign = torch.as_tensor(bijector.sign, dtype=subject.dtype)
     if not bijector.event_dim and sign.any():
-        slope = torch.func.jvp(
-            lambda x: bijector.forward(x, sample.context), (sample.x,), (torch.ones_like(sample.x),)
-        )[1]
-        same("the sign of the slope", slope.sign(), sign.expand_as(slope))
+        slope = torch.func.jvp(lambda x: bijector.forward(x, sample.context), (x,), (torch.ones_like(x),))[1]
+        agree("the sign of the slope", [slope.sign()], [sign.expand_as(slope)])
     event_log_dets = subject.sum_event(log_dets)
     if bijector.constant_log_det:
-        close(
-            "a constant log det", event_log_dets, event_log_dets[0].expand_as(event_log_dets), TOLERANCE[subject.dtype]
-        )
+        close("a constant log det", event_log_dets, event_log_dets[0].expand_as(event_log_dets), tolerance)
     if bijector.affine:
-        middle = bijector.forward(sample.x.mean(0, keepdim=True))
-        close("the image of the mean", y.mean(0, keepdim=True), middle, TOLERANCE[subject.dtype] * 10)
-
-
-def sizes(dtype: torch.dtype) -> tuple[float, ...]:
-    info = torch.finfo(dtype)
-    return (
-        *SIZES,
-        info.eps,
-        info.smallest_normal,
-        info.smallest_normal * info.eps,
-    )  # the last is the smallest number above 0
-
-
-def need_charts(subject: Subject) -> None:
-    for side in (subject.bijector.domain, subject.bijector.codomain):
-        need(chart(side) is not None, f"the free coordinates of {side} are unknown here")
-
-
-def by_row(allowed: Tensor, like: Tensor) -> Tensor:
-    """One number for each point, expanded to all coordinates of the point."""
-    return allowed.view(-1, *(1 for _ in like.shape[1:])).expand_as(like)
+        middle = bijector.forward(x.mean(0, keepdim=True))
+        close("the image of the mean", y.mean(0, keepdim=True), middle, tolerance * 10)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -11,13 +12,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from flowlab.testing.subject import Subject
+from flowlab.testing.subject import Subject, all_of_rows, chart
 
 T = TypeVar("T")
 EXAMPLES = 20
-
-# The allowed difference of two computations of one value, relative to 1 + |value|.
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 
 
 class NotApplicable(Exception):
@@ -29,22 +27,27 @@ class Property:
     """A claim about every bijector.
 
     Attributes:
-        number: its place in the list.
         name: one or two words.
         claim: one sentence.
         check: raises an AssertionError where it fails, and NotApplicable where it does not apply.
+        number: its place in the list.
     """
 
-    number: int
     name: str
     claim: str
     check: Callable[[Subject], None]
+    number: int = 0
 
 
-def for_all(draws: st.SearchStrategy[T], claim: Callable[[T], None], examples: int = EXAMPLES) -> None:
+def checks(name: str, claim: str) -> Callable[[Callable[[Subject], None]], Property]:
+    """Make a property of the function that checks it."""
+    return partial(Property, name, claim)
+
+
+def for_all(draws: st.SearchStrategy[T], claim: Callable[[T], None]) -> None:
     """Check a claim on draws of Hypothesis, the same ones every time, and shrink a failing example."""
     quick = settings(
-        max_examples=examples,
+        max_examples=EXAMPLES,
         derandomize=True,
         deadline=None,
         database=None,
@@ -68,9 +71,14 @@ def need_inverse(subject: Subject) -> None:
     need(subject.bijector.has_inverse, "it has no inverse")
 
 
+def need_charts(subject: Subject) -> None:
+    for side in (subject.bijector.domain, subject.bijector.codomain):
+        need(chart(side) is not None, f"the free coordinates of {side} are unknown here")
+
+
 def close(what: str, value: Tensor, expected: Tensor, allowed: Tensor | float) -> None:
     """Check every number against an allowed error; where it is infinite, anything passes, also NaN."""
-    error = (value.double() - expected.double()).abs()
+    error = (value.detach().double() - expected.detach().double()).abs()
     allowed = torch.as_tensor(allowed, dtype=torch.float64).expand_as(error)
     near = ((error <= allowed) | (allowed == torch.inf)) & expected.isfinite()
     wrong = ~near & ~(value == expected)
@@ -82,15 +90,11 @@ def close(what: str, value: Tensor, expected: Tensor, allowed: Tensor | float) -
         )
 
 
-def same(what: str, value: Tensor, expected: Tensor) -> None:
-    """Check that every number is the same, to the last bit."""
-    assert value.shape == expected.shape, f"{what}: has shape {tuple(value.shape)} instead of {tuple(expected.shape)}"
-    close(what, value, expected, 0.0)
-
-
-def all_of_rows(mask: Tensor) -> Tensor:
-    """Which rows of a mask of shape (n, ...) are all true, of shape (n,)."""
-    return mask.flatten(1).all(-1) if mask.ndim > 1 else mask
+def agree(what: str, values: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float = 0.0) -> None:
+    """Check that tensors have the same shapes and numbers: to the last bit, or relative to 1 + |number|."""
+    for value, wanted in zip(values, expected, strict=True):
+        assert value.shape == wanted.shape, f"{what}: has shape {tuple(value.shape)} instead of {tuple(wanted.shape)}"
+        close(what, value, wanted, tolerance * (1 + wanted.detach().abs()) if tolerance else 0.0)
 
 
 def finite(what: str, value: Tensor, at: Tensor) -> None:

@@ -22,8 +22,7 @@ from flowlab.config.schema import Config
 from flowlab.distributed.cluster import check_started
 from flowlab.distributed.world import check_gpus, resolve_device
 from flowlab.flow import Flow
-from flowlab.flows._assemble import assemble
-from flowlab.flows._costs import Costs, count_costs
+from flowlab.flows._assemble import Costs, assemble, count_costs
 from flowlab.flows.base import DATA_POINTS
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from flowlab.bijectors.shapes import check_event_shape
+from flowlab.bijectors.base import check_event_shape
 from flowlab.config.errors import ConfigError
 from flowlab.config.registry import lookup
 from flowlab.config.schema import WHERE, TrainerConfig

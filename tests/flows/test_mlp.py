@@ -7,8 +7,7 @@ import flowlab
 from flowlab.bijectors import LowRankAffine, PReLU, Sigmoid, SmoothPReLU, Tanh, stages
 from flowlab.config.compose import compose
 from flowlab.config.errors import ConfigError
-from flowlab.flows._assemble import assemble
-from flowlab.flows._initialization import cover_
+from flowlab.flows._assemble import assemble, cover_
 from flowlab.seeding import generator
 from flowlab.targets import Checkerboard
 from flowlab.training.build import build

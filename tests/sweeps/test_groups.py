@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from flowlab import compose
-from flowlab.flows._costs import count_costs
+from flowlab.flows._assemble import count_costs
 from flowlab.sweeps.groups import bytes_of_job, describe_groups, split_evenly, stack_key
 from flowlab.targets import Banana, FileTarget
 

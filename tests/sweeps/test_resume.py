@@ -12,7 +12,7 @@ import pytest
 
 from flowlab import ConfigError, compose, load_run, load_sweep
 from flowlab.cli.main import main
-from flowlab.flows._costs import count_costs
+from flowlab.flows._assemble import count_costs
 from flowlab.sweeps import stack, summary
 from flowlab.sweeps.groups import bytes_of_job
 from flowlab.sweeps.train_many import train_many

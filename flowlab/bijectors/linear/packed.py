@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from flowlab.bijectors.linear.triangular import join_packed
+from flowlab.autocast import full_precision, is_autocast_on
 
 LARGEST_COPIED = 256  # larger triangles are split into halves: torch copies a view before it solves
+
+
+@dataclass(frozen=True)
+class PackedScale:
+    """A lower triangle M as d (d + 1) / 2 packed numbers, in the order of `fill_triangular`, which are not unpacked."""
+
+    packed: Tensor
+    dim: int
+
+    def multiply(self, rows: Tensor) -> Tensor:
+        packed, points = self.packed, rows.reshape(-1, self.dim)
+        lowered = is_autocast_on(rows) and rows.dtype != torch.float64
+        with full_precision(rows):
+            if lowered:
+                half = torch.get_autocast_dtype(rows.device.type)
+                packed, points = packed.to(half), points.to(half)
+            return Product.apply(packed, points, False).to(rows.dtype).reshape(rows.shape)
+
+    def solve(self, rows: Tensor) -> Tensor:
+        solution: Tensor = Solution.apply(self.packed, rows, False)
+        return solution
+
+    def log_det(self) -> Tensor:
+        count, step = len(self.packed), self.dim + 1
+        last, first = (torch.arange(start, count, step, device=self.packed.device) for start in (0, self.dim))
+        return self.packed[torch.cat([last, first])].abs().log().sum()
 
 
 class Blocks:
@@ -103,11 +130,27 @@ class Solution(torch.autograd.Function):
         return _packed_product(-of_rows, solved, ctx.transposed) if wanted else None, of_rows, None
 
 
-def diagonal_places(dim: int, device: torch.device) -> Tensor:
-    """The indices of the diagonal of M in the packed numbers, of shape (d,): its second half first, backwards."""
+def pack_triangular(matrix: Tensor) -> Tensor:
+    """The packed numbers that `fill_triangular` turns into the lower triangle of `matrix`, of shape (*, d, d)."""
+    dim = matrix.shape[-1]
     half = dim // 2
-    places = torch.arange(dim - half, device=device) * (dim + 1)
-    return torch.cat([places, dim + places[:half]])
+    return _join(matrix[..., dim - half - 1 :, :].flip(-2, -1), matrix[..., :half, :half])
+
+
+def _join(turned: Tensor, first: Tensor) -> Tensor:
+    """The packed numbers from the last h + 1 rows, rotated by 180 degrees, and the first h rows, h = d // 2.
+
+    In rows of length d, row j of the packed numbers holds row j - 1 of the triangle, followed by the j-th last row
+    backwards, from the diagonal on. For even d the last row ends half-way.
+
+    Arguments:
+        turned: of shape (*, h + 1, d); it is overwritten.
+        first: the first h rows of the triangle without their zeros on the right, of shape (*, h, h).
+    """
+    half, dim = first.shape[-1], turned.shape[-1]
+    before = torch.ones(half, half, dtype=torch.bool, device=first.device).tril()
+    turned[..., 1:, :half] = torch.where(before, first, turned[..., 1:, :half])
+    return turned.flatten(-2)[..., : dim * (dim + 1) // 2]
 
 
 def _packed_product(left: Tensor, right: Tensor, transposed: bool) -> Tensor:
@@ -115,7 +158,7 @@ def _packed_product(left: Tensor, right: Tensor, transposed: bool) -> Tensor:
     if transposed:
         left, right = right, left
     half = left.shape[-1] // 2
-    return join_packed(left.flip(-1)[:, : half + 1].mT @ right.flip(-1), left[:, :half].mT @ right[:, :half])
+    return _join(left.flip(-1)[:, : half + 1].mT @ right.flip(-1), left[:, :half].mT @ right[:, :half])
 
 
 def _multiply(triangle: Tensor, rows: Tensor, lower: bool) -> Tensor:

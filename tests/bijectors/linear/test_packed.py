@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from flowlab.bijectors import LowRankAffine, fill_triangular
-from flowlab.bijectors.linear.packed import LARGEST_COPIED
-from flowlab.bijectors.linear.scales import LARGEST_UNPACKED, PackedScale, TriangularScale, triangular_scale
+from flowlab.bijectors.linear.low_rank_affine import LARGEST_UNPACKED, TriangularScale
+from flowlab.bijectors.linear.packed import LARGEST_COPIED, PackedScale
 
 
 def random_packed(dim):
@@ -86,7 +86,7 @@ def test_a_compiled_gradient_takes_them_apart_in_one_graph():
 
 def test_small_triangles_are_unpacked_and_large_ones_taken_apart():
     sizes = (1, 2, LARGEST_UNPACKED, LARGEST_UNPACKED + 1)
-    kinds = [type(triangular_scale(random_packed(dim)[0], dim)) for dim in sizes]
+    kinds = [type(LowRankAffine(dim)._scale_matrix()) for dim in sizes]
     assert kinds == [TriangularScale, TriangularScale, TriangularScale, PackedScale]
 
 

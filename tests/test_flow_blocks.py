@@ -7,14 +7,14 @@ from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from flowlab import Flow
+from flowlab import flow as module
 from flowlab.bijectors import AffineScalar, Exp, Inline, Softplus
-from flowlab.system import blocks
-from flowlab.system.blocks import map_blocks
+from flowlab.flow import map_blocks
 
 
 @pytest.mark.parametrize("shape", [(1,), (64,), (1000,), (1000, 3), (10, 500)])
 def test_blocks_are_small_and_cover_all_rows(monkeypatch, shape):
-    monkeypatch.setattr(blocks, "NUMBERS_PER_THREAD", 256)
+    monkeypatch.setattr(module, "NUMBERS_PER_THREAD", 256)
     points, sizes = torch.randn(shape), []
 
     def double(block):
@@ -38,7 +38,7 @@ def many_layers(scale=2.0):
 @pytest.fixture
 def sizes(monkeypatch):
     """The sizes of the blocks that a flow maps, all small."""
-    monkeypatch.setattr(blocks, "NUMBERS_PER_THREAD", 64)
+    monkeypatch.setattr(module, "NUMBERS_PER_THREAD", 64)
     sizes = []
 
     def counted(function, points):
