@@ -27,8 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flowlab.plotting import fitted_exponent
-from flowlab.runs.provenance import origin
-from flowlab.sweeps.record import without_paths
+from flowlab.runs.begin import origin, without_paths
 from flowlab.system.files import write_json, write_text
 from flowlab.system.process import set_threads
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from flowlab.distributed.world import SINGLE_PROCESS, World
-from flowlab.system.signals import Preempted, handle_signals
+from flowlab.system.process import Preempted, handle_signals
 
 T = TypeVar("T")
 

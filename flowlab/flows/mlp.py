@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowlab.config.component import setting
 from flowlab.config.errors import ConfigError
-from flowlab.config.fields import setting
 from flowlab.config.registry import register
 from flowlab.flows.base import Architecture
 

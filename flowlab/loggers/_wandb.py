@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowlab.config.secrets import redact
+from flowlab.config.security import redact
 from flowlab.loggers._csv import rows_after
 from flowlab.loggers._wandb_server import choose_mode, quiet
 from flowlab.system.display import print_line
 from flowlab.system.files import write_text
-from flowlab.system.signals import Preempted
+from flowlab.system.process import Preempted
 
 if TYPE_CHECKING:
     import wandb

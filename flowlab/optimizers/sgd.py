@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flowlab.config.fields import setting
+from flowlab.config.component import setting
 from flowlab.config.registry import register
 from flowlab.optimizers.base import Optimizer
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from flowlab.config.schema import TrainerConfig
-from flowlab.runs.checkpoint_file import write_checkpoint
-from flowlab.system.files import raise_write_error, sync
-from flowlab.system.lock import check_not_replaced
+from flowlab.runs.checkpoint import write_checkpoint
+from flowlab.system.files import check_not_replaced, raise_write_error, sync
 from flowlab.training.record import Record
 
 

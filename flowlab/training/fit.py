@@ -12,19 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from flowlab.bijectors.shapes import check_event_shape
+from flowlab.config.component import as_typed
 from flowlab.config.errors import ConfigError
 from flowlab.config.registry import lookup
 from flowlab.config.schema import WHERE, TrainerConfig
-from flowlab.config.typed import as_typed
 from flowlab.flow import Flow
 from flowlab.loggers._csv import CSVMetrics, rows_after
 from flowlab.metrics._evaluate import chunks, evaluate
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer, as_optimizer
-from flowlab.runs.checkpoint_contents import flow_weights
-from flowlab.runs.checkpoint_file import read_checkpoint
-from flowlab.system.lock import lock_directory
-from flowlab.system.progress import build_progress
+from flowlab.runs.checkpoint import flow_weights, read_checkpoint
+from flowlab.system.display import build_progress
+from flowlab.system.files import lock_directory
 from flowlab.targets._data import VALIDATION_POINTS, as_batch, is_loader, repeat, split
 from flowlab.targets.base import Batch, ExactTarget, Target
 from flowlab.training.batches import Batches, build_batches, epoch_batches

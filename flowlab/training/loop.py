@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from flowlab.config.schema import TrainerConfig
 from flowlab.distributed.stopping import GracefulStop
 from flowlab.optimizers.base import Optimizer
-from flowlab.runs.checkpoint_contents import BEST, flow_weights, state_shape
-from flowlab.system.progress import Progress
+from flowlab.runs.checkpoint import BEST, flow_weights, state_shape
+from flowlab.system.display import Progress
 from flowlab.targets.base import Batch
 from flowlab.training.batches import Batches, as_drawn
 from flowlab.training.checkpoints import Checkpoints

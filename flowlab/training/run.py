@@ -17,12 +17,9 @@ from flowlab.distributed.stopping import GracefulStop
 from flowlab.distributed.world import SINGLE_PROCESS, World
 from flowlab.loggers.base import figures_every, open_loggers
 from flowlab.metrics._evaluate import evaluate
-from flowlab.runs.directory import Run, check_data
-from flowlab.runs.status import track_status
-from flowlab.system.display import print_line
-from flowlab.system.process import set_threads
-from flowlab.system.progress import Progress, build_progress, resolve_display
-from flowlab.system.signals import STOP_HANDLERS, Preempted, handle_signals, raise_preempted
+from flowlab.runs.directory import Run, check_data, track_status
+from flowlab.system.display import Progress, build_progress, print_line, resolve_display
+from flowlab.system.process import STOP_HANDLERS, Preempted, handle_signals, raise_preempted, set_threads
 from flowlab.targets.base import ExactTarget
 from flowlab.training.batches import build_batches
 from flowlab.training.build import Experiment

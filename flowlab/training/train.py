@@ -6,19 +6,14 @@ import contextlib
 import re
 from pathlib import Path
 
-from flowlab.config.compose import to_config
 from flowlab.config.errors import ConfigError
-from flowlab.config.schema import Config
+from flowlab.config.schema import Config, to_config
 from flowlab.config.untrusted import check_links
 from flowlab.distributed.cluster import join_world
-from flowlab.runs.begin import begin, check_directory, default_directory, with_absolute_paths, write_config
-from flowlab.runs.directory import Run, check_data, load_run
-from flowlab.runs.provenance import provenance
-from flowlab.runs.relocation import is_same_run, relocate
-from flowlab.runs.resume_checks import check_files
-from flowlab.runs.status import mark_failed
-from flowlab.system.files import remove_parts, write_json
-from flowlab.system.lock import lock_directory
+from flowlab.runs.begin import begin, check_directory, default_directory, provenance, with_absolute_paths, write_config
+from flowlab.runs.directory import Run, check_data, load_run, mark_failed
+from flowlab.runs.resume import check_files, is_same_run, relocate
+from flowlab.system.files import lock_directory, remove_parts, write_json
 from flowlab.training.build import Experiment, build
 from flowlab.training.run import run_training
 
@@ -73,9 +68,13 @@ def resume(directory: str | Path, *overrides: str) -> Run:
         ConfigError: no run directory, a run that is done already, or a data file that has changed since.
     """
     run = load_run(directory)
+    return resume_run(Run(run.directory, relocate(run.config, overrides)))
+
+
+def resume_run(run: Run) -> Run:
+    """Resume a run where its configuration says; see resume."""
     if run.done:
-        raise ConfigError(f"{directory}: this run is done already: {run!r}")
-    run = Run(run.directory, relocate(run.config, overrides))
+        raise ConfigError(f"{run.directory}: this run is done already: {run!r}")
     experiment = build(run.config)
     with join_world(run.config.trainer) as world:
         world.broadcast_from_rank_zero(lambda: reopen(run, experiment))

@@ -7,7 +7,7 @@ import pytest
 from flowlab.distributed import stopping
 from flowlab.distributed.stopping import GracefulStop
 from flowlab.distributed.world import World
-from flowlab.system.signals import STOP_HANDLERS, Preempted, handle_signals
+from flowlab.system.process import STOP_HANDLERS, Preempted, handle_signals
 
 
 class TwoRanks(World):

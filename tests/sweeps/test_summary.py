@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pytest
+from summarize import main
 
 from flowlab import compose, load_run, load_sweep
 from flowlab.plotting import grid_density, run_densities
-from flowlab.sweeps.figures import sweep_figures
-from flowlab.sweeps.summary import main, seeds_table
+from flowlab.sweeps.summary import seeds_table, sweep_figures
 from flowlab.sweeps.table import varied_settings
 from flowlab.sweeps.train_many import train_many
 
