@@ -36,7 +36,7 @@ class StackedLauncherConfig:
         memory_gb: the largest stack, in gigabytes of memory; a larger one is split.
     """
 
-    _target_: str = "hydra_plugins.flowlab_plugins.StackedLauncher"
+    _target_: str = "hydra_plugins.flowlab_stacked_launcher.StackedLauncher"
     processes: int | None = setting(None, minimum=1)
     memory_gb: float = setting(2.0, above=0)
 

@@ -1,7 +1,7 @@
 """Compose the YAML and a user's overrides KEY=VALUE into a checked configuration.
 
-The YAML under `conf/` holds the values; the components hold the types and ranges. An error names the wrong word. Nothing
-here imports torch, so it is shown at once.
+The YAML under `conf/` holds the values; the components hold the types and ranges. An error names the wrong word.
+Nothing here imports torch, so it is shown at once.
 """
 
 from __future__ import annotations
@@ -83,9 +83,10 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
         if isinstance(composed, Exception):
             choices = [o for o in parsed if o.key_or_group in groups or o.key_or_group.startswith("hydra/")]
             with_groups = _try_compose([o.input_line for o in choices if o.input_line and not o.is_delete()])
-            for override in parsed if isinstance(with_groups, DictConfig) else ():
-                if override not in choices:
-                    _check_key(with_groups, override, groups)
+            if isinstance(with_groups, DictConfig):
+                for override in parsed:
+                    if override not in choices:
+                        _check_key(with_groups, override, groups)
             raise ConfigError(_explain(composed, overrides)) from None
     check_targets(composed)
     if not hydra_settings:

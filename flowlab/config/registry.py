@@ -207,7 +207,8 @@ def schema_of_class(group: str, cls: Any) -> type[FromClass]:
     """The component of a class that an installed package registers."""
     if group not in BASES:
         raise ConfigError(
-            f"{_identity(cls)}: must be a dataclass to be an option of the group {group}; put @dataclass before the class"
+            f"{_identity(cls)}: must be a dataclass to be an option of the group {group}; "
+            "put @dataclass before the class"
         )
     kinds = _base(group).kinds()
     if not issubclass(cls, kinds):

@@ -109,7 +109,7 @@ def _is_allowed(path: str) -> bool:
 
 
 def load_class(where: str, path: Any, kinds: tuple[type, ...]) -> type:
-    """Import the class with a dotted name; ConfigError if it is not allowed, does not exist, or has a different base class.
+    """Import the class with a dotted name; ConfigError if it is not allowed, does not exist, or has other base classes.
 
     The class must be defined at the top of a module in an allowed package. A class that such a module has imported from
     elsewhere is refused.

@@ -24,8 +24,8 @@ def load_sweep(directory: str | Path) -> pandas.DataFrame:
     Settings have their dotted names (`flow.depth`), results the names of result.json; runs without a result have NaN
     there. Numbers that come with an option are left out: with a different `target.name` goes a different
     `target.noise`. Rows are in the order of the job numbers. The status is that of status.json, "not begun" for a job
-    of the manifest that has no run yet, or "unreadable" for a run that is half-written or damaged; `error` is None where
-    nothing went wrong.
+    of the manifest that has no run yet, or "unreadable" for a run that is half-written or damaged; `error` is None
+    where nothing went wrong.
 
     Raises:
         ConfigError: there is no run below the directory.

@@ -6,7 +6,7 @@ import html
 import os
 import sys
 import time
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 LINES = 10  # over a whole run
 UPDATE_SECONDS = 0.25  # the shortest time between two updates of the bar in a notebook
@@ -116,12 +116,17 @@ def build_display(kind: str) -> Display:
     return {"bar": Bar, "notebook": NotebookBar, "lines": Lines, "off": Display}[resolve_display(kind)]()
 
 
-class Progress(Protocol):
+class Progress:
     """Follows the steps of a training; a record has the last `row`, its `row_step`, and the `metrics`."""
 
-    def start(self, step: int, max_steps: int) -> None: ...
-    def update(self, step: int, record: Any) -> None: ...
-    def close(self) -> None: ...
+    def start(self, step: int, max_steps: int) -> None:
+        """Training begins after a step."""
+
+    def update(self, step: int, record: Any) -> None:
+        """Training has reached a step."""
+
+    def close(self) -> None:
+        """Training has ended."""
 
 
 class RunProgress(Progress):

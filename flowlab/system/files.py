@@ -1,4 +1,4 @@
-"""Write files atomically: a reader finds the old content or the new, never a part. Read and write JSON. Lock directories."""
+"""Files and locks: written atomically, so a reader finds the old content or the new, never a part; JSON."""
 
 from __future__ import annotations
 

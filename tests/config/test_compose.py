@@ -7,7 +7,6 @@ import sys
 import pytest
 import yaml
 
-from flowlab import compose
 from flowlab.config.component import Component
 from flowlab.config.compose import compose, rename_words
 from flowlab.config.errors import ConfigError

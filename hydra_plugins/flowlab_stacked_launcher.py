@@ -1,4 +1,4 @@
-"""flowlab's plugins of Hydra: a launcher that trains the jobs of a sweep as stacks, and a sweeper without checks."""
+"""The launcher `hydra/launcher=stacked`, and a sweeper for jobs that are checked already: plugins of Hydra."""
 
 import sys
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from flowlab.cli.engines import StackedLauncherConfig
 
 @dataclass
 class CheckedSweeperConfig(BasicSweeperConf):
-    _target_: str = "hydra_plugins.flowlab_plugins.CheckedSweeper"
+    _target_: str = "hydra_plugins.flowlab_stacked_launcher.CheckedSweeper"
 
 
 STORE = ConfigStore.instance()
