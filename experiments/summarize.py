@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,6 @@ import pandas
 
 from flowlab.config.errors import ConfigError
 from flowlab.config.untrusted import printable
-from flowlab.runs.begin import without_paths
 from flowlab.sweeps.manifest import NAME as MANIFEST
 from flowlab.sweeps.summary import summarize
 from flowlab.sweeps.table import load_sweep
@@ -27,6 +27,7 @@ from flowlab.system.files import read_json, write_json, write_text
 
 SAME = ("git_commit", "git_dirty", "flowlab", "python", "packages", "platform", "device", "threads", "command")
 ROWS = 100  # of a curve, about
+ABSOLUTE = re.compile(r"(^|[=\[(,'\"])/[^'\"\[\](),]*")
 MISTAKE = 2  # exit status
 
 
@@ -172,6 +173,15 @@ def _extremes(directories: Iterable[str], metric: str) -> dict[str, list[float |
 
 def _stem(path: str | Path) -> str:
     return str(path).removesuffix(".csv").removesuffix(".json")
+
+
+def without_paths(value: Any) -> Any:
+    """Cut absolute paths, which tell of a machine, down to their last part."""
+    if isinstance(value, list):
+        return [without_paths(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    return ABSOLUTE.sub(lambda found: found[1] + Path(found[0][len(found[1]) :]).name, value)
 
 
 def _one_commit(origins: list[dict[str, Any]]) -> None:

@@ -40,8 +40,7 @@ class Job:
 
     Attributes:
         overrides: its overrides, without Hydra's settings.
-        config: its configuration.
-        directory: its run directory.
+        config, directory: its configuration and its run directory.
         experiment: the objects of its configuration; a single run has them, a job of a sweep does not.
     """
 
@@ -125,13 +124,9 @@ def _count(override: Override) -> float:
 def compose_job(
     words: Sequence[str], number: int, sweep: Path | None, compose: Callable[[Sequence[str]], DictConfig]
 ) -> Job:
-    """Compose a job and check its types; a job that is known already is not composed again.
+    """Compose a job of a sweep, or a single run, and check its types; a known job is not composed again.
 
-    Arguments:
-        words: its overrides.
-        number: its number in the sweep.
-        sweep: the directory of its sweep; None for a single run.
-        compose: composes overrides by Hydra, with Hydra's settings.
+    `compose` composes overrides by Hydra, with Hydra's settings.
     """
     own = tuple(word for word in words if not word.startswith(("hydra.", "hydra/")))
     if (own, number, sweep) not in _known:
@@ -152,7 +147,7 @@ def check_jobs(overrides: list[list[str]], sweep: Path | None, here: bool = True
     Arguments:
         overrides: the overrides of each job.
         sweep: the directory of the sweep; None for a single run.
-        here: the jobs will run on this machine, so check that it can run them.
+        here: the jobs will run on this machine.
     """
     if not overrides:
         raise ConfigError("the sweep expands to no job: a key was given no value")
@@ -239,15 +234,9 @@ def check_directory_name(key: str, directory: str) -> str:
 
 
 def _find_directory(settings: DictConfig, sweep: Path | None) -> Path:
-    """The directory that Hydra's settings give a job; they must not conflict with a run directory."""
-    if settings.output_subdir is not None or "file" in settings.job_logging.get("handlers", {}):
-        raise ConfigError(
-            "hydra.output_subdir, hydra/job_logging: Hydra would write into the run directory; leave them out"
-        )
+    """The directory that Hydra's settings give a job."""
     if not isinstance(settings.verbose, bool | str | ListConfig):
         raise ConfigError(f"hydra.verbose={settings.verbose}: must be true, false or the names of loggers")
-    if settings.job.chdir:
-        raise ConfigError("hydra.job.chdir: a run does not change the working directory; leave it out")
     if sweep is None:
         return Path(check_directory_name("hydra.run.dir", _read(settings, "run.dir")))
     if "now:" in str(OmegaConf.to_container(settings.sweep, resolve=False)["subdir"]):  # type: ignore[call-overload,index]

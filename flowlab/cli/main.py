@@ -38,11 +38,7 @@ OK, FAILED, MISTAKE = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return the exit status.
-
-    Arguments:
-        arguments: the words after the program's name; None reads them from the shell.
-    """
+    """Run a command line, the words after the program's name, and return the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments in (["-h"], ["--help"]):
         print(usage())
@@ -82,11 +78,9 @@ def _run_command(arguments: list[str]) -> int:
         raise ConfigError("--shell-completion: not supported; --help lists every group and its options")
     if (parsed.cfg and parsed.multirun) or (parsed.resolve and not parsed.cfg):
         raise ConfigError("--cfg prints one configuration: use it with --resolve, and not with -m")
-    for override in parse_overrides(words):
-        if override.key_or_group in SWEEP_GROUPS and not parsed.multirun:
+    for override in () if parsed.multirun else parse_overrides(words):
+        if override.key_or_group in SWEEP_GROUPS:
             raise ConfigError(f"{override.key_or_group}={override.value()}: a sweep needs -m; add it")
-        if override.key_or_group == "hydra.mode":
-            raise ConfigError(f"{override.input_line}: -m makes a sweep; leave hydra.mode out")
     if len(words) < len(parsed.overrides) and not parsed.multirun:
         raise ConfigError("sweep_resume=SWEEP_DIR: a sweep needs -m; add it")
     if any((parsed.cfg, parsed.info, parsed.hydra_help)):
@@ -113,9 +107,7 @@ def _run_command(arguments: list[str]) -> int:
 def _sweep(flags: list[str], words: list[str]) -> int:
     """Train the jobs of a sweep that are not done yet, and summarize the sweep.
 
-    Arguments:
-        flags: the flags of the command line.
-        words: its overrides; `sweep_resume=SWEEP_DIR` alone means the overrides that the sweep began with.
+    `sweep_resume=SWEEP_DIR` alone means the words that the sweep began with.
     """
     resumed = [word.removeprefix("sweep_resume=") for word in words if word.startswith("sweep_resume=")]
     words = [word for word in words if not word.startswith("sweep_resume=")]
@@ -138,7 +130,7 @@ def _sweep(flags: list[str], words: list[str]) -> int:
         jobs = []
     check_distinct(jobs, root)
     manifest = Manifest.of(root, words, jobs)
-    if resumed or manifest.exists:
+    if resumed or (root / NAME).is_file():
         from flowlab.runs.directory import Run
 
         check_links(root)

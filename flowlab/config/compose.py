@@ -31,7 +31,7 @@ OLD_LOGGER_KEYS = {"project", "mode", "run_name", "group", "tags", "figures_ever
 
 RUN_KEYS = {item.name for item in dataclasses.fields(RunConfig)}  # keys outside any group
 # Settings of Hydra that a user may give. Others run code (callbacks, logging), read files (searchpath) or write them.
-HYDRA = re.compile(r"hydra\.(run\.dir|sweep\.(dir|subdir)|(launcher|sweeper)(\..+)?|verbose|output_subdir|job\.chdir)")
+HYDRA = re.compile(r"hydra(\.(run\.dir|sweep\.(dir|subdir)|verbose)|[./](launcher|sweeper)([./].+)?)")
 
 QUOTES = "put a value with other characters than letters, digits and . / _ - in quotes: KEY='a b'"
 # Lines of Hydra's and OmegaConf's messages that hold one of these mean nothing to a user.
@@ -157,7 +157,7 @@ def _check_word(override: Override) -> None:
     if ("/" in key or ("." not in key and key not in RUN_KEYS)) and re.search(r"[/\\]|\.\.|\$\{", value):
         raise ConfigError(f"{name}={value}: an option is a word, not a path")
     of_hydra = [part for part in (key, override.package or "") if re.match(r"hydra\b", part)]
-    if of_hydra and (override.package or not ("/" in key or HYDRA.fullmatch(key))):
+    if of_hydra and (override.package or not HYDRA.fullmatch(key)):
         raise ConfigError(
             f"{word}: flowlab does not pass this setting to Hydra; allowed: hydra.run.dir, hydra.sweep.dir, "
             "hydra.sweep.subdir, hydra.launcher.KEY, hydra.sweeper.KEY and hydra.verbose"

@@ -82,12 +82,7 @@ def _identity(component: Any) -> str:
 def lookup(group: str, name: Any, key: str = "") -> Any:
     """The component with a name: from flowlab, from an installed package, or registered by hand.
 
-    Arguments:
-        group, name: see register.
-        key: the key that holds the name, for the message.
-
-    Raises:
-        ConfigError: there is no such component, or its package cannot be imported.
+    ConfigError: the name, which `key` holds, is not registered, or its package cannot be imported.
     """
     if name not in names(group):
         where = key or f"{group}.name"

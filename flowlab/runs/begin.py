@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import subprocess
 import sys
 import uuid
@@ -28,7 +27,6 @@ from flowlab.targets.base import Target
 # Files that are written before config.yaml, which makes a directory a run.
 EARLY = ("status.json", "provenance.json")
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "scipy", "pandas", "matplotlib", "wandb")
-ABSOLUTE = re.compile(r"(^|[=\[(,'\"])/[^'\"\[\](),]*")
 
 
 def begin(config: Config, target: Target, directory: Path, group: str | None) -> Run:
@@ -146,18 +144,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def without_paths(value: Any) -> Any:
-    """Cut absolute paths, which tell of a machine, down to their last part, so a record can be published.
-
-    Example:
-        >>> from flowlab.runs.begin import without_paths
-        >>> without_paths(["/opt/bin/train.py", "seed=0,1", "hydra.sweep.dir='/home/me/a b'", "flow/mlp"])
-        ['train.py', 'seed=0,1', "hydra.sweep.dir='a b'", 'flow/mlp']
-    """
-    if isinstance(value, list):
-        return [without_paths(each) for each in value]
-    if not isinstance(value, str):
-        return value
-    return ABSOLUTE.sub(lambda found: found[1] + Path(found[0][len(found[1]) :]).name, value)

@@ -192,10 +192,7 @@ def track_status(*runs: Run, to_the_end: bool = True) -> Iterator[None]:
         runs: one run, or the runs of a stack.
         to_the_end: the runs are done when the block ends; otherwise more work follows.
 
-    Raises:
-        ConfigError: another process works on one of the directories.
-        KeyboardInterrupt: the run was interrupted, or ended by SystemExit.
-        WriteError: a file of a run could not be written; the message now says how to resume.
+    SystemExit is raised again as a KeyboardInterrupt; that and a WriteError say how to resume.
     """
     with contextlib.ExitStack() as locks:
         for run in runs:

@@ -21,14 +21,9 @@ FILES = (
 
 
 def relocate(config: Config, overrides: Sequence[str]) -> Config:
-    """The configuration of a run that resumes on other hardware.
+    """The configuration of a run that resumes elsewhere, by overrides of its trainer such as "trainer.devices=4".
 
-    Arguments:
-        config: the configuration that it began with.
-        overrides: trainer settings, such as "trainer=ddp" or "trainer.devices=4".
-
-    Raises:
-        ConfigError: an override changes another setting.
+    ConfigError: an override changes a different setting.
 
     Example:
         >>> from flowlab.config.compose import compose

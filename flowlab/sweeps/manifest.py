@@ -64,8 +64,11 @@ class Manifest:
             jobs = [{name: job[name] for name in ("overrides", "directory", "config")} for job in content["jobs"]]
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"{path}: is not the manifest of a sweep: {type(error).__name__}: {error}") from None
-        typed = [isinstance(job["directory"], str) and isinstance(job["config"], dict) for job in jobs]
-        if not all([math.isfinite(seconds), *map(_are_words, [words, *(job["overrides"] for job in jobs)]), *typed]):
+        sound = [
+            _are_words(job["overrides"]) and isinstance(job["directory"], str) and isinstance(job["config"], dict)
+            for job in jobs
+        ]
+        if not all(sound) or not _are_words(words) or not math.isfinite(seconds):
             raise ConfigError(f"{path}: is not the manifest of a sweep: its words, jobs or seconds are of other types")
         for job in jobs:
             name = job["directory"]
@@ -88,11 +91,6 @@ class Manifest:
         finally:
             with contextlib.suppress(WriteError):  # the time alone is lost
                 self.write(time.perf_counter() - begun)
-
-    @property
-    def exists(self) -> bool:
-        """Whether the sweep has begun."""
-        return (self.directory / NAME).is_file()
 
     def check_same_sweep(self, other: Manifest) -> None:
         """Raise ConfigError with the first difference unless `other` has the same jobs."""

@@ -130,11 +130,7 @@ class Progress:
 
 
 class RunProgress(Progress):
-    """Shows the step and the latest numbers of a run.
-
-    Arguments:
-        kind: bar, lines, off or auto.
-    """
+    """Shows the step and the latest numbers of a run on a display of a kind; see `build_display`."""
 
     def __init__(self, kind: str) -> None:
         self.display = build_display(kind)
