@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 import torch
 
-from flowlab.runs.provenance import origin
+from flowlab.runs.begin import origin
 from flowlab.system.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from flowlab import claims as claims
     from flowlab import distributions as distributions
     from flowlab import targets as targets
-    from flowlab.config.allowed import allow as allow
     from flowlab.config.compose import compose as compose
     from flowlab.config.errors import ConfigError as ConfigError
     from flowlab.config.registry import register as register
+    from flowlab.config.security import allow as allow
     from flowlab.distributions.base import StandardNormal as StandardNormal
     from flowlab.flow import Flow as Flow
     from flowlab.runs.directory import Run as Run
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "allow": "flowlab.config.allowed",
+    "allow": "flowlab.config.security",
     "StandardNormal": "flowlab.distributions.base",
     "ConfigError": "flowlab.config.errors",
     "FlowModule": "flowlab.training.lightning",

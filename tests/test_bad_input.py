@@ -17,9 +17,9 @@ from bad_input.command_lines import COMMAND_LINES
 from bad_input.configurations import CONFIGURATIONS
 from bad_input.damaged_runs import ELSEWHERE, RESUMED, RUNS, SUMMARIZED, SWEEPS
 from bad_input.data_files import DATA_FILES
+from summarize import main as summarize
 
 from flowlab.cli.main import main as train
-from flowlab.sweeps.summary import main as summarize
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("max_steps=20", "flow.depth=1", "test_size=50", "validation_size=50", "batch_size=8", "trainer.progress=off")

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 
 from flowlab.cli.main import main
-from flowlab.config.secrets import secret_in
+from flowlab.config.security import secret_in
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("max_steps=40", "test_size=200", "validation_size=200", "batch_size=32", "flow.depth=1")

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import summarize
 import torch
 import yaml
 
 import flowlab
 from flowlab.cli.main import main
-from flowlab.sweeps import summary
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("max_steps=40", "test_size=200", "validation_size=200", "batch_size=32", "flow.depth=1")
@@ -72,7 +72,7 @@ def test_a_pickle_instead_of_a_checkpoint(weights, legacy, stranger, tmp_path, c
             _ = flowlab.load_run(run).flow
     flowlab.load_sweep(stranger / "sweep")
     (stranger / "sweep/0/status.json").write_text('{"status": "done"}')
-    summary.main([str(stranger / "sweep")])
+    summarize.main([str(stranger / "sweep")])
     (stranger / "sweep/0/status.json").write_text('{"status": "interrupted"}')
     if weights == "last":
         assert main([f"resume={stranger}/run"]) == 2
@@ -133,7 +133,7 @@ def test_a_configuration_is_not_interpolated(stranger, monkeypatch, capsys):
     path.write_text(path.read_text().replace("name: csv", "name: ${oc.env:NOBODYS_BUSINESS}"))
     assert main([f"resume={stranger}/run"]) == 2
     (stranger / "sweep/0/config.yaml").write_text(path.read_text())
-    summary.main([str(stranger / "sweep")])
+    summarize.main([str(stranger / "sweep")])
     manifest = stranger / "sweep/manifest.json"
     manifest.write_text(manifest.read_text().replace('"words": [', '"words": ["dtype=${oc.env:NOBODYS_BUSINESS}",'))
     assert main(["-m", f"sweep_resume={stranger}/sweep"]) == 2
@@ -167,7 +167,7 @@ def test_nothing_is_written_through_a_link(name, stranger, tmp_path, capsys):
         assert main([f"resume={stranger}/run"]) == 2
         assert "is a link out of" in capsys.readouterr().err
     assert main(["-m", f"sweep_resume={stranger}/sweep"]) == 2
-    assert summary.main([str(stranger / "sweep")]) == 2
+    assert summarize.main([str(stranger / "sweep")]) == 2
     assert contents(mine) == before
 
 

@@ -27,8 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flowlab.plotting import fitted_exponent
-from flowlab.runs.provenance import origin
-from flowlab.sweeps.record import without_paths
+from flowlab.runs.begin import origin
 from flowlab.system.files import write_json, write_text
 from flowlab.system.process import set_threads
 
@@ -82,6 +81,7 @@ def ratios(table: pandas.DataFrame, dim: int) -> dict[str, float]:
 
 def record(path: Path, table: pandas.DataFrame, results: dict[str, object]) -> None:
     """Write the times to PATH.csv; write ratios, exponents and provenance to PATH.json."""
+    source = origin()
     content = {
         **results,
         "vectors": VECTORS,
@@ -90,7 +90,8 @@ def record(path: Path, table: pandas.DataFrame, results: dict[str, object]) -> N
         "exponents_fitted_from_dim": FIT_FROM,
         "threads": 1,
         "seed": SEED,
-        **{key: without_paths(value) for key, value in origin().items()},
+        **source,
+        "command": [Path(word).name if Path(word).is_absolute() else word for word in source["command"]],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     rounded = table.to_csv(index=False, lineterminator="\n", float_format="%.4g")

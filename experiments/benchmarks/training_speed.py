@@ -48,7 +48,7 @@ from flowlab import Flow
 from flowlab.bijectors import LowRankAffine, PReLU, stages
 from flowlab.config.schema import Config
 from flowlab.runs.begin import begin
-from flowlab.system.progress import Lines
+from flowlab.system.display import RunProgress
 from flowlab.training.build import Batches, Experiment, build, build_batches
 from flowlab.training.record import Checkpoints, Record
 from flowlab.training.train import run_training
@@ -61,7 +61,7 @@ SAME_LOSS = 1e-4  # relative, in float32
 Turn = Callable[[int], float]  # takes a number of steps; returns the seconds
 
 
-class Turns(Lines):
+class Turns(RunProgress):
     """Shows the progress of a run, and lets the other sides train after every so many steps.
 
     Arguments:
@@ -73,6 +73,7 @@ class Turns(Lines):
     """
 
     def __init__(self, others: dict[str, Turn], steps: int) -> None:
+        super().__init__("lines")
         self.others, self.steps = others, steps
         self.seconds: list[dict[str, float]] = []
         self.parts = {"rows": 0.0, "checkpoints": 0.0}

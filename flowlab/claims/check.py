@@ -28,10 +28,7 @@ Value = float | Sequence[float]
 class Measured:
     """Our values of one quantity.
 
-    Attributes:
-        quantity: the ledger's entry.
-        values: our values.
-        standard_error: the standard error of an estimate; None where the rule does not count in standard errors.
+    `standard_error` is that of an estimate; None where the rule does not count in standard errors.
     """
 
     quantity: Quantity
@@ -59,11 +56,11 @@ class Measured:
         return (self.difference or 0.0) <= allowed and all(low <= value <= high for value in self.values)
 
     def reference(self) -> str:
-        """Return the reference as printed; an empty text without a reference."""
+        """The reference as printed; an empty text without a reference."""
         return self._list(self.quantity.references)
 
     def ours(self) -> str:
-        """Return our value as printed."""
+        """Our value as printed."""
         quantity = self.quantity
         if not quantity.references and quantity.at_most is not None and 0 < quantity.at_most < 1e-3 and self.holds:
             return f"at most {quantity.at_most:g}"  # the size of rounding errors differs between machines
@@ -71,7 +68,7 @@ class Measured:
         return self._list(self.values) + error
 
     def distance(self) -> str:
-        """Return the distance from the reference as printed; an empty text without a reference or rule."""
+        """The distance from the reference as printed; an empty text without a reference or rule."""
         quantity, difference = self.quantity, self.difference
         if difference is None or not quantity.decides:
             return ""
@@ -94,13 +91,11 @@ class Check:
 
     @property
     def verdict(self) -> str:
-        """The verdict: holds, holds with erratum, or refuted."""
         if not all(each.holds for each in self.measured):
             return REFUTED
         return ERRATUM if self.claim.erratum else HOLDS
 
     def __str__(self) -> str:
-        """Return the verdict, and for each quantity the reference, our value and the difference."""
         lines = []
         for each in self.measured:
             rule = f"reference {each.reference()}" if each.quantity.references else each.quantity.rule()
@@ -114,7 +109,7 @@ class Check:
         return "\n".join([f"{self.claim.id} {self.verdict}", *named])
 
     def record(self) -> dict[str, Any]:
-        """Return plain JSON from which `from_record` builds the same check."""
+        """Plain JSON from which the report builds the same check again."""
         values = {
             each.quantity.name: {"values": [_to_json(value) for value in each.values]}
             | ({} if each.standard_error is None else {"standard_error": _to_json(each.standard_error)})
@@ -169,8 +164,7 @@ def show(id: str, figure: Figure, drawn: Mapping[str, ArrayLike], digits: int = 
     """Show a figure of the ledger and print fingerprints of its data; in a notebook, also record the figure's id.
 
     Arguments:
-        id: the figure's id in the ledger.
-        figure: the figure.
+        id, figure: the figure and its id in the ledger.
         drawn: the data behind the figure by name, whose `flowlab.plotting.fingerprint` is printed.
         digits: the digits of the fingerprints.
 
@@ -190,20 +184,6 @@ def show(id: str, figure: Figure, drawn: Mapping[str, ArrayLike], digits: int = 
         print(fingerprint(name, data, digits))
 
 
-def from_record(record: Mapping[str, Any]) -> Check:
-    """Judge a recorded check again by the present ledger.
-
-    Raises:
-        LedgerError: the ledger has no such claim, or other quantities.
-    """
-    values: dict[str, Value] = {}
-    for name, each in record["values"].items():
-        numbers = [float(value) for value in each["values"]]
-        error = each.get("standard_error")
-        values[name] = (numbers[0], float(error)) if error is not None else numbers
-    return judge(record["claim"], **values)
-
-
 def _build_measured(id: str, quantity: Quantity, value: Value) -> Measured:
     values = _to_floats(value)
     if quantity.standard_errors is not None:
@@ -218,7 +198,7 @@ def _build_measured(id: str, quantity: Quantity, value: Value) -> Measured:
 
 
 def _to_floats(value: Any) -> tuple[float, ...]:
-    """Return the numbers of a number, sequence, array or tensor."""
+    """The numbers of a number, sequence, array or tensor."""
     content = value.tolist() if hasattr(value, "tolist") else value
     return tuple(float(each) for each in content) if isinstance(content, (list, tuple)) else (float(content),)
 

@@ -1,17 +1,19 @@
-"""Engines that run a sweep outside this process: Ray, Slurm and Optuna.
+"""Engines that run the jobs of a sweep: stacks in this process, Ray, Slurm and Optuna.
 
-The engines are extras; their nodes under `conf/hydra/` compose without them. Nothing here imports torch.
+The last three are extras; their nodes under `conf/hydra/` compose without them. Nothing here imports torch.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 from hydra.core.override_parser.types import IntervalSweep, Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from flowlab.config.component import as_typed, setting
 from flowlab.config.errors import ConfigError
 
 # How to install each engine. Ray's launcher pins versions that are older than those that it works with.
@@ -25,12 +27,29 @@ EXTRAS = {
 PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")
 
 
-def check_engine(settings: DictConfig) -> None:
-    """Check that the launcher and the sweeper of a sweep are installed.
+@dataclass(kw_only=True)
+class StackedLauncherConfig:
+    """Hydra's node `hydra/launcher=stacked`.
 
-    Raises:
-        ConfigError: an extra is not installed, or the machine has no Slurm.
+    Attributes:
+        processes: the number of processes; null means one for each core.
+        memory_gb: the largest stack, in gigabytes of memory; a larger one is split.
     """
+
+    _target_: str = "hydra_plugins.flowlab_stacked_launcher.StackedLauncher"
+    processes: int | None = setting(None, minimum=1)
+    memory_gb: float = setting(2.0, above=0)
+
+
+def check_launcher(settings: DictConfig) -> None:
+    """Check the settings of the stacked launcher; Hydra checks those of the others."""
+    if find_target(settings, "launcher") == StackedLauncherConfig._target_:
+        launcher: dict = OmegaConf.to_container(settings.launcher)  # type: ignore[assignment]
+        as_typed(StackedLauncherConfig, launcher, "hydra.launcher.")
+
+
+def check_engine(settings: DictConfig) -> None:
+    """Raise ConfigError if the extra of a launcher or a sweeper is not installed, or the machine has no Slurm."""
     for part in ("launcher", "sweeper"):
         package = next((name for name in EXTRAS if name in find_target(settings, part).split(".")), None)
         chosen = f"hydra/{part}={settings.runtime.choices[f'hydra/{part}']}"
@@ -46,11 +65,7 @@ def check_engine(settings: DictConfig) -> None:
 
 
 def find_target(settings: DictConfig, part: str) -> str:
-    """The name of the class of the launcher or the sweeper.
-
-    Raises:
-        ConfigError: the node is not one of a plugin.
-    """
+    """The name of the class of the launcher or the sweeper; ConfigError if the node is not one of a plugin."""
     node = settings[part]
     target = str(node.get("_target_")) if isinstance(node, DictConfig) else ""
     if not target.startswith(PLUGINS):
@@ -72,7 +87,7 @@ def list_bounds(overrides: Sequence[Override]) -> list[list[str]]:
     """Possible jobs of a search: together they have both ends of every interval, and every value of each list.
 
     Example:
-        >>> from flowlab.config.overrides import parse_overrides
+        >>> from flowlab.config.compose import parse_overrides
         >>> from flowlab.cli.engines import list_bounds
         >>> list_bounds(parse_overrides(["flow.depth=int(interval(1,8))", "flow.rank=0,1,2"]))
         [['flow.depth=1', 'flow.rank=0'], ['flow.depth=8', 'flow.rank=1'], ['flow.depth=1', 'flow.rank=2']]

@@ -16,22 +16,15 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
-from flowlab.cli.directories import (
-    check_can_be_made,
-    check_directory_name,
-    find_directory,
-    name_directory_in_errors,
-    name_key_in_errors,
-)
-from flowlab.cli.engines import check_engine, find_target, is_search, list_bounds
-from flowlab.config.aliases import rename_words
-from flowlab.config.compose import compose_yaml, to_config
+from flowlab.cli.engines import check_engine, check_launcher, is_search, list_bounds
+from flowlab.config.compose import compose_yaml, parse_overrides, rename_words, store_added
 from flowlab.config.errors import ConfigError
-from flowlab.config.overrides import conf_directory, parse_overrides, store_added
-from flowlab.config.schema import Config, StackedLauncherConfig
-from flowlab.config.typed import as_typed
+from flowlab.config.registry import conf_directory
+from flowlab.config.schema import Config, to_config
+from flowlab.config.security import check_written
 from flowlab.system.process import pause_garbage_collection
 
 if TYPE_CHECKING:
@@ -47,8 +40,7 @@ class Job:
 
     Attributes:
         overrides: its overrides, without Hydra's settings.
-        config: its configuration.
-        directory: its run directory.
+        config, directory: its configuration and its run directory.
         experiment: the objects of its configuration; a single run has them, a job of a sweep does not.
     """
 
@@ -59,11 +51,7 @@ class Job:
 
 
 def hydra_settings(overrides: Sequence[str]) -> DictConfig:
-    """Hydra's settings that the jobs of a sweep share.
-
-    Raises:
-        ConfigError: an override cannot be parsed, or a key or an option is unknown.
-    """
+    """Hydra's settings that the jobs of a sweep share."""
     overrides = rename_words(overrides)
     parsed = parse_overrides(overrides)
     store_added(parsed)
@@ -72,18 +60,15 @@ def hydra_settings(overrides: Sequence[str]) -> DictConfig:
             raise ConfigError(f"{override.key_or_group}: must have one value; put a comma in quotes")
     fixed = [word for word, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
     settings = compose_yaml(fixed, hydra_settings=True).hydra
-    with name_key_in_errors("hydra.sweep.dir"):
-        settings.sweep.dir = check_directory_name("hydra.sweep.dir", str(settings.sweep.dir))
+    settings.sweep.dir = check_directory_name("hydra.sweep.dir", _read(settings, "sweep.dir"))
     return settings
 
 
-def expand(overrides: Sequence[str]) -> list[list[str]]:
+def expand(overrides: Sequence[str], settings: DictConfig | None = None) -> list[list[str]]:
     """Expand a sweep into the overrides of each job, in Hydra's order.
 
-    The jobs of a search are not known yet; it gives jobs at the bounds of its space.
-
-    Raises:
-        ConfigError: an override cannot be parsed, its values cannot be listed, or an engine is not installed.
+    The jobs of a search are not known yet; it gives jobs at the bounds of its space. `settings` are the
+    `hydra_settings` of the overrides, if they are known.
 
     Example:
         >>> from flowlab.cli.jobs import expand
@@ -91,19 +76,19 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
         [['seed=0', 'flow.depth=4'], ['seed=1', 'flow.depth=4']]
     """
     overrides = rename_words(overrides)
-    settings = hydra_settings(overrides)
+    settings = hydra_settings(overrides) if settings is None else settings
     check_engine(settings)
     # A named sweep (+sweep=...) brings its own values; the command line comes after it and wins.
     named = [f"{key}={value}" for key, value in (settings.sweeper.get("params") or {}).items()]
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
         try:
-            swept = {override.get_key_element(): override for override in parser.parse_overrides(named)}
-            swept |= {o.get_key_element(): o for o in parser.parse_overrides(list(overrides))}
+            parsed = parser.parse_overrides(named) + parser.parse_overrides(list(overrides))
+            swept = list({override.get_key_element(): override for override in parsed}.values())
             if is_search(settings):
-                return list_bounds(list(swept.values()))
-            _check_count(list(swept.values()))
-            batches = BasicSweeper.split_arguments(list(swept.values()), max_batch_size=None)
+                return list_bounds(swept)
+            _check_count(swept)
+            batches = BasicSweeper.split_arguments(swept, max_batch_size=None)
         except HydraException as error:
             raise ConfigError(str(error)) from None
     return [list(job) for batch in batches for job in batch]
@@ -139,28 +124,17 @@ def _count(override: Override) -> float:
 def compose_job(
     words: Sequence[str], number: int, sweep: Path | None, compose: Callable[[Sequence[str]], DictConfig]
 ) -> Job:
-    """Compose a job and check its types; a job that is known already is not composed again.
+    """Compose a job of a sweep, or a single run, and check its types; a known job is not composed again.
 
-    Arguments:
-        words: its overrides.
-        number: its number in the sweep.
-        sweep: the directory of its sweep; None for a single run.
-        compose: composes overrides by Hydra, with Hydra's settings.
-
-    Raises:
-        ConfigError: a mistake in the configuration, or a setting of Hydra that conflicts with a run directory.
+    `compose` composes overrides by Hydra, with Hydra's settings.
     """
-    own = tuple(
-        word for word in words if not word.startswith(("hydra.", "hydra/"))
-    )  # Hydra's settings do not belong to the job
+    own = tuple(word for word in words if not word.startswith(("hydra.", "hydra/")))
     if (own, number, sweep) not in _known:
         composed = compose(words)
         with open_dict(composed):
             composed.hydra.job.id = composed.hydra.job.num = number
-        if find_target(composed.hydra, "launcher") == StackedLauncherConfig._target_:
-            launcher = OmegaConf.to_container(composed.hydra.launcher)
-            as_typed(StackedLauncherConfig, launcher, "hydra.launcher.")  # type: ignore[arg-type]
-        _known[own, number, sweep] = Job(list(own), to_config(composed), find_directory(composed, sweep))
+        check_launcher(composed.hydra)
+        _known[own, number, sweep] = Job(list(own), to_config(composed), _find_directory(composed.hydra, sweep))
     return _known[own, number, sweep]
 
 
@@ -168,90 +142,117 @@ _known: dict[tuple[tuple[str, ...], int, Path | None], Job] = {}
 
 
 def check_jobs(overrides: list[list[str]], sweep: Path | None, here: bool = True) -> list[Job]:
-    """Compose and check every job, down to the target's file.
+    """Compose and check every job, down to the target's file; ConfigError names the first that cannot run.
 
     Arguments:
         overrides: the overrides of each job.
         sweep: the directory of the sweep; None for a single run.
-        here: the jobs will run on this machine, so check that it can run them.
-
-    Raises:
-        ConfigError: there is no job, or a job cannot run.
+        here: the jobs will run on this machine.
     """
     if not overrides:
         raise ConfigError("the sweep expands to no job: a key was given no value")
     _known.clear()  # jobs of an earlier command in this process
     # Checks without torch come first, so most mistakes are answered at once.
     jobs: list[Job] = []
-    with _name_job_in_errors(overrides, sweep) as numbers:
-        for number in numbers:
-            jobs.append(compose_job(overrides[number], number, sweep, partial(compose_yaml, hydra_settings=True)))
-            trainer = jobs[-1].config.trainer
-            if sweep and trainer.launcher != "flowlab":
+    for number, words in enumerate(overrides):
+        with _name_job_in_errors(number, words, sweep):
+            jobs.append(compose_job(words, number, sweep, partial(compose_yaml, hydra_settings=True)))
+            launcher = jobs[number].config.trainer.launcher
+            if sweep and launcher != "flowlab":
                 raise ConfigError(
-                    f"trainer.launcher={trainer.launcher}: is for a single run; in a sweep each job starts its "
-                    "own processes: use trainer=ddp or trainer=ddp_cpu"
+                    f"trainer.launcher={launcher}: is for a single run; in a sweep each job starts its own processes: "
+                    "use trainer=ddp or trainer=ddp_cpu"
                 )
     with pause_garbage_collection():
         import flowlab.training.train  # noqa: F401  the jobs need it
         from flowlab.training.build import build, check
 
     targets: dict = {}
-    with _name_job_in_errors(overrides, sweep) as numbers:
-        for number in numbers:
+    for number, job in enumerate(jobs):
+        with _name_job_in_errors(number, overrides[number], sweep):
             if sweep is None:
-                jobs[number].experiment = build(jobs[number].config, here)
+                job.experiment = build(job.config, here)
             else:
-                check(jobs[number].config, here, targets)
+                check(job.config, here, targets)
     return jobs
 
 
 def check_distinct(jobs: list[Job], sweep: Path) -> None:
-    """Check that no two jobs of a sweep have the same configuration or directory.
-
-    Raises:
-        ConfigError: two jobs do.
-    """
-    with _name_job_in_errors([job.overrides for job in jobs], sweep) as numbers:
-        for number in numbers:
+    """Raise ConfigError if two jobs of a sweep have the same configuration or directory."""
+    for number, job in enumerate(jobs):
+        with _name_job_in_errors(number, job.overrides, sweep):
             for other, before in enumerate(jobs[:number]):
-                if jobs[number].config == before.config:
+                if job.config == before.config:
                     raise ConfigError(
                         f"is the same as job {other} ({' '.join(before.overrides)}); give each value once"
                     )
-                if jobs[number].directory == before.directory:
-                    raise ConfigError(f"{before.directory}: is the directory of job {other} too; give each its own")
+                if job.directory == before.directory:
+                    raise ConfigError(f"{job.directory}: is the directory of job {other} too; give each its own")
 
 
 def check_new(jobs: list[Job], sweep: Path | None) -> None:
-    """Check that every run directory can be made and is empty, without leaving a trace.
-
-    Raises:
-        ConfigError: a directory cannot be made, or is not empty.
-    """
+    """Raise ConfigError unless every run directory can be made and is empty, without leaving a trace."""
     from flowlab.runs.begin import check_directory
 
-    with _name_job_in_errors([job.overrides for job in jobs], sweep) as numbers:
-        for number in numbers:
-            directory = jobs[number].directory
-            with name_directory_in_errors(directory):
-                check_directory(directory)
-            check_can_be_made(directory)
+    for number, job in enumerate(jobs):
+        with _name_job_in_errors(number, job.overrides, sweep):
+            try:
+                check_directory(job.directory)
+                _make_and_remove(job.directory)
+            except ConfigError:
+                raise
+            except (OSError, ValueError) as error:  # a ValueError: a NUL in the name
+                reason = getattr(error, "strerror", error)
+                raise ConfigError(f"{job.directory}: cannot be made: {reason}") from None
+
+
+def _make_and_remove(directory: Path) -> None:
+    """Make a directory with its parents, and remove what was made; Hydra makes it when the job begins."""
+    existing = next(parent for parent in (directory, *directory.parents) if parent.exists())
+    directory.mkdir(parents=True, exist_ok=True)
+    while directory != existing:
+        directory.rmdir()
+        directory = directory.parent
 
 
 @contextlib.contextmanager
-def _name_job_in_errors(overrides: list[list[str]], sweep: Path | None) -> Iterator[Iterator[int]]:
-    """Iterate over the numbers of jobs; an error in a sweep then names the job."""
-    at = 0
-
-    def iterate() -> Iterator[int]:
-        nonlocal at
-        for number in range(len(overrides)):
-            at = number
-            yield number
-
+def _name_job_in_errors(number: int, words: Sequence[str], sweep: Path | None) -> Iterator[None]:
+    """Name a job of a sweep in the errors of a block."""
     try:
-        yield iterate()
+        yield
     except ConfigError as error:
-        shown = " ".join(word for word in overrides[at] if not word.startswith("hydra.sweep.dir="))
-        raise ConfigError(f"job {at} ({shown}): {error}" if sweep else str(error)) from None
+        shown = " ".join(word for word in words if not word.startswith("hydra.sweep.dir="))
+        raise ConfigError(f"job {number} ({shown}): {error}" if sweep else str(error)) from None
+
+
+def check_directory_name(key: str, directory: str) -> str:
+    """Give the name of a directory; ConfigError if it is a secret, or empty, which would mean the working directory."""
+    check_written(directory, key)
+    if not directory.strip():
+        raise ConfigError(f"{key}: must be given: {key}=DIR; the working directory is {key}=.")
+    return directory
+
+
+def _find_directory(settings: DictConfig, sweep: Path | None) -> Path:
+    """The directory that Hydra's settings give a job."""
+    if not isinstance(settings.verbose, bool | str | ListConfig):
+        raise ConfigError(f"hydra.verbose={settings.verbose}: must be true, false or the names of loggers")
+    if sweep is None:
+        return Path(check_directory_name("hydra.run.dir", _read(settings, "run.dir")))
+    if "now:" in str(OmegaConf.to_container(settings.sweep, resolve=False)["subdir"]):  # type: ignore[call-overload,index]
+        raise ConfigError(
+            "hydra.sweep.subdir: must not hold a time, or a resumed sweep would not find its jobs; leave it out"
+        )
+    subdir = _read(settings, "sweep.subdir")
+    check_written(subdir, "hydra.sweep.subdir")
+    if Path(subdir).name != subdir or subdir in ("", ".."):
+        raise ConfigError(f"hydra.sweep.subdir={subdir}: must be one name, of a directory in the sweep's directory")
+    return sweep / subdir
+
+
+def _read(settings: DictConfig, key: str) -> str:
+    """Read one of Hydra's settings; an interpolation without a value is an error that names the key."""
+    try:
+        return str(OmegaConf.select(settings, key, throw_on_missing=True))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"hydra.{key}: {error}".splitlines()[0]) from None

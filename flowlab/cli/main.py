@@ -15,39 +15,30 @@ from typing import TYPE_CHECKING, Any
 
 from hydra._internal.utils import get_args_parser
 
-from flowlab.cli.directories import check_directory_name
 from flowlab.cli.engines import is_search, runs_elsewhere
-from flowlab.cli.jobs import Job, check_distinct, check_jobs, check_new, expand, hydra_settings
-from flowlab.cli.results import last_line, score
-from flowlab.cli.usage import usage
-from flowlab.config.compose import compose_yaml, to_config
+from flowlab.cli.jobs import check_directory_name, check_distinct, check_jobs, check_new, expand, hydra_settings
+from flowlab.cli.output import last_line, score, usage
+from flowlab.config.compose import compose_yaml, parse_overrides
 from flowlab.config.errors import ConfigError
-from flowlab.config.overrides import conf_directory, parse_overrides
-from flowlab.config.schema import Config
-from flowlab.config.secrets import redact
+from flowlab.config.registry import conf_directory
+from flowlab.config.schema import Config, to_config
+from flowlab.config.security import redact
 from flowlab.config.untrusted import check_links, check_replayed, forget_pickles, printable
-from flowlab.sweeps.manifest import NAME, Manifest
+from flowlab.sweeps.manifest import NAME, Manifest, check_same_data
 from flowlab.system.display import print_line
-from flowlab.system.files import WriteError, read_json
-from flowlab.system.signals import EXIT_INTERRUPTED, STOP_HANDLERS, handle_signals
+from flowlab.system.files import WriteError, check_unlocked, lock_directory, read_json
+from flowlab.system.process import EXIT_INTERRUPTED, STOP_HANDLERS, handle_signals
 
 if TYPE_CHECKING:
     from flowlab.runs.directory import Run
 
-# Groups that belong to a sweep.
-SWEEP_GROUPS = ("sweep", "hydra/launcher", "hydra/sweeper")
-
+SWEEP_GROUPS = ("sweep", "hydra/launcher", "hydra/sweeper")  # groups that belong to a sweep
 SWEEP_FILES = ("summary.csv", "figures", ".submitit")  # written beside the runs of a sweep; pickles are read back too
-
 OK, FAILED, MISTAKE = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return the exit status.
-
-    Arguments:
-        arguments: the words after the program's name; None reads them from the shell.
-    """
+    """Run a command line, the words after the program's name, and return the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments in (["-h"], ["--help"]):
         print(usage())
@@ -70,12 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_command(arguments: list[str]) -> int:
-    resumed = [word for word in arguments if word.startswith("resume=")]
-    if resumed:
-        return _resume(resumed, arguments)
+    if any(word.startswith("resume=") for word in arguments):
+        return _resume(arguments)
     parser = get_args_parser()
     parser.allow_abbrev = False
     parsed = parser.parse_intermixed_args(arguments)
+    words = [word for word in parsed.overrides if not word.startswith("sweep_resume=")]  # a path may hold any character
     for flag in ("config_name", "config_path", "config_dir", "experimental_rerun"):
         if getattr(parsed, flag):
             raise ConfigError(
@@ -87,51 +78,36 @@ def _run_command(arguments: list[str]) -> int:
         raise ConfigError("--shell-completion: not supported; --help lists every group and its options")
     if (parsed.cfg and parsed.multirun) or (parsed.resolve and not parsed.cfg):
         raise ConfigError("--cfg prints one configuration: use it with --resolve, and not with -m")
-    words = [word for word in parsed.overrides if not word.startswith("sweep_resume=")]  # a path may hold any character
-    sweeping = [o for o in parse_overrides(words) if o.key_or_group in SWEEP_GROUPS]
+    for override in () if parsed.multirun else parse_overrides(words):
+        if override.key_or_group in SWEEP_GROUPS:
+            raise ConfigError(f"{override.key_or_group}={override.value()}: a sweep needs -m; add it")
     if len(words) < len(parsed.overrides) and not parsed.multirun:
         raise ConfigError("sweep_resume=SWEEP_DIR: a sweep needs -m; add it")
-    if sweeping and not parsed.multirun:
-        raise ConfigError(f"{sweeping[0].key_or_group}={sweeping[0].value()}: a sweep needs -m; add it")
-    modes = [o for o in parse_overrides(words) if o.key_or_group == "hydra.mode"]
-    if modes:
-        raise ConfigError(f"{modes[0].input_line}: -m makes a sweep; leave hydra.mode out")
     if any((parsed.cfg, parsed.info, parsed.hydra_help)):
         compose_yaml(expand(parsed.overrides)[0])
         try:
             return _run_hydra(arguments)
         except SystemExit as ended:  # Hydra has printed why
             return MISTAKE if ended.code else OK
-    flags = [word for word in arguments if word not in parsed.overrides]
     if parsed.multirun:
-        return _sweep(flags, parsed.overrides)
+        return _sweep([word for word in arguments if word not in parsed.overrides], parsed.overrides)
     (job,) = check_jobs([list(parsed.overrides)], sweep=None)
+    from flowlab.training.train import complete, train_experiment
+
+    experiment, directory = job.experiment, job.directory
+    assert experiment is not None
     if job.config.trainer.launcher == "flowlab":
         check_new([job], sweep=None)
-        return _report(lambda: _train(job), job.directory)
+        return _report(lambda: train_experiment(experiment, directory), directory)
     # A launcher may start its processes again, so they resume a run that has begun.
-    return _report(lambda: _complete(job), job.directory, _is_rank_zero(job.config))
-
-
-def _train(job: Job) -> Run:
-    from flowlab.training.train import train_experiment
-
-    assert job.experiment is not None
-    return train_experiment(job.experiment, job.directory)
-
-
-def _complete(job: Job) -> Run:
-    from flowlab.training.train import complete
-
-    return complete(job.config, job.directory, experiment=job.experiment)
+    is_rank_zero = _is_rank_zero(job.config)
+    return _report(lambda: complete(job.config, directory, experiment=experiment), directory, is_rank_zero)
 
 
 def _sweep(flags: list[str], words: list[str]) -> int:
     """Train the jobs of a sweep that are not done yet, and summarize the sweep.
 
-    Arguments:
-        flags: the flags of the command line.
-        words: its overrides; `sweep_resume=SWEEP_DIR` alone means the overrides that the sweep began with.
+    `sweep_resume=SWEEP_DIR` alone means the words that the sweep began with.
     """
     resumed = [word.removeprefix("sweep_resume=") for word in words if word.startswith("sweep_resume=")]
     words = [word for word in words if not word.startswith("sweep_resume=")]
@@ -141,8 +117,10 @@ def _sweep(flags: list[str], words: list[str]) -> int:
         check_replayed(named / NAME, words)
     settings = hydra_settings(words)
     root = named or Path(settings.sweep.dir)
-    words = _set_directory("hydra.sweep.dir", root, words)
-    jobs = check_jobs(expand(words), root, here=not runs_elsewhere(settings))
+    # The directory as it was checked, with the time that its name had then.
+    escaped = str(root).replace("'", "\\'")
+    words = [*(word for word in words if not word.startswith("hydra.sweep.dir=")), f"hydra.sweep.dir='{escaped}'"]
+    jobs = check_jobs(expand(words, settings), root, here=not runs_elsewhere(settings))
     if is_search(settings):
         # Its jobs are not known yet; the bounds of its space were checked.
         if root.exists() and any(root.iterdir()):
@@ -152,15 +130,14 @@ def _sweep(flags: list[str], words: list[str]) -> int:
         jobs = []
     check_distinct(jobs, root)
     manifest = Manifest.of(root, words, jobs)
-    if resumed or manifest.exists:
+    if resumed or (root / NAME).is_file():
+        from flowlab.runs.directory import Run
+
         check_links(root)
         forget_pickles(root)
         begun = Manifest.read(root)
         begun.check_same_sweep(manifest)
         manifest = begun
-        from flowlab.runs.directory import Run
-        from flowlab.sweeps.data import check_same_data
-
         check_same_data([Run(job.directory, job.config) for job in jobs])
     else:
         check_new(jobs, root)
@@ -169,8 +146,6 @@ def _sweep(flags: list[str], words: list[str]) -> int:
         root.mkdir(parents=True, exist_ok=True)
     # Hydra need not check the jobs again.
     checked = [] if is_search(settings) else ["hydra/sweeper=checked"]
-    from flowlab.system.lock import check_unlocked, lock_directory
-
     with lock_directory(root, "working on this sweep"):
         for job in jobs:
             check_unlocked(job.directory)
@@ -184,12 +159,6 @@ def _sweep(flags: list[str], words: list[str]) -> int:
     from flowlab.sweeps.summary import summarize
 
     return summarize(root)
-
-
-def _set_directory(key: str, directory: Path, words: Sequence[str]) -> list[str]:
-    """Give the words a directory as it was checked, with the time that its name had then."""
-    escaped = str(directory).replace("'", "\\'")
-    return [*(word for word in words if not word.startswith(f"{key}=")), f"{key}='{escaped}'"]
 
 
 def _run_hydra(arguments: list[str]) -> int:
@@ -246,7 +215,9 @@ def _is_rank_zero(config: Config) -> bool:
     return find_rank(config.trainer).is_rank_zero
 
 
-def _resume(resumed: list[str], arguments: list[str]) -> int:
+def _resume(arguments: list[str]) -> int:
+    """Resume a run: `resume=RUN_DIR`, with settings of the trainer."""
+    resumed = [word for word in arguments if word.startswith("resume=")]
     others = [word for word in arguments if word not in resumed]
     if len(resumed) > 1:
         raise ConfigError(f"{resumed[-1]}: resume=RUN_DIR resumes one run; give it once")
@@ -256,12 +227,13 @@ def _resume(resumed: list[str], arguments: list[str]) -> int:
         raise ConfigError(
             f"{flags[0]}: resume=RUN_DIR allows trainer=... and trainer.KEY=... alone; leave {flags[0]} out"
         )
-    from flowlab.runs.directory import load_run
-    from flowlab.runs.relocation import relocate
-    from flowlab.training.train import resume
+    from flowlab.runs.directory import Run, load_run
+    from flowlab.runs.resume import relocate
+    from flowlab.training.train import resume_run
 
-    is_first = _is_rank_zero(relocate(load_run(directory).config, others))
-    return _report(lambda: resume(directory, *others), directory, is_first)
+    run = load_run(directory)
+    run = Run(run.directory, relocate(run.config, others))
+    return _report(lambda: resume_run(run), directory, _is_rank_zero(run.config))
 
 
 def _report(start: Callable[[], Run], directory: str | Path, is_rank_zero: bool = True) -> int:

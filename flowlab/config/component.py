@@ -1,9 +1,28 @@
-"""Components: the parts of a configuration, as dataclasses whose fields are its keys."""
+"""Components, the parts of a configuration: dataclasses whose fields are its keys, with types and ranges."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+import inspect
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, TypeVar
+
+from flowlab.config.errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
+
+REQUIRED: Any = dataclasses.MISSING
+MISSING = "???"  # OmegaConf's sign for a value that the user must give
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a word",
+    "bool": "true or false",
+    "list[float]": "a list of numbers, as [1.0, 2.0]",
+    "list[str]": "a list of words, as [a, b]",
+    "list[list[float]]": "a list of lists of numbers, as [[1.0, 0.0], [0.0, 1.0]]",
+}
 
 
 class Component:
@@ -30,11 +49,155 @@ class Component:
         return {"name": self.name} | {item.name: getattr(self, item.name) for item in fields if item.init}
 
 
+def setting(
+    default: Any = REQUIRED,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float = math.inf,
+    choices: tuple[str, ...] = (),
+    may_be_empty: bool = False,
+    per_job: bool = False,
+    kw_only: bool = False,
+) -> Any:
+    """A field of a dataclass, with the values that are allowed.
+
+    Arguments:
+        default: the default value; the YAML under `conf/` states it too.
+        minimum, maximum: the smallest and the largest number allowed.
+        above, below: a number must lie strictly between them.
+        choices: the words that are allowed.
+        may_be_empty: an empty list is allowed.
+        per_job: the setting changes neither a shape nor the operations of a training step, so jobs that differ in it
+            can be trained as one stack. A flow keeps it in a parameter or buffer, an optimizer gives it by `rates`; an
+            objective has none.
+        kw_only: the constructor takes it by keyword only.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from flowlab.config.component import setting
+        >>> @dataclass
+        ... class Ring:
+        ...     radius: float = setting(1.0, above=0)
+        >>> Ring().radius
+        1.0
+    """
+    limits = {"minimum": minimum, "maximum": maximum, "above": above, "choices": choices}
+    metadata: dict[str, Any] = {name: limit for name, limit in limits.items() if limit not in (None, ())}
+    metadata |= {"below": below, "may_be_empty": may_be_empty, "per_job": per_job}
+    given: dict[str, Any] = {"default_factory": default.copy} if isinstance(default, list) else {"default": default}
+    return dataclasses.field(**given, metadata=metadata, kw_only=kw_only)
+
+
 def per_job_fields(component: type) -> list[str]:
     """The names of the settings in which jobs of one stack may differ."""
     return [item.name for item in dataclasses.fields(component) if item.metadata.get("per_job")]
 
 
-def is_component(cls: type) -> bool:
-    """Whether a class is a component and a dataclass itself, so its fields are all of its settings."""
-    return issubclass(cls, Component) and "__dataclass_fields__" in vars(cls)
+def as_typed(schema: type[T], values: Mapping[str, Any], prefix: str, new_keys: str = "") -> T:
+    """Plain values as an instance of a dataclass, checked against the types and ranges of its fields.
+
+    Arguments:
+        schema: the dataclass; its annotations are types of WORDS, or such a type or None.
+        values: plain numbers, words, lists and None.
+        prefix: the text before each key in messages, such as "flow.".
+        new_keys: the sign before a key that the user must add: "+" where the YAML does not have it.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or a value has the wrong type or is out of range.
+    """
+    items = {item.name: item for item in dataclasses.fields(schema) if item.init}  # type: ignore[arg-type]
+    unknown = [str(key) for key in values if key not in items]
+    if unknown:
+        raise ConfigError(f"{prefix}{unknown[0]}: no such key; {did_you_mean(unknown[0], list(items))}")
+    given: dict[str, Any] = {}
+    for name, item in items.items():
+        required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if values.get(name, MISSING if required else None) == MISSING:
+            raise ConfigError(f"{prefix}{name}: must be given: {new_keys}{prefix}{name}=...")
+        if name in values:
+            given[name] = _convert_field(item, values[name], f"{prefix}{name}")
+    for name, value in given.items():
+        for complaint in _find_complaints(items[name], value):
+            raise ConfigError(f"{prefix}{name}={value!r}: {complaint}")
+    option = f"{prefix[:-1]}={name}" if (name := getattr(schema, "name", "")) else prefix[:-1]
+    try:
+        return schema(**given)
+    except ConfigError:
+        raise
+    except OverflowError:
+        raise ConfigError(f"{option}: its numbers are too large to compute with; use smaller ones") from None
+    except ValueError as error:  # settings that do not fit each other
+        is_key = str(error).partition("=")[0] in items
+        raise ConfigError(f"{prefix if is_key else option + ': '}{error}") from None
+
+
+def _convert_field(item: dataclasses.Field[Any], value: Any, where: str) -> Any:
+    """Convert a value to the type of its field: 2 becomes 2.0 for a number, and 7 becomes "7" for a word."""
+    kind, choices = name_type(item.type), item.metadata.get("choices", ())
+    if isinstance(value, bool) and str(value).lower() in choices:
+        return str(value).lower()  # YAML reads the word true as a bool
+    try:
+        converted = _convert(kind, value)
+    except (TypeError, ValueError, OverflowError):
+        main = kind.removesuffix(" | None")
+        allowed = WORDS.get(main, main) + (" or null" if kind != main else "")
+        allowed = f"one of {', '.join(choices)}" if choices else allowed
+        raise ConfigError(f"{where}={value!r}: must be {allowed}") from None
+    if "str" not in kind and any(isinstance(n, int) and abs(n) >= 2**63 for n in _flatten(converted)):
+        raise ConfigError(f"{where}={value!r}: a whole number must be below 2**63")
+    return converted
+
+
+def _convert(kind: str, value: Any) -> Any:
+    if kind.endswith(" | None"):
+        return None if value is None else _convert(kind.removesuffix(" | None"), value)
+    if kind.startswith("list["):
+        if not isinstance(value, list | tuple):
+            raise TypeError
+        return [_convert(kind[5:-1], each) for each in value]
+    if kind not in WORDS:  # a parameter of a user's class with another annotation, or none
+        return value
+    if value is None or isinstance(value, list | dict) or isinstance(value, bool) != (kind == "bool"):
+        raise TypeError
+    if kind == "int" and isinstance(value, float):
+        raise TypeError
+    return {"int": int, "float": float, "str": str, "bool": bool}[kind](value)
+
+
+def _find_complaints(item: dataclasses.Field[Any], value: Any) -> Iterator[str]:
+    limits = item.metadata
+    if any(isinstance(number, float) and not math.isfinite(number) for number in _flatten(value)):
+        yield "must be a finite number"
+    if isinstance(value, list) and not value and not limits.get("may_be_empty", True):
+        yield "must not be empty"
+    if value is None:
+        return
+    if "choices" in limits and value not in limits["choices"]:
+        yield did_you_mean(str(value), limits["choices"])
+    if "minimum" in limits and value < limits["minimum"]:
+        yield f"must be at least {limits['minimum']}"
+    if "maximum" in limits and value > limits["maximum"]:
+        yield f"must be at most {limits['maximum']}"
+    if "above" in limits and not limits["above"] < value < limits["below"]:
+        end = f" and less than {limits['below']}" if limits["below"] < math.inf else ""
+        yield f"must be greater than {limits['above']}{end}"
+
+
+def _flatten(value: Any) -> list[Any]:
+    """The values inside lists of any depth."""
+    return [number for part in value for number in _flatten(part)] if isinstance(value, list) else [value]
+
+
+def name_type(annotation: Any) -> str:
+    """The name of a type, as "float" or "list[int] | None", whether its annotation is a string or evaluated.
+
+    Example:
+        >>> from flowlab.config.component import name_type
+        >>> name_type(float), name_type("Optional[int]"), name_type(list[str] | None)
+        ('float', 'int | None', 'list[str] | None')
+    """
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    inner = text.removeprefix("typing.").removeprefix("Optional[")
+    return f"{inner.removesuffix(']')} | None" if inner != text.removeprefix("typing.") else text

@@ -1,40 +1,47 @@
-"""Compose the YAML and a user's overrides into a checked configuration.
+"""Compose the YAML and a user's overrides KEY=VALUE into a checked configuration.
 
-The YAML under `conf/` holds the values; the components hold the types and ranges. Nothing here imports torch, so an
-error is shown at once.
+The YAML under `conf/` holds the values; the components hold the types and ranges. An error names the wrong word.
+Nothing here imports torch, so it is shown at once.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, open_dict
 
-from flowlab.config.aliases import rename_keys, rename_words
-from flowlab.config.allowed import check_overrides, check_targets
-from flowlab.config.component import Component
-from flowlab.config.errors import ConfigError
-from flowlab.config.from_class import schema_of_path
-from flowlab.config.overrides import (
-    check_key,
-    check_option,
-    conf_directory,
-    explain,
-    is_choice,
-    option_names,
-    parse_overrides,
-    shorten,
-    store_added,
-    try_compose,
-)
-from flowlab.config.registry import lookup
-from flowlab.config.schema import COMPONENTS, Config, RunConfig, TrainerConfig
-from flowlab.config.secrets import check_written
-from flowlab.config.typed import as_typed
+from flowlab.config.component import MISSING
+from flowlab.config.errors import ConfigError, did_you_mean
+from flowlab.config.registry import PACKAGES, added, conf_directory, lookup, option_names
+from flowlab.config.schema import OLD_KEYS, Config, RunConfig, to_config
+from flowlab.config.security import check_targets, is_secret_setting, secret_in
+
+OLD_OPTIONS = {"experiment=banana_document": "experiment=jang2018", "sweep=document": "sweep=jang2018"}
+# The keys of `logger` when a run had one logger.
+OLD_LOGGER_KEYS = {"project", "mode", "run_name", "group", "tags", "figures_every"}
+
+RUN_KEYS = {item.name for item in dataclasses.fields(RunConfig)}  # keys outside any group
+# Settings of Hydra that a user may give. Others run code (callbacks, logging), read files (searchpath) or write them.
+HYDRA = re.compile(r"hydra(\.(run\.dir|sweep\.(dir|subdir)|verbose)|[./](launcher|sweeper)([./].+)?)")
+
+QUOTES = "put a value with other characters than letters, digits and . / _ - in quotes: KEY='a b'"
+# Lines of Hydra's and OmegaConf's messages that hold one of these mean nothing to a user.
+FOR_DEVELOPERS = ("HYDRA_FULL_ERROR", "    full_key:", "    reference_type=", "    object_type=")
+# Parts of OmegaConf's messages, and the complaint in plain words.
+PLAIN_WORDS = {
+    "Cannot merge DictConfig with ListConfig": "must be a list, as [a, b]",
+    "is not Optional": "must have a value",
+    "does not support deletion": "must have a value",
+}
 
 
 def compose(*overrides: str) -> Config:
@@ -58,28 +65,29 @@ def compose(*overrides: str) -> Config:
 def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> DictConfig:
     """Compose overrides by Hydra, without checking types.
 
-    Raises:
-        ConfigError: an override cannot be parsed, a key or an option is unknown, or code is not allowed.
+    ConfigError: an override cannot be parsed, a key or an option is unknown, or code is not allowed.
     """
     overrides = rename_words(overrides)
     parsed = parse_overrides(overrides)
-    check_overrides(parsed)
+    for override in parsed:
+        _check_word(override)
     store_added(parsed)
     swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
     if swept:
         raise ConfigError(f"{swept[0]}: several values make a sweep; add -m (--multirun) to the command line")
+    groups = sorted(path.name for path in conf_directory().iterdir() if path.is_dir() and path.name != "hydra")
     for override in parsed:
-        check_option(override)
+        _check_option(override, groups)
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
-        try:
-            composed = hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
-        except Exception as error:  # Hydra and OmegaConf fail in many ways on values that they do not expect
-            choices = [o.input_line for o in parsed if o.input_line and is_choice(o) and not o.is_delete()]
-            with_groups = try_compose(choices)
-            if not isinstance(with_groups, Exception):
+        composed = _try_compose(overrides)
+        if isinstance(composed, Exception):
+            choices = [o for o in parsed if o.key_or_group in groups or o.key_or_group.startswith("hydra/")]
+            with_groups = _try_compose([o.input_line for o in choices if o.input_line and not o.is_delete()])
+            if isinstance(with_groups, DictConfig):
                 for override in parsed:
-                    check_key(with_groups, override)
-            raise ConfigError(explain(error, overrides)) from None
+                    if override not in choices:
+                        _check_key(with_groups, override, groups)
+            raise ConfigError(_explain(composed, overrides)) from None
     check_targets(composed)
     if not hydra_settings:
         with open_dict(composed):
@@ -87,69 +95,130 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
     return composed
 
 
-def to_config(composed: DictConfig | dict[str, Any]) -> Config:
-    """Check a composed configuration against the types and ranges of its components.
-
-    Raises:
-        ConfigError: a value is missing, unknown or wrong.
-    """
-    values = OmegaConf.create(composed) if isinstance(composed, dict) else composed.copy()
-    OmegaConf.set_struct(values, False)
-    values.pop("hydra", None)
-    try:
-        OmegaConf.resolve(values)
-    except (InterpolationResolutionError, RecursionError) as error:
-        raise ConfigError(f"{_unresolvable(values)}: {shorten(error).splitlines()[0]}") from None
-    plain = rename_keys(OmegaConf.to_container(values))  # type: ignore[arg-type]
-    check_written(plain)
-    built: dict[str, Any] = {group: _component(group, plain.pop(group, None), group) for group in COMPONENTS}
-    loggers, trainer = plain.pop("logger", None), plain.pop("trainer", None)
-    if not isinstance(loggers, dict) or not all(isinstance(node, dict) for node in loggers.values()):
-        raise _no_option("logger", loggers)
-    if not isinstance(trainer, dict):
-        raise _no_option("trainer", trainer)
-    built["logger"] = {name: _component("logger", node, f"logger.{name}") for name, node in loggers.items()}
-    built["trainer"] = as_typed(TrainerConfig, trainer, "trainer.")
-    top = as_typed(RunConfig, plain, "")
-    for name in top.metrics:
-        lookup("metric", name, "metrics")
-    return Config(**vars(top), **built)
-
-
-def _component(group: str, node: Any, where: str) -> Component:
-    """The component that a node of the configuration names by `name` or `_target_`."""
-    if not isinstance(node, dict):
-        raise _no_option(group, node)
-    by_path = "_target_" in node
-    schema = schema_of_path(group, node["_target_"]) if by_path else lookup(group, node.get("name"), f"{where}.name")
-    keys = {key: value for key, value in node.items() if key != "name"}
-    return as_typed(schema, keys, f"{where}.", new_keys="+" if by_path else "")
-
-
-def _no_option(group: str, node: Any) -> ConfigError:
-    return ConfigError(f"{group}={node!r}: must be an option of the group {group}: {', '.join(option_names(group))}")
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten a nested configuration: its values by dotted names.
+def rename_words(words: Sequence[str]) -> list[str]:
+    """Replace old names in the overrides of a command line, so commands of earlier versions still work.
 
     Example:
-        >>> from flowlab.config.compose import flat
-        >>> flat({"seed": 0, "flow": {"depth": 2, "rank": 1}})
-        {'seed': 0, 'flow.depth': 2, 'flow.rank': 1}
+        >>> from flowlab.config.compose import rename_words
+        >>> rename_words(["experiment=banana_document", "flow.start=glorot"])
+        ['experiment=jang2018', 'flow.initialization=glorot']
     """
-    named: dict[str, Any] = {}
-    for name, value in values.items():
-        named |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return named
+    logger = next((word.partition("=")[2] for word in words if word.startswith("logger=")), "csv")
+    return [_rename(word, logger) for word in words]
 
 
-def _unresolvable(values: DictConfig) -> str:
-    """The first key whose interpolation has no value."""
-    for key, value in flat(OmegaConf.to_container(values, resolve=False)).items():  # type: ignore[arg-type]
+def _rename(word: str, logger: str) -> str:
+    bare = word.lstrip("+")
+    signs, (key, equals, value) = word[: len(word) - len(bare)], bare.partition("=")
+    group, _, name = key.partition(".")
+    present = f"logger.{logger}.{name}" if group == "logger" and name in OLD_LOGGER_KEYS else OLD_KEYS.get(key, key)
+    return signs + (OLD_OPTIONS.get(bare) or f"{present}{equals}{value}")
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Parse overrides by Hydra's grammar; ConfigError if a word does not follow it."""
+    parser = OverridesParser.create()
+    parsed = []
+    for word in overrides:
         try:
-            found = OmegaConf.select(values, key)
-            OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else None
-        except (OmegaConfBaseException, RecursionError):
-            return f"{key}={value}"
-    return "an interpolation"
+            override = parser.parse_overrides(overrides=[word])[0]
+        except (HydraException, ValueError) as error:  # a ValueError: a number of thousands of digits
+            reason = _shorten(error).splitlines()[0]
+            said = "" if reason.startswith(("Lexer", "Error parsing")) else f": {reason}"
+            raise ConfigError(f"{word!r}: cannot be read as KEY=VALUE; {QUOTES}{said}") from None
+        if not override.key_or_group:
+            raise ConfigError(f"{word!r}: cannot be read as KEY=VALUE: there is no key in it")
+        parsed.append(override)
+    return parsed
+
+
+def store_added(overrides: Sequence[Override]) -> None:
+    """Give Hydra a node for every option from outside flowlab that the overrides name."""
+    for override in overrides:
+        group = override.key_or_group
+        for name in added(group) if group in PACKAGES else ():
+            if name not in re.findall(r"[\w-]+", str(override.input_line).partition("=")[2]):
+                continue
+            node: dict[str, Any] = {"name": name}
+            for item in dataclasses.fields(lookup(group, name)):
+                if item.init:
+                    made = item.default_factory() if callable(item.default_factory) else item.default
+                    node[item.name] = MISSING if made is dataclasses.MISSING else made
+            package = f"logger.{name}" if group == "logger" else group
+            ConfigStore.instance().store(group=group, name=name, node=node, package=package, provider=name)
+
+
+def _check_word(override: Override) -> None:
+    """Check that a word holds no secret, and changes nothing that Hydra runs, reads or writes."""
+    word, key = str(override.input_line), override.key_or_group
+    name, _, value = word.partition("=")
+    if is_secret_setting(name, value) or secret_in(value):
+        raise ConfigError(f"{name}: a secret does not belong on a command line; set an environment variable instead")
+    if ("/" in key or ("." not in key and key not in RUN_KEYS)) and re.search(r"[/\\]|\.\.|\$\{", value):
+        raise ConfigError(f"{name}={value}: an option is a word, not a path")
+    of_hydra = [part for part in (key, override.package or "") if re.match(r"hydra\b", part)]
+    if of_hydra and (override.package or not HYDRA.fullmatch(key)):
+        raise ConfigError(
+            f"{word}: flowlab does not pass this setting to Hydra; allowed: hydra.run.dir, hydra.sweep.dir, "
+            "hydra.sweep.subdir, hydra.launcher.KEY, hydra.sweeper.KEY and hydra.verbose"
+        )
+
+
+def _check_option(override: Override, groups: Sequence[str]) -> None:
+    """Check that a chosen option exists, before Hydra looks for its file, and that no setting is removed."""
+    group, value = override.key_or_group, override.value()
+    if override.is_delete() and ("." in group or group in RUN_KEYS) and group[:5] != "hydra":
+        raise ConfigError(f"~{group}: a key cannot be removed; give it a value: {group}=...")
+    if group not in groups or override.is_delete() or isinstance(value, dict):
+        return
+    for option in value if isinstance(value, list) else [value]:
+        if option not in option_names(group) and (group, option) != ("experiment", None):
+            raise ConfigError(f"{group}={option}: no such option; {did_you_mean(str(option), option_names(group))}")
+    if override.is_add() and group != "sweep":
+        raise ConfigError(f"{override.input_line}: the group has an option already; leave out the + to choose another")
+
+
+def _check_key(composed: DictConfig, override: Override, groups: Sequence[str]) -> None:
+    """Check that the configuration has the key of an override."""
+    key = override.key_or_group
+    if override.is_add() or override.is_delete() or key == "hydra":
+        return
+    node: Any = composed
+    for depth, part in enumerate(key.split(".")):
+        where = ".".join(key.split(".")[:depth])
+        if not isinstance(node, DictConfig):
+            raise ConfigError(f"{key}: no such key: {where} is a value and has no keys")
+        if part not in list(node.keys()):
+            if depth == 1 and node.get("name") == "custom":
+                raise ConfigError(f"{key}: a key of your own class needs a plus: +{key}=...")
+            allowed = [str(name) for name in node if where or name != "hydra"]
+            allowed += [] if where else [group for group in groups if group not in allowed]
+            raise ConfigError(f"{key}: no such key{f' in {where}' if where else ''}; {did_you_mean(part, allowed)}")
+        node = node._get_node(part)
+
+
+def _try_compose(overrides: Sequence[str]) -> DictConfig | Exception:
+    """Compose some overrides; gives the error if they cannot be composed."""
+    try:
+        return hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
+    except Exception as error:  # Hydra and OmegaConf fail in many ways on values that they do not expect
+        return error
+
+
+def _explain(error: Exception, overrides: Sequence[str]) -> str:
+    """Describe an error of Hydra in one line: the first override that raises it, and the cause."""
+    tried = (overrides[:count] for count in range(1, len(overrides) + 1))
+    culprit = next((some[-1] for some in tried if isinstance(_try_compose(some), Exception)), "")
+    said = _shorten(error)
+    if said.startswith("Error merging override") and error.__cause__:
+        said = str(error.__cause__).splitlines()[0]
+        said = next((better for part, better in PLAIN_WORDS.items() if part in said), said)
+    if not isinstance(error, HydraException):
+        return f"{culprit}: Hydra cannot use it: {said}"
+    return said if culprit.partition("=")[0].lstrip("+~") in said else f"{culprit}: {said}"
+
+
+def _shorten(error: Exception) -> str:
+    """The lines of a message that mean something to a user."""
+    lines = str(error).split("Config search path:")[0].splitlines()
+    return "\n".join(line for line in lines if line.strip() and not any(word in line for word in FOR_DEVELOPERS))

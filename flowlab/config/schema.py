@@ -1,18 +1,31 @@
-"""The configuration of one run: its components, and the settings that belong to none."""
+"""The configuration of one run, and plain values as a configuration, checked against the types and ranges of its keys.
+
+Nothing here imports torch, so an error is shown at once.
+"""
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+
+from flowlab.config.component import Component, as_typed, setting
 from flowlab.config.errors import ConfigError
-from flowlab.config.fields import setting
+from flowlab.config.registry import lookup, option_names, schema_of_path
+from flowlab.config.security import check_written
 
 # A run has one component of each of these groups, and several loggers.
 COMPONENTS = ("target", "flow", "objective", "optimizer")
 # The trainer's settings of where a run computes, on which its numbers depend by rounding alone.
 WHERE = ("accelerator", "devices", "nodes", "launcher", "threads")
+# The present key for each old one.
+OLD_KEYS = {
+    "flow.start": "flow.initialization",
+    "flow.slope_start": "flow.initial_slope",
+    "trainer.started_by": "trainer.launcher",
+}
 
 
 @dataclass(kw_only=True)
@@ -85,15 +98,80 @@ class Config(RunConfig):
         return values
 
 
-@dataclass(kw_only=True)
-class StackedLauncherConfig:
-    """Hydra's node `hydra/launcher=stacked`.
+def to_config(composed: DictConfig | dict[str, Any]) -> Config:
+    """Check a composed configuration against its components; ConfigError if a value is missing, unknown or wrong."""
+    values = OmegaConf.create(composed) if isinstance(composed, dict) else composed.copy()
+    OmegaConf.set_struct(values, False)
+    values.pop("hydra", None)
+    try:
+        OmegaConf.resolve(values)
+    except (InterpolationResolutionError, RecursionError) as error:
+        raise ConfigError(f"{_unresolvable(values)}: {str(error).splitlines()[0]}") from None
+    plain = rename_keys(OmegaConf.to_container(values))  # type: ignore[arg-type]
+    check_written(plain)
+    built: dict[str, Any] = {group: _component(group, plain.pop(group, None), group) for group in COMPONENTS}
+    loggers, trainer = plain.pop("logger", None), plain.pop("trainer", None)
+    if not isinstance(loggers, dict) or not all(isinstance(node, dict) for node in loggers.values()):
+        raise _no_option("logger", loggers)
+    if not isinstance(trainer, dict):
+        raise _no_option("trainer", trainer)
+    built["logger"] = {name: _component("logger", node, f"logger.{name}") for name, node in loggers.items()}
+    built["trainer"] = as_typed(TrainerConfig, trainer, "trainer.")
+    top = as_typed(RunConfig, plain, "")
+    for name in top.metrics:
+        lookup("metric", name, "metrics")
+    return Config(**vars(top), **built)
 
-    Attributes:
-        processes: the number of processes; null means one for each core.
-        memory_gb: the largest stack, in gigabytes of memory; a larger one is split.
+
+def _component(group: str, node: Any, where: str) -> Component:
+    """The component that a node of the configuration names by `name` or `_target_`."""
+    if not isinstance(node, dict):
+        raise _no_option(group, node)
+    keys = {key: value for key, value in node.items() if key != "name"}
+    if "_target_" not in node:
+        return as_typed(lookup(group, node.get("name"), f"{where}.name"), keys, f"{where}.")
+    return as_typed(schema_of_path(group, node["_target_"]), keys, f"{where}.", new_keys="+")
+
+
+def _no_option(group: str, node: Any) -> ConfigError:
+    return ConfigError(f"{group}={node!r}: must be an option of the group {group}: {', '.join(option_names(group))}")
+
+
+def _unresolvable(values: DictConfig) -> str:
+    """The first key whose interpolation has no value."""
+    for key, value in flat(OmegaConf.to_container(values, resolve=False)).items():  # type: ignore[arg-type]
+        try:
+            found = OmegaConf.select(values, key)
+            OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else None
+        except (OmegaConfBaseException, RecursionError):
+            return f"{key}={value}"
+    return "an interpolation"
+
+
+def rename_keys(values: dict[str, Any]) -> dict[str, Any]:
+    """Replace old keys in a configuration of any version."""
+    values = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
+    logger = values.get("logger")
+    if isinstance(logger, dict) and isinstance(logger.get("name"), str):  # the only one
+        values["logger"] = {logger["name"]: logger}
+    for old, new in OLD_KEYS.items():
+        group, _, key = old.partition(".")
+        if isinstance(values.get(group), dict) and key in values[group]:
+            values[group][new.partition(".")[2]] = values[group].pop(key)
+    if isinstance(values.get("trainer"), dict):
+        values["trainer"].setdefault("compile", "false")  # in a configuration older than this key
+    return values
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten a nested configuration: its values by dotted names.
+
+    Example:
+        >>> from flowlab.config.schema import flat
+        >>> flat({"seed": 0, "flow": {"depth": 2, "rank": 1}})
+        {'seed': 0, 'flow.depth': 2, 'flow.rank': 1}
     """
-
-    _target_: str = "hydra_plugins.flowlab_stacked_launcher.StackedLauncher"
-    processes: int | None = setting(None, minimum=1)
-    memory_gb: float = setting(2.0, above=0, below=math.inf)
+    named: dict[str, Any] = {}
+    for name, value in values.items():
+        named |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return named

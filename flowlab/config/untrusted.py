@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from flowlab.config.compose import flat
+from flowlab.config.compose import parse_overrides
 from flowlab.config.errors import ConfigError
-from flowlab.config.overrides import parse_overrides
+from flowlab.config.schema import flat
 
 # Hydra's settings that a manifest may repeat: they say how a sweep runs, and their values are words or numbers. Others,
 # such as the shell lines in hydra.launcher.setup, are code.
@@ -27,11 +27,7 @@ RESOLVER = re.compile(r"\$\{.*:", re.DOTALL)  # ${oc.env:NAME} and its like; ${f
 
 
 def read_plain_yaml(path: Path) -> dict[str, Any]:
-    """Read a mapping of plain values from a YAML file.
-
-    Raises:
-        ConfigError: the file is damaged, or holds a tag, an alias or an interpolation of OmegaConf.
-    """
+    """Read plain values from a YAML file; ConfigError if it is damaged or holds a tag, an alias or `${...}`."""
     try:
         text = path.read_text(encoding="utf-8")
         _check_finite(text)
@@ -48,11 +44,7 @@ def read_plain_yaml(path: Path) -> dict[str, Any]:
 
 
 def _check_finite(text: str) -> None:
-    """Refuse YAML of a few lines that expands without end, by aliases or deep nesting; no run has written such.
-
-    Raises:
-        ValueError: it has an alias, or is too deep.
-    """
+    """Raise ValueError for YAML of a few lines that expands without end, by aliases or deep nesting."""
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -78,11 +70,7 @@ def forget_pickles(sweep: Path) -> None:
 
 
 def check_links(directory: Path) -> None:
-    """Check that no link below a directory leads out of it, so nothing is written outside.
-
-    Raises:
-        ConfigError: a link leads out.
-    """
+    """Raise ConfigError if a link below a directory leads out of it, so nothing is written outside."""
     root = directory.resolve()
     for parent, directories, files in os.walk(directory):
         for path in (Path(parent, name) for name in (*directories, *files)):
@@ -91,14 +79,11 @@ def check_links(directory: Path) -> None:
 
 
 def check_replayed(path: Path, words: Sequence[str]) -> None:
-    """Check that the words in a manifest ask for runs of flowlab and nothing else.
+    """Raise ConfigError if a word in a manifest could run code, write outside the sweep or read the environment.
 
     Arguments:
         path: the manifest, for the message.
         words: overrides, as on a command line.
-
-    Raises:
-        ConfigError: a word could run code, write outside the sweep or read the environment.
     """
     for override in parse_overrides(words):
         word, key = str(override.input_line), override.key_or_group

@@ -22,7 +22,7 @@ import torch.distributed as dist
 
 from flowlab.config.schema import TrainerConfig
 from flowlab.distributed.world import LostRankError
-from flowlab.system.signals import EXIT_INTERRUPTED
+from flowlab.system.process import EXIT_INTERRUPTED
 
 # Variables that a launcher around this process may have set for ranks of its own.
 LAUNCHER_VARIABLE = re.compile(r"((LOCAL|GROUP|ROLE|NODE)_)?(RANK|WORLD_SIZE)$|MASTER_(ADDR|PORT)$|TORCHELASTIC_|PL_")

@@ -13,8 +13,7 @@ import traceback
 from pathlib import Path
 
 from flowlab.system.files import write_bytes
-from flowlab.system.process import pause_garbage_collection
-from flowlab.system.signals import EXIT_INTERRUPTED, STOP_HANDLERS, handle_signals
+from flowlab.system.process import EXIT_INTERRUPTED, STOP_HANDLERS, handle_signals, pause_garbage_collection
 
 
 def main(directory: str, errors: str) -> int:

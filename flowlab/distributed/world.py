@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import TrainerConfig
-from flowlab.system.signals import Preempted, handle_signals
+from flowlab.system.process import Preempted, handle_signals
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flowlab.config.component import setting
 from flowlab.config.errors import ConfigError
-from flowlab.config.fields import setting
 from flowlab.config.registry import register
 from flowlab.flows.base import Architecture
 

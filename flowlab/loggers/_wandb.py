@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from flowlab.config.errors import ConfigError
-from flowlab.config.secrets import redact
+from flowlab.config.security import redact
 from flowlab.loggers.csv import rows_after
 from flowlab.system.display import print_line
 from flowlab.system.files import write_text
-from flowlab.system.signals import Preempted
+from flowlab.system.process import Preempted
 
 if TYPE_CHECKING:
     import wandb

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
-from flowlab.config.from_class import FromClass
-from flowlab.config.registry import register
+from flowlab.config.registry import FromClass, register
 from flowlab.loggers.csv import CSVMetrics
 
 if TYPE_CHECKING:

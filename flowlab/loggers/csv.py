@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flowlab.config.errors import ConfigError
-from flowlab.system.files import raise_write_error, write_bytes
-from flowlab.system.lock import check_not_replaced
+from flowlab.system.files import check_not_replaced, raise_write_error, write_bytes
 
 # A new file begins with these columns, and the expected metrics between them. A file that exists keeps its own.
 FIRST, LAST = ("step", "loss"), ("grad_norm", "lr", "steps_per_second", "seconds")

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowlab.config.component import setting
 from flowlab.config.errors import ConfigError
-from flowlab.config.fields import setting
 from flowlab.config.registry import register
 from flowlab.loggers.base import Logger
 

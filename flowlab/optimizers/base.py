@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flowlab.config.component import Component
+from flowlab.config.component import Component, as_typed, setting
 from flowlab.config.errors import ConfigError
-from flowlab.config.fields import setting
 from flowlab.config.registry import lookup, register
-from flowlab.config.typed import as_typed
 
 if TYPE_CHECKING:
     import torch

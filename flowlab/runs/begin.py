@@ -1,31 +1,38 @@
-"""Begin a run directory, and refuse to overwrite one."""
+"""Begin a run directory, refuse to overwrite one, and record its provenance."""
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 import uuid
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 
+import flowlab
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
+from flowlab.config.security import redact_command
+from flowlab.distributed.world import resolve_device
 from flowlab.runs.directory import Run
-from flowlab.runs.provenance import provenance
-from flowlab.system.files import part_path, write_json, write_text
-from flowlab.system.lock import lock_directory
+from flowlab.system.files import lock_directory, part_path, write_json, write_text
 from flowlab.targets.base import Target
 
 # Files that are written before config.yaml, which makes a directory a run.
 EARLY = ("status.json", "provenance.json")
+PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "scipy", "pandas", "matplotlib", "wandb")
 
 
 def begin(config: Config, target: Target, directory: Path, group: str | None) -> Run:
     """Make a run directory, with the files that are known before the first step.
 
-    Raises:
-        ConfigError: the directory is not empty, another run has just begun in it, or it cannot be written.
+    ConfigError: the directory is not empty, another run has just begun in it, or it cannot be written.
     """
     check_directory(directory)
     config = with_absolute_paths(config)
@@ -72,12 +79,9 @@ def with_absolute_paths(config: Config) -> Config:
 
 
 def check_directory(directory: Path) -> None:
-    """Check that a run directory is empty, so no run overwrites another.
+    """Raise ConfigError unless a run directory is new or empty, so no run overwrites another.
 
     Files that a run leaves when it is killed before its config.yaml is written do not count.
-
-    Raises:
-        ConfigError: it is not empty, or is not a directory.
     """
     if directory.exists() and not directory.is_dir():
         raise ConfigError(f"{directory}: is not a directory")
@@ -90,3 +94,53 @@ def check_directory(directory: Path) -> None:
 def default_directory(config: Config) -> Path:
     """A new directory under runs/, named after time, target and seed."""
     return Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}_{config.target.name}_seed{config.seed}"
+
+
+def provenance(config: Config) -> dict[str, Any]:
+    """The origin of a run and the settings of its machine, as plain data."""
+    gpu = resolve_device(config.trainer.accelerator).type == "cuda" and torch.cuda.is_available()
+    return {
+        **origin(),
+        "device": torch.cuda.get_device_name() if gpu else "cpu",
+        "processes": config.trainer.processes,
+        "threads": config.trainer.threads,
+        "seed": config.seed,
+    }
+
+
+def origin() -> dict[str, Any]:
+    """The code, versions, machine and command of this process, as plain data, without secrets."""
+    commit, dirty = _git()
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "flowlab": flowlab.__version__,
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "command": redact_command(sys.argv),
+    }
+
+
+def _git() -> tuple[str | None, bool | None]:
+    """The commit of flowlab's source, and whether files differ from it; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        _run_git(here, "ls-files", "--error-unmatch", Path(__file__).name)  # the repository must be flowlab's
+        commit = _run_git(here, "rev-parse", "HEAD")
+        return commit, bool(_run_git(here, "status", "--porcelain", "--", ":/flowlab", ":/conf", ":/experiments"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _run_git(directory: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(directory), *words], capture_output=True, text=True, timeout=20, check=True)
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,7 +1,10 @@
-"""Read a run directory: its configuration, flow, metrics and result."""
+"""A run directory: its configuration, flow, metrics and result, and its status, which is correct at every moment."""
 
 from __future__ import annotations
 
+import contextlib
+import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,15 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from flowlab.config.compose import to_config
 from flowlab.config.errors import ConfigError
-from flowlab.config.schema import Config
+from flowlab.config.schema import Config, to_config
+from flowlab.config.security import redact
 from flowlab.config.untrusted import read_plain_yaml
 from flowlab.flow import Flow
 from flowlab.flows._assemble import assemble
-from flowlab.runs.checkpoint_contents import check_weights, flow_weights, shapes_of
-from flowlab.runs.checkpoint_file import read_checkpoint
-from flowlab.system.files import read_json
+from flowlab.runs.checkpoint import check_weights, flow_weights, read_checkpoint, shapes_of
+from flowlab.system.files import (
+    DISK_FULL,
+    WriteError,
+    check_not_replaced,
+    lock_directory,
+    overwrite_json,
+    read_json,
+    write_json,
+)
 from flowlab.targets.base import Target
 
 if TYPE_CHECKING:
@@ -118,51 +128,35 @@ class Run:
         return read_json(self.directory / "provenance.json")
 
     def has_checkpoint(self, weights: str) -> bool:
-        return self._checkpoint(weights).is_file()
+        """Whether a checkpoint has been written, "last" or "best"."""
+        return (self.directory / "checkpoints" / f"{weights}.ckpt").is_file()
 
     def checkpoint(self, weights: str) -> dict[str, Any]:
         """Read a checkpoint without executing code in the file."""
-        path = self._checkpoint(weights)
+        path = self.directory / "checkpoints" / f"{weights}.ckpt"
         if weights not in WEIGHTS:  # result.json may hold any word
             raise ConfigError(f"{weights!r}: no such checkpoint; allowed: {', '.join(WEIGHTS)}")
         if not path.is_file():
             raise ConfigError(f"{path}: no such checkpoint; the run has not saved one yet")
+        remedy = "remove the checkpoints, and the run begins again"
+        if weights == "last" and self.has_checkpoint("best"):
+            remedy = "copy best.ckpt over it to resume from there, or remove both to begin again"
         try:
             checkpoint = read_checkpoint(path)
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
         except ValueError:
-            raise ConfigError(f"{path}: cannot be read: it is damaged; {self._without(weights)}") from None
+            raise ConfigError(f"{path}: cannot be read: it is damaged; {remedy}") from None
         try:
             check_weights(checkpoint)
         except ValueError as error:
-            raise ConfigError(f"{path}: is not a checkpoint of a run: {error}; {self._without(weights)}") from None
+            raise ConfigError(f"{path}: is not a checkpoint of a run: {error}; {remedy}") from None
         return checkpoint
-
-    def _without(self, weights: str) -> str:
-        """The remedy for a damaged checkpoint."""
-        if weights == "last" and self.has_checkpoint("best"):
-            return "copy best.ckpt over it to resume from there, or remove both to begin again"
-        return "remove the checkpoints, and the run begins again"
-
-    def _checkpoint(self, weights: str) -> Path:
-        return self.directory / "checkpoints" / f"{weights}.ckpt"
 
     def __repr__(self) -> str:
         result = self.result
         numbers = "".join(f", {name}={result[name]:.4f}" for name in ("nll", "kl") if result.get(name) is not None)
         return f"Run({self.status.get('status', 'unknown')}{numbers}, {str(self.directory)!r})"
-
-
-def check_data(run: Run, target: Target) -> None:
-    """Check that a data file is the same as when the run began.
-
-    Raises:
-        ConfigError: it has changed.
-    """
-    if run.provenance.get("data_sha256") != target.fingerprint:
-        culprit = getattr(target, "path", f"{run.directory}/provenance.json: data_sha256")
-        raise ConfigError(f"{culprit}: the file has changed since the run began; put it back, or start a new run")
 
 
 def load_run(directory: str | Path) -> Run:
@@ -181,3 +175,85 @@ def load_run(directory: str | Path) -> Run:
         return Run(directory, to_config(read_plain_yaml(path)))
     except ConfigError as error:
         raise ConfigError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+
+
+def check_data(run: Run, target: Target) -> None:
+    """Raise ConfigError if a data file has changed since the run began."""
+    if run.provenance.get("data_sha256") != target.fingerprint:
+        culprit = getattr(target, "path", f"{run.directory}/provenance.json: data_sha256")
+        raise ConfigError(f"{culprit}: the file has changed since the run began; put it back, or start a new run")
+
+
+@contextlib.contextmanager
+def track_status(*runs: Run, to_the_end: bool = True) -> Iterator[None]:
+    """Record that runs are running, then how they end; an error is recorded and raised again.
+
+    Arguments:
+        runs: one run, or the runs of a stack.
+        to_the_end: the runs are done when the block ends; otherwise more work follows.
+
+    SystemExit is raised again as a KeyboardInterrupt; that and a WriteError say how to resume.
+    """
+    with contextlib.ExitStack() as locks:
+        for run in runs:
+            locks.enter_context(lock_directory(run.directory))
+        _write_status(runs, status="running")
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit) as stop:
+            for run in runs:
+                mark_interrupted(run)
+            kind = type(stop) if isinstance(stop, KeyboardInterrupt) else KeyboardInterrupt
+            raise kind(", ".join(f"resume={run.directory}" for run in runs)) from None
+        except WriteError as error:
+            for run in runs:
+                error.advice = f"; when it can be, continue with resume={run.directory}"
+                if not _write_if_possible(run, status="failed", error=str(error)):
+                    error.advice += " (status.json cannot be written either, and still says running)"
+            raise
+        except Exception as error:
+            for run in runs:
+                _record_failure(run, error)
+            raise
+        if to_the_end:
+            _write_status(runs, status="done")
+
+
+def mark_interrupted(run: Run) -> None:
+    """Record that a run was interrupted, if possible."""
+    _write_if_possible(run, status="interrupted", error=f"interrupted; continue with resume={run.directory}")
+
+
+def mark_failed(run: Run, error: BaseException) -> None:
+    """Record that a run failed outside its training; ConfigError if another process works on the directory."""
+    run.directory.mkdir(parents=True, exist_ok=True)
+    with lock_directory(run.directory):
+        _record_failure(run, error)
+
+
+def _record_failure(run: Run, error: BaseException) -> None:
+    message, trace = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
+    content = {"status": "failed", "error": redact(message)}
+    if not _write_if_possible(run, **content, traceback=redact(trace)):
+        _write_if_possible(run, **content)  # on a nearly full disk
+
+
+def _write_if_possible(run: Run, **content: str) -> bool:
+    """Record how a run has ended; gives False if that cannot be written either."""
+    try:
+        _write_status([run], **content)
+    except WriteError:
+        return False
+    return True
+
+
+def _write_status(runs: Sequence[Run], **content: str) -> None:
+    for run in runs:
+        check_not_replaced(run.directory)
+        path = run.directory / "status.json"
+        try:
+            write_json(path, content)
+        except WriteError as error:
+            if error.errno not in DISK_FULL or not path.exists():
+                raise
+            overwrite_json(path, content)

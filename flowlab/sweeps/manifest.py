@@ -1,4 +1,4 @@
-"""manifest.json: the jobs of a sweep, so a stopped sweep can resume."""
+"""manifest.json: the jobs of a sweep, so a stopped sweep can resume, and the check that they all have the same data."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowlab.config.compose import flat, to_config
 from flowlab.config.errors import ConfigError
+from flowlab.config.schema import flat, to_config
 from flowlab.system.files import WriteError, read_json, write_json
 
 if TYPE_CHECKING:
     from flowlab.cli.jobs import Job
+    from flowlab.runs.directory import Run
+    from flowlab.targets.base import Target
 
 NAME = "manifest.json"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A sweep directory, as its manifest has it.
+    """The jobs of a sweep directory.
 
     Attributes:
-        directory: of the sweep.
-        words: the overrides of the command that began it.
-        jobs: for each its overrides, its directory in that of the sweep, and its whole configuration.
-        seconds: wall-clock time spent on it, over all sessions that ended by themselves.
+        directory: the sweep directory.
+        words: the overrides of the command that began the sweep.
+        jobs: each job's overrides, its directory inside the sweep's, and its whole configuration.
+        seconds: wall-clock time of all sessions that ended by themselves.
     """
 
     directory: Path
@@ -39,37 +41,34 @@ class Manifest:
 
     @classmethod
     def of(cls, directory: Path, words: Sequence[str], jobs: Sequence[Job]) -> Manifest:
-        return cls(
-            directory,
-            list(words),
-            [
-                {
-                    "overrides": job.overrides,
-                    "directory": str(job.directory.relative_to(directory)),
-                    "config": job.config.to_dict(),
-                }
-                for job in jobs
-            ],
-        )
+        """The manifest of a sweep that begins."""
+        entries = [
+            {
+                "overrides": job.overrides,
+                "directory": str(job.directory.relative_to(directory)),
+                "config": job.config.to_dict(),
+            }
+            for job in jobs
+        ]
+        return cls(directory, list(words), entries)
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:
-        """Read the manifest of a sweep directory.
-
-        Raises:
-            ConfigError: there is none, or it is damaged.
-        """
+        """Read the manifest of a sweep directory; ConfigError if there is none, or it is damaged."""
         path = directory / NAME
         if not path.is_file():
             raise ConfigError(f"{directory}: not the directory of a sweep: there is no {NAME} in it")
         content = read_json(path)
         try:
-            words, jobs, seconds = content["words"], content["jobs"], float(content["seconds"])
-            jobs = [{name: job[name] for name in ("overrides", "directory", "config")} for job in jobs]
-            sound = math.isfinite(seconds) and _are_words(words) and all(map(_is_job, jobs))
+            words, seconds = content["words"], float(content["seconds"])
+            jobs = [{name: job[name] for name in ("overrides", "directory", "config")} for job in content["jobs"]]
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"{path}: is not the manifest of a sweep: {type(error).__name__}: {error}") from None
-        if not sound:
+        sound = [
+            _are_words(job["overrides"]) and isinstance(job["directory"], str) and isinstance(job["config"], dict)
+            for job in jobs
+        ]
+        if not all(sound) or not _are_words(words) or not math.isfinite(seconds):
             raise ConfigError(f"{path}: is not the manifest of a sweep: its words, jobs or seconds are of other types")
         for job in jobs:
             name = job["directory"]
@@ -78,13 +77,13 @@ class Manifest:
         return cls(directory, words, jobs, seconds)
 
     def write(self, seconds: float = 0.0) -> None:
-        """Write it, with `seconds` added to those spent before."""
+        """Write manifest.json, with `seconds` added to those spent before."""
         content = {"words": self.words, "seconds": round(self.seconds + seconds, 3), "jobs": self.jobs}
         write_json(self.directory / NAME, content)
 
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:
-        """Write it, and count the time of a block."""
+        """Write manifest.json, and count the time of a block."""
         self.write()
         begun = time.perf_counter()
         try:
@@ -93,17 +92,8 @@ class Manifest:
             with contextlib.suppress(WriteError):  # the time alone is lost
                 self.write(time.perf_counter() - begun)
 
-    @property
-    def exists(self) -> bool:
-        """Whether the sweep has begun."""
-        return (self.directory / NAME).is_file()
-
     def check_same_sweep(self, other: Manifest) -> None:
-        """Check that a command asks for this sweep.
-
-        Raises:
-            ConfigError: a job is missing, added or differs; the first difference is named.
-        """
+        """Raise ConfigError with the first difference unless `other` has the same jobs."""
         advice = f"continue with sweep_resume={self.directory} alone, or choose another directory"
         if len(self.jobs) != len(other.jobs):
             raise ConfigError(
@@ -111,7 +101,7 @@ class Manifest:
             )
         for number, (there, here) in enumerate(zip(self.jobs, other.jobs, strict=True)):
             before, now = (_settings(job["config"]) for job in (there, here))
-            for name in [*before, *(name for name in now if name not in before)]:
+            for name in before | now:
                 if before.get(name) != now.get(name):
                     raise ConfigError(
                         f"{self.directory}: holds another sweep: job {number} has {name}={before.get(name)!r} there "
@@ -133,7 +123,24 @@ def _are_words(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
-def _is_job(job: dict[str, Any]) -> bool:
-    """Whether a job of a manifest has words, a name for its directory, and a configuration."""
-    typed = isinstance(job["directory"], str) and isinstance(job["config"], dict)
-    return typed and _are_words(job["overrides"])
+def check_same_data(runs: Sequence[Run]) -> None:
+    """Raise ConfigError if data have changed since the first runs of a sweep began, and others are still to be trained.
+
+    A table of all runs would mean nothing.
+    """
+    targets: dict[str, Target] = {}
+    begun: list[tuple[Run, str]] = []
+    waiting = False
+    for run in runs:
+        with contextlib.suppress(ConfigError):  # a damaged file is reported when the run is opened
+            waiting |= not run.done
+            if "data_sha256" in run.provenance:
+                begun.append((run, run.provenance["data_sha256"]))
+    for run, sha256 in begun if waiting else ():
+        name = str(run.config.target)
+        target = targets[name] = targets.get(name) or run.config.target.build()
+        if target.fingerprint != sha256:
+            raise ConfigError(
+                f"{getattr(target, 'path', name)}: the file has changed since {run.directory} began, and a sweep has "
+                "the same data to its end; put it back, or start a new sweep"
+            )

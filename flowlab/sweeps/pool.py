@@ -16,33 +16,31 @@ from typing import Any
 
 import torch
 
-from flowlab.system.signals import EXIT_INTERRUPTED
+from flowlab.system.process import EXIT_INTERRUPTED
 
 # A piece of work; its argument sends its progress.
 Piece = Callable[[Callable[[Any], None]], None]
 
 
-def run_pool(pieces: Sequence[Piece], processes: int, receive: Callable[[int, Any], None]) -> list[int]:
-    """Do every piece of work; gives the exit code of each, negative where a signal ended it.
+def run_pool(pieces: Sequence[Piece], processes: int, receive: Callable[[int, Any], None]) -> None:
+    """Do every piece of work; one that is killed stops no other.
 
     The processes are forked, so nothing is imported twice. They have one thread of torch each, and end when this one
     does, however it ends.
 
     Arguments:
-        pieces: in the order in which they begin.
+        pieces: the pieces, in the order in which they begin.
         processes: at most this many at once; 1 does everything in this process.
         receive: receives the number of a piece and a message from it, or None when it has ended.
 
-    Raises:
-        KeyboardInterrupt: passed on to every process, and then to the caller; so are other errors, as an interruption.
+    An interruption or an error of the caller interrupts every process, and is then raised again.
     """
     if processes == 1:
         for number, piece in enumerate(pieces):
             piece(lambda message, number=number: receive(number, message))  # type: ignore[misc]
             receive(number, None)
-        return [0] * len(pieces)
+        return
     context = multiprocessing.get_context("fork")
-    codes = [0] * len(pieces)
     waiting = list(enumerate(pieces))
     running: dict[Connection, tuple[int, ForkProcess]] = {}
     try:
@@ -61,7 +59,6 @@ def run_pool(pieces: Sequence[Piece], processes: int, receive: Callable[[int, An
                     receive(number, connection.recv())
                 except (EOFError, ConnectionResetError):
                     process.join()
-                    codes[number] = process.exitcode or 0
                     del running[connection]
                     connection.close()
                     receive(number, None)
@@ -72,7 +69,6 @@ def run_pool(pieces: Sequence[Piece], processes: int, receive: Callable[[int, An
         for _, process in running.values():
             process.join()
         raise
-    return codes
 
 
 def _work(piece: Piece, connection: Connection, parent_ends: list[Connection]) -> None:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
 from flowlab.flows._assemble import Costs
 from flowlab.loggers.base import open_loggers
-from flowlab.runs.directory import Run
-from flowlab.runs.status import mark_failed, mark_interrupted, track_status
-from flowlab.system.display import print_line
-from flowlab.system.process import set_threads
-from flowlab.system.progress import Progress
-from flowlab.system.signals import STOP_HANDLERS, handle_signals
+from flowlab.runs.directory import Run, mark_failed, mark_interrupted, track_status
+from flowlab.system.display import Progress, print_line
+from flowlab.system.process import STOP_HANDLERS, handle_signals, set_threads
 from flowlab.targets.base import Target
 from flowlab.training.build import Experiment, Targets, build
 from flowlab.training.loop import Loop
@@ -39,9 +35,9 @@ class Piece:
 
     Attributes:
         members: the jobs.
-        stacked: they are trained together.
+        stacked: the jobs are trained together.
         group: the name of the sweep.
-        targets: the targets that are built already.
+        targets: targets that are built already.
     """
 
     members: list[Member]
@@ -55,7 +51,7 @@ class Piece:
 
     @property
     def work(self) -> float:
-        """How long it takes, in arbitrary units."""
+        """The time that the jobs take, in arbitrary units."""
         costs = self.members[0].costs
         return self.config.max_steps * (costs.stages if costs else 1) * len(self.members)
 
@@ -92,7 +88,7 @@ class Piece:
         return experiment
 
 
-class Reporter:
+class Reporter(Progress):
     """Sends the step that training has reached."""
 
     def __init__(self, send: Callable[[int], None]) -> None:
@@ -103,9 +99,6 @@ class Reporter:
 
     def update(self, step: int, record: Record) -> None:
         self.send(step)
-
-    def close(self) -> None:
-        """There is nothing to close."""
 
 
 def train_stack(stack: Sequence[tuple[Run, Experiment]], progress: Progress | None = None) -> None:
@@ -128,13 +121,13 @@ def train_stack(stack: Sequence[tuple[Run, Experiment]], progress: Progress | No
             loop.restore([run.checkpoint("last") for run in runs])
         with handle_signals(STOP_HANDLERS), track_status(*runs, to_the_end=False):
             loop.run(progress)
-        for place, (run, experiment) in enumerate(stack):
+        for number, (run, experiment) in enumerate(stack):
             # An error is then recorded in its directory, and its loggers have seen it.
-            with contextlib.suppress(Exception), track_status(run), closing[place]:
-                finish_job(run, experiment, loop, place)
+            with contextlib.suppress(Exception), track_status(run), closing[number]:
+                finish_job(run, experiment, loop, number)
 
 
-def mark_failed_if_running(run: Run, error: Any) -> None:
+def mark_failed_if_running(run: Run, error: Exception) -> None:
     """Record the error of a run that could not do so itself."""
     if run.status.get("status") == "running":
         with contextlib.suppress(ConfigError, OSError):

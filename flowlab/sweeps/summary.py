@@ -1,76 +1,41 @@
-"""A sweep in the terminal and as files: `python experiments/summarize.py DIR`.
-
-Exit status: 0 every run is done, 1 some are not, 2 the user's mistake.
-"""
+"""A sweep as tables in the terminal, summary.csv, and the figures that fit the settings that varied."""
 
 from __future__ import annotations
 
-import argparse
+import contextlib
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas
+from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from flowlab.config.errors import ConfigError
 from flowlab.config.untrusted import check_links, printable
-from flowlab.plotting import save_figure
-from flowlab.plotting.labels import setting_labels, setting_name, setting_text
-from flowlab.sweeps.data import files_that_changed
-from flowlab.sweeps.figures import measure, sweep_figures
-from flowlab.sweeps.record import check_curve, write_record
+from flowlab.plotting import density_panels, run_densities, save_figure, setting_labels, sweep_heatmap, sweep_lines
+from flowlab.plotting.labels import setting_name, setting_text
+from flowlab.runs.directory import load_run
 from flowlab.sweeps.table import load_sweep, varied_settings
 from flowlab.system.files import write_text
 
-DONE, NOT_DONE, MISTAKE = 0, 1, 2
+DONE, NOT_DONE = 0, 1  # exit status
+TARGET = "target.name"
+PANELS = 60
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out a command line, given without the program's name; gives the exit status."""
-    parser = argparse.ArgumentParser("summarize.py", description="The runs of a sweep: a table, figures, a record.")
-    parser.add_argument("directory", metavar="DIR", type=Path, help="of the sweep, which holds a directory a run")
-    parser.add_argument(
-        "--record", metavar="PATH", type=Path, help="also write PATH.csv and PATH.json, to be committed"
-    )
-    parser.add_argument(
-        "--curve",
-        metavar="METRIC",
-        action="append",
-        default=[],
-        help="with --record: also write PATH_METRIC.csv, a metric of every run by step: a column of metrics.csv",
-    )
-    options = parser.parse_args(arguments)
-    if options.curve and not options.record:
-        parser.error("--curve: is written beside a record; name it with --record PATH")
-    if options.record and not options.record.name:
-        parser.error(f"--record {options.record}: must end in a name, to which .csv and .json are added")
-    try:
-        return summarize(options.directory, options.record, options.curve)
-    except ConfigError as error:
-        print(f"flowlab: {printable(str(error))}", file=sys.stderr)
-    except OSError as error:
-        print(f"flowlab: {error.filename}: cannot be written: {error.strerror}", file=sys.stderr)
-    return MISTAKE
-
-
-def summarize(directory: Path, record: Path | None = None, curves: Sequence[str] = ()) -> int:
-    """Print the tables of a sweep; write DIR/summary.csv, DIR/figures/ and, where asked for, the record and its curves.
-
-    Raises:
-        ConfigError: there is no such directory or no run in it, or the runs are not one record.
-        OSError: something cannot be written.
-    """
+def summarize(directory: Path) -> int:
+    """Print the tables of a sweep, write DIR/summary.csv and DIR/figures/; gives the exit status."""
     if not directory.is_dir():
         raise ConfigError(f"{directory}: there is no such directory")
     if (directory / "config.yaml").is_file():
         raise ConfigError(f"{directory}: is a run; a sweep is the directory above its runs")
     check_links(directory)
     table = load_sweep(directory)
-    for metric in curves:
-        check_curve(table["directory"], metric)
     names = [Path(run).name for run in table["directory"]]
     console = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(_rich(runs_table(table).assign(run=names), "runs"))
@@ -83,15 +48,19 @@ def summarize(directory: Path, record: Path | None = None, curves: Sequence[str]
         console.print(_rich(wrong[["run", "status"]].assign(error=said), "not done"))
     counts = ", ".join(f"{count} {status}" for status, count in table["status"].value_counts().items())
     console.print(f"{len(table)} run{'s' if len(table) > 1 else ''}: {counts}")
-    for file in files_that_changed(table["directory"]):
+    for file in _changed_files(table):
         print(
             f"flowlab: {printable(file)}: has changed meanwhile: not all runs have seen the same data", file=sys.stderr
         )
     for path in _write(directory, table.assign(directory=names), table):
         console.print(f"wrote {path}", soft_wrap=True)
-    for path in write_record(directory, record, curves) if record else ():
-        console.print(f"wrote {path}", soft_wrap=True)
     return NOT_DONE if len(wrong) else DONE
+
+
+def measure(table: pandas.DataFrame) -> str:
+    """The metric that compares the runs of a sweep: "kl" where every result has it, otherwise "nll"."""
+    done = table[table["status"] == "done"]
+    return "kl" if "kl" in table and len(done) and done["kl"].notna().all() else "nll"
 
 
 def runs_table(table: pandas.DataFrame) -> pandas.DataFrame:
@@ -135,8 +104,29 @@ def _settings_as_text(table: pandas.DataFrame, names: list[str]) -> pandas.DataF
     return table[names].map(setting_text).mask(unreadable, "")
 
 
+def _rich(table: pandas.DataFrame, title: str) -> Table:
+    rich = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for name in table:
+        rich.add_column(setting_name(name), overflow="fold")
+    for row in table.itertuples(index=False):
+        rich.add_row(*(printable(str(cell)) for cell in row))
+    return rich
+
+
+def _changed_files(table: pandas.DataFrame) -> list[str]:
+    """The data files that not all runs have seen with the same content."""
+    seen: dict[str, set[str]] = {}
+    for directory in table["directory"]:
+        with contextlib.suppress(ConfigError):  # the table reports a damaged file
+            run = load_run(directory)
+            if sha256 := run.provenance.get("data_sha256"):
+                target = run.config.target
+                seen.setdefault(str(getattr(target, "path", target.name)), set()).add(str(sha256))
+    return [path for path, contents in seen.items() if len(contents) > 1]
+
+
 def _write(directory: Path, relative: pandas.DataFrame, table: pandas.DataFrame) -> list[Path]:
-    """The table and the figures; what cannot be drawn costs a picture, not the summary."""
+    """Write the table and the figures; a figure that cannot be drawn is left out."""
     written = [directory / "summary.csv"]
     write_text(written[0], relative.to_csv(index=False, lineterminator="\n"))
     for name, draw in sweep_figures(table).items():
@@ -152,10 +142,59 @@ def _write(directory: Path, relative: pandas.DataFrame, table: pandas.DataFrame)
     return written
 
 
-def _rich(table: pandas.DataFrame, title: str) -> Table:
-    rich = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for name in table:
-        rich.add_column(setting_name(name), overflow="fold")
-    for row in table.itertuples(index=False):
-        rich.add_row(*(printable(str(cell)) for cell in row))
-    return rich
+def sweep_figures(table: pandas.DataFrame) -> dict[str, Callable[[], Figure]]:
+    """For each file name, a function that draws a figure that fits the table of a sweep.
+
+    The result by depth, or else by the first setting that varied, with a line for each value of the others; as a heat
+    map where targets are one of two settings, and once for each target where they are one of more. And the densities.
+    """
+    if not (table["status"] == "done").any():
+        return {}
+    value, log = measure(table), measure(table) == "kl"
+    table = _one_target_column(table)
+    settings = [name for name in varied_settings(table) if name != "seed"]
+    figures: dict[str, Callable[[], Figure]] = {"densities": lambda: _densities(table, settings)}
+    if not settings:
+        return figures
+    by_depth = [name for name in settings if name == "flow.depth"]
+    x = [*by_depth, *(name for name in settings if name != TARGET), TARGET][0]
+    others = [name for name in settings if name != x]
+    if others == [TARGET]:
+        name = f"{value}_by_target_and_{_file_name(setting_name(x))}"
+        return figures | {name: lambda: sweep_heatmap(table, value, x, TARGET, log=log)}
+    name = f"{value}_by_{_file_name(setting_name(x))}"
+    if TARGET not in others:
+        return figures | {name: lambda: sweep_lines(table, value, x, others, log=log)}
+    others.remove(TARGET)
+    for target, runs in table.groupby(TARGET, sort=False):
+        draw = partial(sweep_lines, runs, value, x, others, log=log, title=str(target))
+        figures[f"{name}_{_file_name(str(target))}"] = draw
+    return figures
+
+
+def _one_target_column(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Put the settings by which targets differ into the column of their names."""
+    targets = [name for name in varied_settings(table) if name.startswith("target.")]
+    if TARGET not in targets:
+        return table
+    known = table[TARGET].notna()  # a run that could not be read has none
+    labels = pandas.Series(setting_labels(table, targets), index=table.index).where(known)
+    return table.drop(columns=targets).assign(**{TARGET: labels})
+
+
+def _densities(table: pandas.DataFrame, settings: list[str]) -> Figure:
+    """The densities of the first seed of each setting; where nothing else varied, of every seed."""
+    done = table[table["status"] == "done"]
+    done = done[~pandas.Series(setting_labels(done, settings), index=done.index).duplicated()] if settings else done
+    if len(done) > PANELS:
+        raise ValueError(f"{len(done)} densities are too many for one figure; density_panels draws some of them")
+    # The first panel of each target says which it is.
+    titles = setting_labels(done, [name for name in [*settings, "seed"] if name in done and name != TARGET])
+    panels = run_densities([load_run(directory) for directory in done["directory"]], titles)
+    if not panels["densities"]:
+        raise ValueError("no target has two dimensions")
+    return density_panels(**panels)
+
+
+def _file_name(words: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", words).strip("_")

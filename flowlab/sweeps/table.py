@@ -8,10 +8,8 @@ from typing import Any
 
 import pandas
 
-from flowlab.config.aliases import rename_keys
-from flowlab.config.compose import flat
 from flowlab.config.errors import ConfigError
-from flowlab.config.schema import Config
+from flowlab.config.schema import Config, flat, rename_keys
 from flowlab.runs.directory import load_run
 from flowlab.sweeps.manifest import NAME as MANIFEST
 from flowlab.sweeps.manifest import Manifest
@@ -21,13 +19,13 @@ SETTINGS = {field.name for field in fields(Config)}
 
 
 def load_sweep(directory: str | Path) -> pandas.DataFrame:
-    """One row for each run below a directory: the settings that varied, the results, status, error, and where it lies.
+    """One row for each run below a directory: the settings that varied, results, status, error and directory.
 
     Settings have their dotted names (`flow.depth`), results the names of result.json; runs without a result have NaN
-    there. Numbers that come with an option are left out: with another `target.name` goes another `target.noise`.
-    Rows are in the order of the job numbers. The status is that of status.json, "not begun" for a job of the manifest
-    that has no run yet, or "unreadable" for a run that is half-written or damaged; `error` says what went wrong, None
-    where nothing did.
+    there. Numbers that come with an option are left out: with a different `target.name` goes a different
+    `target.noise`. Rows are in the order of the job numbers. The status is that of status.json, "not begun" for a job
+    of the manifest that has no run yet, or "unreadable" for a run that is half-written or damaged; `error` is None
+    where nothing went wrong.
 
     Raises:
         ConfigError: there is no run below the directory.
@@ -67,22 +65,17 @@ def _read(directory: Path, config: dict[str, Any] | None) -> tuple[dict[str, Any
     settings: dict[str, Any] = flat(rename_keys(config)) if config else {}
     results: dict[str, Any] = {}
     try:
-        if config and not (directory / "config.yaml").is_file():
-            # It failed before it had anything but a status, or has not begun.
-            said = read_json(directory / "status.json")
-            rest = {
-                "status": str(said.get("status", "not begun")),
-                "error": said.get("error"),
-                "directory": str(directory),
-            }
-            return settings, results, rest
-        run = load_run(directory)
-        settings = flat(run.config.to_dict())
-        status, error = str(run.status.get("status", "unknown")), run.status.get("error")
-        results = run.result
+        if config and not (directory / "config.yaml").is_file():  # it failed before it began, or has not begun
+            said = {"status": "not begun"} | read_json(directory / "status.json")
+        else:
+            run = load_run(directory)
+            settings = flat(run.config.to_dict())
+            said = {"status": "unknown"} | run.status
+            results = run.result
     except ConfigError as unreadable:
-        status, error = "unreadable", str(unreadable)
-    return settings, results, {"status": status, "error": error, "directory": str(directory)}
+        said = {"status": "unreadable", "error": str(unreadable)}
+    rest = {"status": str(said["status"]), "error": said.get("error"), "directory": str(directory)}
+    return settings, results, rest
 
 
 def _varied(runs: list[dict[str, Any]]) -> pandas.DataFrame:

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from contextlib import contextmanager
+from itertools import groupby, pairwise
 from pathlib import Path
+from typing import Any, TypeVar
 
-from flowlab.config.compose import to_config
+from flowlab.config.component import per_job_fields
 from flowlab.config.errors import ConfigError
-from flowlab.config.schema import Config
+from flowlab.config.schema import Config, RunConfig, to_config
 from flowlab.distributed.world import resolve_device
+from flowlab.flows._assemble import Costs
 from flowlab.runs.begin import with_absolute_paths
 from flowlab.runs.directory import Run
-from flowlab.sweeps.data import check_same_data
-from flowlab.sweeps.groups import bytes_of_job, describe_groups, split_evenly, stack_key
+from flowlab.sweeps.manifest import check_same_data
 from flowlab.sweeps.pool import run_pool
-from flowlab.sweeps.progress import show_sweep_progress
 from flowlab.sweeps.stack import Member, Piece, mark_failed_if_running
+from flowlab.system.display import build_display
+from flowlab.targets.base import Target
 from flowlab.training.build import Targets, check
 from flowlab.training.train import find_run
+
+T = TypeVar("T")
+
+# Receives the number of a piece of work and the steps that it has taken, or None when it has ended.
+Receive = Callable[[int, int | None], None]
+Part = tuple[list[Member], bool]  # jobs, and whether they are trained as a stack
 
 
 def train_many(
@@ -58,7 +69,9 @@ def train_many(
     runs = [member.run for member in members]
     check_same_data(runs)
     waiting = [member for member in members if not member.run.done]
-    pooled, in_turn = _plan(members, waiting, group, targets, processes, memory_gb, say)
+    planned = _plan(members, waiting, processes, memory_gb, say)
+    pooled, in_turn = ([Piece(jobs, stacked, group, targets) for jobs, stacked in some] for some in planned)
+    pooled.sort(key=lambda piece: -piece.work)  # the longest first, so none works alone at the end
     pieces = [*pooled, *in_turn]
     sizes = [len(piece.members) for piece in pieces]
     say(describe_groups(len(runs), sizes, len(runs) - len(waiting)))
@@ -81,15 +94,13 @@ def train_many(
 def _plan(
     members: Sequence[Member],
     waiting: Sequence[Member],
-    group: str | None,
-    targets: Targets,
     processes: int,
     memory_gb: float,
     say: Callable[[str], None],
-) -> tuple[list[Piece], list[Piece]]:
-    """Pieces for the pool of processes, the longest first so that none works alone at the end; and pieces in turn."""
-    pooled: list[Piece] = []
-    in_turn: list[Piece] = []
+) -> tuple[list[Part], list[Part]]:
+    """The parts for a pool of processes, and those in turn; each with whether its jobs are stacked."""
+    pooled: list[Part] = []
+    in_turn: list[Part] = []
     shapes: dict[str, list[Member]] = {}
     for number, member in enumerate(members):
         shapes.setdefault(stack_key(member.run.config, member.target) or f"alone {number}", []).append(member)
@@ -99,25 +110,17 @@ def _plan(
             continue
         config, trainer = ready[0].run.config, ready[0].run.config.trainer
         forkable = trainer.threads == 1 and resolve_device(trainer.accelerator).type == "cpu"
-        if trainer.devices > 1:
-            in_turn += [Piece([member], False, group, targets) for member in ready]
-        elif len(same) == 1:
-            (pooled if forkable else in_turn).append(Piece(ready, False, group, targets))
-        else:
+        stacked, parts = trainer.devices == 1 and len(same) > 1, [[member] for member in ready]
+        if stacked:
             # Enough stacks for every process, but none of a single job, which is faster alone.
             share = min(-(-processes * len(ready) // len(waiting)), max(1, len(ready) // 2))
             most = max(1, int(memory_gb * 1e9) // bytes_of_job(config, ready[0].target, ready[0].costs))
             if len(ready) > most:
                 say(f"at most {most} of the jobs of flow={config.flow.name} in a stack, to stay below {memory_gb:g} GB")
-            stacks = [Piece(part, True, group, targets) for part in _stacks(ready, most, share)]
-            (pooled if forkable else in_turn).extend(stacks)
-    pooled.sort(key=lambda piece: -piece.work)
+            parts = list(_stacks(ready, most, share))
+        chosen = pooled if forkable and trainer.devices == 1 else in_turn
+        chosen.extend((part, stacked) for part in parts)
     return pooled, in_turn
-
-
-def usable_processes() -> int:
-    """How many cores this process may use; 1 where forks are not safe."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def _stacks(members: list[Member], largest: int, at_least: int) -> Iterator[list[Member]]:
@@ -132,3 +135,83 @@ def _step(member: Member) -> int:
         return member.run.checkpoint("last")["global_step"]
     except ConfigError:  # there is none yet; or it is damaged, which is reported when the run is opened
         return 0
+
+
+def stack_key(config: Config, target: Target) -> str | None:
+    """The shape of a job: jobs with equal keys differ in per-job settings alone, and can be trained as one stack.
+
+    None where the architecture says that its flows cannot be stacked. A loss without a density sees the target through
+    its points alone, so there the target's settings do not count either.
+    """
+    if not config.flow.stackable:
+        return None
+    shared: dict[str, Any] = config.to_dict()
+    del shared["logger"]
+    for name in per_job_fields(RunConfig):
+        del shared[name]
+    for group in ("target", "flow", "optimizer"):  # a stack has one loss, the first job's
+        for name in per_job_fields(type(getattr(config, group))):
+            del shared[group][name]
+    if not config.objective.needs_density:
+        shared["target"] = target.standardization is not None
+    return json.dumps([shared, list(target.event_shape), target.context_shape], sort_keys=True, default=str)
+
+
+def bytes_of_job(config: Config, target: Target, costs: Costs | None) -> int:
+    """Memory that a job takes in a stack: its share of a step, its parameters twice, and its held-out points."""
+    points = config.validation_size * target.dim * 8
+    return points if costs is None else costs.of_step(config.batch_size) + 2 * costs.memory + points
+
+
+def split_evenly(jobs: Sequence[T], largest: int, at_least: int = 1) -> list[list[T]]:
+    """Jobs in parts of nearly equal size, none above `largest`, and at least `at_least` parts if there are enough jobs.
+
+    Example:
+        >>> from flowlab.sweeps.train_many import split_evenly
+        >>> split_evenly("abcdefg", largest=3)
+        [['a', 'b', 'c'], ['d', 'e'], ['f', 'g']]
+    """
+    count = min(len(jobs), max(at_least, -(-len(jobs) // max(1, largest))))
+    size, larger = divmod(len(jobs), count)
+    ends = [number * size + min(number, larger) for number in range(count + 1)]
+    return [list(jobs[begin:end]) for begin, end in pairwise(ends)]
+
+
+def describe_groups(jobs: int, sizes: Sequence[int], done: int = 0) -> str:
+    """How jobs are grouped, in words: their number, the size of each group to train, the number done already.
+
+    Example:
+        >>> from flowlab.sweeps.train_many import describe_groups
+        >>> describe_groups(25, [8, 1], done=16)
+        '25 jobs: 16 done already, 1 stack of 8, 1 alone'
+    """
+    words = [f"{done} done already"] if done else []
+    for size, count in sorted(Counter(sizes).items(), reverse=True):
+        words.append(f"{count} alone" if size == 1 else f"{count} stack{'s' if count > 1 else ''} of {size}")
+    return f"{jobs} job{'s' if jobs > 1 else ''}: {', '.join(words)}"
+
+
+@contextmanager
+def show_sweep_progress(kind: str, jobs: Sequence[int], steps: Sequence[int]) -> Iterator[Receive]:
+    """Show the progress of a sweep: pieces of so many jobs, which end at so many steps; see `build_display`."""
+    total = sum(count * last for count, last in zip(jobs, steps, strict=True))
+    taken, ended = [0] * len(jobs), [False] * len(jobs)
+    display = build_display(kind)
+
+    def receive(piece: int, step: int | None) -> None:
+        taken[piece] = steps[piece] if step is None else step
+        ended[piece] = step is None
+        done = sum(count * step for count, step in zip(jobs, taken, strict=True))
+        runs = sum(count for count, over in zip(jobs, ended, strict=True) if over)
+        display.update(done, f"{100 * done // total:>3}% of the steps, {runs} of {sum(jobs)} runs ended")
+
+    display.start(0, total)
+    try:
+        yield receive
+    finally:
+        display.close()
+
+
+def usable_processes() -> int:
+    """How many cores this process may use; 1 where forks are not safe."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1

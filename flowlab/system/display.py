@@ -1,4 +1,4 @@
-"""Lines in a terminal, and a progress bar in a notebook."""
+"""Show progress: a bar in a terminal or a notebook, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import html
 import os
 import sys
 import time
-from typing import TextIO
+from typing import Any, TextIO
 
-UPDATE_SECONDS = 0.25  # the shortest time between two updates of the bar
+LINES = 10  # over a whole run
+UPDATE_SECONDS = 0.25  # the shortest time between two updates of the bar in a notebook
 EMPTY = {"text/plain": ""}
 
 
@@ -34,28 +35,122 @@ def is_in_notebook() -> bool:
     return hasattr(shell, "kernel")
 
 
-class NotebookBar:
-    """A progress bar below the running cell; closing it leaves an empty output.
+def resolve_display(kind: str) -> str:
+    """The display that a kind means here: bar, notebook, lines or off; auto is a bar in a terminal or a notebook."""
+    if kind in ("auto", "bar") and is_in_notebook():
+        return "notebook"
+    return kind if kind != "auto" else "bar" if sys.stderr.isatty() else "lines"
+
+
+class Display:
+    """Shows nothing; its subclasses show how much of some work is done."""
+
+    def start(self, done: int, total: int) -> None:
+        self.total = total
+
+    def update(self, done: int, text: str, is_complete: bool = True) -> None:
+        """Show a text that begins with the fraction done / total; `is_complete`: it has all numbers of this moment."""
+
+    def close(self) -> None:
+        """End the display."""
+
+
+class Lines(Display):
+    """One line on stderr every tenth of the work."""
+
+    def start(self, done: int, total: int) -> None:
+        self.total, self.printed = total, done * LINES // total  # tenths
+
+    def update(self, done: int, text: str, is_complete: bool = True) -> None:
+        if is_complete and done * LINES // self.total > self.printed:
+            self.printed = done * LINES // self.total
+            print_line(text)
+
+
+class Bar(Display):
+    """A bar on stderr, followed by the latest text."""
+
+    def start(self, done: int, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
+        self.task = self.bar.add_task("", total=total, completed=done)
+        self.bar.start()
+
+    def update(self, done: int, text: str, is_complete: bool = True) -> None:
+        self.bar.update(self.task, completed=done, description=text)
+
+    def close(self) -> None:
+        self.bar.stop()
+
+
+class NotebookBar(Display):
+    """A bar below the running cell; closing it leaves an empty output.
 
     The output is the same before and after, so a notebook can be compared with a fresh run, also by nbval.
     """
 
-    def __init__(self) -> None:
+    def start(self, done: int, total: int) -> None:
         from IPython.display import display
 
-        self._handle = display(EMPTY, raw=True, display_id=True)
-        self._updated_at = 0.0
+        self.total, self.updated_at = total, 0.0
+        self.handle = display(EMPTY, raw=True, display_id=True)
 
-    def update(self, done: float, total: float, text: str) -> None:
-        """Draw the fraction done / total, followed by a text."""
+    def update(self, done: int, text: str, is_complete: bool = True) -> None:
         now = time.monotonic()
-        if now - self._updated_at < UPDATE_SECONDS:
+        if now - self.updated_at < UPDATE_SECONDS:
             return
-        self._updated_at = now
-        bar = f'<progress value="{done:.0f}" max="{total:.0f}" style="width: 16em"></progress>'
+        self.updated_at = now
+        bar = f'<progress value="{done}" max="{self.total}" style="width: 16em"></progress>'
         content = f'<div style="font-family: monospace">{bar} {html.escape(text)}</div>'
-        self._handle.update({"text/html": content, **EMPTY}, raw=True)
+        self.handle.update({"text/html": content, **EMPTY}, raw=True)
 
     def close(self) -> None:
-        """Remove the bar."""
-        self._handle.update(EMPTY, raw=True)
+        self.handle.update(EMPTY, raw=True)
+
+
+def build_display(kind: str) -> Display:
+    """The display of a kind: bar, lines, off or auto."""
+    return {"bar": Bar, "notebook": NotebookBar, "lines": Lines, "off": Display}[resolve_display(kind)]()
+
+
+class Progress:
+    """Follows the steps of a training; a record has the last `row`, its `row_step`, and the `metrics`."""
+
+    def start(self, step: int, max_steps: int) -> None:
+        """Training begins after a step."""
+
+    def update(self, step: int, record: Any) -> None:
+        """Training has reached a step."""
+
+    def close(self) -> None:
+        """Training has ended."""
+
+
+class RunProgress(Progress):
+    """Shows the step and the latest numbers of a run on a display of a kind; see `build_display`."""
+
+    def __init__(self, kind: str) -> None:
+        self.display = build_display(kind)
+
+    def start(self, step: int, max_steps: int) -> None:
+        self.max_steps = max_steps
+        self.display.start(step, max_steps)
+
+    def update(self, step: int, record: Any) -> None:
+        row, metrics = record.row, record.metrics
+        parts = [f"loss {row['loss']:.3f}"] if "loss" in row else []
+        parts += [f"{name} {metrics[name]:.3f}" for name in ("nll", "kl") if name in metrics]
+        parts += [f"{row['steps_per_second']:.0f} steps/s"] if row else []
+        text = f"step {step:>{len(str(self.max_steps))}}/{self.max_steps}  {'  '.join(parts)}"
+        self.display.update(step, text, is_complete=record.row_step == step)
+
+    def close(self) -> None:
+        self.display.close()
+
+
+def build_progress(kind: str) -> Progress | None:
+    """The progress of a run as a kind shows it; None for off."""
+    return RunProgress(kind) if kind != "off" else None

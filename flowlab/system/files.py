@@ -1,9 +1,10 @@
-"""Write files atomically: a reader finds the old content or the new, never a part. Read and write JSON."""
+"""Files and locks: written atomically, so a reader finds the old content or the new, never a part; JSON."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import math
 import os
@@ -14,6 +15,8 @@ from typing import Any
 from flowlab.config.errors import ConfigError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+_locks: dict[Path, int] = {}  # the directories that this process has locked, with their file descriptors
 
 
 class WriteError(OSError):
@@ -27,11 +30,7 @@ class WriteError(OSError):
 
 @contextlib.contextmanager
 def raise_write_error(path: Path) -> Iterator[None]:
-    """Replace a system error inside the block by a WriteError that names the file.
-
-    Raises:
-        WriteError: the block raised an OSError.
-    """
+    """Replace an OSError inside the block by a WriteError that names the file."""
     try:
         yield
     except WriteError:
@@ -43,8 +42,7 @@ def raise_write_error(path: Path) -> Iterator[None]:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file next to `path`, flush it to the disk, then rename it to `path`.
 
-    Raises:
-        WriteError: the file cannot be written; the old content of `path` is still there.
+    After a WriteError the old content of `path` is still there.
     """
     part = part_path(path)
     with raise_write_error(path):
@@ -97,8 +95,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def overwrite_json(path: Path, content: dict[str, Any]) -> None:
     """Write a small JSON file in place: on a full disk its block can be used again.
 
-    Raises:
-        WriteError: the content does not fit into that block; the old content is still there.
+    After a WriteError, where the content does not fit into that block, the old content is still there.
     """
     text = _to_json(content).encode()
     with raise_write_error(path), open(path, "rb+", buffering=0) as file:
@@ -115,11 +112,7 @@ def _to_json(content: dict[str, Any]) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; it is empty if there is no file.
-
-    Raises:
-        ConfigError: the file is damaged, or does not hold an object.
-    """
+    """Read a JSON object, empty if there is no file; ConfigError if the file is damaged or holds no object."""
     if path.exists() and not path.is_file():
         raise ConfigError(f"{path}: cannot be read: it is not a file; move it away")
     try:
@@ -129,3 +122,46 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: cannot be read: it does not hold an object")
     return content
+
+
+@contextlib.contextmanager
+def lock_directory(directory: Path, activity: str = "training this run") -> Iterator[None]:
+    """Lock a directory inside the block; the system releases the lock when the process ends, however it ends.
+
+    A different process that has locked it is a ConfigError: "another process is ...", completed by `activity`.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _locks[directory.absolute()] = descriptor
+        try:
+            yield
+        finally:
+            del _locks[directory.absolute()]
+    except BlockingIOError:
+        raise ConfigError(f"{directory}: another process is {activity}") from None
+    finally:
+        os.close(descriptor)
+
+
+def check_unlocked(directory: Path) -> None:
+    """Raise ConfigError if a process has locked a directory, which need not exist, or if it is not a directory."""
+    if directory.exists() and not directory.is_dir():
+        raise ConfigError(f"{directory}: is not a directory; move it away")
+    if directory.is_dir():
+        with lock_directory(directory):
+            pass
+
+
+def check_not_replaced(directory: Path) -> None:
+    """Raise WriteError if a directory that this process has locked is gone, or a new one is in its place.
+
+    Somebody may have removed the directory and started a new run there; this process must not write into that run.
+    A rank has no lock of its own, and then there is nothing to check.
+    """
+    descriptor = _locks.get(directory.absolute())
+    if descriptor is None:
+        return
+    with raise_write_error(directory):
+        if not os.path.samestat(os.fstat(descriptor), os.stat(directory)):
+            raise WriteError(errno.ESTALE, "another directory has taken its place", str(directory))

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowlab.config.component import Component
+from flowlab.config.component import Component, setting
 from flowlab.config.errors import ConfigError
-from flowlab.config.fields import setting
-from flowlab.config.from_class import FromClass
+from flowlab.config.registry import FromClass
 
 if TYPE_CHECKING:
     import torch

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flowlab.config.component import Component
+from flowlab.config.component import Component, setting
 from flowlab.config.errors import ConfigError, DataError
-from flowlab.config.fields import setting
 from flowlab.config.registry import register
 from flowlab.targets.base import SPLITS, Target
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flowlab.config.fields import setting
+from flowlab.config.component import setting
 from flowlab.config.registry import register
 from flowlab.targets.base import LOG_TWO_PI, ExactTarget
 

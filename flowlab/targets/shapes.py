@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from flowlab.config.fields import setting
+from flowlab.config.component import setting
 from flowlab.config.registry import register
 from flowlab.targets.base import ExactTarget, rand, randn, stack
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from flowlab.config.schema import TrainerConfig
 from flowlab.distributed.world import GracefulStop
 from flowlab.optimizers.base import Optimizer
-from flowlab.runs.checkpoint_contents import BEST, flow_weights
-from flowlab.system.progress import Progress
+from flowlab.runs.checkpoint import BEST, flow_weights
+from flowlab.system.display import Progress
 from flowlab.targets.base import Batch
 from flowlab.training.build import Batches, choose
 from flowlab.training.compile import TakeStep, compiled_step

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from flowlab.config.schema import TrainerConfig
 from flowlab.optimizers.base import Optimizer
-from flowlab.runs.checkpoint_file import write_checkpoint
-from flowlab.system.files import raise_write_error, sync
-from flowlab.system.lock import check_not_replaced
+from flowlab.runs.checkpoint import write_checkpoint
+from flowlab.system.files import check_not_replaced, raise_write_error, sync
 
 Measure = Callable[[nn.Module], dict[str, float]]
 

@@ -14,8 +14,7 @@ from flowlab.loggers.base import Sink, log_figures, log_outcome
 from flowlab.metrics.evaluation import TEST, evaluate, gaussian_nll
 from flowlab.runs.directory import Run
 from flowlab.system.display import print_line
-from flowlab.system.files import WriteError, raise_write_error, write_json
-from flowlab.system.lock import check_not_replaced
+from flowlab.system.files import WriteError, check_not_replaced, raise_write_error, write_json
 from flowlab.targets.base import Target
 from flowlab.training.divergence import DivergedError
 

@@ -11,28 +11,21 @@ from pathlib import Path
 
 from torch import nn
 
-from flowlab.config.compose import to_config
 from flowlab.config.errors import ConfigError
-from flowlab.config.schema import Config, TrainerConfig
+from flowlab.config.schema import Config, TrainerConfig, to_config
 from flowlab.config.untrusted import check_links
 from flowlab.distributed.cluster import join_world, requeue_job
 from flowlab.distributed.launch import train_on_ranks
 from flowlab.distributed.world import SINGLE_PROCESS, GracefulStop, World, resolve_device
 from flowlab.loggers.base import figures_every, open_loggers
 from flowlab.metrics.evaluation import evaluate, metric_names
-from flowlab.runs.begin import begin, check_directory, default_directory, with_absolute_paths, write_config
-from flowlab.runs.checkpoint_contents import state_shape
-from flowlab.runs.directory import Run, check_data, load_run
-from flowlab.runs.provenance import provenance
-from flowlab.runs.relocation import is_same_run, relocate
-from flowlab.runs.resume_checks import check_files
-from flowlab.runs.status import mark_failed, track_status
-from flowlab.system.display import print_line
-from flowlab.system.files import remove_parts, write_json
-from flowlab.system.lock import lock_directory
-from flowlab.system.process import set_threads
-from flowlab.system.progress import Progress, build_progress, resolve_display
-from flowlab.system.signals import STOP_HANDLERS, Preempted, handle_signals, raise_preempted
+from flowlab.runs.begin import begin, check_directory, default_directory, provenance, with_absolute_paths, write_config
+from flowlab.runs.checkpoint import state_shape
+from flowlab.runs.directory import Run, check_data, load_run, mark_failed, track_status
+from flowlab.runs.resume import check_files, is_same_run, relocate
+from flowlab.system.display import Progress, build_progress, print_line, resolve_display
+from flowlab.system.files import lock_directory, remove_parts, write_json
+from flowlab.system.process import STOP_HANDLERS, Preempted, handle_signals, raise_preempted, set_threads
 from flowlab.targets.base import ExactTarget
 from flowlab.training.build import Experiment, build, build_batches
 from flowlab.training.loop import Job, Loop
@@ -90,9 +83,13 @@ def resume(directory: str | Path, *overrides: str) -> Run:
         ConfigError: no run directory, a run that is done already, or a data file that has changed since.
     """
     run = load_run(directory)
+    return resume_run(Run(run.directory, relocate(run.config, overrides)))
+
+
+def resume_run(run: Run) -> Run:
+    """Resume a run where its configuration says; see resume."""
     if run.done:
-        raise ConfigError(f"{directory}: this run is done already: {run!r}")
-    run = Run(run.directory, relocate(run.config, overrides))
+        raise ConfigError(f"{run.directory}: this run is done already: {run!r}")
     experiment = build(run.config)
     with _ranks(run.config.trainer) as world:
         world.broadcast_from_rank_zero(lambda: reopen(run, experiment))

@@ -137,12 +137,12 @@ COMMAND_LINES = {
     "a name too long": ([f"hydra.run.dir={'x' * 300}"], "cannot be made", "File name too long"),
     "a path too long": ([f"hydra.run.dir={'x/' * 3000}"], "cannot be made", "File name too long"),
     # Hydra's own keys
-    "Hydra's own files": (["hydra.output_subdir=.hydra"], "hydra.output_subdir", "leave them out"),
-    "Hydra's own log": (["hydra/job_logging=default"], "hydra/job_logging", "leave them out"),
-    "a log that is not there": (["hydra/job_logging=nope"], "hydra/job_logging/nope", "Available options"),
-    "another working directory": (["hydra.job.chdir=true"], "hydra.job.chdir", "leave it out"),
-    "a word for a flag of Hydra's": (["hydra.job.chdir=maybe"], "hydra.job.chdir=maybe", "not a valid bool"),
-    "a mode of Hydra's": (["hydra.mode=MULTIRUN"], "hydra.mode=MULTIRUN", "leave hydra.mode out"),
+    "Hydra's own files": (["hydra.output_subdir=.hydra"], "hydra.output_subdir=.hydra", "does not pass this setting"),
+    "Hydra's own log": (["hydra/job_logging=default"], "hydra/job_logging=default", "does not pass this setting"),
+    "a log that is not there": (["hydra/job_logging=nope"], "hydra/job_logging=nope", "does not pass this setting"),
+    "another working directory": (["hydra.job.chdir=true"], "hydra.job.chdir=true", "does not pass this setting"),
+    "a word for a flag of Hydra's": (["hydra.job.chdir=maybe"], "hydra.job.chdir=maybe", "does not pass this setting"),
+    "a mode of Hydra's": (["hydra.mode=MULTIRUN"], "hydra.mode=MULTIRUN", "does not pass this setting"),
     "a number of loggers": (["hydra.verbose=3"], "hydra.verbose=3", "must be true, false or the names"),
     "an unknown key of Hydra's": (
         ["hydra.nope=1"],

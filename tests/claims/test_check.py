@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from reproduction.notebooks import from_record
 
 from flowlab import claims
-from flowlab.claims.check import Check, Measured, from_record
+from flowlab.claims.check import Check, Measured
 from flowlab.claims.ledger import Claim, LedgerError, Quantity
 
 

@@ -4,11 +4,11 @@ import json
 import os
 
 import pytest
+import summarize
 import torch
 
 from flowlab import ConfigError, compose, load_run
 from flowlab.config.untrusted import check_links, check_replayed, forget_pickles, read_plain_yaml
-from flowlab.sweeps import summary
 from flowlab.sweeps.manifest import Manifest
 
 
@@ -53,7 +53,7 @@ def test_what_a_terminal_would_obey_is_shown(tmp_path, capsys):
     (tmp_path / "0").mkdir()
     (tmp_path / "0/config.yaml").write_text(json.dumps(compose().to_dict()))
     (tmp_path / "0/status.json").write_text(json.dumps({"status": "failed", "error": "\x1b]52;c;ZXZpbA==\x07 \x9b31m"}))
-    assert summary.main([str(tmp_path)]) == 1
+    assert summarize.main([str(tmp_path)]) == 1
     said = capsys.readouterr().out
     assert "\\x1b]52;c;ZXZpbA==\\x07 \\x9b31m" in said
     assert not any(control in said for control in "\x1b\x07\x9b")

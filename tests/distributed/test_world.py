@@ -10,7 +10,7 @@ from torch import Tensor
 from flowlab import ConfigError, compose
 from flowlab.distributed import world as module
 from flowlab.distributed.world import SINGLE_PROCESS, GracefulStop, World, check_gpus, resolve_device
-from flowlab.system.signals import STOP_HANDLERS, Preempted, handle_signals
+from flowlab.system.process import STOP_HANDLERS, Preempted, handle_signals
 
 
 @pytest.mark.parametrize(

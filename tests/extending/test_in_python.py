@@ -146,7 +146,7 @@ def test_a_component_is_registered_by_hand_at_any_time(tmp_path):
 
 
 def test_an_objective_that_is_no_dataclass_is_refused_in_words(monkeypatch):
-    from flowlab.config.from_class import schema_of_class
+    from flowlab.config.registry import schema_of_class
 
     class Plain(Objective):
         pass
@@ -156,7 +156,7 @@ def test_an_objective_that_is_no_dataclass_is_refused_in_words(monkeypatch):
 
 
 def test_a_flow_of_another_kind_is_refused_in_words():
-    from flowlab.config.from_class import schema_of_class
+    from flowlab.config.registry import schema_of_class
 
     with pytest.raises(ConfigError, match="must be derived from flowlab.bijectors.base.Bijector or flowlab.flow.Flow"):
         schema_of_class("flow", Objective)

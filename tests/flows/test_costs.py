@@ -8,7 +8,7 @@ import torch
 
 from flowlab import compose
 from flowlab.config.errors import ConfigError
-from flowlab.config.overrides import option_names
+from flowlab.config.registry import option_names
 from flowlab.flows._assemble import assemble, count_costs
 from flowlab.training import build as module
 from flowlab.training.build import check

@@ -13,9 +13,7 @@ from matplotlib.figure import Figure
 
 from flowlab import compose
 from flowlab.config.errors import ConfigError
-from flowlab.config.from_class import schema_of_class
-from flowlab.config.overrides import conf_directory
-from flowlab.config.registry import lookup, names
+from flowlab.config.registry import conf_directory, lookup, names, schema_of_class
 from flowlab.loggers.base import Logger, LoggerFromClass, figures_every, log_figures, log_outcome, open_loggers
 
 

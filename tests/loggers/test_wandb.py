@@ -20,7 +20,7 @@ from wandb_shell import KEY, KEY_OF_NETRC, assert_same_table, logged, without_wa
 from flowlab import compose
 from flowlab.config.errors import ConfigError
 from flowlab.loggers.base import log_figures, log_outcome, open_loggers
-from flowlab.system.signals import Preempted
+from flowlab.system.process import Preempted
 
 WORDS = ("logger=wandb", "logger.wandb.mode=offline")
 RESULT = {"steps": 400, "nll": 4.25, "kl": 0.125, "weights": "last"}

@@ -18,8 +18,7 @@ def square(number):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_every_piece_is_heard_of_and_ends(processes):
     heard = [[] for _ in range(5)]
-    codes = run_pool([square(number) for number in range(5)], processes, lambda piece, what: heard[piece].append(what))
-    assert codes == [0] * 5
+    run_pool([square(number) for number in range(5)], processes, lambda piece, what: heard[piece].append(what))
     assert heard == [[number, number**2, None] for number in range(5)]
 
 
@@ -45,8 +44,7 @@ def test_pieces_run_at_the_same_time_in_processes_of_their_own():
 def test_a_piece_that_is_killed_does_not_stop_the_others():
     heard = []
     pieces = [lambda send: os.kill(os.getpid(), signal.SIGKILL), square(3), square(4)]
-    codes = run_pool(pieces, 2, lambda piece, what: heard.append((piece, what)))
-    assert codes == [-signal.SIGKILL, 0, 0]
+    run_pool(pieces, 2, lambda piece, what: heard.append((piece, what)))
     assert {(0, None), (1, 9), (1, None), (2, 16), (2, None)} <= set(heard)
 
 

@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+import summarize
 
 from flowlab import ConfigError, compose, load_run, load_sweep
 from flowlab.cli.main import main
 from flowlab.flows._assemble import count_costs
-from flowlab.sweeps import stack, summary
-from flowlab.sweeps.groups import bytes_of_job
-from flowlab.sweeps.train_many import train_many
-from flowlab.system.lock import lock_directory
+from flowlab.sweeps import stack
+from flowlab.sweeps.train_many import bytes_of_job, train_many
+from flowlab.system.files import lock_directory
 from flowlab.targets import Banana
 
 ROOT = Path(__file__).parent.parent.parent
@@ -168,7 +168,7 @@ def test_a_job_that_has_not_begun_is_missed(done, tmp_path, capsys):
     table = load_sweep("sweep")
     assert list(table["status"]) == ["done", "not begun"]
     assert list(table["seed"]) == [0, 1]
-    assert summary.main(["sweep"]) == 1
+    assert summarize.main(["sweep"]) == 1
     assert "1 done, 1 not begun" in capsys.readouterr().out
 
 

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from flowlab import compose, load_run, resume, train
-from flowlab.sweeps.groups import stack_key
 from flowlab.sweeps.stack import train_stack
-from flowlab.sweeps.train_many import train_many
+from flowlab.sweeps.train_many import stack_key, train_many
 from flowlab.targets import Banana
 from flowlab.training.build import build
 from flowlab.training.divergence import DivergedError

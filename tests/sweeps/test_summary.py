@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pytest
+from summarize import main, without_paths
 
 from flowlab import compose, load_run, load_sweep
 from flowlab.plotting import grid_density, run_densities
-from flowlab.sweeps.figures import sweep_figures
-from flowlab.sweeps.summary import main, seeds_table
+from flowlab.sweeps.summary import seeds_table, sweep_figures
 from flowlab.sweeps.table import varied_settings
 from flowlab.sweeps.train_many import train_many
 
@@ -237,3 +237,8 @@ def test_the_figures_follow_from_what_varied(settings, figures):
     for name in figures:
         assert drawn[name]().axes
     assert varied_settings(table) == list(settings)
+
+
+def test_absolute_paths_are_cut_to_their_last_part():
+    words = ["/opt/bin/train.py", "seed=0,1", "hydra.sweep.dir='/home/me/a b'", "flow/mlp"]
+    assert without_paths(words) == ["train.py", "seed=0,1", "hydra.sweep.dir='a b'", "flow/mlp"]

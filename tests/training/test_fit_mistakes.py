@@ -11,7 +11,7 @@ from flowlab import ConfigError, Flow, StandardNormal, fit
 from flowlab.bijectors import LowRankAffine, SmoothPReLU
 from flowlab.objectives import ReverseKL
 from flowlab.optimizers import SGD
-from flowlab.system.lock import lock_directory
+from flowlab.system.files import lock_directory
 from flowlab.targets import Banana, Gaussian
 
 QUIET = {"progress": "off"}

@@ -7,8 +7,7 @@ import torch
 
 from flowlab import ConfigError, compose, fit, load_run, resume, train
 from flowlab.metrics.evaluation import evaluate
-from flowlab.sweeps.groups import stack_key
-from flowlab.sweeps.train_many import train_many
+from flowlab.sweeps.train_many import stack_key, train_many
 from flowlab.targets.base import Batch
 from flowlab.training.build import build, build_batches
 from flowlab.training.compile import trace

@@ -16,7 +16,7 @@ from flowlab import ConfigError, compose, load_run, resume, train
 from flowlab.loggers.csv import CSVMetrics
 from flowlab.metrics.evaluation import evaluate
 from flowlab.runs.begin import begin
-from flowlab.system.lock import lock_directory
+from flowlab.system.files import lock_directory
 from flowlab.targets.base import Batch
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=2", "batch_size=64")

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from flowlab.config.component import setting
 from flowlab.config.errors import ConfigError
-from flowlab.config.fields import setting
 from flowlab.flows.base import Architecture
 
 

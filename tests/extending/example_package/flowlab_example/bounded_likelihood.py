@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from flowlab.config.fields import setting
+from flowlab.config.component import setting
 from flowlab.objectives.base import Objective
 
 

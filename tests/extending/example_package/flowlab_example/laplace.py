@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from flowlab.config.fields import setting
+from flowlab.config.component import setting
 from flowlab.targets.base import ExactTarget, rand
 
 

@@ -1,14 +1,29 @@
-"""The contents of a checkpoint, and checks before a flow is built from it or a run resumes from it."""
+"""Checkpoints: files with a checksum, and checks before a flow is built from one or a run resumes from it.
+
+A checkpoint is the ZIP archive that `torch.save` writes; its comment holds the SHA-256 of the rest. `torch.load` reads
+it, but checks no sums, so it would load other weights after a flipped bit. A checkpoint without a comment is checked by
+the CRC sums of the archive.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import struct
+import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from flowlab.flow import Flow
+from flowlab.system.files import write_bytes
+
+MARK = b"sha256:"
+LENGTH = len(MARK) + 2 * hashlib.sha256().digest_size
 
 BEST = "Checkpoints"  # the key of the best step so far, among the callbacks
 
@@ -22,6 +37,43 @@ PARTS: dict[str, type] = {
 }
 MAX_REPEATED = 2**28  # bytes by which a tensor may exceed its storage
 RECORD: dict[str, type] = {"seconds": float, "window": list, "rate_mark": list}
+
+
+def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Write a checkpoint, complete or not at all; after a WriteError an earlier one is still there."""
+    archive = io.BytesIO()  # torch's writer gives no reason when a disk is full
+    torch.save(checkpoint, archive)
+    content = archive.getvalue()[:-2] + struct.pack("<H", LENGTH)  # an archive ends with the length of its comment
+    write_bytes(path, content + _digest(content))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; nothing in it is executed.
+
+    ValueError: the file is damaged, or holds something else than tensors and plain values.
+    """
+    content = path.read_bytes()
+    try:
+        _check_sound(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # for files that are not checkpoints
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # any error of the readers on a damaged or foreign file
+        raise ValueError(str(error)) from error
+
+
+def _check_sound(content: bytes) -> None:
+    before, comment = content[:-LENGTH], content[-LENGTH:]
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    if sum(entry.file_size for entry in archive.infolist()) > len(content):
+        raise ValueError("it is compressed")  # torch compresses nothing; a small file must not expand to a large one
+    marked = comment.startswith(MARK)
+    if (_digest(before) != comment) if marked else (archive.comment or archive.testzip() is not None):
+        raise ValueError("it is not what was written")
+
+
+def _digest(content: bytes) -> bytes:
+    return MARK + hashlib.sha256(content).hexdigest().encode()
 
 
 def state_shape(module: nn.Module, context_shape: tuple[int, ...] | None, standardized: bool) -> dict[str, Any]:
@@ -45,11 +97,7 @@ def flow_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def check_weights(checkpoint: Any) -> None:
-    """Check that a flow can be built from a checkpoint.
-
-    Raises:
-        ValueError: a part is missing or of another type.
-    """
+    """Raise ValueError unless a flow can be built from a checkpoint."""
     _check_parts(checkpoint, {"state_dict": dict, "flowlab": dict}, "it")
     content = checkpoint["flowlab"]
     for name, shape in (
@@ -66,15 +114,12 @@ def check_weights(checkpoint: Any) -> None:
 
 
 def check_resumable(checkpoint: dict[str, Any], flow: Flow, moments: Sequence[str]) -> None:
-    """Check that training can resume from a checkpoint: its parts exist, and belong to one step.
+    """Raise ValueError unless training can resume from a checkpoint: its parts exist, and belong to one step.
 
     Arguments:
         checkpoint: it has passed `check_weights`.
         flow: the flow with its weights.
         moments: the names of the optimizer's moments.
-
-    Raises:
-        ValueError: a part is missing, of another type or shape, or does not belong to the others.
     """
     _check_parts(checkpoint, PARTS, "it")
     _check_parts(checkpoint["flowlab"], RECORD, "its part 'flowlab'")

@@ -4,9 +4,8 @@ import shutil
 
 import pytest
 
-from flowlab.runs import status
-from flowlab.runs.directory import Run
-from flowlab.runs.status import track_status
+from flowlab.runs import directory
+from flowlab.runs.directory import Run, track_status
 from flowlab.system.files import WriteError, write_json
 
 
@@ -51,7 +50,7 @@ def test_the_state_of_a_run_fits_on_a_full_disk(run, monkeypatch):
             raise full(path)
         write_json(path, content)
 
-    monkeypatch.setattr(status, "write_json", write)
+    monkeypatch.setattr(directory, "write_json", write)
     with pytest.raises(WriteError), track_status(run):
         raise full("last.ckpt")
     assert said(run)["status"] == "failed"

@@ -7,11 +7,11 @@ import re
 import nbformat
 import psutil
 import pytest
+from reproduce import main
+from reproduction.notebooks import gather
 
 from flowlab.claims import load_ledger
 from flowlab.claims.ledger import LedgerError
-from flowlab.claims.notebooks import gather
-from flowlab.claims.reproduce import main
 
 CELLS = [
     "%matplotlib inline\nfrom matplotlib.figure import Figure\nfrom flowlab import claims",
@@ -27,7 +27,7 @@ def executed(tmp_path_factory):
     (root / "notebooks").mkdir()
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in CELLS])
     nbformat.write(notebook, root / "notebooks" / "02_bijectors.ipynb")
-    return root, main(root, [])
+    return root, main([], root)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def problems(root):
 def test_missing_claims_are_counted_and_are_an_error(executed, capsys):
     root, status = executed
     assert status == 1
-    assert main(root, ["--report", str(root / "again")]) == 1
+    assert main(["--report", str(root / "again")], root) == 1
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1] == (
         "claims: 1 hold, 0 hold with erratum, 0 refuted, 35 missing; figures: 1 of 18"
@@ -88,7 +88,7 @@ def test_the_table_has_every_claim_and_figure_and_no_local_path(executed):
 
 
 def test_a_committed_repository_agrees(repository, capsys):
-    main(repository, ["--check"])
+    main(["--check"], repository)
     printed = capsys.readouterr()
     assert "REPRODUCTION.md" not in printed.err
     assert printed.out.splitlines()[-1].startswith("claims: 1 hold")
@@ -97,7 +97,7 @@ def test_a_committed_repository_agrees(repository, capsys):
 
 def test_an_edited_table_is_noticed(repository, capsys):
     change(repository, "-2.938989", "-2.938988", "REPRODUCTION.md")
-    main(repository, ["--check"])
+    main(["--check"], repository)
     assert "REPRODUCTION.md differs from the notebooks" in capsys.readouterr().err
 
 
@@ -151,7 +151,7 @@ def test_a_failing_notebook_is_named_and_the_others_are_read(repository, capsys)
     nbformat.write(dies, notebooks / "03_dies.ipynb")
     (notebooks / "04_garbage.ipynb").write_text("garbage", encoding="utf-8")
     before = (repository / "REPRODUCTION.md").read_bytes()
-    assert main(repository, []) == 1
+    assert main([], repository) == 1
     printed = capsys.readouterr()
     assert "01_broken, cell 1: ZeroDivisionError: division by zero" in printed.err
     assert "03_dies.ipynb: cannot be executed: DeadKernelError" in printed.err
@@ -163,7 +163,7 @@ def test_a_failing_notebook_is_named_and_the_others_are_read(repository, capsys)
 
 def test_kernels_leave_no_process_and_no_file(repository):
     before = set(psutil.Process().children(recursive=True))
-    main(repository, [])
+    main([], repository)
     assert set(psutil.Process().children(recursive=True)) <= before
     left = {path.name for path in (*repository.iterdir(), *(repository / "notebooks").iterdir())}
     assert left == {"notebooks", "report", "REPRODUCTION.md", "02_bijectors.ipynb"}
@@ -181,7 +181,7 @@ def test_a_file_that_is_not_a_notebook_is_refused(tmp_path, content):
 def test_a_mistake_is_answered_without_a_traceback(repository, tmp_path_factory, capsys):
     file = repository / "file"
     file.write_text("")
-    assert main(repository, ["--report", str(file)]) == 2
+    assert main(["--report", str(file)], repository) == 2
     assert f"{file}: cannot be written" in capsys.readouterr().err.replace("/notebooks", "")
     empty = tmp_path_factory.mktemp("empty")
     for root, words, message in (
@@ -189,6 +189,6 @@ def test_a_mistake_is_answered_without_a_traceback(repository, tmp_path_factory,
         (empty, ["--check"], "has no notebook"),
     ):
         with pytest.raises(SystemExit) as stopped:
-            main(root, words)
+            main(words, root)
         assert stopped.value.code == 2
         assert message in capsys.readouterr().err

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flowlab.claims.check import METADATA, Check, from_record
+from flowlab.claims.check import METADATA, Check, judge
 from flowlab.claims.ledger import ERRATUM, HOLDS, REFUTED, FigureEntry, LedgerError, load_ledger
 
 
@@ -145,3 +145,17 @@ def _check_place(id: str, notebook: str, cells: list[Cell], problems: list[str])
         problems.append(f"{id}: is recorded {len(cells)} times: {'; '.join(map(str, cells))}; keep one")
     elif cells[0].notebook != notebook:
         problems.append(f"{id}: is in {cells[0]}; move it to {notebook}")
+
+
+def from_record(record: Mapping[str, Any]) -> Check:
+    """Judge a recorded check again by the present ledger.
+
+    Raises:
+        LedgerError: the ledger has no such claim, or other quantities.
+    """
+    values: dict[str, float | Sequence[float]] = {}
+    for name, each in record["values"].items():
+        numbers = [float(value) for value in each["values"]]
+        error = each.get("standard_error")
+        values[name] = (numbers[0], float(error)) if error is not None else numbers
+    return judge(record["claim"], **values)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flowlab.claims.ledger import ERRATUM, HOLDS, REFUTED, load_ledger
-from flowlab.claims.notebooks import Findings, FoundCheck
+from reproduction.notebooks import Findings, FoundCheck
 
 TEMPLATES = Path(__file__).parent / "templates"
 TITLES = {
@@ -22,7 +22,7 @@ def page(findings: Findings, origin: dict[str, Any], seconds: float) -> str:
 
     Arguments:
         findings: the records of executed notebooks.
-        origin: the versions and the commit, from `flowlab.runs.provenance.origin`.
+        origin: the versions and the commit, from `flowlab.runs.begin.origin`.
         seconds: the time that the notebooks took.
     """
     return _render("report.html", findings, origin=origin, seconds=seconds)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import flowlab
 from flowlab import compose
-from flowlab.runs import provenance
+from flowlab.runs import begin
 
 
 def git(directory, *words):
@@ -16,23 +16,23 @@ def test_the_commit_is_flowlabs_own(tmp_path, monkeypatch):
     """A copy in another repository has no commit; in flowlab's it has one, and says whether files differ."""
     home = tmp_path / "flowlab" / "training"
     home.mkdir(parents=True)
-    copy = Path(shutil.copy(provenance.__file__, home))
-    monkeypatch.setattr(provenance, "__file__", str(copy))
+    copy = Path(shutil.copy(begin.__file__, home))
+    monkeypatch.setattr(begin, "__file__", str(copy))
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "commit", "--quiet", "--allow-empty", "-m", "somebody else's")
-    assert provenance._git() == (None, None)
+    assert begin._git() == (None, None)
     for name in ("conf", "experiments"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a").write_text("a")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "--quiet", "-m", "own")
-    assert provenance._git() == (git(tmp_path, "rev-parse", "HEAD"), False)
+    assert begin._git() == (git(tmp_path, "rev-parse", "HEAD"), False)
     copy.write_text("# changed")
-    assert provenance._git()[1] is True
+    assert begin._git()[1] is True
 
 
 def test_a_record_names_seed_device_and_versions():
-    record = provenance.provenance(compose("seed=7"))
+    record = begin.provenance(compose("seed=7"))
     assert record["seed"] == 7
     assert record["device"] == "cpu"
     assert record["flowlab"] == flowlab.__version__

@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from flowlab.system.signals import STOP_HANDLERS, handle_signals
+from flowlab.system.process import STOP_HANDLERS, handle_signals
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,12 @@ from functools import cache
 
 import pytest
 
-from flowlab.config.compose import compose, to_config
+from flowlab.cli.engines import StackedLauncherConfig
+from flowlab.config.component import as_typed
+from flowlab.config.compose import compose
 from flowlab.config.errors import ConfigError
 from flowlab.config.registry import PACKAGES, lookup, names
-from flowlab.config.schema import RunConfig, StackedLauncherConfig, TrainerConfig
-from flowlab.config.typed import as_typed
+from flowlab.config.schema import RunConfig, TrainerConfig, to_config
 
 TINY = 1e-9
 
