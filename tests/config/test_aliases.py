@@ -1,4 +1,4 @@
-"""Commands, configurations and manifests of earlier versions, under the names that they had."""
+"""Old names in commands, configurations and manifests of earlier versions still work."""
 
 import pytest
 
@@ -15,12 +15,12 @@ OLD_KEYS = {
 
 
 @pytest.mark.parametrize("old", OLD_OPTIONS)
-def test_an_option_with_its_old_name(old):
+def test_old_option_name_still_works(old):
     assert compose(old) == compose(OLD_OPTIONS[old])
 
 
 @pytest.mark.parametrize("old", OLD_KEYS)
-def test_a_key_with_its_old_name(old):
+def test_old_key_name_still_works(old):
     new, value = OLD_KEYS[old]
     config = compose(f"{new}={value}")
     assert compose(f"{old}={value}") == config
@@ -31,7 +31,7 @@ def test_a_key_with_its_old_name(old):
     assert flat(config.to_dict())[new] == value
 
 
-def test_a_configuration_with_one_logger():
+def test_old_configuration_with_one_logger_still_works():
     values = compose("logger=wandb", "logger.wandb.mode=offline").to_dict()
     assert to_config(values | {"logger": values["logger"]["wandb"]}) == to_config(values)
     assert list(to_config(values | {"logger": {"name": "csv"}}).logger) == ["csv"]
@@ -45,18 +45,18 @@ def test_a_configuration_with_one_logger():
         (["logger=wandb", "logger.wandb.mode=offline"], "logger.wandb.mode=offline"),
     ],
 )
-def test_a_key_of_the_one_logger_in_a_command(words, renamed):
+def test_old_logger_key_in_a_command_is_renamed(words, renamed):
     assert rename_words(words)[1] == renamed
     compose(*words)
 
 
-def test_words_that_only_look_alike_stay():
+def test_similar_words_are_not_renamed():
     for word in ("flow.started=1", "+flow.depth=3", "target.path=flow.start", "~flow", "logger.csv={}"):
         assert rename_words([word]) == [word]
 
 
-def test_a_key_that_did_not_exist_keeps_its_meaning():
-    """A run of a version without compilation resumes without it."""
+def test_missing_key_keeps_the_old_behaviour():
+    """A run from a version without compilation resumes without compilation."""
     values = compose().to_dict()
     assert rename_keys(values)["trainer"]["compile"] == "auto"
     del values["trainer"]["compile"]

@@ -1,4 +1,4 @@
-"""The allow-list: code outside of it is refused before it is imported."""
+"""The allow-list: flowlab refuses other code before importing it."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ KINDS = (Bijector, Flow)
 
 @pytest.fixture
 def planted(tmp_path, monkeypatch):
-    """A package that leaves a mark when it is imported, and one when a function of it is called."""
+    """A package that creates a file when it is imported, and a different file when its function is called."""
     (tmp_path / "planted.py").write_text(
         "from pathlib import Path\n"
         f"Path({str(tmp_path / 'imported')!r}).touch()\n"
@@ -42,11 +42,11 @@ def test_a_package_that_is_not_allowed_is_not_imported(planted):
     assert not (planted / "imported").exists()
 
 
-def test_a_package_is_allowed_by_name(planted, monkeypatch):
+def test_package_is_allowed_by_its_full_name(planted, monkeypatch):
     monkeypatch.setenv("FLOWLAB_ALLOW", "other, planted")
     assert load_class("flow._target_", "planted.Own", KINDS).__name__ == "Own"
     assert (planted / "imported").exists()
-    monkeypatch.setenv("FLOWLAB_ALLOW", "plant")  # a package, and not the beginning of a word
+    monkeypatch.setenv("FLOWLAB_ALLOW", "plant")  # the whole name must match, not a prefix
     with pytest.raises(ConfigError, match="is not allowed"):
         load_class("flow._target_", "planted.Own", KINDS)
 
@@ -68,7 +68,7 @@ def test_allow_in_python_reaches_processes_that_start_later(monkeypatch):
 @pytest.mark.parametrize(
     ("path", "complaint"),
     {
-        "flowlab.system.files.os.system": "cannot be imported",  # through a module to what it imports
+        "flowlab.system.files.os.system": "cannot be imported",  # reached through an import of an allowed module
         "flowlab.system.files.os": "must be a class",
         "flowlab.training.train.pl.Trainer": "cannot be imported",
         "flowlab.system.files.write_text": "must be a class",
@@ -87,13 +87,13 @@ def test_allow_in_python_reaches_processes_that_start_later(monkeypatch):
         7: "must be the name of a class",
     }.items(),
 )
-def test_every_way_around_the_list_is_closed(path, complaint):
+def test_bypasses_of_the_allow_list_are_refused(path, complaint):
     with pytest.raises(ConfigError, match=complaint):
         load_class("flow._target_", path, KINDS)
 
 
 def test_a_class_is_allowed_where_it_is_defined(planted, monkeypatch):
-    """A class that an allowed module has imported is refused."""
+    """A class that an allowed module only imports is refused."""
     import planted as module
 
     monkeypatch.setenv("FLOWLAB_ALLOW", "planted")
@@ -137,14 +137,14 @@ SEARCH = "+sweep=search"
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_words_that_reach_for_code_are_refused(words, culprit, planted):
+def test_command_line_words_that_name_code_are_refused(words, culprit, planted):
     with pytest.raises(ConfigError) as refused:
         compose_yaml(words, hydra_settings=True)
     assert culprit in str(refused.value)
     assert not (planted / "imported").exists()
 
 
-def test_the_classes_of_flowlab_and_its_engines_are_allowed():
+def test_classes_of_flowlab_and_its_engines_are_allowed():
     for words in ([SEARCH], [SEARCH, "hydra.sweeper.sampler._target_=optuna.samplers.RandomSampler"]):
         assert compose_yaml(words, hydra_settings=True).hydra.sweeper._target_.endswith("OptunaSweeper")
     for launcher in ("basic", "stacked", "slurm", "ray_cluster"):
@@ -152,7 +152,7 @@ def test_the_classes_of_flowlab_and_its_engines_are_allowed():
     assert compose("validation_size=${test_size}").validation_size == 100_000
 
 
-def test_an_option_of_a_node_that_is_made_by_interpolation():
+def test_target_inside_an_interpolated_node_is_refused():
     composed = OmegaConf.create({"a": "${b}", "b": {"c": "${oc.create:${d}}"}, "d": {"_target_": "os.system"}})
     with pytest.raises(ConfigError, match=r"_target_=os.system"):
         check_targets(composed)

@@ -1,4 +1,4 @@
-"""The registry: what can be registered, under which names, and the answer where there is none."""
+"""The registry: groups and names of components, duplicates, and the error for an unknown name."""
 
 import pytest
 
@@ -18,12 +18,12 @@ def test_a_component_knows_its_group_and_its_name(group):
 
 
 @pytest.mark.parametrize("group", [group for group in PACKAGES if group != "metric"])
-def test_a_component_can_be_chosen(group):
-    """Each has an option; mlp has two, by the names of their activations."""
+def test_every_component_has_an_option(group):
+    """mlp has two options, named after their activations."""
     assert {"mlp": "smooth_prelu"}.keys() >= set(names(group)) - set(option_names(group))
 
 
-def test_a_name_is_taken_once():
+def test_duplicate_name_is_refused():
     with pytest.raises(ValueError, match=r"register\('target', 'banana'\): .*Banana has this name; choose another"):
 
         @register("target", "banana")
@@ -31,10 +31,10 @@ def test_a_name_is_taken_once():
             pass
 
     assert lookup("target", "banana").__name__ == "Banana"
-    register("target", "banana")(lookup("target", "banana"))  # a module that is imported again registers itself again
+    register("target", "banana")(lookup("target", "banana"))  # importing a module again registers the same class again
 
 
-def test_an_unknown_group_or_name_is_answered_with_the_closest():
+def test_unknown_group_or_name_suggests_the_closest():
     with pytest.raises(ValueError, match=r"no such group; did you mean 'target'\? allowed: flow, target"):
         register("targets", "x")
     with pytest.raises(ConfigError, match=r"target.name='bananna': no such target; did you mean 'banana'\?"):

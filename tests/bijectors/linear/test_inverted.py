@@ -1,4 +1,4 @@
-"""The maps of a training step, prepared together, give the flow's own log density and gradients."""
+"""A prepared flow, whose affine maps are inverted together, has the density and gradients of the original flow."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ KINDS = {
 }
 
 
-def make_flow(dim, kind="full", activation=SmoothPReLU, dtype=torch.float64, placed=True):
+def make_flow(dim, kind="full", activation=SmoothPReLU, dtype=torch.float64, final_affine=True):
     generator = torch.Generator().manual_seed(dim)
     parts = []
     for _ in range(3):
@@ -26,7 +26,7 @@ def make_flow(dim, kind="full", activation=SmoothPReLU, dtype=torch.float64, pla
         with torch.no_grad():
             affine.scale.add_(0.1 * torch.randn(affine.scale.shape, generator=generator))
         parts += [affine, activation()]
-    end = [AffineScalar(shift=torch.full((dim,), 3.0), scale=torch.full((dim,), 2.0))] if placed else []
+    end = [AffineScalar(shift=torch.full((dim,), 3.0), scale=torch.full((dim,), 2.0))] if final_affine else []
     return Flow(StandardNormal(dim), Chain([*parts[:-1], *end])).to(dtype)
 
 
@@ -42,7 +42,7 @@ class LogProb(torch.nn.Module):
 @pytest.mark.parametrize("dim", [1, 2, 3, 5, LARGEST_DIM + 1])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("activation", [SmoothPReLU, PReLU])
-def test_density_and_gradients_are_the_flows(dim, kind, activation, dtype):
+def test_prepared_flow_has_same_density_and_gradients(dim, kind, activation, dtype):
     flow = make_flow(dim, kind, activation, dtype)
     y = 3 * torch.randn(40, dim, dtype=dtype)
     y[0, 0] = torch.inf
@@ -57,7 +57,7 @@ def test_density_and_gradients_are_the_flows(dim, kind, activation, dtype):
     assert results[1][0][0] == -torch.inf
 
 
-def test_maps_of_one_shape_are_inverted_together(monkeypatch):
+def test_affine_maps_of_equal_shape_are_inverted_together(monkeypatch):
     together = []
     real = LowRankAffine.prepare.__func__
 
@@ -74,7 +74,7 @@ def test_maps_of_one_shape_are_inverted_together(monkeypatch):
 
 
 @pytest.mark.parametrize("shape", [(2,), (7, 2), (4, 7, 2)])
-def test_a_prepared_map_is_the_map(shape):
+def test_prepared_map_equals_original_map(shape):
     affine = LowRankAffine(2, 2, factor_scale=0.5, shift_scale=0.5).double()
     x = torch.randn(shape, dtype=torch.float64)
     y, log_det = affine.forward_and_log_det(x)
@@ -86,7 +86,7 @@ def test_a_prepared_map_is_the_map(shape):
             torch.testing.assert_close(value[1].expand(shape[:-1]), expected[1])
 
 
-def test_one_log_det_for_all_points_is_summed_over_larger_events():
+def test_constant_log_det_is_summed_over_larger_events():
     """An event is a matrix of 2 rows, each mapped by the same affine map."""
     base = Independent(Normal(torch.zeros(2, 3), torch.ones(2, 3)), 2)
     affine = LowRankAffine(3, 1, factor_scale=0.5)
@@ -97,14 +97,14 @@ def test_one_log_det_for_all_points_is_summed_over_larger_events():
         torch.testing.assert_close(flow.prepared().push_forward(y)[1], flow.push_forward(y)[1])
 
 
-def test_pushing_forward_gives_the_flows_images():
+def test_prepared_push_forward_equals_original():
     flow = make_flow(2)
     x = torch.randn(5, 2, dtype=torch.float64)
     for ours, theirs in zip(flow.prepared().push_forward(x), flow.push_forward(x), strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
-def test_transformed_traced_and_compiled():
+def test_prepared_flow_works_under_vmap_tracing_and_compile():
     flow = make_flow(2)
     y = torch.randn(6, 2, dtype=torch.float64)
     expected, module = flow.log_prob(y), LogProb(flow)
@@ -120,8 +120,8 @@ def test_transformed_traced_and_compiled():
 
 
 @pytest.mark.parametrize("dim", [2, 5])
-def test_inside_autocast_points_are_lowered_and_log_dets_are_not(dim):
-    flow = make_flow(dim, "weighted diagonal", dtype=torch.float32, placed=False)
+def test_autocast_lowers_points_but_not_log_dets(dim):
+    flow = make_flow(dim, "weighted diagonal", dtype=torch.float32, final_affine=False)
     y = torch.randn(40, dim)
     exact = [each.inverse_and_log_det(y) for each in prepare(stages(flow.bijector))]
     with torch.autocast("cpu", torch.bfloat16):

@@ -34,13 +34,13 @@ def test_equals_the_dense_matrix(dim, rank, scale, weighted, dtype):
     torch.testing.assert_close(affine.inverse(y), solved, rtol=100 * tolerance, atol=100 * tolerance)
 
 
-def test_dense_is_the_formula():
+def test_dense_returns_documented_matrix():
     affine = random_affine(4, 2, "tril", True, torch.float64)
     expected = fill_triangular(affine.scale, 4) + affine.factor @ affine.weights.diag() @ affine.factor.T
     torch.testing.assert_close(affine.dense(), expected)
 
 
-def test_start_is_a_triangle_of_ones_on_the_diagonal():
+def test_scale_is_initialized_to_identity():
     affine = LowRankAffine(4, rank=2)
     assert torch.equal(fill_triangular(affine.scale, 4), torch.eye(4))
     assert torch.equal(affine.shift, torch.zeros(4))
@@ -50,7 +50,7 @@ def test_start_is_a_triangle_of_ones_on_the_diagonal():
 
 
 class Allocations(TorchDispatchMode):
-    """The numbers held by each piece of memory that torch's operations hand out."""
+    """Record the size of each memory block that torch operations allocate, in float32 values."""
 
     def __init__(self):
         super().__init__()
@@ -66,7 +66,7 @@ class Allocations(TorchDispatchMode):
 
 
 def allocations(affine, points):
-    """By task, what float32 numbers are asked for by a map, its inverse and their gradients."""
+    """Return, by task, the sizes allocated by a map, its inverse and their gradients, in float32 values."""
     sizes = {}
     for task in ("forward", "inverse"):
         with Allocations() as seen:
@@ -79,7 +79,7 @@ def allocations(affine, points):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_diagonal_scale_makes_no_square_matrix(weighted):
+def test_diagonal_scale_allocates_no_square_matrix(weighted):
     dim, rank, count = 5000, 3, 4
     affine = LowRankAffine(dim, rank, "diag", weighted, factor_scale=dim**-0.5)
     for task, sizes in allocations(affine, torch.randn(count, dim, requires_grad=True)).items():
@@ -88,11 +88,11 @@ def test_a_diagonal_scale_makes_no_square_matrix(weighted):
 
 
 @pytest.mark.parametrize("dim", [1200, 1201])
-def test_a_packed_triangle_is_never_unpacked(dim):
+def test_large_packed_triangle_is_never_unpacked(dim):
     rank, count = 3, 4
     affine = LowRankAffine(dim, rank, "tril", factor_scale=dim**-0.5)
     packed = affine.scale.numel()
     for task, sizes in allocations(affine, torch.randn(count, dim, requires_grad=True)).items():
         assert max(sizes) <= packed + (count + rank) * dim, task
-        triangles = 12 if "back" in task else 1  # read in views that autograd fills up, it takes about 20 to come back
+        triangles = 12 if "back" in task else 1  # a backward pass through views would take about 20
         assert sum(sizes) <= triangles * packed, task
