@@ -1,4 +1,4 @@
-"""Maximum likelihood: the average negative log likelihood, also of points with contexts."""
+"""Maximum likelihood: the average negative log likelihood, with and without contexts."""
 
 import torch
 
@@ -17,7 +17,7 @@ class Shifted(Bijector):
         return y - context, torch.zeros_like(y)
 
 
-def test_it_is_the_average_negative_log_likelihood():
+def test_loss_is_the_average_negative_log_likelihood():
     flow = Flow(StandardNormal(2), LowRankAffine(2) | SmoothPReLU(0.5)).double()
     x = Banana().rows("train", 100, 0, torch.float64)
     loss = MaximumLikelihood()(flow, Batch(x), Banana())
@@ -37,6 +37,6 @@ def test_points_are_scored_with_their_contexts():
     torch.testing.assert_close(loss, -StandardNormal(2).log_prob(noise).mean(), rtol=1e-4, atol=1e-4)
 
 
-def test_every_target_will_do():
+def test_every_target_is_accepted():
     for target in (Uniform(), Banana(train_size=10)):
         MaximumLikelihood().check(target)

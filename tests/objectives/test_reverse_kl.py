@@ -1,4 +1,4 @@
-"""The reverse KL divergence: its value, its gradient, the targets that it needs."""
+"""The reverse KL divergence: its value, its gradient, and the targets that it accepts."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from flowlab.targets.base import Batch
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "batch_size=64")
 
 
-def test_of_two_normals_it_is_known():
+def test_loss_of_two_normals_equals_the_closed_form():
     """KL(N(0, 1) || N((1, 1), 4)) = log 2 + (1 + 1) / 8 - 1 / 2 in each coordinate."""
     flow, target = Flow(StandardNormal(2), AffineScalar()).double(), Gaussian((1.0, 1.0), ((2.0, 0.0), (0.0, 2.0)))
     x = flow.base.rsample((100_000,), torch.Generator().manual_seed(0))
@@ -22,7 +22,7 @@ def test_of_two_normals_it_is_known():
     assert loss.item() == pytest.approx(expected.item(), abs=0.01)
 
 
-def test_its_gradient_is_the_derivative_of_the_loss():
+def test_gradient_equals_finite_difference():
     flow = Flow(StandardNormal(2), SmoothPReLU(0.5)).double()
     batch, target = Batch(torch.randn(64, 2, dtype=torch.float64)), Banana()
     (parameter,) = flow.parameters()
@@ -43,7 +43,7 @@ def test_the_density_of_the_target_stays_in_full_precision():
     assert torch.equal(mixed, objective(flow, batch, target))
 
 
-def test_a_target_without_a_density_everywhere_is_refused():
+def test_target_without_a_positive_density_everywhere_is_refused():
     with pytest.raises(ConfigError, match="objective=reverse_kl: .*target=uniform has none; use objective=maximum_li"):
         ReverseKL().check(Uniform())
     with pytest.raises(ConfigError, match="target.train_size: objective=reverse_kl trains on no data; leave it null"):
@@ -51,8 +51,8 @@ def test_a_target_without_a_density_everywhere_is_refused():
     ReverseKL().check(Banana())
 
 
-def test_it_fits_a_gaussian(tmp_path):
+def test_reverse_kl_fits_a_gaussian(tmp_path):
     words = ("target=gaussian_full", "objective=reverse_kl", "max_steps=600", "flow.depth=1")
     run = train(compose(*SMALL, *words), tmp_path / "run")
     assert run.result["kl"] < 0.01
-    assert run.metrics["loss"].iloc[-1] == pytest.approx(0.0, abs=0.01), "the loss is a KL"
+    assert run.metrics["loss"].iloc[-1] == pytest.approx(0.0, abs=0.01), "the reverse KL of an exact fit is 0"

@@ -39,7 +39,7 @@ def test_sweep_lines_draws_a_line_through_the_medians_of_each_rank():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["rank 0", "rank 2"]
     assert axes.get_ylabel() == "KL(target || flow) in nats"
     assert axes.get_title(loc="left") == "median and range of 3 seeds"
-    # The style's colours, even if the figure is shown later in another style, as in a notebook.
+    # The style's colours are used even if a notebook shows the figure later in a different style.
     assert [line.get_color() for line in axes.lines if line.get_label() in lines] == ["#0072b2", "#d55e00"]
 
 
@@ -65,7 +65,7 @@ def test_sweep_lines_of_one_seed_and_one_setting_draws_one_line():
 
 
 def test_failed_runs_are_left_out_and_counted():
-    table = failed(sweep(), [1, 2])  # depth 1, rank 0: seed 0 remains
+    table = failed(sweep(), [1, 2])  # of depth 1, rank 0 only seed 0 remains
     table.loc[17, ["status", "kl"]] = "running", np.nan
     (axes,) = sweep_lines(table).axes
     assert median_lines(axes)["rank 0"][0] == pytest.approx([1, 1])
@@ -92,7 +92,7 @@ def test_a_negative_estimate_is_drawn():
 
 
 @pytest.mark.parametrize("draw", [sweep_lines, sweep_heatmap])
-def test_a_missing_column_is_answered_with_the_present_ones(draw):
+def test_missing_column_error_lists_the_columns(draw):
     table = sweep().assign(**{"target.name": "banana"})
     with pytest.raises(ValueError, match=r"'flow.dept': there is no such column; allowed are flow.depth, "):
         draw(table, x="flow.dept")

@@ -1,4 +1,4 @@
-"""The files of a stopped run are checked before it resumes."""
+"""A resume first checks the files of the stopped run."""
 
 import json
 import re
@@ -12,7 +12,7 @@ SMALL = ("trainer.progress=off", "target=file", "flow.depth=1", "batch_size=16",
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def finished_run(tmp_path_factory):
     from sklearn.datasets import load_iris
 
     directory = tmp_path_factory.mktemp("resuming")
@@ -22,16 +22,16 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture
-def stopped(whole, tmp_path):
-    directory = shutil.copytree(whole, tmp_path / "run")
+def stopped_run(finished_run, tmp_path):
+    directory = shutil.copytree(finished_run, tmp_path / "run")
     (directory / "status.json").write_text('{"status": "interrupted"}')
     return directory
 
 
-def test_a_run_with_all_its_files_resumes(stopped, whole):
-    (stopped / "checkpoints/.best.ckpt.part").write_text("left by a kill")
-    assert resume(stopped).result["nll"] == json.loads((whole / "result.json").read_text())["nll"]
-    assert not list(stopped.rglob(".*"))
+def test_run_with_all_its_files_resumes(stopped_run, finished_run):
+    (stopped_run / "checkpoints/.best.ckpt.part").write_text("left by a kill")
+    assert resume(stopped_run).result["nll"] == json.loads((finished_run / "result.json").read_text())["nll"]
+    assert not list(stopped_run.rglob(".*"))
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ def test_a_run_with_all_its_files_resumes(stopped, whole):
         ("metrics.csv", None, "metrics.csv: ends at step 0"),
     ],
 )
-def test_a_damaged_file_is_named(stopped, name, change, complaint):
-    path = stopped / name
+def test_a_damaged_file_is_named(stopped_run, name, change, complaint):
+    path = stopped_run / name
     content = path.read_bytes()
     path.unlink()
     if change:
         path.write_bytes(change(content))
-    before = {file: file.read_bytes() for file in stopped.rglob("*") if file.is_file()}
+    before = {file: file.read_bytes() for file in stopped_run.rglob("*") if file.is_file()}
     with pytest.raises(ConfigError, match=re.escape(complaint)):
-        resume(stopped)
-    assert before == {file: file.read_bytes() for file in stopped.rglob("*") if file.is_file()}
+        resume(stopped_run)
+    assert before == {file: file.read_bytes() for file in stopped_run.rglob("*") if file.is_file()}

@@ -1,7 +1,7 @@
 from flowlab.sweeps.progress import show_sweep_progress
 
 
-def test_a_line_for_each_tenth_of_the_steps_and_the_runs_that_ended(capsys):
+def test_lines_report_steps_in_percent_and_ended_runs(capsys):
     with show_sweep_progress("lines", jobs=[3, 1], steps=[100, 100]) as receive:
         receive(0, 0)
         receive(0, 50)
@@ -17,7 +17,7 @@ def test_a_line_for_each_tenth_of_the_steps_and_the_runs_that_ended(capsys):
     ]
 
 
-def test_a_bar_and_nothing(capsys):
+def test_bar_is_shown_and_off_prints_nothing(capsys):
     for kind in ("bar", "off"):
         with show_sweep_progress(kind, jobs=[1], steps=[10]) as receive:
             receive(0, 10)

@@ -1,4 +1,4 @@
-"""Many points are mapped a block at a time, and give the same numbers."""
+"""Many points are mapped block by block, with the same results."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def test_blocks_are_small_and_cover_all_rows(monkeypatch, shape):
         return 2 * block
 
     assert torch.equal(map_blocks(double, points), 2 * points)
-    # At least 64 rows: part of a processor's vector would be rounded differently.
+    # A block has at least 64 rows: a partly filled SIMD vector would round differently.
     assert max(sizes) <= max(256, 64 * points[0].numel())
     assert sum(sizes) == points.numel()
 
@@ -37,24 +37,24 @@ def many_layers(scale=2.0):
 
 @pytest.fixture
 def sizes(monkeypatch):
-    """The sizes of the blocks that a flow maps, all small."""
+    """Make blocks small, and record the sizes of the blocks that a flow maps."""
     monkeypatch.setattr(blocks, "NUMBERS_PER_THREAD", 64)
     sizes = []
 
-    def counted(function, points):
+    def record_sizes(function, points):
         def call(block):
             sizes.append(len(block))
             return function(block)
 
         return map_blocks(call, points)
 
-    monkeypatch.setattr("flowlab.flow.map_blocks", counted)
+    monkeypatch.setattr("flowlab.flow.map_blocks", record_sizes)
     return sizes
 
 
 @pytest.mark.parametrize("outside", [(), (3.0,), (torch.nan, -torch.inf), (torch.inf, 1.0, -1e-45)])
 def test_blocks_give_the_same_density(sizes, outside):
-    """Without gradients points are scored in blocks, and a block whose points are all inside is not checked again."""
+    """Only calls without gradients use blocks. A block whose points are all inside is not checked again."""
     flow = Flow(normal(), many_layers()).double()
     y = flow.sample((1000,))
     y[500 : 500 + len(outside)] = torch.tensor(outside)
@@ -76,7 +76,7 @@ def test_blocks_give_the_same_samples(sizes):
 
 
 @pytest.mark.parametrize("shape", [(300,), (2, 300), (300, 1)])
-def test_no_block_separates_parameters_of_rows(sizes, shape):
+def test_points_with_parameters_of_their_own_are_not_split(sizes, shape):
     scale = torch.linspace(1.0, 2.0, 300, dtype=torch.float64)
     scale = scale[:, None] if shape[-1] == 1 else scale
     flow = Flow(normal(), many_layers(scale)).double()
@@ -85,7 +85,7 @@ def test_no_block_separates_parameters_of_rows(sizes, shape):
         assert torch.equal(flow.log_prob(y), flow.prepared().log_prob(y))
 
 
-def test_a_function_that_closes_over_a_tensor_as_long_as_the_points_is_not_split(sizes):
+def test_closure_over_a_tensor_of_the_batch_size_is_not_split(sizes):
     shift = torch.randn(300)
     flow = Flow(Normal(0.0, 1.0), Inline(lambda x: x + shift, lambda y: y - shift, sign=+1))
     y = torch.randn(300)
@@ -94,7 +94,7 @@ def test_a_function_that_closes_over_a_tensor_as_long_as_the_points_is_not_split
     assert not sizes
 
 
-def test_without_gradients_too_nothing_branches_on_values_that_are_not_there(sizes):
+def test_log_prob_without_gradients_works_under_vmap_compile_and_tracing(sizes):
     flow = Flow(normal(), many_layers()).double()
     y = torch.cat([flow.sample((100,)), torch.tensor([3.0, torch.nan], dtype=torch.float64)])
     torch._dynamo.reset()

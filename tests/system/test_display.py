@@ -5,7 +5,7 @@ import sys
 
 from flowlab.system.display import print_line
 
-# With a buffer, the lost lines would fail once more at exit.
+# Python then buffers, so it would try to write the lost lines again at exit.
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 PROGRAM = "import sys, time\nfrom flowlab.system.display import print_line\n"
 
@@ -18,7 +18,7 @@ def test_a_closed_pipe_does_not_stop_a_process():
     assert process.wait(60) == 0
 
 
-def test_a_full_disk_loses_the_line_and_nothing_else():
+def test_full_disk_loses_only_the_line():
     code = PROGRAM + "print_line('lost', sys.stdout)\nprint_line('lost', sys.stdout)\nprint_line('printed')"
     with open("/dev/full", "w") as full:
         done = subprocess.run(
@@ -28,7 +28,7 @@ def test_a_full_disk_loses_the_line_and_nothing_else():
 
 
 def test_a_line_is_a_single_write():
-    """Two writes would mix with the lines of a process that writes into the same log."""
+    """Two writes could mix with lines of a different process in the same log."""
 
     class Writes(io.RawIOBase):
         def __init__(self):
@@ -42,5 +42,5 @@ def test_a_line_is_a_single_write():
             return len(content)
 
     writes = Writes()
-    print_line("a line", io.TextIOWrapper(writes, write_through=True))  # stdout and stderr under PYTHONUNBUFFERED
+    print_line("a line", io.TextIOWrapper(writes, write_through=True))  # like stdout and stderr under PYTHONUNBUFFERED
     assert writes.received == [b"a line\n"]

@@ -7,7 +7,7 @@ from flowlab.system.files import WriteError
 from flowlab.system.lock import check_not_replaced, check_unlocked, lock_directory
 
 
-def test_one_process_at_a_time_locks_a_directory(tmp_path):
+def test_only_one_process_at_a_time_can_lock_a_directory(tmp_path):
     check_unlocked(tmp_path)
     with lock_directory(tmp_path, "busy here"):
         with pytest.raises(ConfigError, match="another process is busy here"), lock_directory(tmp_path, "busy here"):

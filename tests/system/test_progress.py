@@ -1,4 +1,4 @@
-"""What a user sees while a run continues: a bar in a real terminal, lines elsewhere."""
+"""Progress output of a run: a bar in a real terminal, lines elsewhere."""
 
 import os
 import pty
@@ -9,8 +9,8 @@ import sys
 QUICK = ["max_steps=400", "test_size=500", "validation_size=500", "batch_size=64", "flow.depth=2"]
 
 
-def seen_in_a_terminal(directory, *words):
-    """Everything that reaches a terminal of 120 columns."""
+def run_in_a_terminal(directory, *words):
+    """Run a training in a terminal of 120 columns and return its output."""
     ours, theirs = pty.openpty()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "TERM": "xterm"}
     command = [sys.executable, "-m", "flowlab.cli.main", *QUICK, *words, f"hydra.run.dir={directory}"]
@@ -30,15 +30,15 @@ def seen_in_a_terminal(directory, *words):
     return seen.decode()
 
 
-def test_a_bar_in_a_terminal(tmp_path):
-    seen = seen_in_a_terminal(tmp_path / "run")
-    assert "\u2501" in seen, "the bar itself"
+def test_terminal_shows_a_bar(tmp_path):
+    seen = run_in_a_terminal(tmp_path / "run")
+    assert "\u2501" in seen, "the bar is missing"
     assert "400/400" in seen
     last = re.findall(r"loss [\d.]+  nll [\d.]+  kl [\d.]+  \d+ steps/s", seen)
     assert last
 
 
-def test_a_line_every_tenth_elsewhere(tmp_path, capfd):
+def test_lines_are_printed_after_each_tenth_of_the_steps(tmp_path, capfd):
     from flowlab import compose, train
 
     train(
@@ -49,7 +49,7 @@ def test_a_line_every_tenth_elsewhere(tmp_path, capfd):
     assert all("steps/s" in line for line in lines)
 
 
-def test_nothing_when_off(tmp_path, capfd):
+def test_off_prints_nothing(tmp_path, capfd):
     from flowlab import compose, train
 
     train(compose(*QUICK, "trainer.progress=off"), tmp_path / "run")
