@@ -21,7 +21,7 @@ def from_base(flow, seed, batch_size=20_000):
     return build_batches(ReverseKL(), flow, Banana(), seed, batch_size, torch.float64, "cpu")
 
 
-def test_steps_can_be_asked_in_any_order():
+def test_steps_can_be_drawn_in_any_order():
     forwards = [fresh()(step).x for step in (0, 1, 2)]
     batches = fresh()
     backwards = [batches(step).x for step in (2, 1, 0)][::-1]
@@ -57,9 +57,9 @@ def test_every_epoch_has_every_row_once(rows, batch_size):
     drawn = torch.cat(parts).flatten()[: rows * epochs].reshape(epochs, rows)
     assert torch.equal(drawn.sort(dim=1).values, data.flatten().expand(epochs, rows))
     if rows > 5:
-        assert not torch.equal(drawn[0], drawn[1]), "each epoch has its own order"
+        assert not torch.equal(drawn[0], drawn[1]), "two epochs have the same order"
         other = epoch_batches(Batch(data), seed=1, batch_size=batch_size)
-        assert not torch.equal(torch.cat([other(step).x for step in range(steps)]), torch.cat(parts)), "so has a seed"
+        assert not torch.equal(torch.cat([other(step).x for step in range(steps)]), torch.cat(parts)), "seeds differ"
     again = epoch_batches(Batch(data), seed=0, batch_size=batch_size)
     assert torch.equal(again(steps - 1).x, parts[-1]), "a step does not depend on the steps before it"
 
@@ -78,6 +78,6 @@ def test_reverse_kl_draws_from_the_base():
     batch = batches(0).x
     assert torch.equal(batch, batches(0).x)
     for other in (batches(1).x, from_base(flow, 1)(0).x):
-        assert not torch.isin(batch, other).any(), "steps and seeds differ"
+        assert not torch.isin(batch, other).any(), "two steps or seeds share points"
     assert batch.mean(0).abs().max() < 0.05
     assert (batch.std(0) - 1).abs().max() < 0.05

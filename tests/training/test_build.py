@@ -1,4 +1,4 @@
-"""A configuration becomes objects, each built once; parts that do not fit are refused before a run begins."""
+"""Building the parts of a run: each is built once, and incompatible parts are refused before a run begins."""
 
 import pytest
 import torch
@@ -20,12 +20,12 @@ from flowlab.training.build import build, check
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_parts_that_do_not_fit_are_refused(words, message):
+def test_incompatible_parts_are_refused(words, message):
     with pytest.raises(ConfigError, match=message):
         check(compose(*words))
 
 
-def test_a_configuration_that_fits_gives_its_target():
+def test_valid_configuration_returns_its_target():
     target, costs = check(compose("trainer=ddp_cpu", "batch_size=64", "target=funnel", "target.dim=3"))
     assert target.dim == 3
     assert costs.parameters > 0
@@ -47,8 +47,8 @@ def test_jobs_of_a_sweep_share_a_target():
     assert len(targets) == 2
 
 
-def test_the_costs_are_counted_without_a_number(monkeypatch):
-    """The flow that is counted lives on the meta device, so the real one is built once."""
+def test_costs_are_counted_on_the_meta_device(monkeypatch):
+    """The count uses a flow on the meta device, so the real flow is built once."""
     devices, usual = [], MLP.build
 
     def build_and_note(self, *arguments):
