@@ -1,4 +1,4 @@
-"""The runs of a sweep as tables and figures: `python experiments/summarize.py runs/SWEEP`; `--help` says more."""
+"""Summarize a sweep in tables and figures: `python experiments/summarize.py runs/SWEEP`; `--help` lists options."""
 
 import sys
 

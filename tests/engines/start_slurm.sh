@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Run a one-node Slurm from Debian's slurm-wlm and munge until this script ends. Usage, as root:
-#   start_slurm.sh DIRECTORY   (short, readable by all users); after "ready": SLURM_CONF=DIRECTORY/slurm.conf sinfo
+#   start_slurm.sh DIRECTORY   (short, readable by everyone); after "ready": SLURM_CONF=DIRECTORY/slurm.conf sinfo
 # It writes only inside the directory, so a Slurm or munge that the machine already runs is not affected.
 set -euo pipefail
 dir=$(realpath "$1"); host=$(hostname -s)
