@@ -191,7 +191,7 @@ def test_quantities_without_closed_form_raise():
 
 
 @pytest.mark.parametrize("shape", [(), (4,), (2, 3)])
-def test_shapes(shape):
+def test_shapes_of_samples_and_log_prob(shape):
     flow = mlp()
     distribution = flow.distribution()
     assert distribution.event_shape == (2,)

@@ -89,7 +89,7 @@ def test_find_cycle_finds_a_cycle():
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if "." in name])
-def test_imports_go_down(module):
+def test_imports_do_not_reach_higher_layers(module):
     level = {name: number for number, names in enumerate(LAYERS) for name in names}
     own = module.split(".")[1]
     others = {other.split(".")[1] for other in imports(module, everywhere=False) if "." in other}

@@ -156,7 +156,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(refuses=False):
+def run_server(refuses=False):
     """Run a server inside the block."""
     with Server(refuses) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -85,7 +85,7 @@ class TestOneRun:
             assert run.metrics["median_log_prob"].notna().sum() == RESUMED_STEPS // 200
             assert run.result["median_log_prob"] > -run.result["nll"] - 1
 
-    def test_the_logger_sees_the_rows_the_figures_and_the_end(self, whole_and_resumed):
+    def test_logger_receives_rows_figures_and_final_status(self, whole_and_resumed):
         for run in whole_and_resumed[:2]:
             rows, others = read_log(run)
             assert [row["step"] for row in rows] == run.metrics["step"].tolist()
@@ -170,7 +170,7 @@ def test_sweep_mixes_flows_of_the_package_and_of_flowlab(command_line, tmp_path)
     assert (tmp_path / "sweep/figures/densities.png").exists()
 
 
-def test_help_lists_them(command_line, tmp_path):
+def test_help_lists_components_of_the_package(command_line, tmp_path):
     lines = wait_for_end(command_line("--help", cwd=tmp_path)).splitlines()
     listed = {line.split()[0]: line.replace(",", "").split()[1:] for line in lines if line.startswith("  ")}
     expected = {

@@ -62,14 +62,14 @@ def test_fit_accepts_component_names_and_objects():
     from flowlab_example.lion import Lion
     from flowlab_example.rotated import Rotated
 
-    def trained(**named):
+    def train_flow(**named):
         torch.manual_seed(0)
         flow = AffineCoupling(hidden=4).build((2,), (1,))
         result = fit(flow, Rotated(), steps=40, metrics=["median_log_prob"], progress="off", validate_every=20, **named)
         return flow, result
 
-    flow, by_name = trained(optimizer="lion", lr=0.02, objective="bounded_likelihood")
-    again, _ = trained(optimizer=Lion(lr=0.02), objective=BoundedLikelihood())
+    flow, by_name = train_flow(optimizer="lion", lr=0.02, objective="bounded_likelihood")
+    again, _ = train_flow(optimizer=Lion(lr=0.02), objective=BoundedLikelihood())
     assert list(by_name.history["median_log_prob"].dropna().index) == [20, 40]
     assert by_name.history["nll"].dropna().is_monotonic_decreasing
     assert all(torch.equal(*pair) for pair in zip(flow.parameters(), again.parameters(), strict=True))

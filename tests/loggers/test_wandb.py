@@ -182,7 +182,7 @@ def test_interrupted_run_resumes_in_a_second_session(run, figures):
     wandb_records.wait_until_written(second)
     assert [row["_step"] for row in wandb_records.history(first)] == [100, 200]
     assert_same_table(logged_rows(run), run)
-    with wandb_server.serving() as server:
+    with wandb_server.run_server() as server:
         assert_same_table(sync(run, server), run)
         assert len([row for row in server.runs["abcd1234"]["history"] if "figures/samples" in row]) == 1
         assert server.runs["abcd1234"]["exit_code"] == 0
@@ -197,7 +197,7 @@ def test_killed_and_resumed_run_has_every_row_once(run, before, synced):
     killed = kill_session(run, range(300, 700, 100))
     with open(killed, "ab") as file:  # half a record, which would stop `wandb sync`
         file.write(bytes.fromhex("00000000") + (500).to_bytes(2, "little") + b"\x01half a record")
-    with wandb_server.serving() as server:
+    with wandb_server.run_server() as server:
         if synced:
             sync(run, server)
         log_session(run, range(500, 1000, 100))

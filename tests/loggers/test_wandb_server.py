@@ -35,7 +35,7 @@ def test_killed_and_resumed_offline_run_has_every_row_once(tmp_path):
     assert wandb_records.run_record(second).run_id == run.provenance["run_id"]
     assert_same_table(logged_rows(run), run)
     command = re.search(r"to upload the run: wandb (sync \S+)", done.stderr)[1]
-    with wandb_server.serving() as server:
+    with wandb_server.run_server() as server:
         key = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
         words = [sys.executable, "-m", "wandb", *command.split()]
         synced = subprocess.run(
@@ -53,7 +53,7 @@ def test_killed_and_resumed_online_run_is_complete_on_the_server(tmp_path):
     directory = tmp_path / "run"
     words = ("max_steps=3000", "flow.depth=1", "trainer.checkpoint_every=200", "logger.wandb.figures_every=1000")
     words = (*words, f"hydra.run.dir={directory}")
-    with wandb_server.serving() as server:
+    with wandb_server.run_server() as server:
         key = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
         reached = directory / "checkpoints/last.ckpt"
         assert run_and_signal(signal.SIGKILL, *words, cwd=tmp_path, until=reached.exists, **key) == -signal.SIGKILL
@@ -76,7 +76,7 @@ def test_killed_and_resumed_online_run_is_complete_on_the_server(tmp_path):
 
 
 def test_refusal_of_the_server_is_reported(tmp_path):
-    with wandb_server.serving(refuses=True) as server:
+    with wandb_server.run_server(refuses=True) as server:
         done = shell("hydra.run.dir=run", cwd=tmp_path, WANDB_BASE_URL=server.url, WANDB_API_KEY=KEY)
     assert done.returncode == 1
     assert "401" in done.stderr
@@ -92,7 +92,7 @@ def test_no_secret_and_no_host_name_is_written(tmp_path, online):
     )
     planted = {"HOME": str(home), "USER": "planted-user", "LOGNAME": "planted-user", "WANDB_API_KEY": KEY}
     planted |= {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
-    with wandb_server.serving() as server:
+    with wandb_server.run_server() as server:
         address = server.url if online else "http://127.0.0.1:9"
         netrc = f"machine 127.0.0.1\n  login user\n  password {KEY_OF_NETRC}\n"
         (home / ".netrc").write_text(netrc)

@@ -20,7 +20,7 @@ def sweep(**columns):
     return pandas.DataFrame(rows).assign(status="done", **columns)
 
 
-def failed(table, rows):
+def mark_failed(table, rows):
     table.loc[rows, "status"], table.loc[rows, "kl"] = "failed", np.nan
     return table
 
@@ -65,7 +65,7 @@ def test_sweep_lines_of_one_seed_and_one_setting_draws_one_line():
 
 
 def test_failed_runs_are_left_out_and_counted():
-    table = failed(sweep(), [1, 2])  # of depth 1, rank 0 only seed 0 remains
+    table = mark_failed(sweep(), [1, 2])  # of depth 1, rank 0 only seed 0 remains
     table.loc[17, ["status", "kl"]] = "running", np.nan
     (axes,) = sweep_lines(table).axes
     assert median_lines(axes)["rank 0"][0] == pytest.approx([1, 1])
@@ -109,7 +109,7 @@ def test_runs_that_differ_in_an_unnamed_setting_are_refused(draw):
 
 @pytest.mark.parametrize("draw", [sweep_lines, sweep_heatmap])
 def test_a_sweep_without_results_is_refused(draw):
-    table = failed(sweep().assign(**{"target.name": "banana"}), list(range(18)))
+    table = mark_failed(sweep().assign(**{"target.name": "banana"}), list(range(18)))
     with pytest.raises(ValueError, match="kl: no run has this result: 18 runs failed"):
         draw(table)
 
@@ -127,7 +127,7 @@ def heatmap_table():
 
 
 def test_sweep_heatmap_draws_medians_and_marks_failed_cells():
-    table = failed(heatmap_table(), [3, 4, 5, 9])  # two_moons at depth 2; one seed of banana at depth 1
+    table = mark_failed(heatmap_table(), [3, 4, 5, 9])  # two_moons at depth 2; one seed of banana at depth 1
     table = table[~((table["target.name"] == "banana") & (table["flow.depth"] == 12))]
     (axes,) = sweep_heatmap(table).axes
     mesh, expected = axes.collections[0], np.array([[2, np.nan, 2 / 144], [2.5, 2 / 4, np.nan]])

@@ -12,30 +12,30 @@ from flowlab.targets.base import Batch
 from flowlab.training.batches import build_batches, epoch_batches
 
 
-def fresh(seed=0):
+def new_batches(seed=0):
     flow = Flow(StandardNormal(2), Exp())
     return build_batches(MaximumLikelihood(), flow, Banana(), seed, 64, torch.float64, "cpu")
 
 
-def from_base(flow, seed, batch_size=20_000):
+def new_reverse_kl_batches(flow, seed, batch_size=20_000):
     return build_batches(ReverseKL(), flow, Banana(), seed, batch_size, torch.float64, "cpu")
 
 
 def test_steps_can_be_drawn_in_any_order():
-    forwards = [fresh()(step).x for step in (0, 1, 2)]
-    batches = fresh()
+    forwards = [new_batches()(step).x for step in (0, 1, 2)]
+    batches = new_batches()
     backwards = [batches(step).x for step in (2, 1, 0)][::-1]
     for first, second in zip(forwards, backwards, strict=True):
         assert torch.equal(first, second)
 
 
 def test_steps_and_seeds_differ():
-    assert not torch.equal(fresh()(0).x, fresh()(1).x)
-    assert not torch.equal(fresh(0)(0).x, fresh(1)(0).x)
+    assert not torch.equal(new_batches()(0).x, new_batches()(1).x)
+    assert not torch.equal(new_batches(0)(0).x, new_batches(1)(0).x)
 
 
 def test_draws_of_several_jobs_are_placed_together():
-    batches = fresh()
+    batches = new_batches()
     draws = [batches.draw(step) for step in range(3)]
     together = batches.place(Batch(torch.stack([draw.x for draw in draws]))).x
     assert torch.equal(together, torch.stack([batches(step).x for step in range(3)]))
@@ -43,7 +43,7 @@ def test_draws_of_several_jobs_are_placed_together():
 
 def test_minibatches_are_not_the_held_out_points():
     held_out = Banana().rows("test", 64, seed=0, dtype=torch.float64)
-    assert not any(torch.isin(fresh()(step).x, held_out).any() for step in range(5))
+    assert not any(torch.isin(new_batches()(step).x, held_out).any() for step in range(5))
 
 
 @pytest.mark.parametrize(("rows", "batch_size"), [(10, 5), (10, 4), (10, 3), (3, 7), (7, 7), (1, 2)])
@@ -74,10 +74,10 @@ def test_every_point_keeps_its_context():
 
 def test_reverse_kl_draws_from_the_base():
     flow = Flow(StandardNormal(2), Exp()).double()
-    batches = from_base(flow, 0)
+    batches = new_reverse_kl_batches(flow, 0)
     batch = batches(0).x
     assert torch.equal(batch, batches(0).x)
-    for other in (batches(1).x, from_base(flow, 1)(0).x):
+    for other in (batches(1).x, new_reverse_kl_batches(flow, 1)(0).x):
         assert not torch.isin(batch, other).any(), "two steps or seeds share points"
     assert batch.mean(0).abs().max() < 0.05
     assert (batch.std(0) - 1).abs().max() < 0.05
