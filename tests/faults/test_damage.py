@@ -113,9 +113,7 @@ def test_missing_rows_of_metrics_are_refused(run_dir, reference):
     metrics = run_dir / "metrics.csv"
     content = metrics.read_bytes()
     metrics.write_bytes(content[: len(content) // 2])
-    check_refusal(
-        run_dir, "metrics.csv: ends at step ", "rows are missing; put them back, or remove the checkpoint"
-    )
+    check_refusal(run_dir, "metrics.csv: ends at step ", "rows are missing; put them back, or remove the checkpoint")
     metrics.unlink()
     check_refusal(run_dir, "metrics.csv: ends at step 0")
     metrics.write_bytes(content)
