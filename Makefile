@@ -1,67 +1,67 @@
-# Two commands do all the set-up: `make train` and `make test`. `make help` lists the rest.
+# `make train` and `make test` also set up the environment. `make help` lists all targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 PROCESSES ?= 2
 
-# One thread for each process: flows this small are fastest so, and tests and notebooks start processes of their own.
+# One thread per process is fastest for small flows, and tests and notebooks start several processes.
 export OMP_NUM_THREADS ?= 1
 export WANDB_SILENT := true
 
 .PHONY: help train test trust test-ranks conformance faults mutants reproduce bench audit test-engines slurm notebooks lint lab clean
-help:            ## this list
+help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
-# torch first, at its pinned version, so that no dependency brings in another build of it.
+# Install torch first, at its pinned version, so no dependency installs a different build.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check torch
 	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-.venv: $(VENV)/installed  ## build the environment alone
+.venv: $(VENV)/installed  ## only build the environment
 
 train: $(VENV)/installed  ## train the banana of Jang's tutorial
 	$(BIN)/python experiments/train.py experiment=banana
 
-test: $(VENV)/installed  ## every test, then every notebook against its committed output
+test: $(VENV)/installed  ## run every test, then compare every notebook with its committed output
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(addprefix --ignore=,$(TRUST) $(RANKS))
 	$(BIN)/pytest -n $(PROCESSES) --dist loadfile --nbval --nbval-current-env $(NOTEBOOKS)
 
-# Minutes of their own: what `make test` leaves out, and `pytest` alone does not.
+# Slow tests that `make test` leaves out; plain `pytest` runs them as well.
 TRUST := tests/test_bad_input.py tests/test_security.py tests/test_leaks.py tests/test_determinism.py
-trust: $(VENV)/installed  ## bad input of every kind, attacks, and the same command twice
+trust: $(VENV)/installed  ## tests of bad input, attacks, leaked secrets and determinism
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(TRUST)
 
 RANKS := $(addprefix tests/distributed/test_,launch.py cluster.py) $(addprefix tests/loggers/test_,wandb_server.py training.py)
-test-ranks: $(VENV)/installed  ## runs on several processes, and a Weights & Biases server
+test-ranks: $(VENV)/installed  ## tests of runs on several processes, and of a Weights & Biases server
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(RANKS)
 
-conformance: $(VENV)/installed  ## every bijector by every property, and the tails of the maps against 50 digits
+conformance: $(VENV)/installed  ## every property of every bijector, and tails of the maps against 50-digit arithmetic
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal tests/conformance
 
-# In a mount namespace of its own, for disks that can be full: nothing of them is left, however it ends.
-faults: $(VENV)/installed  ## kills, full disks, damaged files, wrong clocks: what a run survives; Linux
+# The tests fill small disks in a separate mount namespace; the disks vanish with it, however the tests end.
+faults: $(VENV)/installed  ## tests with kills, full disks, damaged files and wrong clocks; needs Linux
 	unshare --map-root-user --mount $(BIN)/pytest tests/faults -n $(PROCESSES) --dist worksteal -q
 
-# In an environment of its own: cosmic-ray brings a database and a web client that nothing else here needs.
+# A separate environment: cosmic-ray depends on a database and a web client that nothing else here needs.
 MUTANTS := .venv-mutants
 $(MUTANTS)/installed: Makefile
 	$(PYTHON) -m venv $(MUTANTS)
 	$(MUTANTS)/bin/pip install --quiet --disable-pip-version-check 'cosmic-ray==8.7.0' 'parso==0.8.7'
 	touch $@
 
-# RECORD=1 writes the result into tests/mutants/RESULTS.md, to be committed.
-mutants: $(VENV)/installed $(MUTANTS)/installed  ## changes one place at a time and counts how many the tests catch
+# RECORD=1 writes the result to tests/mutants/RESULTS.md, which is committed.
+mutants: $(VENV)/installed $(MUTANTS)/installed  ## change one place at a time, and count what the tests catch
 	PYTHONPATH=tests $(BIN)/python -m mutants.run --operators $(MUTANTS)/bin/python --processes $(PROCESSES) \
 		$(if $(RECORD),--record)
 
 reproduce: $(VENV)/installed  ## every notebook from scratch, every claim of Jang's tutorial and Keydana's post, report/index.html
 	$(BIN)/python experiments/reproduce.py
 
-# An environment of their own: Ray and Optuna's old sweeper bring much that nothing else here needs. Ray's launcher comes
-# without its dependencies: it asks for an older cloudpickle than scikit-learn does, and for AWS; it works without either.
+# A separate environment: Ray and Optuna's old sweeper have many dependencies that nothing else here needs. Ray's launcher
+# is installed without its dependencies: AWS and a cloudpickle that is too old for scikit-learn. It works without them.
 ENGINES := .venv-engines
 $(ENGINES)/installed: pyproject.toml constraints.txt constraints-engines.txt
 	$(PYTHON) -m venv $(ENGINES)
@@ -73,7 +73,7 @@ $(ENGINES)/installed: pyproject.toml constraints.txt constraints-engines.txt
 		--no-deps hydra-ray-launcher
 	touch $@
 
-# Of its own as well: JAX and TensorFlow Probability are here to be measured against, and nothing else uses them.
+# A separate environment: only the benchmarks use JAX and TensorFlow Probability, for comparison.
 BENCH := .venv-bench
 $(BENCH)/installed: pyproject.toml constraints.txt constraints-bench.txt
 	$(PYTHON) -m venv $(BENCH)
@@ -83,18 +83,18 @@ $(BENCH)/installed: pyproject.toml constraints.txt constraints-bench.txt
 		--editable '.[bench]'
 	touch $@
 
-bench: $(BENCH)/installed  ## every benchmark, one after another: BENCHMARKS.md; on a machine with nothing else to do
+bench: $(BENCH)/installed  ## run every benchmark and write BENCHMARKS.md; needs an idle machine
 	$(BENCH)/bin/python experiments/bench.py
 
-# Of its own too: what audits is no part of what is audited.
+# A separate environment, so the audit tool is not part of the audit.
 AUDIT := .venv-audit
 $(AUDIT)/installed: Makefile
 	$(PYTHON) -m venv $(AUDIT)
 	$(AUDIT)/bin/pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3'
 	touch $@
 
-# Strict, since an index that knows no packages would otherwise pass for one that knows no vulnerabilities of them.
-audit: $(AUDIT)/installed  ## known vulnerabilities of what constraints.txt pins; needs a network
+# With --strict, an index that knows no packages is an error; otherwise it would look like no vulnerabilities.
+audit: $(AUDIT)/installed  ## known vulnerabilities of the versions in constraints.txt; needs a network
 	@$(AUDIT)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off \
 		2> $(AUDIT)/said || { tail -n 1 $(AUDIT)/said >&2; \
 		grep -q '^Found' $(AUDIT)/said || \

@@ -1,8 +1,8 @@
 """Run every benchmark and write BENCHMARKS.md: `python experiments/bench.py [NAME ...]`, or `make bench`.
 
-Names select scripts of experiments/benchmarks/, such as `startup training_speed`; their figures are then only printed.
-The file is written after the last script. It names a script that failed, and a goal that is missed; a failed script
-makes the exit status 1. It takes a quarter of an hour, on an idle machine.
+Names, such as `startup training_speed`, select scripts of experiments/benchmarks/; their results are then only printed.
+The file is written after the last script and marks failed scripts and missed goals. A failed script makes the exit
+status 1. All benchmarks take a quarter of an hour on an idle machine.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Benchmark:
     """A script and the goals of its ratios.
 
     Attributes:
-        command: its file and arguments.
-        goals: a bound, such as ">= 40", by a part of a ratio's name; the empty part fits every ratio.
-        gpu: it needs a GPU, and is left out without one.
+        command: the file of the script and its arguments.
+        goals: maps a part of a ratio's name to a bound, such as ">= 40"; the empty part matches every ratio.
+        gpu: the script needs a GPU and is left out without one.
     """
 
     command: str
@@ -97,7 +97,7 @@ class Outcome:
 
 
 def outcome_of(benchmark: Benchmark, printed: str, status: int, seconds: float) -> Outcome:
-    """The outcome of a script that has ended."""
+    """Parse the output of a finished script."""
     ratios = []
     for shown, what in RATIO.findall(printed):
         goals = [goal for part, goal in benchmark.goals.items() if part in what]
@@ -112,7 +112,7 @@ def outcome_of(benchmark: Benchmark, printed: str, status: int, seconds: float) 
 
 
 def run(benchmark: Benchmark) -> Outcome:
-    """Run a script to its end; its stderr is ours."""
+    """Run a script to its end; it inherits stderr."""
     name, *arguments = benchmark.command.split()
     begun = time.perf_counter()
     done = subprocess.run([sys.executable, str(SCRIPTS / name), *arguments], stdout=subprocess.PIPE, text=True)
@@ -120,7 +120,7 @@ def run(benchmark: Benchmark) -> Outcome:
 
 
 def machine() -> dict[str, Any]:
-    """The hardware that the figures depend on, without the name of the machine."""
+    """Return the hardware that the results depend on, without the host name."""
     return {
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -130,13 +130,13 @@ def machine() -> dict[str, Any]:
 
 
 def processor(described: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor model on Linux; elsewhere the architecture."""
+    """Return the processor model on Linux, elsewhere the architecture."""
     found = re.search(r"^model name\s*: (.*)$", described.read_text(), re.MULTILINE) if described.is_file() else None
     return found[1].strip() if found else platform.machine()
 
 
 def versions() -> dict[str, str | None]:
-    """The version of each package that the figures depend on; None for a missing package."""
+    """Return the version of each package that the results depend on; None for a missing package."""
     found: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
@@ -147,7 +147,7 @@ def versions() -> dict[str, str | None]:
 
 
 def page(outcomes: Sequence[Outcome], left_out: Sequence[str]) -> str:
-    """BENCHMARKS.md, of what was run and what was left out because there is no GPU."""
+    """Return the text of BENCHMARKS.md; `left_out` names the scripts that need a missing GPU."""
     import jinja2
 
     environment = jinja2.Environment(

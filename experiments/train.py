@@ -1,4 +1,4 @@
-"""Train a flow: `python experiments/train.py experiment=banana seed=1`; `--help` says more."""
+"""Train a flow: `python experiments/train.py experiment=banana seed=1`; `--help` lists options."""
 
 import sys
 

@@ -3,8 +3,8 @@ import torch
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_a_seed():
-    """Two cores are shared with subprocesses; and no test depends on what ran before it."""
+def _set_one_thread_and_a_seed():
+    """Leave cores to subprocesses, and make each test independent of the tests before it."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
 
@@ -16,8 +16,8 @@ def dtype(request):
 
 @pytest.fixture
 def iris(tmp_path):
-    """A file of the user's: four columns, 150 rows."""
-    from sklearn.datasets import load_iris  # takes as long to import as torch, and few tests need it
+    """A CSV file of four columns and 150 rows."""
+    from sklearn.datasets import load_iris  # imported here because the import is as slow as torch and few tests need it
 
     path = tmp_path / "iris.csv"
     load_iris(as_frame=True).data.to_csv(path, index=False)

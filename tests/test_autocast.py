@@ -1,4 +1,4 @@
-"""Inside a surrounding autocast products of points are lowered, and nothing else is."""
+"""Inside autocast, only matrix products of points run in bfloat16."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from flowlab.bijectors.linear.low_rank_affine import LARGEST_UNPACKED, Triangula
 from flowlab.bijectors.linear.packed import PackedScale
 from flowlab.distributions.base import StandardNormal
 
-EPSILON = 2**-8  # bfloat16 has 8 digits
+EPSILON = 2**-8  # bfloat16 has 8 significant bits
 
 
 @pytest.fixture(params=EXAMPLES, ids=str)
@@ -30,7 +30,7 @@ def points(bijector, dtype=torch.float32):
     return transform_to(bijector.domain)(x).to(dtype)
 
 
-def has_products(bijector):
+def has_matrix_products(bijector):
     affines = [stage for stage in stages(bijector) if isinstance(stage, LowRankAffine)]
     return any(affine.rank or affine.scale_kind == "tril" for affine in affines)
 
@@ -44,9 +44,9 @@ def test_points_keep_their_dtype_and_log_dets_stay_float32(example, autocast):
         x_again, inverse_log_det = example.inverse_and_log_det(y)
         assert torch.equal(example.inverse(y), x_again)
     assert {y.dtype, log_det.dtype, x_again.dtype, inverse_log_det.dtype} == {torch.float32}
-    if example.constant_log_det or not has_products(example):
+    if example.constant_log_det or not has_matrix_products(example):
         assert torch.equal(log_det, expected_log_det)
-    assert torch.equal(y, expected) == (not has_products(example))
+    assert torch.equal(y, expected) == (not has_matrix_products(example))
     torch.testing.assert_close(y, expected, rtol=4 * EPSILON, atol=4 * EPSILON)
     torch.testing.assert_close(x_again, x, rtol=8 * EPSILON, atol=8 * EPSILON)
     for ours, theirs in zip((x_again, inverse_log_det), example.inverse_and_log_det(y), strict=True):
@@ -62,11 +62,11 @@ def test_half_precision_points_are_upcast(example, autocast):
     assert torch.equal(example.forward_and_log_det(x=x.float())[1], expected)
     assert (y.dtype, again.dtype) == (torch.bfloat16, torch.bfloat16)
     assert (log_det.dtype, inverse_log_det.dtype) == (torch.float32, torch.float32)
-    if example.constant_log_det or not has_products(example):
+    if example.constant_log_det or not has_matrix_products(example):
         assert torch.equal(log_det, expected)
 
 
-def test_float64_is_not_lowered(example, autocast):
+def test_float64_points_stay_in_float64(example, autocast):
     bijector = example.double()
     x = points(bijector, torch.float64)
     expected = bijector.forward_and_log_det(x)
@@ -77,7 +77,7 @@ def test_float64_is_not_lowered(example, autocast):
 
 @pytest.mark.parametrize("dim", [4, LARGEST_UNPACKED + 1])
 @pytest.mark.parametrize("scale", ["tril", "diag"])
-def test_an_affine_map_is_lowered_in_its_products_and_their_gradients(dim, scale, autocast):
+def test_affine_map_lowers_its_products_and_their_gradients(dim, scale, autocast):
     draws = torch.Generator().manual_seed(0)
     affine = LowRankAffine(dim, 2, scale, factor_scale=0.3, generator=draws)
     x = torch.randn(32, dim, generator=draws)
@@ -96,7 +96,7 @@ def test_an_affine_map_is_lowered_in_its_products_and_their_gradients(dim, scale
         error = float(((ours - theirs).norm() / theirs.norm()).detach())
         assert 1e-5 < error < 2 * EPSILON
     y = results[0][0]
-    with autocast:  # where V is large, lowered products would lose all digits
+    with autocast:  # with a large V, bfloat16 products would lose all digits
         again = affine.inverse(y)
         assert torch.equal(affine.inv.inverse(x), affine(x))
     assert torch.equal(again, affine.inverse(y))
@@ -108,7 +108,7 @@ def flow_of(base=None):
     return Flow(StandardNormal(DIM) if base is None else base, affines[0] | SmoothPReLU(0.5) | affines[1])
 
 
-def test_a_flow_scores_in_full_precision_and_samples_in_its_own_dtype(autocast):
+def test_flow_log_prob_has_full_precision_and_samples_keep_their_dtype(autocast):
     gaussian = LowRankMultivariateNormal(torch.zeros(DIM), torch.randn(DIM, 2), torch.ones(DIM))
     for flow in (flow_of(), flow_of(gaussian), Flow(Normal(torch.zeros(DIM), torch.ones(DIM)), Exp())):
         y = flow.sample((20,), generator=torch.Generator().manual_seed(2))
@@ -157,7 +157,7 @@ def test_a_users_bijector_ignores_autocast(autocast):
         assert all(map(torch.equal, inline.forward_and_log_det(x), expected[1]))
 
 
-def test_compiled_inside_autocast(autocast):
+def test_flow_compiles_inside_autocast(autocast):
     flow, y = flow_of(), torch.randn(6, DIM)
     with autocast:
         compiled = torch.compile(flow.bijector.forward_and_log_det, fullgraph=True, backend="eager")(y)
@@ -165,7 +165,7 @@ def test_compiled_inside_autocast(autocast):
             torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
-def test_a_product_equals_autocasts(autocast):
+def test_product_equals_torch_autocast(autocast):
     x, triangle = torch.randn(7, 5), torch.randn(5, 5).tril()
     exact, unpacked, packed = x @ triangle.mT, TriangularScale(triangle), PackedScale(pack_triangular(triangle), 5)
     with autocast:

@@ -1,4 +1,4 @@
-"""Bad input of every kind on the command line: one message with the culprit and the remedy, and nothing is written.
+"""Bad input on the command line gives one message with the culprit and the remedy, and writes nothing.
 
 The cases are in `tests/bad_input/`: configurations, command lines, data files, and directories of runs and sweeps.
 """
@@ -23,19 +23,19 @@ from flowlab.cli.main import main as train
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("max_steps=20", "flow.depth=1", "test_size=50", "validation_size=50", "batch_size=8", "trainer.progress=off")
-SECONDS = 120  # a command must answer within these
+SECONDS = 120  # time limit of a command
 
 
 @dataclass(frozen=True)
 class Case:
-    """A command line and its error message.
+    """A wrong command line and its error message.
 
     Attributes:
         words: the command line.
-        said: two parts of the message, which name the culprit and the remedy.
-        prepare: makes the files that the command line names, in the working directory.
+        said: two parts of the message: the culprit and the remedy.
+        prepare: writes the files that the command line names into the working directory.
         command: the program.
-        directories: the command needs the directories of a sound run and a sound sweep.
+        directories: the command needs an undamaged run directory and sweep directory.
     """
 
     words: list[str]
@@ -97,7 +97,7 @@ def directories(tmp_path_factory):
 
 
 @pytest.fixture
-def alone(tmp_path, monkeypatch):
+def isolated_directory(tmp_path, monkeypatch):
     """An empty working directory, on a machine without a GPU and without a key of Weights & Biases."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
@@ -106,23 +106,23 @@ def alone(tmp_path, monkeypatch):
     return tmp_path
 
 
-def everything_below(directory):
-    """Every path below a directory, with the bytes of a file or the type of anything else."""
+def read_all_paths(directory):
+    """Return every path below a directory with the bytes of a file or the mode of anything else."""
     return {
         str(path): path.read_bytes() if path.is_file() and not path.is_symlink() else path.lstat().st_mode
         for path in sorted(directory.rglob("*"))
     }
 
 
-def exit_status(case):
-    def too_long(*_):
+def run_case(case):
+    def fail_after_time_limit(*_):
         pytest.fail(f"no answer in {SECONDS} seconds")
 
-    before = signal.signal(signal.SIGALRM, too_long)
+    before = signal.signal(signal.SIGALRM, fail_after_time_limit)
     signal.alarm(SECONDS)
     try:
         return case.command(case.words)
-    except SystemExit as ended:  # argparse ends by itself
+    except SystemExit as ended:  # argparse exits by itself
         return ended.code
     finally:
         signal.alarm(0)
@@ -130,7 +130,7 @@ def exit_status(case):
 
 
 def check_message(error, case):
-    """One message, of flowlab or of argparse, that names both; no traceback and no warning around it."""
+    """Check for one message of flowlab or argparse with both parts, and for no traceback or warning."""
     for part in case.said:
         assert part in error
     assert "Traceback" not in error
@@ -139,17 +139,17 @@ def check_message(error, case):
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_bad_input(case, alone, request, capsys):
+def test_bad_input(case, isolated_directory, request, capsys):
     if case.directories:
-        shutil.copytree(request.getfixturevalue("directories"), alone, dirs_exist_ok=True)
-    case.prepare(alone)
-    before = everything_below(alone)
+        shutil.copytree(request.getfixturevalue("directories"), isolated_directory, dirs_exist_ok=True)
+    case.prepare(isolated_directory)
+    before = read_all_paths(isolated_directory)
     capsys.readouterr()
-    status = exit_status(case)
+    status = run_case(case)
     said = capsys.readouterr()
     assert status == 2, said
     check_message(said.err, case)
-    assert everything_below(alone) == before
+    assert read_all_paths(isolated_directory) == before
 
 
 @pytest.mark.parametrize(
@@ -163,16 +163,16 @@ def test_bad_input(case, alone, request, capsys):
         "summary: deep manifest",
     ],
 )
-def test_bad_input_of_a_process(name, alone, request):
+def test_bad_input_in_a_new_process(name, isolated_directory, request):
     case = CASES[name]
     if case.directories:
-        shutil.copytree(request.getfixturevalue("directories"), alone, dirs_exist_ok=True)
-    case.prepare(alone)
-    before = everything_below(alone)
+        shutil.copytree(request.getfixturevalue("directories"), isolated_directory, dirs_exist_ok=True)
+    case.prepare(isolated_directory)
+    before = read_all_paths(isolated_directory)
     script = ROOT / "experiments" / ("train.py" if case.command is train else "summarize.py")
     command = [sys.executable, str(script), *map(os.fsencode, case.words)]
     done = subprocess.run(command, capture_output=True, timeout=SECONDS)
     assert done.returncode == 2
     check_message(done.stderr.decode(), case)
     assert done.stdout == b""
-    assert everything_below(alone) == before
+    assert read_all_paths(isolated_directory) == before

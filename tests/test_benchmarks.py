@@ -1,4 +1,4 @@
-"""The benchmarks, with little to do."""
+"""The benchmark scripts with small problems."""
 
 import importlib.util
 import json
@@ -21,7 +21,7 @@ BENCHMARKS = Path(__file__).parent.parent / "experiments" / "benchmarks"
 BENCH = BENCHMARKS.parent / "bench.py"
 
 
-def test_the_answers_of_the_command_line_are_timed():
+def test_startup_times_the_command_line():
     done = subprocess.run([sys.executable, BENCHMARKS / "startup.py", "--repeat", "1"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     ratios = [float(ratio) for ratio in re.findall(r"^ratio: ([\d.]+)  flowlab-train", done.stdout, re.MULTILINE)]
@@ -29,7 +29,7 @@ def test_the_answers_of_the_command_line_are_timed():
     assert min(ratios) > 0
 
 
-def test_throughput_is_that_of_both_sides():
+def test_throughput_ratio_agrees_with_both_sides():
     command = [sys.executable, BENCHMARKS / "throughput.py", "--points", "2000", "--evaluated", "3000"]
     done = subprocess.run([*command, "--repeat", "1", "--threads", "1"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -44,8 +44,8 @@ def test_throughput_is_that_of_both_sides():
     assert len(ratios) == 2
 
 
-def test_stacks_are_timed_on_a_gpu_or_on_nothing():
-    """The same on the processor, with little to do; and without a GPU it says so."""
+def test_gpu_benchmark_times_stacks_or_reports_a_missing_gpu():
+    """The script also runs on the CPU with `--device cpu`, here with few steps."""
     script = [sys.executable, BENCHMARKS / "gpu.py"]
     if not torch.cuda.is_available():
         done = subprocess.run(script, capture_output=True, text=True)
@@ -58,7 +58,7 @@ def test_stacks_are_timed_on_a_gpu_or_on_nothing():
     assert float(ratio[1]) == pytest.approx(rows[3] / rows[1], rel=0.05, abs=0.06)
 
 
-def test_the_record_holds_what_is_printed(tmp_path):
+def test_low_rank_record_agrees_with_printed_ratios(tmp_path):
     command = [
         sys.executable,
         BENCHMARKS / "low_rank_scaling.py",
@@ -84,7 +84,7 @@ def test_the_record_holds_what_is_printed(tmp_path):
     times = table.set_index(["side", "task", "dim"])["median_seconds"]
     ratio = times["dense", "inverse", 1024] / times["tril", "inverse", 1024]
     assert np.isclose(ratio, origin["ratios"]["tril inverse"], rtol=1e-2)
-    slope = np.log2(times["dense", "inverse", 1024] / times["dense", "inverse", 512])  # without d = 8
+    slope = np.log2(times["dense", "inverse", 1024] / times["dense", "inverse", 512])  # the fit leaves out d = 8
     assert np.isclose(slope, origin["exponents"]["dense inverse"], rtol=1e-2)
     printed = re.findall(r"^ratio: ([\d.]+)  dense over tril inverse, d = 1024$", done.stdout, re.MULTILINE)
     assert np.isclose(float(printed[0]), ratio, rtol=0.05)
@@ -94,12 +94,12 @@ def test_the_record_holds_what_is_printed(tmp_path):
     assert origin["peak_megabytes"]["dense"]["answers"] > 8, "a matrix and its factorisation take 4.2 megabytes each"
 
 
-def test_the_eager_run_is_a_bare_loop_with_comforts():
+def test_training_speed_compares_equal_training():
     command = [sys.executable, BENCHMARKS / "training_speed.py", "--steps", "200", "--repeat", "2"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     apart = re.search(r"^largest difference between the weights of both sides at the end: (\S+)$", done.stdout, re.M)
-    assert float(apart[1]) < 1e-3  # the same arithmetic
+    assert float(apart[1]) < 1e-3  # both sides compute the same
     median = {
         name: float(re.search(rf"^ +{name} +([\d.]+) ", done.stdout, re.M)[1])
         for name in ("flowlab, eager", "of it, the steps", "rows of metrics and validations", "bare torch loop")
@@ -112,7 +112,7 @@ def test_the_eager_run_is_a_bare_loop_with_comforts():
 
 @pytest.fixture
 def script(monkeypatch):
-    """Loads a script as a module."""
+    """Load a script as a module."""
 
     def load(path):
         monkeypatch.syspath_prepend(str(path.parent))
@@ -125,7 +125,7 @@ def script(monkeypatch):
     return load
 
 
-def test_the_documents_flow_is_handed_to_the_other_side(script):
+def test_training_speed_passes_flow_parameters_to_the_peer(script):
     speed = script(BENCHMARKS / "training_speed.py")
     config = flowlab.compose(*speed.COMPILED)
     layers = speed.parameters_of(build(config).flow)
@@ -136,7 +136,7 @@ def test_the_documents_flow_is_handed_to_the_other_side(script):
     assert np.shape(layers[0]["factor"]) == (2, 2)
 
 
-def test_a_run_is_timed_until_a_row_is_good_enough(script):
+def test_time_to_quality_stops_at_the_first_good_row(script):
     quality = script(BENCHMARKS / "time_to_quality.py")
     taken = quality.flowlab(seed=0, low_enough=20.0, more=["trainer.validate_every=10"])
     assert taken["steps"] == 10
@@ -146,7 +146,7 @@ def test_a_run_is_timed_until_a_row_is_good_enough(script):
     assert never["seconds"] == np.inf
 
 
-def test_half_a_row_is_not_read(script, tmp_path):
+def test_incomplete_row_is_not_read(script, tmp_path):
     quality = script(BENCHMARKS / "time_to_quality.py")
     path = tmp_path / "metrics.csv"
     assert quality.good_row(path, 4.0) is None
@@ -156,7 +156,7 @@ def test_half_a_row_is_not_read(script, tmp_path):
     assert quality.good_row(path, 4.0) == {"step": 300, "loss": 4.1, "nll": 3.9}
 
 
-def test_goals_are_held_against_ratios(script):
+def test_ratios_are_compared_with_goals(script):
     bench = script(BENCH)
     two = bench.Benchmark("low_rank_scaling.py", {"tril inverse": ">= 40", "diag inverse": ">= 1000"})
     lines = ["ratio: 39.9  dense over tril inverse, d = 4096", "ratio: 1300.0  dense over diag inverse, d = 4096"]
@@ -170,7 +170,7 @@ def test_goals_are_held_against_ratios(script):
     assert not bench.outcome_of(single, "ratio: nan", status=0, seconds=1.0).ratios[0].met
 
 
-def test_the_report_names_what_failed(script, tmp_path, monkeypatch, capfd):
+def test_report_names_failed_scripts(script, tmp_path, monkeypatch, capfd):
     bench = script(BENCH)
     scripts = tmp_path / "scripts"
     shutil.copytree(bench.SCRIPTS / "templates", scripts / "templates")
@@ -194,6 +194,6 @@ def test_the_report_names_what_failed(script, tmp_path, monkeypatch, capfd):
     assert str(tmp_path) not in text
 
 
-def test_the_report_leaves_no_script_out(script):
+def test_report_includes_every_script(script):
     there = {path.name for path in BENCHMARKS.glob("*.py") if "ratio: " in path.read_text()}
     assert there <= {benchmark.command.split()[0] for benchmark in script(BENCH).BENCHMARKS}

@@ -1,4 +1,4 @@
-"""Questions about constraints."""
+"""Predicates on constraints, and replacement of values outside a constraint."""
 
 import math
 
@@ -31,7 +31,7 @@ INTERVALS = (
 
 @pytest.mark.parametrize("interval", INTERVALS, ids=str)
 @pytest.mark.parametrize("odd", [0.25, 0.0, 1.0, 7.0, -7.0, torch.inf, -torch.inf, torch.nan])
-def test_the_extremes_decide_for_all(interval, odd):
+def test_extremes_decide_for_an_interval(interval, odd):
     value = torch.full((3, 4), 0.25)
     value[1, 2] = odd
     assert holds_for_all(interval, value) == bool(interval.check(value).all())
@@ -47,11 +47,11 @@ def test_the_extremes_decide_for_all(interval, odd):
     ],
     ids=str,
 )
-def test_extremes_do_not_decide(constraint):
+def test_extremes_do_not_decide_for_other_constraints(constraint):
     assert not holds_for_all(constraint, torch.full((3, 4), 0.25))
 
 
-def test_no_numbers_at_all():
+def test_empty_tensor_is_not_decided():
     assert not holds_for_all(constraints.positive, torch.empty(0))
 
 
@@ -64,7 +64,7 @@ def test_points_outside_are_replaced_by_points_inside(constraint):
     assert torch.equal(replaced[inside], value[inside])
 
 
-def test_an_open_simplex_has_no_faces():
+def test_open_simplex_excludes_its_faces():
     probabilities = torch.tensor([[0.5, 0.25, 0.25], [0.5, 0.5, 0.0], [0.5, 0.5, 0.5], [0.75, 0.5, -0.25]])
     assert open_simplex().check(probabilities).tolist() == [True, False, False, False]
     assert constraints.simplex.check(probabilities).tolist() == [True, True, False, False]
@@ -87,12 +87,12 @@ def test_an_open_simplex_has_no_faces():
     ],
     ids=str,
 )
-def test_events_with_fewer_free_coordinates_than_numbers(constraint, expected):
+def test_lower_dimensional_constraints_are_recognized(constraint, expected):
     assert is_lower_dimensional(constraint) == expected
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_python_branches_on_values_only_where_they_are():
+def test_can_branch_on_values_is_false_under_tracing():
     seen = []
 
     def ask(points):
@@ -105,7 +105,7 @@ def test_python_branches_on_values_only_where_they_are():
         torch.vmap(ask)(points)
         make_fx(ask)(points)
         make_fx(ask, tracing_mode="symbolic")(points)
-        torch.jit.trace(ask, points, check_trace=False)  # the check calls it untraced
+        torch.jit.trace(ask, points, check_trace=False)  # the check would call the function untraced
         ask(points.to("meta"))
         torch.func.jvp(ask, (points,), (points,))
         assert not any(seen)

@@ -1,4 +1,4 @@
-"""The same command twice gives the same numbers, bit for bit, in any environment."""
+"""The same command gives the same results bit for bit in different environments."""
 
 import json
 import os
@@ -22,8 +22,8 @@ COMMANDS = {
 TIMES = ("seconds", "steps_per_second")
 
 
-def start(words, directory, environment):
-    """Start `python experiments/train.py` in a new directory; it writes into `out`."""
+def start_training(words, directory, environment):
+    """Start `python experiments/train.py` in a new directory, with `out` as its run directory."""
     directory.mkdir()
     rows = "".join(f"{i % 17},{i % 17 * 0.3 + i % 5}\n" for i in range(200))
     (directory / "points.csv").write_text("a,b\n" + rows)
@@ -32,16 +32,16 @@ def start(words, directory, environment):
     return subprocess.Popen(command, cwd=directory, env=os.environ | environment, stderr=subprocess.PIPE, text=True)
 
 
-def tensors(content, name=""):
-    """Every tensor of a checkpoint by its path: weights, moments and steps."""
+def collect_tensors(content, name=""):
+    """Return every tensor of a checkpoint by its path: weights, moments and steps."""
     if isinstance(content, torch.Tensor):
         return {name: content}
     inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    return {place: each for key, part in inner for place, each in tensors(part, f"{name}/{key}").items()}
+    return {place: each for key, part in inner for place, each in collect_tensors(part, f"{name}/{key}").items()}
 
 
-def numbers(directory):
-    """All numbers in a run directory, except times."""
+def read_results(directory):
+    """Return all results in a run directory, except times."""
     found = {}
     for path in directory.rglob("metrics.csv"):
         found[path] = pandas.read_csv(path, dtype=str, keep_default_na=False).drop(columns=list(TIMES)).to_csv()
@@ -50,20 +50,20 @@ def numbers(directory):
     for path in directory.rglob("config.yaml"):
         found[path] = path.read_text().replace(str(directory.parent), "")
     for path in directory.rglob("*.ckpt"):
-        inside = tensors(torch.load(path, weights_only=True))
+        inside = collect_tensors(torch.load(path, weights_only=True))
         assert any("exp_avg_sq" in place for place in inside)
         found[path] = {place: (each.dtype, each.tolist()) for place, each in inside.items()}
     return {str(path.relative_to(directory)): content for path, content in found.items()}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_same_command_twice_gives_the_same_bits(name, tmp_path):
-    """The second runs in another directory, with other hashes of strings and another number of OpenMP threads."""
+def test_same_command_gives_same_bits(name, tmp_path):
+    """The second run has a different directory, PYTHONHASHSEED and number of OpenMP threads."""
     surroundings = [{"PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1"}, {"PYTHONHASHSEED": "2", "OMP_NUM_THREADS": "2"}]
-    started = [start(COMMANDS[name], tmp_path / str(i), each) for i, each in enumerate(surroundings)]
+    started = [start_training(COMMANDS[name], tmp_path / str(i), each) for i, each in enumerate(surroundings)]
     for process in started:
         assert process.wait(300) == 0, process.stderr.read()
-    first, second = (numbers(tmp_path / f"{i}/out") for i in range(2))
+    first, second = (read_results(tmp_path / f"{i}/out") for i in range(2))
     assert any(path.endswith("last.ckpt") for path in first)
     assert first.keys() == second.keys()
     for path in first:

@@ -1,4 +1,4 @@
-"""Flows against scipy and torch, and their densities against 1."""
+"""Flows against scipy and torch, and the integrals of their densities."""
 
 import math
 
@@ -64,7 +64,7 @@ def test_equals_scipy(name):
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_outside_the_support(name):
+def test_density_and_cdf_outside_the_support(name):
     make, known = KNOWN[name]
     distribution = make().double().distribution()
     low, high = (0.0, 1.0) if known is None else known.support()
@@ -76,7 +76,7 @@ def test_outside_the_support(name):
     assert (below, above) == (0.0, 1.0)
 
 
-def test_a_point_whose_pre_image_is_outside_the_support_has_no_density():
+def test_point_with_pre_image_outside_the_support_has_zero_density():
     flow = Flow(Exponential(torch.tensor(1.0)), AffineScalar(shift=1.0, scale=2.0))
     shift = flow.bijector.shift.requires_grad_()
     log_prob = flow.log_prob(torch.tensor([0.5, 2.0]))
@@ -101,7 +101,7 @@ def test_cdf_of_an_affine_map_of_a_bounded_base(base, known, sign):
     torch.testing.assert_close(distribution.cdf(sign * y), expected)
 
 
-def test_huge_points_have_no_density(dtype):
+def test_huge_points_have_zero_density(dtype):
     flow = mlp(dtype=dtype)
     huge = torch.finfo(dtype).max
     assert (flow.log_prob(torch.tensor([[huge, huge], [-huge, huge]], dtype=dtype)) == -torch.inf).all()
@@ -142,7 +142,7 @@ def test_density_integrates_to_one_in_two_dimensions(activation):
     with torch.no_grad():
         total = flow.log_prob(torch.cartesian_prod(*axes)).exp().sum()
     cell = (axes[0][1] - axes[0][0]) * (axes[1][1] - axes[1][0])
-    # A hard kink makes the density jump, so the quadrature is only first order there.
+    # The density jumps at a hard kink, so the quadrature is only first order there.
     assert (total * cell).item() == pytest.approx(1.0, abs={SmoothPReLU: 1e-3, PReLU: 5e-3}[activation])
 
 
@@ -191,7 +191,7 @@ def test_quantities_without_closed_form_raise():
 
 
 @pytest.mark.parametrize("shape", [(), (4,), (2, 3)])
-def test_shapes(shape):
+def test_shapes_of_samples_and_log_prob(shape):
     flow = mlp()
     distribution = flow.distribution()
     assert distribution.event_shape == (2,)
@@ -214,7 +214,7 @@ def test_batch_dimensions_of_the_base_become_the_event():
         Flow(normal(), LowRankAffine(2))
 
 
-def test_samples_are_reparameterised():
+def test_samples_are_reparameterized():
     shift = torch.nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
     flow = Flow(normal(), AffineScalar(shift=shift, scale=2.0)).double()
     flow.rsample((1000,)).mean().backward()
@@ -230,8 +230,8 @@ def test_a_generator_determines_the_samples():
         generator = torch.Generator().manual_seed(1)
         second, third = flow.sample((5,), generator=generator), flow.sample((5,), generator=generator)
         assert torch.equal(first, second)
-        assert not torch.equal(second, third), "a generator advances"
-        assert torch.equal(state, torch.get_rng_state()), "a given generator must not change the global stream"
+        assert not torch.equal(second, third), "two draws of one generator are equal"
+        assert torch.equal(state, torch.get_rng_state()), "a given generator changed the global random state"
 
 
 def test_parameters_are_tracked_moved_and_loaded(tmp_path):

@@ -17,7 +17,7 @@ def net(outputs):
 
 
 def derived():
-    """Vectors moved and scaled by a function of the context; the log det by automatic differentiation."""
+    """A shift and scale from the context; the log det comes from automatic differentiation."""
     return Inline(
         lambda x, context, net: x * net(context).exp() + context[..., :2],
         lambda y, context, net: (y - context[..., :2]) * (-net(context)).exp(),
@@ -27,7 +27,7 @@ def derived():
 
 
 def concatenating():
-    """A coupling: the second coordinate moves by a function of the first one and the context."""
+    """A coupling: the first coordinate and the context shift the second coordinate."""
 
     def shift(x, context, net):
         return torch.cat([torch.zeros_like(x[..., :1]), net(torch.cat([x[..., :1], context[..., 1:]], -1))], -1)
@@ -63,7 +63,7 @@ def flow(request):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_batch_of_a_distribution_includes_the_contexts(flow, shape):
+def test_batch_shape_of_a_distribution_includes_the_contexts(flow, shape):
     context = torch.randn(shape, dtype=torch.float64)
     distribution = flow.distribution(context)
     batch = torch.broadcast_shapes(flow.batch_shape(), shape[:-1])
@@ -78,14 +78,14 @@ def test_the_batch_of_a_distribution_includes_the_contexts(flow, shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES[1:], ids=str)
-def test_every_context_has_noise_of_its_own(flow, shape):
+def test_every_context_has_independent_noise(flow, shape):
     same = torch.zeros(shape, dtype=torch.float64)
     sample = flow.distribution(same).sample().flatten()
     assert len(set(sample.tolist())) == len(sample)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_each_point_is_scored_with_its_own_context(flow, shape):
+def test_log_prob_uses_the_context_of_each_point(flow, shape):
     context = torch.randn(shape, dtype=torch.float64)
     y = flow.distribution(context).sample((4,))
     log_prob = flow.log_prob(y, context)
@@ -111,7 +111,7 @@ def test_points_and_contexts_broadcast():
     assert FLOWS["unused"]().log_prob(y.float(), context.float()).shape == (7, 5)
 
 
-def test_the_automatic_log_det_of_vectors_is_the_written_one():
+def test_automatic_log_det_equals_the_formula():
     flow = FLOWS["derived"]().double()
     y, context = torch.randn(4, 5, 2, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
     bijector = flow.bijector
@@ -134,7 +134,7 @@ def test_mean_and_entropy_have_the_batch_of_the_context():
     assert distribution.entropy().shape == (7, 5)
 
 
-def test_a_context_that_does_not_fit_is_refused_in_words():
+def test_context_of_wrong_shape_is_refused():
     flow = FLOWS["derived"]()
     with pytest.raises(ValueError, match=r"shape \(4, 3\): its batch \(4,\) does not broadcast.*batch \(5,\)"):
         flow.log_prob(torch.zeros(5, 2), torch.zeros(4, 3))
@@ -149,7 +149,7 @@ def test_parameters_are_part_of_the_batch():
     assert (distribution.batch_shape, distribution.event_shape) == ((3,), ())
     sample = distribution.sample((2000,))
     assert sample.shape == (2000, 3)
-    assert (sample.T.corrcoef() - torch.eye(3)).abs().max() < 0.1, "each has noise of its own"
+    assert (sample.T.corrcoef() - torch.eye(3)).abs().max() < 0.1, "their noise is correlated"
     assert flow.distribution(torch.zeros(5, 1, 4)).batch_shape == (5, 3)
     assert distribution.mean.tolist() == shift.tolist()
     assert Flow(StandardNormal(3), AffineScalar(shift)).distribution().batch_shape == ()

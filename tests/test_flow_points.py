@@ -1,4 +1,4 @@
-"""What a flow takes as points: shapes that fit its events, and arrays, frames, lists and integers."""
+"""Points that a flow accepts: shapes that fit its events, and arrays, frames, lists and integers."""
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from flowlab.bijectors import (
 SHIFT = torch.zeros(3)
 
 
-def test_the_shape_of_an_event():
+def test_event_shape():
     assert Flow(Normal(0.0, 1.0), Exp()).event_shape == ()
     assert Flow(StandardNormal(3), Tanh()).event_shape == (3,)
     assert Flow(StandardNormal(3), SoftmaxCentered()).event_shape == (4,)
@@ -42,7 +42,7 @@ def test_the_shape_of_an_event():
         (Flow(StandardNormal(6), FillTriangular()), (3, 2), r"\(3, 3\)"),
     ],
 )
-def test_points_of_another_shape_are_refused_in_words(flow, shape, message):
+def test_points_of_wrong_shape_are_refused(flow, shape, message):
     points = torch.zeros(shape)
     calls = (flow.log_prob, flow.inverse_and_log_prob, flow.distribution().log_prob, flow.prepared().log_prob)
     for call in calls:
@@ -50,7 +50,7 @@ def test_points_of_another_shape_are_refused_in_words(flow, shape, message):
             call(points)
 
 
-def test_shapes_are_checked_where_a_flow_is_transformed_or_compiled():
+def test_shapes_are_checked_under_vmap_and_tracing():
     flow = Flow(StandardNormal(2), LowRankAffine(2))
     wrong = torch.zeros(5, 3)
     state = {name: torch.stack([value, value]) for name, value in flow.state_dict().items()}
@@ -62,7 +62,7 @@ def test_shapes_are_checked_where_a_flow_is_transformed_or_compiled():
         make_fx(lambda y: flow.log_prob(y))(wrong)
 
 
-def test_points_of_the_base_are_checked_too():
+def test_shapes_of_base_points_are_checked():
     flow = Flow(StandardNormal(2), Tanh())
     with pytest.raises(ValueError, match=r"Flow.push_forward: points of shape \(5, 3\)"):
         flow.push_forward(torch.zeros(5, 3))
@@ -97,7 +97,7 @@ def test_a_bijector_checks_events_of_a_fixed_size(bijector):
             call(torch.ones(5, 1))
 
 
-def test_a_chain_knows_the_event_that_its_parts_share():
+def test_chain_has_the_event_shape_of_its_parts():
     assert Chain([Tanh(), LowRankAffine(3)]).event_shape == (3,)
     assert Chain([FillTriangular(), FillTriangular().inv, LowRankAffine(6)]).event_shape == (6,)
     assert Chain([Tanh(), Exp()]).event_shape is None
@@ -123,7 +123,7 @@ ROWS = [[1.5, 0.5], [2.0, 1.0]]
     ],
     ids=["lists", "float64", "float32", "frame", "nullable", "object"],
 )
-def test_points_of_every_kind(flow, kind):
+def test_points_may_be_lists_arrays_or_frames(flow, kind):
     expected = flow.log_prob(torch.tensor(ROWS, dtype=flow.anchor.dtype))
     points = kind(ROWS)
     for log_prob in (
@@ -143,13 +143,13 @@ def test_a_read_only_array_is_copied(recwarn):
     assert not recwarn.list
 
 
-def test_a_frame_that_does_not_hold_numbers_is_refused_in_words():
+def test_frame_without_numbers_is_refused():
     frame = pd.DataFrame({"a": [1.0], "name": ["x"]})
     with pytest.raises(ValueError, match=r"a DataFrame that does not hold numbers alone .*'x'.*select_dtypes"):
         Flow(StandardNormal(2), Exp()).log_prob(frame)
 
 
-def test_integers_become_the_dtype_of_the_flow():
+def test_integers_are_converted_to_the_dtype_of_the_flow():
     flow = Flow(StandardNormal(2), LowRankAffine(2) | Exp()).double()
     whole = torch.tensor([[1, 2], [3, 4]])
     for points in (whole, whole.numpy(), whole.tolist(), pd.DataFrame(whole.numpy())):
@@ -175,7 +175,7 @@ def test_a_tensor_keeps_its_dtype():
 
 
 @pytest.mark.parametrize("shape", [(0, 2), (3, 0, 2)])
-def test_an_empty_batch_has_no_densities(flow, shape):
+def test_log_prob_of_an_empty_batch_is_empty(flow, shape):
     for points in (torch.zeros(shape), np.zeros(shape)):
         assert flow.log_prob(points).shape == shape[:-1]
         assert flow.prepared().log_prob(points).shape == shape[:-1]

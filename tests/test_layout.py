@@ -1,4 +1,4 @@
-"""The layout of the package: few loose modules, small folders and files, no import circle, imports that go down."""
+"""The layout of the package: few top-level modules, small folders and files, no import cycle, layered imports."""
 
 import ast
 from pathlib import Path
@@ -11,7 +11,7 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-# From the bottom to the top; a folder imports what stands above it in this list, and what stands in its own line.
+# From the bottom layer to the top. A folder may import the folders in its own line and in the lines above it.
 LAYERS = (
     ("config", "system"),
     ("seeding", "constraints", "autocast"),
@@ -28,7 +28,7 @@ LAYERS = (
 )
 
 
-def test_few_modules_are_loose():
+def test_few_modules_are_at_the_top_level():
     loose = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py"}
     assert len(loose) <= 4, loose
 
@@ -44,7 +44,7 @@ def test_files_are_small():
 
 
 def imports(module, everywhere):
-    """The modules of flowlab that a module imports, except for type checking; inside functions too if `everywhere`."""
+    """Return the flowlab modules that a module imports outside type checking; with `everywhere`, also in functions."""
     found = set()
     waiting = list(ast.parse(MODULES[module].read_text(encoding="utf-8")).body)
     while waiting:
@@ -61,8 +61,8 @@ def imports(module, everywhere):
     return found - {module}
 
 
-def circle(graph):
-    """The modules of a circle in a graph, or none."""
+def find_cycle(graph):
+    """Return the modules of a cycle in a graph, or an empty list."""
     done, path = set(), []
 
     def visit(module):
@@ -80,22 +80,22 @@ def circle(graph):
     return next((found for module in sorted(graph) if (found := visit(module))), [])
 
 
-def test_no_modules_import_each_other():
-    assert circle({module: imports(module, everywhere=True) for module in MODULES}) == []
+def test_imports_have_no_cycle():
+    assert find_cycle({module: imports(module, everywhere=True) for module in MODULES}) == []
 
 
-def test_a_circle_is_found():
-    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c"]
+def test_find_cycle_finds_a_cycle():
+    assert find_cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c"]
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if "." in name])
-def test_imports_go_down(module):
+def test_imports_do_not_reach_higher_layers(module):
     level = {name: number for number, names in enumerate(LAYERS) for name in names}
     own = module.split(".")[1]
     others = {other.split(".")[1] for other in imports(module, everywhere=False) if "." in other}
     assert not {other for other in others if level[other] > level[own]}
 
 
-def test_nothing_in_the_suites_own_path_imports_lightning():
+def test_only_the_lightning_module_imports_lightning():
     using = {name for name, path in MODULES.items() if "import pytorch_lightning" in path.read_text(encoding="utf-8")}
     assert using == {"flowlab.training.lightning"}

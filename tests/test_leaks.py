@@ -1,4 +1,4 @@
-"""Secrets in the environment, on command lines and in errors: none is written or printed."""
+"""flowlab writes and prints no secret from the environment, a command line or an error."""
 
 import json
 import os
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 QUICK = ("max_steps=40", "test_size=200", "validation_size=200", "batch_size=32", "flow.depth=1")
 QUICK = (*QUICK, "trainer.progress=off")
 
-# Made up. No command may write or print one.
+# Invented secrets that no command may write or print.
 SECRETS = {
     "WANDB_API_KEY": "fedcba9876543210fedcba9876543210fedcba98",
     "HF_TOKEN": "hf_" + "ZyXwVuTsRqPoNmLkJiHgFeDcBa987654",
@@ -37,17 +37,17 @@ LEAKY = """
 """
 
 
-def leaks(directory, *done):
-    """The places that hold a secret: files below a directory, their names, and the output of processes."""
+def find_leaks(directory, *done):
+    """Return the places with a secret: files below a directory, file names, and the output of processes."""
     found = [
         f"{name} in {path}" for path in directory.rglob("*") for name, text in SECRETS.items() if text in str(path)
     ]
     places = {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
     places |= {f"output of {each.args}": each.stdout + each.stderr for each in done}
-    return found + [f"{name} in {where}" for where, text in places.items() for name in SECRETS if has(text, name)]
+    return found + [f"{name} in {where}" for where, text in places.items() for name in SECRETS if contains(text, name)]
 
 
-def has(content, name):
+def contains(content, name):
     return SECRETS[name].encode() in content or SECRETS[name].encode("utf-16-le") in content
 
 
@@ -77,7 +77,7 @@ def test_no_secret_is_written_or_printed(tmp_path):
         run("-m", *QUICK, *leaky, "seed=0,1", "hydra.sweep.dir=failed", status=1),
         run("--api-key", planted, f"--token={planted}", status=0, program=script),
     ]
-    assert leaks(work, *done) == []
+    assert find_leaks(work, *done) == []
     status = json.loads((work / "failed/0/status.json").read_text())
     assert status["error"] == "OSError: 401 of https://<redacted>@host for api_key=<redacted>"
     assert "leaky.py" in status["traceback"]
@@ -112,7 +112,7 @@ def test_a_secret_on_the_command_line_is_refused(words, tmp_path, monkeypatch, c
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_secret_in_a_notebook_or_a_record():
+def test_notebooks_and_records_hold_no_secret():
     for path in ROOT.glob("notebooks/*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
             texts = [cell.source, *(output.get("text", "") for output in cell.get("outputs", []))]

@@ -1,4 +1,4 @@
-"""Every Python block of README.md runs as it is printed; its commands name keys and options that exist."""
+"""Every Python block of README.md runs unchanged, and its commands name existing keys and options."""
 
 import re
 import shlex
@@ -21,7 +21,7 @@ SHORT = ("max_steps=20", "test_size=200", "validation_size=100", "trainer.progre
 
 @pytest.fixture
 def reader(tmp_path, monkeypatch):
-    """The names and directories that the text takes for granted; runs are short."""
+    """Return the names that the text assumes, create the directories that it assumes, and shorten runs."""
     compose = flowlab.compose
     monkeypatch.setattr(flowlab, "compose", lambda *overrides: compose(*overrides, *SHORT))
     monkeypatch.chdir(tmp_path)
@@ -42,7 +42,7 @@ def test_every_python_block_runs(reader):
 
 
 def test_every_key_of_a_training_command_exists():
-    """Composes each command that trains a flow of the suite; a name that does not exist is an error."""
+    """Composes each training command, so an unknown name is an error."""
     lines = re.findall(r"^python experiments/train\.py (?!-m|resume|--)([^#\n]+)", TEXT, re.MULTILINE)
     lines += re.findall(r"`python experiments/train\.py ([^`]+)`", TEXT)
     keys = re.findall(r"`'?((?:logger|optimizer|trainer|batch_size)[\w.]*=[\w\[\],.]+)(?:'| [^`]*)?`", TEXT)

@@ -1,4 +1,4 @@
-"""Attacks through a stranger's run or sweep; each has a payload that works where the protection is missing."""
+"""Attacks through a stranger's run or sweep; each payload would work without the protection."""
 
 import json
 import os
@@ -23,8 +23,8 @@ QUICK = (*QUICK, "trainer.progress=off")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A run and a sweep of two runs, both unfinished, as a stranger may have left them."""
+def unfinished_directories(tmp_path_factory):
+    """An unfinished run and an unfinished sweep of two runs, as from a stranger."""
     root = tmp_path_factory.mktemp("stranger")
     flowlab.train(flowlab.compose(*QUICK), root / "run")
     assert main(["-m", *QUICK, "seed=0,1", f"hydra.sweep.dir={root}/sweep"]) == 0
@@ -35,9 +35,9 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def stranger(made, tmp_path, monkeypatch):
-    """Copies of both, and a module on the path whose code leaves a mark."""
-    shutil.copytree(made, tmp_path / "stranger")
+def stranger(unfinished_directories, tmp_path, monkeypatch):
+    """Copies of the unfinished directories, and a module on the path whose code creates a file."""
+    shutil.copytree(unfinished_directories, tmp_path / "stranger")
     module = f"from pathlib import Path\ndef call(*args, **keywords): Path({str(tmp_path / 'mark')!r}).touch()\n"
     (tmp_path / "payload.py").write_text(module + "call()\n")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -54,13 +54,13 @@ class Payload:
         return Path.touch, (self.mark,)
 
 
-def contents(directory):
+def read_files(directory):
     return {path: path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()}
 
 
 @pytest.mark.parametrize("weights", ["last", "best"])
 @pytest.mark.parametrize("legacy", [False, True])
-def test_a_pickle_instead_of_a_checkpoint(weights, legacy, stranger, tmp_path, capsys):
+def test_pickle_in_a_checkpoint_is_refused(weights, legacy, stranger, tmp_path, capsys):
     content = torch.load(stranger / f"run/checkpoints/{weights}.ckpt", weights_only=True)
     content["callbacks"] = Payload(tmp_path / "mark")
     for run in (stranger / "run", stranger / "sweep/0"):
@@ -81,7 +81,7 @@ def test_a_pickle_instead_of_a_checkpoint(weights, legacy, stranger, tmp_path, c
         assert flowlab.load_run(stranger / "sweep/1").done
 
 
-def test_a_pickle_among_the_data(stranger, tmp_path, capsys):
+def test_pickle_in_a_data_file_is_refused(stranger, tmp_path, capsys):
     import numpy as np
 
     np.save(tmp_path / "points.npy", np.array([[Payload(tmp_path / "mark")] * 2] * 9), allow_pickle=True)
@@ -108,7 +108,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize("case", WORDS)
-def test_words_of_a_manifest(case, stranger, tmp_path, capsys):
+def test_malicious_words_of_a_manifest_are_refused(case, stranger, tmp_path, capsys):
     option = {"hydra": {"callbacks": {"x": {"_target_": "payload.call"}}}}
     (stranger / "experiment").mkdir()
     (stranger / "experiment/evil.yaml").write_text("# @package _global_\n" + yaml.safe_dump(option))
@@ -121,13 +121,13 @@ def test_words_of_a_manifest(case, stranger, tmp_path, capsys):
             word = word.replace(blank, value)
         content["words"].append(word)
     manifest.write_text(json.dumps(content))
-    before = contents(stranger)
+    before = read_files(stranger)
     assert main(["-m", f"sweep_resume={stranger}/sweep"]) == 2
-    assert f"{word}: " in capsys.readouterr().err  # it is the last word that was refused
-    assert contents(stranger) == before
+    assert f"{word}: " in capsys.readouterr().err  # the last word is the refused one
+    assert read_files(stranger) == before
 
 
-def test_a_configuration_is_not_interpolated(stranger, monkeypatch, capsys):
+def test_configuration_of_a_stranger_is_not_interpolated(stranger, monkeypatch, capsys):
     monkeypatch.setenv("NOBODYS_BUSINESS", "planted and plain")
     path = stranger / "run/config.yaml"
     path.write_text(path.read_text().replace("name: csv", "name: ${oc.env:NOBODYS_BUSINESS}"))
@@ -139,7 +139,7 @@ def test_a_configuration_is_not_interpolated(stranger, monkeypatch, capsys):
     assert main(["-m", f"sweep_resume={stranger}/sweep"]) == 2
     said = capsys.readouterr()
     assert "planted and plain" not in said.out + said.err
-    assert not [path for path, content in contents(stranger).items() if b"planted and plain" in content]
+    assert not [path for path, content in read_files(stranger).items() if b"planted and plain" in content]
 
 
 LINKS = ["config.yaml", "status.json", "provenance.json", "metrics.csv", ".status.json.part", "checkpoints", "figures"]
@@ -162,17 +162,17 @@ def test_nothing_is_written_through_a_link(name, stranger, tmp_path, capsys):
             target.write_bytes(path.read_bytes() if path.exists() else b"mine")
             path.unlink(missing_ok=True)
             path.symlink_to(target)
-    before = contents(mine)
+    before = read_files(mine)
     if name and not name.startswith(".."):
         assert main([f"resume={stranger}/run"]) == 2
         assert "is a link out of" in capsys.readouterr().err
     assert main(["-m", f"sweep_resume={stranger}/sweep"]) == 2
     assert summarize.main([str(stranger / "sweep")]) == 2
-    assert contents(mine) == before
+    assert read_files(mine) == before
 
 
-def test_a_run_of_another_server(stranger, tmp_path):
-    """./wandb/settings would send the user's key to the server that it names."""
+def test_key_is_not_sent_to_a_strangers_server(stranger, tmp_path):
+    """./wandb/settings names a server, to which Weights & Biases would send the user's key."""
     (stranger / "wandb").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)
@@ -200,7 +200,7 @@ def test_no_address_is_read_as_a_file(tmp_path, monkeypatch, capsys):
             server.accept()
 
 
-def test_a_run_id_is_no_path(stranger, capsys):
+def test_run_id_cannot_be_a_path(stranger, capsys):
     path = stranger / "run/provenance.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"run_id": "../../evil"}))
     assert main([f"resume={stranger}/run"]) == 2

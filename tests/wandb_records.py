@@ -1,4 +1,4 @@
-"""A reader of the .wandb file in which Weights & Biases keeps a session of a run; the package ships none.
+"""Read the .wandb file of a Weights & Biases session; the wandb package has no public reader.
 
 The file is in LevelDB's log format, after a header of 7 bytes. Blocks of 32 KiB hold fragments; the header of a
 fragment is its checksum, length and kind (1 whole, 2 first, 3 middle, 4 last). A record is a protobuf message.
@@ -23,7 +23,7 @@ FIRST, LAST = (1, 2), (1, 4)
 
 
 def records(path: Path):
-    """The records of a file, up to the first one that is damaged or cut short."""
+    """Yield the records of a file, up to the first damaged or truncated record."""
     content = path.read_bytes()
     position, whole = 7, b""
     while position + HEADER.size <= len(content):
@@ -46,7 +46,7 @@ def records(path: Path):
 
 
 def history(path: Path) -> list[dict]:
-    """The logged rows in their order; `_step` is the step."""
+    """Return the logged rows in order; `_step` is the step."""
     rows: list[dict] = []
     for row in of_kind(path, "history"):
         rows.append({})
@@ -57,12 +57,12 @@ def history(path: Path) -> list[dict]:
 
 
 def sessions(directory: Path) -> list[Path]:
-    """The sessions of a run directory, the oldest first."""
+    """Return the sessions of a run directory, oldest first."""
     return sorted(directory.glob("wandb/*run-*/run-*.wandb"))
 
 
 def wait_until_written(path: Path, seconds: float = 30) -> None:
-    """Wait for the end of a session that this process has finished; its service writes the record a little later."""
+    """Wait for the exit record of a session: the wandb service writes it shortly after the session ends."""
     deadline = time.monotonic() + seconds
     while not of_kind(path, "exit") and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -73,7 +73,7 @@ def of_kind(path: Path, kind: str) -> list:
 
 
 def run_record(path: Path):
-    """The record of the run: id, group, name ..."""
+    """Return the run record: id, group, name ..."""
     return of_kind(path, "run")[0]
 
 
@@ -88,7 +88,7 @@ def exit_code(path: Path) -> int:
 
 
 def table(rows: list[dict]) -> pandas.DataFrame:
-    """Rows of numbers as in metrics.csv, without pictures and the columns that Weights & Biases adds."""
+    """Return a table as in metrics.csv, without pictures and without columns that Weights & Biases adds."""
     numbers = [{name: value for name, value in row.items() if not isinstance(value, dict)} for row in rows]
     frame = pandas.DataFrame(numbers).rename(columns={"_step": "step"})
     frame = frame.drop(columns=[name for name in frame if name.startswith("_")])
@@ -96,7 +96,7 @@ def table(rows: list[dict]) -> pandas.DataFrame:
 
 
 def pictures(path: Path) -> dict[tuple[str, int], Path]:
-    """The pictures of a session by name and step."""
+    """Return the pictures of a session by name and step."""
     return {
         (name, row["_step"]): path.parent / "files" / value["path"]
         for row in history(path)
@@ -106,6 +106,6 @@ def pictures(path: Path) -> dict[tuple[str, int], Path]:
 
 
 def summary(path: Path) -> dict:
-    """The summary: the last value of every name."""
+    """Return the summary: the last value of every name."""
     updates = [item for record in of_kind(path, "summary") for item in record.update]
     return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in updates}

@@ -18,16 +18,16 @@ class Server(ThreadingHTTPServer):
     """The server and its uploads.
 
     Attributes:
-        runs: by id: `history` (a list of rows), `exit_code`, `preempting`, and the variables of the last upsert.
-        files: by "run/name" or "artifact/name": the bytes.
-        artifacts: the variables with which each was created.
+        runs: maps an id to `history` (a list of rows), `exit_code`, `preempting`, and the variables of the last upsert.
+        files: maps "run/name" or "artifact/name" to bytes.
+        artifacts: the variables that created each artifact.
     """
 
     daemon_threads = True
 
     def __init__(self, refuses=False):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.refuses = refuses  # every key
+        self.refuses = refuses  # refuse every key
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.runs, self.files, self.artifacts = {}, {}, []
 
@@ -35,7 +35,7 @@ class Server(ThreadingHTTPServer):
         """Print nothing: the client breaks off connections that it no longer needs."""
 
     def file_of(self, kind, name):
-        """The bytes of a file of the one artifact of a kind."""
+        """Return the bytes of a file in the only artifact of a kind."""
         ((number, _),) = [item for item in enumerate(self.artifacts, 1) if item[1]["artifactTypeName"] == kind]
         return self.files[f"artifact{number}/{name}"]
 
@@ -152,12 +152,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_):
-        """Nothing on stderr."""
+        """Print nothing on stderr."""
 
 
 @contextmanager
-def serving(refuses=False):
-    """A server that runs inside the block."""
+def run_server(refuses=False):
+    """Run a server inside the block."""
     with Server(refuses) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

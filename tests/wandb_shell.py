@@ -1,4 +1,4 @@
-"""`train.py logger=wandb` in a process of its own, and the rows that it logged."""
+"""Run `train.py logger=wandb` in a separate process and read the rows that it logged."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ KEY, KEY_OF_NETRC = "0123456789abcdef" * 2 + "01234567", "fedcba9876543210" * 2 
 
 
 def without_wandb(home, **more):
-    """The environment of somebody who never used Weights & Biases and cannot reach its server."""
+    """Return an environment without settings of Weights & Biases, in which its server cannot be reached."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
     clean |= {"OMP_NUM_THREADS": "1", "NETRC": "/nonexistent", "HOME": str(home)}
     return clean | {"WANDB_BASE_URL": "http://127.0.0.1:9"} | more
@@ -32,8 +32,8 @@ def shell(*words, cwd, **environment):
     return subprocess.run(command(*words), cwd=cwd, env=clean, capture_output=True, text=True, timeout=300)
 
 
-def stopped(signal_number, *words, cwd, until, **environment):
-    """Run it and send it a signal once `until` holds; gives its exit status."""
+def run_and_signal(signal_number, *words, cwd, until, **environment):
+    """Run `train.py logger=wandb`, send a signal when `until` holds, and return the exit status."""
     clean = without_wandb(cwd, **environment)
     with subprocess.Popen(command(*words), cwd=cwd, env=clean, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
@@ -46,8 +46,8 @@ def stopped(signal_number, *words, cwd, until, **environment):
         return process.returncode
 
 
-def logged(run):
-    """The rows of all sessions of a run, in order."""
+def logged_rows(run):
+    """Return the rows of all sessions of a run, in order."""
     return wandb_records.table(
         [row for path in wandb_records.sessions(run.directory) for row in wandb_records.history(path)]
     )
@@ -55,6 +55,6 @@ def logged(run):
 
 def assert_same_table(rows, run):
     metrics = run.metrics
-    assert set(rows) <= set(metrics), "nothing that metrics.csv does not have"
+    assert set(rows) <= set(metrics), "a logged column is not in metrics.csv"
     rows = rows.reindex(columns=metrics.columns)
     pandas.testing.assert_frame_equal(rows, metrics, check_exact=True, check_dtype=False)

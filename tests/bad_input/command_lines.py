@@ -1,4 +1,4 @@
-"""Command lines that cannot be carried out: by name, the words, the culprit, and what is allowed."""
+"""Command lines that flowlab refuses, by name: the words, the culprit and the remedy in the message."""
 
 QUOTED = "in quotes: KEY="
 SWEEP = ["-m", "seed=0,1"]

@@ -1,4 +1,4 @@
-"""Configurations that cannot be run: by name, the words of a command line, the culprit, and what is allowed."""
+"""Configurations that flowlab refuses, by name: the command line, the culprit and the remedy in the message."""
 
 MAPPING = "target=gaussian"
 
@@ -161,7 +161,7 @@ CONFIGURATIONS = {
     "an interpolation below a value": (["seed=${flow.depth.x}"], "seed=${flow.depth.x}", "is not a container"),
     "a variable that is not there": (["seed=${oc.env:FLOWLAB_NOPE}"], "seed=${oc.env:FLOWLAB_NOPE}", "not found"),
     "a resolver that is not there": (["flow.depth=${nope:1}"], "flow.depth=${nope:1}", "Unsupported interpolation"),
-    # what does not fit together, or this machine
+    # values that do not fit together, or do not fit this machine
     "rank above the dimension": (
         ["flow.rank=3"],
         "flow.rank=3",

@@ -1,4 +1,4 @@
-"""Directories of runs and sweeps that are damaged: by name, what is done to a sound one, the culprit and the remedy."""
+"""Damaged run and sweep directories, by name: the damage, the culprit and the remedy in the message."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import shutil
 import torch
 
 LAST = "run/checkpoints/last.ckpt"
-AGAIN = "again"  # the run begins, without the checkpoints
+AGAIN = "again"  # the remedy: remove the checkpoints and begin again
 CONFIG, STATUS, MANIFEST = "run/config.yaml", "run/status.json", "sweep/manifest.json"
 AWAY = "move it away"
 
@@ -38,8 +38,8 @@ def remove(name):
     return lambda root: (root / name).unlink()
 
 
-def other(name, make):
-    """Something else in the place of a file, such as a directory."""
+def swap(name, make):
+    """Replace a file by something else, such as a directory."""
 
     def change(root):
         shutil.rmtree(root / name) if (root / name).is_dir() else (root / name).unlink()
@@ -49,7 +49,7 @@ def other(name, make):
 
 
 def entry(*keys, value=None, delete=False, name=LAST):
-    """Another value, or none, at a place of a checkpoint or a manifest."""
+    """Change or delete one entry of a checkpoint or a manifest."""
 
     def change(root):
         path = root / name
@@ -115,21 +115,21 @@ RUNS = {
         "run/config.yaml",
         "20 levels deep",
     ),
-    "directory for a configuration": (other(CONFIG, os.mkdir), "run: not a run directory", "no config.yaml in it"),
-    "pipe for a configuration": (other(CONFIG, os.mkfifo), "run: not a run directory", "no config.yaml in it"),
+    "directory for a configuration": (swap(CONFIG, os.mkdir), "run: not a run directory", "no config.yaml in it"),
+    "pipe for a configuration": (swap(CONFIG, os.mkfifo), "run: not a run directory", "no config.yaml in it"),
     "no configuration": (remove(CONFIG), "run: not a run directory", "no config.yaml in it"),
     "layers without end": (replace(CONFIG, "depth: 1\n", "depth: 1000000000\n"), "flow.depth=1000000000", "at most"),
     "status cut short": (cut(STATUS, 5), "run/status.json: cannot be read", "Unterminated"),
     "empty status": (write(STATUS, ""), "run/status.json: cannot be read", "line 1 column 1"),
     "list for a status": (write(STATUS, "[]"), "run/status.json: cannot be read", "does not hold an object"),
     "deep status": (write(STATUS, "[" * 100_000), "run/status.json: cannot be read", "recursion"),
-    "directory for a status": (other(STATUS, os.mkdir), "run/status.json: cannot be read", AWAY),
-    "pipe for a status": (other(STATUS, os.mkfifo), "run/status.json: cannot be read", AWAY),
+    "directory for a status": (swap(STATUS, os.mkdir), "run/status.json: cannot be read", AWAY),
+    "pipe for a status": (swap(STATUS, os.mkfifo), "run/status.json: cannot be read", AWAY),
     "provenance cut short": (cut("run/provenance.json", 50), "run/provenance.json: cannot be read", "line 3"),
     "number in a provenance": (write("run/provenance.json", '{"resumed": 3}'), "resumed=3", "must be a list"),
     "hash without a file": (write("run/provenance.json", '{"data_sha256": "x"}'), "data_sha256", "start a new run"),
-    "directory for a provenance": (other("run/provenance.json", os.mkdir), "run/provenance.json", AWAY),
-    "directory for a result": (other("run/result.json", os.mkdir), "run/result.json", AWAY),
+    "directory for a provenance": (swap("run/provenance.json", os.mkdir), "run/provenance.json", AWAY),
+    "directory for a result": (swap("run/result.json", os.mkdir), "run/result.json", AWAY),
     "other metrics": (
         write("run/metrics.csv", "foo,bar\n1,2\n"),
         "run/metrics.csv: line 1 is damaged",
@@ -142,14 +142,14 @@ RUNS = {
     ),
     "metrics without a step": (add("run/metrics.csv", b"abc,1\n"), "run/metrics.csv: line", "remove it"),
     "metrics with NULs": (add("run/metrics.csv", bytes(100) + b"\n"), "run/metrics.csv: line", "remove it"),
-    "directory for metrics": (other("run/metrics.csv", os.mkdir), "run/metrics.csv: is not a file", AWAY),
-    "pipe for metrics": (other("run/metrics.csv", os.mkfifo), "run/metrics.csv: is not a file", AWAY),
+    "directory for metrics": (swap("run/metrics.csv", os.mkdir), "run/metrics.csv: is not a file", AWAY),
+    "pipe for metrics": (swap("run/metrics.csv", os.mkfifo), "run/metrics.csv: is not a file", AWAY),
     "empty checkpoint": (write(LAST, ""), f"{LAST}: cannot be read", AGAIN),
     "checkpoint cut short": (cut(LAST, 3000), f"{LAST}: cannot be read", AGAIN),
     "text for a checkpoint": (write(LAST, "hello"), f"{LAST}: cannot be read", AGAIN),
     "malicious checkpoint": (write(LAST, pickle.dumps(Malicious())), f"{LAST}: cannot be read", AGAIN),
-    "directory for a checkpoint": (other(LAST, os.mkdir), f"{LAST}: is not a file", AWAY),
-    "pipe for a checkpoint": (other(LAST, os.mkfifo), f"{LAST}: is not a file", AWAY),
+    "directory for a checkpoint": (swap(LAST, os.mkdir), f"{LAST}: is not a file", AWAY),
+    "pipe for a checkpoint": (swap(LAST, os.mkfifo), f"{LAST}: is not a file", AWAY),
     "list for a checkpoint": (lambda root: torch.save([1, 2], root / LAST), f"{LAST}: is not a checkpoint", AGAIN),
     "tensor for a checkpoint": (lambda root: torch.save(torch.ones(3), root / LAST), f"{LAST}: is not a check", AGAIN),
     "nothing in a checkpoint": (lambda root: torch.save({}, root / LAST), f"{LAST}: is not a checkpoint", AGAIN),
@@ -204,7 +204,7 @@ RUNS = {
     "word for the seconds": (entry("flowlab", "seconds", value="x"), "no part 'seconds'", AGAIN),
 }
 
-# Words beside `resume=run`, where the directory is sound.
+# Command lines after `resume=run`; the directory is undamaged.
 ELSEWHERE = {
     "more steps": (["max_steps=5"], "max_steps=5: a run resumes", "the configuration it began with"),
     "another target": (["target=funnel"], "target=funnel: a run resumes", "allowed: trainer=..."),
@@ -234,10 +234,10 @@ SWEEPS = {
     "list for a configuration": (job("config", value=[1]), f"{MANIFEST}: is not the manifest", "its words, jobs"),
     "seconds not a number": (entry("seconds", value=float("nan"), name=MANIFEST), MANIFEST, "or seconds"),
 }
-# Damage that stops resuming alone, and mistakes of a summary's command line.
+# Damage that stops only a resume, and mistakes in the command line of a summary.
 RESUMED = {
     "no manifest": (remove(MANIFEST), "sweep: not the directory of a sweep", "no manifest.json in it"),
-    "directory for a manifest": (other(MANIFEST, os.mkdir), "sweep: not the directory of a sweep", "no manifest.json"),
+    "directory for a manifest": (swap(MANIFEST, os.mkdir), "sweep: not the directory of a sweep", "no manifest.json"),
     "words of another sweep": (
         entry("words", value=["seed=0,1"], name=MANIFEST),
         "job 0 has max_steps",
@@ -245,7 +245,7 @@ RESUMED = {
     ),
     "words that are flags": (entry("words", value=["--cfg"], name=MANIFEST), "'--cfg': cannot be read", "KEY=VALUE"),
     "a job less": (entry("jobs", value=lambda jobs: jobs[:1], name=MANIFEST), "1 jobs, and not of 2", "sweep_resume"),
-    "file for a run": (other("sweep/1", lambda path: path.write_text("x")), "sweep/1: is not a directory", AWAY),
+    "file for a run": (swap("sweep/1", lambda path: path.write_text("x")), "sweep/1: is not a directory", AWAY),
 }
 SUMMARIZED = {
     "no directory": (["nowhere"], "nowhere", "there is no such directory"),

@@ -1,4 +1,4 @@
-"""Data files that cannot be used: by name of the file, what fills it, the culprit, the remedy, and further words."""
+"""Data files that flowlab refuses, by file name: a function that writes it, the culprit, the remedy, further words."""
 
 import gzip
 import os
@@ -29,7 +29,7 @@ def raw(content):
 
 
 def column(value):
-    """A table whose first column is made by a function of the row."""
+    """Write a table; a function of the row number gives its first column."""
     return text("a,b\n" + "".join(f"{value(i)},{i * i}\n" for i in range(COUNT)))
 
 
@@ -38,7 +38,7 @@ def array(content, pickled=False):
 
 
 def header(shape, descr="<f8"):
-    """An array of 64 bytes that says it is of some shape."""
+    """Write a .npy file of 64 bytes whose header claims the given shape."""
     said = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
     return raw(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(said)) + said.encode() + bytes(64))
 
@@ -48,7 +48,7 @@ def table(**columns):
 
 
 def cut(write, size):
-    """A file of which only the beginning is there."""
+    """Write a file and keep only its first bytes."""
 
     def write_and_cut(path):
         write(path)
@@ -66,7 +66,7 @@ def nothing(path):
 
 
 DATA_FILES = {
-    # what is no file, or none of a kind that is read
+    # not a file, or a file type that flowlab does not read
     "missing.csv": (nothing, "missing.csv: no such file", "target.path must be a file"),
     "directory.csv": (Path.mkdir, "directory.csv: is a directory", "target.path must be a file"),
     "pipe.csv": (os.mkfifo, "pipe.csv: is not a file", "target.path must be a file"),
@@ -175,7 +175,7 @@ DATA_FILES = {
     "gaps.parquet": (table(a=[None, 1.0] * 20), "20 row(s) hold NaN, infinity or nothing", FILL),
     "nothing.parquet": (table(a=[None] * 40), "40 row(s) hold NaN, infinity or nothing", FILL),
     "no_rows.parquet": (table(a=[]), "no_rows.parquet: 0 rows", "at least 6 are needed"),
-    # columns and splits of a file that is sound
+    # wrong columns and splits of a valid file
     "other_column.csv": (text(GOOD), "no column 'c'", "the file has: a, b", "target.columns=[a,c]"),
     "one_column_twice.csv": (text(GOOD), "target.columns=['a', 'a']", "names a column twice", "target.columns=[a,a]"),
     "no_column.csv": (text(GOOD), "target.columns=[]", "must not be empty", "target.columns=[]"),

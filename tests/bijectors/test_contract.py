@@ -1,6 +1,6 @@
-"""What the base class derives for every bijector, for each example in the registry.
+"""Methods that the base class derives, tested on every registered example.
 
-What a bijector itself promises is checked in `tests/conformance`.
+`tests/conformance` tests the properties of each bijector itself.
 """
 
 import pytest
@@ -20,19 +20,19 @@ def points(bijector: Bijector, dtype: torch.dtype) -> torch.Tensor:
     return Subject(bijector, dtype, DIM).many(16).x
 
 
-def full(log_det: torch.Tensor, bijector: Bijector) -> torch.Tensor:
+def sum_up(log_det: torch.Tensor, bijector: Bijector) -> torch.Tensor:
     return log_det.sum(-1) if bijector.event_dim == 0 else log_det
 
 
-def test_documents_names_agree_with_the_fused_methods(example):
+def test_derived_log_dets_agree_with_fused_methods(example):
     bijector = example().double()
     x = points(bijector, torch.float64)
     y, log_det = bijector.forward_and_log_det(x)
     torch.testing.assert_close(bijector.forward_log_det_jacobian(x), log_det)
-    # An event of an example is all of a point but its place in the batch.
-    torch.testing.assert_close(bijector.forward_log_det_jacobian(x, event_ndims=x.ndim - 1), full(log_det, bijector))
+    # The event of an example has every dimension of x except the batch dimension.
+    torch.testing.assert_close(bijector.forward_log_det_jacobian(x, event_ndims=x.ndim - 1), sum_up(log_det, bijector))
     torch.testing.assert_close(
-        bijector.inverse_log_det_jacobian(y, event_ndims=y.ndim - 1), -full(log_det, bijector), rtol=1e-7, atol=1e-7
+        bijector.inverse_log_det_jacobian(y, event_ndims=y.ndim - 1), -sum_up(log_det, bijector), rtol=1e-7, atol=1e-7
     )
     if bijector.event_dim:
         with pytest.raises(ValueError, match=f"event_ndims={x.ndim - 2}"):
@@ -41,7 +41,7 @@ def test_documents_names_agree_with_the_fused_methods(example):
             bijector.inverse_log_det_jacobian(y, event_ndims=y.ndim - 2)
 
 
-def test_torch_transforms_agree(example):
+def test_torch_transform_agrees_with_bijector(example):
     bijector = example().double()
     transform = to_transform(bijector)
     x = points(bijector, torch.float64)
@@ -65,7 +65,7 @@ def test_inverse_of_the_inverse_is_the_same_map(example):
     assert {id(p) for p in bijector.inv.parameters()} == {id(p) for p in bijector.parameters()}
 
 
-def test_representations(example):
+def test_repr_summary_and_html(example):
     bijector = example()
     assert type(bijector).__name__ in repr(bijector)
     summary = bijector.summary()
@@ -74,7 +74,7 @@ def test_representations(example):
     assert "<table" in bijector._repr_html_()
 
 
-def test_a_bijector_without_inverse_says_so():
+def test_bijector_without_inverse_raises_no_inverse_error():
     class OneWay(Bijector):
         has_inverse = False
 
@@ -89,7 +89,7 @@ def test_a_bijector_without_inverse_says_so():
 
 
 class OneWayFast(Bijector):
-    """An autoregressive map would declare this."""
+    """Declare a slow inverse, as an autoregressive map does."""
 
     event_dim = 1
     inverse_passes = 5
@@ -100,7 +100,7 @@ class OneWayFast(Bijector):
     inverse_and_log_det = forward_and_log_det
 
 
-def test_a_summary_shows_how_many_passes_a_slow_direction_takes():
+def test_summary_shows_passes_of_slow_direction():
     assert not {"forward_passes", "inverse_passes"} & set(Exp().summary().columns)
     table = Chain([OneWayFast(), Exp(), OneWayFast().inv]).summary()
     assert list(table["name"]) == ["OneWayFast", "Exp", "inverse of OneWayFast"]
@@ -109,7 +109,7 @@ def test_a_summary_shows_how_many_passes_a_slow_direction_takes():
     assert Chain([OneWayFast(), Exp()]).inverse_passes == 5
 
 
-def test_shapes_of_images_follow_the_parameters(example):
+def test_forward_shape_follows_parameter_shape(example):
     bijector = example()
     x = points(bijector, torch.float32)
     y = bijector(x)

@@ -56,7 +56,7 @@ def test_keydana_exponential():
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_equals_the_transform_of_torch(ours, theirs):
+def test_equals_torch_transform(ours, theirs):
     x = torch.linspace(-3, 3, 25, dtype=torch.float64)
     y, log_det = ours.double().forward_and_log_det(x)
     torch.testing.assert_close(y, theirs(x))
@@ -65,7 +65,7 @@ def test_equals_the_transform_of_torch(ours, theirs):
 
 @pytest.mark.parametrize("bijector", [Exp(), Sigmoid(), Tanh(), Softplus(), NormalCDF()], ids=repr)
 @pytest.mark.parametrize("size", [10.0, 80.0])
-def test_log_dets_stay_finite_far_out(bijector, size, dtype):
+def test_log_det_is_finite_for_large_inputs(bijector, size, dtype):
     x = torch.tensor([-size, size], dtype=dtype, requires_grad=True)
     log_det = bijector.forward_log_det_jacobian(x)
     assert log_det.isfinite().all()
@@ -80,9 +80,9 @@ def test_normal_cdf_keeps_its_left_tail(dtype):
     torch.testing.assert_close(NormalCDF().inverse(y), x, rtol=1e-4, atol=1e-4)
 
 
-def test_softplus_is_exact_where_torch_gives_up():
+def test_softplus_is_exact_beyond_torchs_threshold():
     x = torch.tensor([25.0], dtype=torch.float64)
-    assert (Softplus()(x) - x).item() == pytest.approx(math.exp(-25), rel=1e-3)  # torch's own gives 0
+    assert (Softplus()(x) - x).item() == pytest.approx(math.exp(-25), rel=1e-3)  # torch's softplus gives 0
 
 
 def test_prelu_written_inline_equals_the_library():
@@ -105,14 +105,14 @@ def test_prelu_written_inline_equals_the_library():
     torch.testing.assert_close(inline.raw.grad, library.raw_slope.grad)
 
 
-def test_inline_derives_the_log_det_that_it_is_not_given():
+def test_inline_derives_missing_log_det():
     x = torch.linspace(-2, 2, 9, dtype=torch.float64)
     for sign in (1, -1):
         sinh = Inline(lambda x, sign=sign: sign * x.sinh(), lambda y, sign=sign: (sign * y).asinh())
         torch.testing.assert_close(sinh.forward_log_det_jacobian(x), x.cosh().log())
 
 
-def test_inline_passes_a_context_on():
+def test_inline_passes_context_to_functions():
     shifted = Inline(lambda x, context: x + context, lambda y, context: y - context, lambda x, context: 0 * x)
     x, context = torch.zeros(3), torch.tensor([1.0, 2.0, 3.0])
     assert torch.equal(shifted(x, context), context)
@@ -148,7 +148,7 @@ def test_smooth_prelu_gradients_are_finite_at_the_kink():
 
 @pytest.mark.parametrize("positive", ["softplus", "abs"])
 @pytest.mark.parametrize("slope", [0.02, 0.25, 1.0, 3.0])
-def test_slope_starts_where_it_is_told(positive, slope):
+def test_slope_is_initialized_to_given_value(positive, slope):
     bijector = PReLU(slope=slope, size=2, positive=positive)
     torch.testing.assert_close(bijector.slope, torch.full((2,), slope), rtol=1e-4, atol=1e-6)
     with torch.no_grad():
@@ -163,7 +163,7 @@ def test_constants_are_buffers_and_parameters_are_learned():
     assert [name for name, _ in learned.named_parameters()] == ["shift"]
 
 
-def test_tensors_inside_a_transform_are_learned():
+def test_tensors_of_nested_transform_are_learned():
     inner = transforms.AffineTransform(nn.Parameter(torch.zeros(3)), torch.ones(3))
     bijector = from_transform(transforms.IndependentTransform(inner, 1))
     assert [name for name, _ in bijector.named_parameters()] == ["base_transform_loc_"]
@@ -185,7 +185,7 @@ def test_tensors_of_a_transform_are_learned():
 
 
 @pytest.mark.parametrize("bijector", [Sigmoid(), Tanh()])
-def test_at_the_ends_the_log_det_is_infinite_and_no_nan(bijector, dtype):
+def test_log_det_at_infinity_is_infinite_not_nan(bijector, dtype):
     ends = torch.tensor([-torch.inf, torch.inf], dtype=dtype)
     y, log_det = bijector.forward_and_log_det(ends)
     assert log_det.tolist() == [-torch.inf, -torch.inf]

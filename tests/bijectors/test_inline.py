@@ -1,4 +1,4 @@
-"""Bijectors from functions: their parameters, their contexts, and what they do not ask for."""
+"""Inline bijectors: module parameters, optional contexts, broadcast batches."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import nn
 from flowlab.bijectors import Inline
 
 
-def test_a_module_is_a_parameter():
+def test_module_can_be_a_parameter():
     inline = Inline(
         lambda x, context, net: x + net(context),
         lambda y, context, net: y - net(context),
@@ -33,7 +33,7 @@ def test_a_function_gets_the_context_only_if_it_takes_one():
 
 
 @pytest.mark.parametrize("shape", [(2,), (4, 2), (7, 4, 2)])
-def test_vectors_and_contexts_have_one_batch(shape):
+def test_points_and_contexts_are_broadcast_to_one_batch(shape):
     seen = []
 
     def forward(x, context):

@@ -1,4 +1,4 @@
-"""The planar flow: its determinant, its numerical inverse, and the gradients of that."""
+"""The planar flow: its determinant, its numerical inverse, and the gradients of the inverse."""
 
 import math
 
@@ -11,7 +11,7 @@ from flowlab.bijectors import Planar
 
 
 def planar(product, dim=3, dtype=torch.float64):
-    """A planar map with w.u = product, and a part of u across w."""
+    """Return a planar map with w.u = product, where u also has a component orthogonal to w."""
     weight = torch.linspace(-1.0, 2.0, dim, dtype=dtype)
     across = torch.ones(dim, dtype=dtype) - weight.sum() * weight / weight.square().sum()
     direction = product * weight / weight.square().sum() + across
@@ -34,13 +34,13 @@ def test_formula_and_determinant(product):
     expected = (1 + bijector.weight @ u * a.cosh() ** -2).abs().log()
     torch.testing.assert_close(log_det, expected, rtol=1e-6, atol=1e-9)
     jacobian = vmap(jacfwd(lambda x: bijector(x)))(x)
-    if product > -20:  # beyond, an elimination cancels
+    if product > -20:  # below, slogdet loses digits to cancellation
         torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobian)[1], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
-def test_the_numerical_inverse_keeps_its_word(product, dtype):
-    """1e-12 and 1e-4 where the slope is above 0.04; always an image at rounding distance."""
+def test_numerical_inverse_meets_documented_error(product, dtype):
+    """The error is below 1e-12 (1e-4 in float32) where the slope exceeds 0.04; the image always agrees to rounding."""
     bijector = planar(product, dtype=dtype)
     x = (3 * torch.randn(2000, 3, dtype=dtype)).clamp(-10, 10)
     y = bijector(x)
@@ -52,7 +52,7 @@ def test_the_numerical_inverse_keeps_its_word(product, dtype):
     assert log_det.isfinite().all()
 
 
-def test_far_points_come_back(dtype):
+def test_inverse_recovers_distant_points(dtype):
     x = torch.tensor([[1e6, -1e6, 1e6], [1e4, 0.0, -1e5]], dtype=dtype)
     for product in PRODUCTS:
         bijector = planar(product, dtype=dtype)
@@ -88,7 +88,7 @@ def test_second_derivatives_of_the_inverse():
     torch.testing.assert_close(hessian(bijector.inverse)(bijector(x)).squeeze(), -second / first**3)
 
 
-def test_the_direction_for_a_wanted_one():
+def test_direction_for_gives_wanted_effective_direction():
     weight, wanted = torch.tensor([1.0, -2.0]).double(), torch.tensor([0.5, 0.2]).double()
     bijector = Planar(2, weight, Planar.direction_for(weight, wanted))
     torch.testing.assert_close(bijector.effective_direction, wanted)
@@ -96,7 +96,7 @@ def test_the_direction_for_a_wanted_one():
         Planar.direction_for(weight, torch.tensor([0.0, 1.0]).double())
 
 
-def test_what_is_given_is_kept_and_what_is_not_is_drawn():
+def test_given_parameters_are_kept_and_others_are_drawn():
     def make(seed):
         return Planar(400, bias=1.5, generator=torch.Generator().manual_seed(seed))
 

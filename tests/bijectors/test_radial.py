@@ -1,4 +1,4 @@
-"""The radial flow: its determinant and its closed-form inverse, also at the centre and far out."""
+"""The radial flow: its determinant and closed-form inverse, including the centre and distant points."""
 
 import pytest
 import torch
@@ -7,10 +7,10 @@ from torch.func import jacfwd, jacrev, vmap
 
 from flowlab.bijectors import Radial
 
-STARTS = [(1.0, 0.0), (1.5, -1.2), (0.7, 3.0), (1.0, -1 + 1e-6), (1e-3, 1e3), (1e3, -999.99), (1.0, 1e6)]
+ALPHA_BETA = [(1.0, 0.0), (1.5, -1.2), (0.7, 3.0), (1.0, -1 + 1e-6), (1e-3, 1e3), (1e3, -999.99), (1.0, 1e6)]
 
 
-@pytest.mark.parametrize(("alpha", "beta"), STARTS)
+@pytest.mark.parametrize(("alpha", "beta"), ALPHA_BETA)
 @pytest.mark.parametrize("dim", [1, 2, 5])
 def test_formula_and_determinant(alpha, beta, dim):
     bijector = Radial(dim, torch.ones(dim), alpha, beta).double()
@@ -24,9 +24,9 @@ def test_formula_and_determinant(alpha, beta, dim):
     torch.testing.assert_close(log_det, determinant, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("alpha", "beta"), STARTS)
+@pytest.mark.parametrize(("alpha", "beta"), ALPHA_BETA)
 def test_round_trip_near_and_far(alpha, beta, dtype):
-    """The points lie from 1e-4 to 1e4 of the centre; the steepest of these maps multiplies distances by a million."""
+    """Distances to the centre range from 1e-4 to 1e4; the steepest map multiplies distances by a million."""
     bijector = Radial(3, torch.zeros(3), alpha, beta).to(dtype)
     x = torch.randn(2000, 3, dtype=dtype) * torch.logspace(-4, 4, 2000, dtype=dtype)[:, None]
     y, log_det = bijector.forward_and_log_det(x)
@@ -36,7 +36,7 @@ def test_round_trip_near_and_far(alpha, beta, dtype):
     torch.testing.assert_close(inverse_log_det, -log_det, rtol=0, atol=4 * tolerance)
 
 
-def test_start_is_told():
+def test_alpha_and_beta_are_initialized_to_given_values():
     bijector = Radial(2, alpha=0.5, beta=-0.3).double()
     torch.testing.assert_close(bijector.alpha.item(), 0.5, rtol=1e-6, atol=0)
     torch.testing.assert_close(bijector.beta.item(), -0.3, rtol=1e-6, atol=0)
@@ -66,8 +66,8 @@ def test_finite_at_the_centre(alpha, beta, dtype):
     torch.testing.assert_close(jacrev(bijector.inverse)(centre), jacobian.inverse(), rtol=1e-5, atol=1e-6)
 
 
-def test_the_inverse_has_its_gradient_where_the_root_changes_its_form():
-    """At r' = gamma: there |r' - gamma| alone would lose half of the derivative."""
+def test_inverse_gradient_is_right_where_the_root_formula_switches():
+    """At r' = gamma, the derivative of |r' - gamma| alone would lose half of the gradient."""
     bijector = Radial(2, torch.zeros(2), alpha=1.0, beta=1.0).double()
     with torch.no_grad():
         gamma = (bijector.alpha + bijector.beta).item()
@@ -83,7 +83,7 @@ def test_gradients_equal_finite_differences():
     assert torch.autograd.gradcheck(bijector.forward_and_log_det, (y,))
 
 
-def test_the_centre_is_drawn_or_kept():
+def test_centre_is_drawn_unless_given():
     def make(seed):
         return Radial(500, generator=torch.Generator().manual_seed(seed))
 

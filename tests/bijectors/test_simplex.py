@@ -1,4 +1,4 @@
-"""Probabilities: values, the determinant between free coordinates, and flows on the simplex."""
+"""SoftmaxCentered: values, the determinant in the free coordinates, and flows on the simplex."""
 
 import math
 
@@ -13,26 +13,26 @@ from flowlab.bijectors import AffineScalar, FillTriangular, LowRankAffine, Softm
 
 
 def triangle(cells=400):
-    """Points inside the simplex of three coordinates, by the first two, and the area of a cell."""
+    """Return a grid of points inside the simplex of three coordinates, and the area of a cell."""
     axis = (torch.arange(cells, dtype=torch.float64) + 0.5) / cells
     first = torch.cartesian_prod(axis, axis)
     first = first[first.sum(-1) < 1 - 0.5 / cells]
     return torch.cat([first, 1 - first.sum(-1, keepdim=True)], -1), cells**-2
 
 
-def test_values():
+def test_value_at_a_known_point():
     y = SoftmaxCentered()(torch.tensor([math.log(2.0), math.log(3.0)], dtype=torch.float64))
     torch.testing.assert_close(y, torch.tensor([2.0, 3.0, 1.0], dtype=torch.float64) / 6)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 6])
-def test_log_det_is_that_of_the_first_coordinates(dim):
+def test_log_det_equals_jacobian_of_first_coordinates(dim):
     x = 3 * torch.randn(20, dim, dtype=torch.float64)
     expected = torch.linalg.slogdet(vmap(jacfwd(lambda x: SoftmaxCentered()(x)[:-1]))(x))[1]
     torch.testing.assert_close(SoftmaxCentered().forward_log_det_jacobian(x), expected, rtol=1e-9, atol=1e-9)
 
 
-def test_inverts_until_a_coordinate_underflows(dtype):
+def test_inverse_works_until_a_coordinate_underflows(dtype):
     size = {torch.float32: 80.0, torch.float64: 700.0}[dtype]
     x = torch.tensor([[-size, 0.0], [size, -3.0], [size, size]], dtype=dtype, requires_grad=True)
     y, log_det = SoftmaxCentered().forward_and_log_det(x)
@@ -60,7 +60,7 @@ def test_a_flow_on_the_simplex_integrates_to_one(stage):
     assert (flow.log_prob(outside) == -torch.inf).all()
 
 
-def test_logits_of_a_dirichlet_come_back():
+def test_flow_over_dirichlet_logits_has_exact_density():
     dirichlet = Dirichlet(torch.tensor([2.0, 3.0, 4.0], dtype=torch.float64))
     flow = Flow(dirichlet, SoftmaxCentered().inv | AffineScalar(shift=1.0, scale=2.0)).double()
     y = torch.randn(10, 2, dtype=torch.float64)
@@ -71,7 +71,7 @@ def test_logits_of_a_dirichlet_come_back():
         Flow(dirichlet, AffineScalar(scale=2.0))
 
 
-def test_torch_distributions_take_it():
+def test_torch_transformed_distribution_accepts_it():
     base = torch.distributions.MultivariateNormal(torch.zeros(2).double(), torch.eye(2).double())
     theirs = torch.distributions.TransformedDistribution(base, [to_transform(SoftmaxCentered())])
     assert theirs.event_shape == (3,)
@@ -79,8 +79,8 @@ def test_torch_distributions_take_it():
     torch.testing.assert_close(theirs.log_prob(y), Flow(base, SoftmaxCentered()).log_prob(y))
 
 
-def test_transforms_of_torch_to_matrices():
-    """torch packs a correlation matrix of d = 3 in three numbers: another change of shape, with a determinant."""
+def test_torch_transform_to_correlation_matrices():
+    """torch packs a 3 x 3 correlation matrix into three values: the shape changes, and the map has a determinant."""
     flow = Flow(StandardNormal(3), from_transform(CorrCholeskyTransform())).double()
     y, log_prob = flow.rsample_and_log_prob((6,))
     assert flow.distribution().event_shape == (3, 3)
@@ -88,13 +88,13 @@ def test_transforms_of_torch_to_matrices():
     assert (flow.log_prob(2 * y) == -torch.inf).all()
 
 
-def test_an_image_has_two_coordinates():
+def test_inverse_refuses_a_single_coordinate():
     with pytest.raises(ValueError, match="at least 2"):
         SoftmaxCentered().inverse(torch.ones(4, 1))
 
 
-def test_a_map_of_all_numbers_cannot_follow_a_thin_image():
-    for thin in (SoftmaxCentered(), FillTriangular(), from_transform(StickBreakingTransform())):
+def test_unconstrained_map_cannot_follow_a_lower_dimensional_image():
+    for lower_dimensional in (SoftmaxCentered(), FillTriangular(), from_transform(StickBreakingTransform())):
         with pytest.raises(ValueError, match="AffineScalar cannot follow"):
-            thin | AffineScalar(scale=2.0)
-        assert len(thin | thin.inv | AffineScalar(scale=2.0)) == 3
+            lower_dimensional | AffineScalar(scale=2.0)
+        assert len(lower_dimensional | lower_dimensional.inv | AffineScalar(scale=2.0)) == 3

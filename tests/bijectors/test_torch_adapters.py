@@ -1,4 +1,4 @@
-"""Adapters to torch.distributions leave the user's objects alone, and keep what they hold."""
+"""Adapters to torch.distributions keep tensors and parameters, and do not modify the user's objects."""
 
 import copy
 
@@ -35,14 +35,14 @@ def test_expanded_tensors_are_saved_and_loaded(name):
         assert torch.equal(mine, theirs)
 
 
-def test_a_constant_keeps_no_graph():
+def test_constants_are_detached_from_the_graph():
     weight = torch.tensor(0.5, requires_grad=True)
     bijector = AffineScalar(scale=weight.exp())
     assert not bijector.scale.requires_grad
     copy.deepcopy(Flow(Normal(weight.exp(), 1.0), bijector))
 
 
-def test_the_users_transform_stays_as_it_is():
+def test_users_transform_is_not_modified():
     transform = transforms.AffineTransform(torch.tensor(1.0), torch.tensor(2.0))
     before = dict(vars(transform))
     bijector = from_transform(transform).double()
@@ -78,14 +78,14 @@ def test_index_tensors_keep_their_dtype():
     assert torch.equal(bijector.inverse(bijector(x)), x)
 
 
-def test_a_bijector_comes_back_with_its_parameters():
+def test_round_trip_through_transform_keeps_parameters():
     affine = LowRankAffine(2)
     assert from_transform(to_transform(affine)) is affine
     chain = from_transform(transforms.ComposeTransform([to_transform(affine), transforms.ExpTransform()]))
     assert list(chain.parameters()) == list(affine.parameters())
 
 
-def test_a_map_without_direction_has_no_sign():
+def test_sign_of_a_map_that_is_not_monotonic_raises():
     for bijector in (AffineScalar(scale=nn.Parameter(torch.tensor([1.0, -1.0]))), Tanh()):
         assert torch.as_tensor(to_transform(bijector).sign).all()
     unknown = AffineScalar(scale=2.0) | from_transform(transforms.StickBreakingTransform())

@@ -77,7 +77,7 @@ def test_a_claim_with_an_erratum_has_its_own_verdict():
 
 
 def test_rounding_errors_are_printed_as_their_bound():
-    """They differ between machines, and nbval compares what is printed."""
+    """Rounding errors differ between machines, and nbval compares the printed text."""
     assert "values: at most 1e-06, ours at most 1e-06" in str(
         claims.judge("K7", values=3e-8, log_dets=0.0, gradients=1e-7)
     )

@@ -74,7 +74,7 @@ def test_a_wrong_entry_is_refused(tmp_path, change, message):
         ledger(tmp_path, text)
 
 
-def test_an_unknown_id_is_answered_with_the_known_ones(tmp_path):
+def test_unknown_id_error_lists_known_ids(tmp_path):
     known = ledger(tmp_path, ENTRY + FIGURE)
     with pytest.raises(LedgerError, match="'A2': the ledger has no such claim; allowed are A1"):
         known.claim("A2")

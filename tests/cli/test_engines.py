@@ -1,4 +1,4 @@
-"""Ray, Slurm and Optuna where they are not installed; tests/engines/ runs them."""
+"""Messages where Ray, Slurm or Optuna is not installed; tests/engines/ runs the real ones."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_a_missing_extra_is_named(word, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_machine_without_slurm(monkeypatch, capsys):
+def test_missing_slurm_is_named(monkeypatch, capsys):
     monkeypatch.setattr(engines, "find_spec", lambda name: name)
     monkeypatch.setattr(engines.shutil, "which", lambda name: None)
     assert main(["-m", "hydra/launcher=slurm", "seed=0,1"]) == 2

@@ -19,18 +19,18 @@ QUICK = ("max_steps=200", "test_size=500", "validation_size=500", "batch_size=64
 
 
 def run(*words, cwd, **environment):
-    """`python experiments/train.py`, without network or key."""
+    """Run `python experiments/train.py` without a network or an API key."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
     clean |= {"OMP_NUM_THREADS": "1", "NETRC": "/nonexistent", "WANDB_BASE_URL": "http://127.0.0.1:9"} | environment
     command = [sys.executable, str(ROOT / "experiments/train.py"), *words]
     return subprocess.run(command, cwd=cwd, env=clean, capture_output=True, text=True, timeout=300)
 
 
-def everything_below(directory):
+def list_paths(directory):
     return sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
 
 
-def test_one_run(tmp_path):
+def test_one_run_prints_its_result(tmp_path):
     done = run(*QUICK, "seed=5", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (directory,) = (tmp_path / "runs").iterdir()
@@ -56,7 +56,7 @@ def test_a_failed_job_does_not_stop_the_others(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_tensorboard(tmp_path):
+def test_tensorboard_events_equal_metrics(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     done = run(*QUICK, "logger=tensorboard", f"hydra.run.dir={tmp_path}/run", cwd=tmp_path)
@@ -69,7 +69,7 @@ def test_tensorboard(tmp_path):
     assert "samples" in events.Tags()["images"]
 
 
-def test_interrupted_and_resumed(tmp_path):
+def test_interrupted_run_resumes(tmp_path):
     command = [sys.executable, str(ROOT / "experiments/train.py"), "trainer.progress=off", "hydra.run.dir=run"]
     command += ["max_steps=100000", "flow.depth=1", "batch_size=16", "trainer.checkpoint_every=200"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -83,11 +83,11 @@ def test_interrupted_and_resumed(tmp_path):
     assert "Traceback" not in error
     stopped = load_run(tmp_path / "run")
     assert stopped.status["status"] == "interrupted"
-    # It saved its last step, which is rarely a multiple of checkpoint_every, and lost none.
+    # The run saved its last step, which is rarely a multiple of checkpoint_every.
     assert stopped.checkpoint("last")["global_step"] >= max(stopped.metrics["step"])
 
 
-def test_a_glob_names_every_option():
+def test_glob_expands_to_matching_options():
     assert expand(["target=glob(gauss*)"]) == [["target=gaussian"], ["target=gaussian_full"]]
 
 
@@ -98,7 +98,7 @@ def test_a_resumed_run_ends_at_the_same_bits(tmp_path, monkeypatch, capsys):
     assert main([*words, "hydra.run.dir=stopped"]) == 0
     (tmp_path / "stopped/status.json").write_text('{"status": "interrupted"}')
     (tmp_path / "stopped/result.json").unlink()
-    (tmp_path / "stopped/checkpoints/last.ckpt").unlink()  # back to before the first checkpoint
+    (tmp_path / "stopped/checkpoints/last.ckpt").unlink()  # the state before the first checkpoint
     capsys.readouterr()
     assert main(["resume=stopped"]) == 0
     assert capsys.readouterr().out.endswith("nats  stopped\n")
@@ -124,7 +124,7 @@ def test_configuration_is_printed(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert main(["--cfg", "job", "flow.depth=4"]) == 0
     assert "depth: 4" in capsys.readouterr().out
-    assert everything_below(tmp_path) == []
+    assert list_paths(tmp_path) == []
 
 
 def test_a_named_sweep_is_stacked(tmp_path):

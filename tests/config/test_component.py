@@ -1,4 +1,4 @@
-"""Types and ranges of every component, tried on both sides of each limit through a whole configuration."""
+"""Types and ranges of every component, tested on both sides of each limit in a whole configuration."""
 
 import copy
 import dataclasses
@@ -16,14 +16,14 @@ from flowlab.config.schema import RunConfig, TrainerConfig, to_config
 
 TINY = 1e-9
 
-# What a component needs beside the value that is tried.
+# Settings that a component needs beside the setting under test.
 NEEDED = {"file": {"path": "points.csv"}, "eight_gaussians": {"radius": TINY}}
 # Numbers that may have any finite value.
 UNLIMITED = {"target.banana.curvature"}
 
 
 def settings():
-    """Every setting: its group, its component's name, and its field."""
+    """Yield the group, component name and field of every setting."""
     yield from (("", "", item) for item in dataclasses.fields(RunConfig))
     yield from (("trainer", "", item) for item in dataclasses.fields(TrainerConfig))
     for group in PACKAGES:
@@ -41,7 +41,7 @@ SETTINGS = {label(*each): each for each in settings()}
 
 
 def limits_of(item):
-    """For each limit of a field: a value that it refuses, the nearest one that it allows, and the complaint."""
+    """Yield, for each limit of a field, a refused value, the nearest allowed value, and the message."""
     kind, step = (int, 1) if str(item.type).startswith("int") else (float, TINY)
     limits = item.metadata
     if "minimum" in limits:
@@ -60,7 +60,7 @@ def default_values():
 
 
 def config(group, name, item, value):
-    """The default configuration with a value of one setting."""
+    """Return the default configuration with one setting changed."""
     values = copy.deepcopy(default_values())
     if not name:
         (values[group] if group else values)[item.name] = value
@@ -78,7 +78,7 @@ LIMITS = [(where, *limit) for where, each in SETTINGS.items() for limit in limit
 
 
 @pytest.mark.parametrize(("where", "refused", "allowed", "complaint"), LIMITS, ids=[f"{w} {r}" for w, r, *_ in LIMITS])
-def test_on_both_sides_of_a_limit(where, refused, allowed, complaint):
+def test_limit_refuses_one_side_and_allows_the_other(where, refused, allowed, complaint):
     setting = SETTINGS[where]
     with pytest.raises(ConfigError, match=rf"^{key_of(*setting)}={refused}: {complaint}"):
         config(*setting, refused)
@@ -96,7 +96,7 @@ WORDS = [where for where, (_, _, item) in SETTINGS.items() if "choices" in item.
 
 
 @pytest.mark.parametrize("where", WORDS)
-def test_each_word_that_is_allowed_and_none_else(where):
+def test_only_listed_words_are_allowed(where):
     setting = SETTINGS[where]
     choices = setting[2].metadata["choices"]
     for word in choices:
@@ -106,8 +106,8 @@ def test_each_word_that_is_allowed_and_none_else(where):
 
 
 @pytest.mark.parametrize("where", SETTINGS)
-def test_a_value_of_another_type_is_refused(where):
-    """A mapping is no value of any setting; an empty list is one only where the field says so."""
+def test_value_of_wrong_type_is_refused(where):
+    """No setting takes a mapping; an empty list is allowed only where the field says so."""
     setting = SETTINGS[where]
     with pytest.raises(ConfigError, match=rf"^{key_of(*setting)}={{'a': 1}}: must be "):
         config(*setting, {"a": 1})
@@ -116,7 +116,7 @@ def test_a_value_of_another_type_is_refused(where):
             config(*setting, [])
 
 
-def test_the_limits_of_the_stacked_launcher():
+def test_limits_of_the_stacked_launcher():
     def launcher(**values):
         return as_typed(StackedLauncherConfig, values, "hydra.launcher.")
 
@@ -127,7 +127,7 @@ def test_the_limits_of_the_stacked_launcher():
                 launcher(**{item.name: refused})
 
 
-def test_settings_that_do_not_fit_each_other_are_named_by_their_key():
+def test_inconsistent_settings_are_named_by_their_key():
     with pytest.raises(ConfigError, match=r"^target.scale=0.001: must be at least radius / 400 = 0.01$"):
         compose("target=eight_gaussians", "target.scale=0.001")
 

@@ -1,4 +1,4 @@
-"""Composition from the YAML: every option, their values against the components, and what wins over what."""
+"""Composition from YAML: every option composes, values equal the Python defaults, and precedence holds."""
 
 import dataclasses
 import subprocess
@@ -37,7 +37,7 @@ def test_every_option_composes(group, option):
 
 
 def test_every_component_has_an_option_with_its_defaults():
-    """The YAML states every value; Python's defaults are the same, so `SGD()` is `optimizer=sgd`."""
+    """The YAML states every value and equals the Python defaults, so `SGD()` is `optimizer=sgd`."""
     for group in set(PACKAGES) - {"metric"}:
         own = [component_of(group, option) for option in option_names(group)]
         for name in names(group):
@@ -54,8 +54,8 @@ def component_of(group, option) -> Component:
     return made[option] if group == "logger" else made
 
 
-def test_every_setting_stands_in_the_yaml_of_its_component():
-    """So `--cfg job` and the files show every key that there is."""
+def test_yaml_lists_every_setting_of_its_component():
+    """Therefore `--cfg job` and the files show every key."""
     for group in set(PACKAGES) - {"metric"}:
         for option in option_names(group):
             node = yaml.safe_load((conf_directory() / group / f"{option}.yaml").read_text())
@@ -64,14 +64,14 @@ def test_every_setting_stands_in_the_yaml_of_its_component():
                 assert set(node) - {"name"} == keys, f"{group}={option}"
 
 
-def test_the_default_run_has_the_defaults_of_the_trainer_and_of_a_run():
+def test_default_run_equals_python_defaults():
     config = compose()
     assert config.trainer == TrainerConfig()
     values = {item.name: getattr(config, item.name) for item in dataclasses.fields(RunConfig)}
     assert RunConfig(**values) == RunConfig()
 
 
-def test_every_group_is_a_group_of_components_or_choices():
+def test_groups_are_component_groups_and_choices():
     assert set(GROUPS) == (set(PACKAGES) - {"metric"}) | {"trainer", "experiment", "sweep"}
 
 
@@ -81,7 +81,7 @@ def test_several_loggers_compose():
     assert compose("logger=[csv,wandb]", "logger.wandb.mode=offline").logger["wandb"].mode == "offline"
 
 
-def test_settings_of_the_tutorials():
+def test_tutorial_experiments_have_published_settings():
     jang = compose("experiment=jang2018")
     assert (jang.max_steps, jang.batch_size, jang.optimizer.lr) == (100_000, 512, 1e-3)
     assert (jang.flow.depth, jang.flow.rank, jang.flow.activation, jang.flow.positive) == (6, 2, "prelu", "abs")
@@ -94,7 +94,7 @@ def test_settings_of_the_tutorials():
     assert [type(part).__name__ for part in assemble(keydana.flow, (2,)).bijector.parts] == ["LowRankAffine", "PReLU"]
 
 
-def test_glorot_limits_are_tensorflows():
+def test_glorot_limits_equal_tensorflow():
     flow = assemble(compose("flow=prelu", "flow.depth=2000", "flow.final_activation=true").flow, (2,))
     limits = {"scale": 1.0, "factor": 1.2247, "shift": 1.2247, "raw_slope": 1.7321}
     for name, limit in limits.items():
@@ -102,19 +102,19 @@ def test_glorot_limits_are_tensorflows():
         assert 0.99 * limit < largest <= limit + 1e-4
 
 
-def test_whole_numbers_are_numbers():
+def test_integers_are_converted_to_floats():
     target = compose("target=gaussian", "target.mean=[1,2]", "target.factor=[[2,0],[0,1]]").target
     assert target.mean == [1.0, 2.0]
     assert target.factor == [[2.0, 0.0], [0.0, 1.0]]
 
 
-def test_command_line_beats_experiment_beats_group():
+def test_command_line_overrides_experiment_overrides_group():
     assert compose("experiment=jang2018").optimizer.lr == 1e-3
     assert compose("experiment=jang2018", "optimizer.lr=0.5").optimizer.lr == 0.5
     assert compose("experiment=jang2018", "flow=smooth_prelu").flow.activation == "smooth_prelu"
 
 
-def test_composing_needs_no_torch():
+def test_compose_does_not_import_torch():
     code = "import sys, flowlab; flowlab.compose('target=funnel'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
@@ -122,7 +122,7 @@ def test_composing_needs_no_torch():
 @pytest.mark.parametrize(
     "words", [["flow.dept=3"], ["target=nope"], ["logger=nope"], ["optimizer.lr=-1"]], ids=" ".join
 )
-def test_a_mistake_needs_no_torch(words):
+def test_mistake_is_reported_without_importing_torch(words):
     code = f"""
 import sys, flowlab
 try:
@@ -134,7 +134,7 @@ sys.exit("no error")"""
     assert done.returncode == 0, done.stderr
 
 
-def test_a_mistake_is_an_error_in_python_too():
+def test_mistake_raises_config_error_in_python():
     with pytest.raises(ConfigError, match="flow.dept: no such key in flow; did you mean 'depth'"):
         compose("flow.dept=3")
 
@@ -148,12 +148,12 @@ OLD_KEYS = {
 
 
 @pytest.mark.parametrize("old", OLD_OPTIONS)
-def test_an_option_with_its_old_name(old):
+def test_old_option_name_still_works(old):
     assert compose(old) == compose(OLD_OPTIONS[old])
 
 
 @pytest.mark.parametrize("old", OLD_KEYS)
-def test_a_key_with_its_old_name(old):
+def test_old_key_name_still_works(old):
     new, value = OLD_KEYS[old]
     config = compose(f"{new}={value}")
     assert compose(f"{old}={value}") == config
@@ -164,7 +164,7 @@ def test_a_key_with_its_old_name(old):
     assert flat(config.to_dict())[new] == value
 
 
-def test_a_configuration_with_one_logger():
+def test_old_configuration_with_one_logger_still_works():
     values = compose("logger=wandb", "logger.wandb.mode=offline").to_dict()
     assert to_config(values | {"logger": values["logger"]["wandb"]}) == to_config(values)
     assert list(to_config(values | {"logger": {"name": "csv"}}).logger) == ["csv"]
@@ -178,18 +178,18 @@ def test_a_configuration_with_one_logger():
         (["logger=wandb", "logger.wandb.mode=offline"], "logger.wandb.mode=offline"),
     ],
 )
-def test_a_key_of_the_one_logger_in_a_command(words, renamed):
+def test_old_logger_key_in_a_command_is_renamed(words, renamed):
     assert rename_words(words)[1] == renamed
     compose(*words)
 
 
-def test_words_that_only_look_alike_stay():
+def test_similar_words_are_not_renamed():
     for word in ("flow.started=1", "+flow.depth=3", "target.path=flow.start", "~flow", "logger.csv={}"):
         assert rename_words([word]) == [word]
 
 
-def test_a_key_that_did_not_exist_keeps_its_meaning():
-    """A run of a version without compilation resumes without it."""
+def test_missing_key_keeps_the_old_behaviour():
+    """A run from a version without compilation resumes without compilation."""
     values = compose().to_dict()
     assert rename_keys(values)["trainer"]["compile"] == "auto"
     del values["trainer"]["compile"]

@@ -30,12 +30,12 @@ def test_a_component_knows_its_group_and_its_name(group):
 
 
 @pytest.mark.parametrize("group", [group for group in PACKAGES if group != "metric"])
-def test_a_component_can_be_chosen(group):
-    """Each has an option; mlp has two, by the names of their activations."""
+def test_every_component_has_an_option(group):
+    """mlp has two options, named after their activations."""
     assert {"mlp": "smooth_prelu"}.keys() >= set(names(group)) - set(option_names(group))
 
 
-def test_a_name_is_taken_once():
+def test_duplicate_name_is_refused():
     with pytest.raises(ValueError, match=r"register\('target', 'banana'\): .*Banana has this name; choose another"):
 
         @register("target", "banana")
@@ -43,10 +43,10 @@ def test_a_name_is_taken_once():
             pass
 
     assert lookup("target", "banana").__name__ == "Banana"
-    register("target", "banana")(lookup("target", "banana"))  # a module that is imported again registers itself again
+    register("target", "banana")(lookup("target", "banana"))  # importing a module again registers the same class again
 
 
-def test_an_unknown_group_or_name_is_answered_with_the_closest():
+def test_unknown_group_or_name_suggests_the_closest():
     with pytest.raises(ValueError, match=r"no such group; did you mean 'target'\? allowed: flow, target"):
         register("targets", "x")
     with pytest.raises(ConfigError, match=r"target.name='bananna': no such target; did you mean 'banana'\?"):
@@ -146,7 +146,7 @@ def _package(tmp_path_factory):
         yield
 
 
-def test_the_constructor_says_which_keys_there_are():
+def test_constructor_arguments_are_the_keys():
     flow = compose(*FLOW).flow
     values = {"name": "custom", "_target_": "ownflows.Diagonals", "depth": 2, "spread": 0.5, "kind": None, "n": [1]}
     assert compose(*FLOW).to_dict()["flow"] == values
@@ -175,7 +175,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_mistakes(case, tmp_path, monkeypatch, capsys):
+def test_mistake_is_named_and_nothing_is_written(case, tmp_path, monkeypatch, capsys):
     words, said = MISTAKES[case]
     monkeypatch.chdir(tmp_path)
     assert main(list(words)) == 2
@@ -196,13 +196,13 @@ def test_initial_parameters_are_drawn_from_the_seed():
         assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
-def test_a_target_of_ones_own():
+def test_custom_target_builds():
     target = compose("target=custom", "target._target_=ownflows.Ring", "+target.radius=1.5").target.build()
     assert target.entropy == pytest.approx(2 * (0.5 * (1 + torch.log(torch.tensor(2 * torch.pi)).item()) + 0.4054651))
 
 
 @pytest.mark.parametrize("name", ["Diagonals", "Whole", "HalfFrozen", "Spare"])
-def test_resumed_it_ends_at_the_same_bits(name, tmp_path, monkeypatch):
+def test_resumed_run_ends_at_same_bits(name, tmp_path, monkeypatch):
     words = ["flow=custom", f"flow._target_=ownflows.{name}", "target=custom", "target._target_=ownflows.Ring"]
     words += ["+flow.depth=2"] if name == "Diagonals" else []
     config = compose(*words, *QUICK, "trainer.checkpoint_every=20")
@@ -228,7 +228,7 @@ def test_resumed_it_ends_at_the_same_bits(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["HalfFrozen", "Shared", "Spare"])
-def test_frozen_shared_and_unreached_parameters_train_alike_alone_and_stacked(name):
+def test_frozen_shared_and_unreached_parameters_train_equally_alone_and_stacked(name):
     words = ["flow=custom", f"flow._target_=ownflows.{name}", "batch_size=32", "dtype=float64"]
     alone, stacked = (build(compose(*words)) for _ in range(2))
     batches = build_batches(alone.objective, alone.flow, alone.target, 0, 32, alone.dtype, "cpu")
@@ -258,8 +258,8 @@ def test_a_directory_loads_where_the_package_is_allowed(tmp_path, monkeypatch):
         load_run(run.directory)
 
 
-def test_on_ranks_and_in_a_stacked_sweep(tmp_path, monkeypatch, capsys):
-    """Processes that are started fresh know what is allowed, and jobs of a sweep go one by one."""
+def test_custom_flow_trains_on_two_ranks_and_in_a_sweep(tmp_path, monkeypatch, capsys):
+    """New processes inherit the allow-list, and the jobs of a sweep run one after the other."""
     monkeypatch.chdir(tmp_path)
     assert main([*FLOW, *QUICK, "trainer=ddp_cpu", "trainer.progress=off", "hydra.run.dir=ranks"]) == 0
     words = ["-m", "hydra/launcher=stacked", *FLOW[:2], "+flow.depth=1,2", "seed=0,1", "hydra.sweep.dir=sweep"]

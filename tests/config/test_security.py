@@ -171,7 +171,7 @@ def test_an_option_of_a_node_that_is_made_by_interpolation():
 
 
 HEX = "0123456789abcdef0123456789abcdef01234567"
-# Made up, in the forms that services give out.
+# Invented secrets in the formats of real services.
 TOKENS = [
     "wandb_" + "v1_AbCdEfGhIjKlMnOpQrStUvWxYz",
     "hf_" + "AbCdEfGhIjKlMnOpQrStUvWxYz01234567",
@@ -185,7 +185,7 @@ TOKENS = [
 
 
 @pytest.mark.parametrize("secret", TOKENS)
-def test_tokens_by_their_first_letters(secret):
+def test_token_is_recognized_by_its_prefix(secret):
     assert redact(f"it said '{secret}', twice: {secret}") == f"it said '{REDACTED}', twice: {REDACTED}"
     assert secret_in(f"x {secret}") == "what looks like a key"
     with pytest.raises(ConfigError) as refused:
@@ -206,7 +206,7 @@ def test_tokens_by_their_first_letters(secret):
         f"key {HEX}": f"key {REDACTED}",
     }.items(),
 )
-def test_what_is_taken_out_of_text(text, clean):
+def test_secret_is_removed_from_text(text, clean):
     assert redact(text) == clean
     assert redact(clean) == clean
 
@@ -225,13 +225,13 @@ def test_what_is_taken_out_of_text(text, clean):
         f"sha256 {HEX}{HEX[:24]}",
     ],
 )
-def test_what_is_no_secret_stays(text):
+def test_text_without_a_secret_is_unchanged(text):
     assert redact(text) == text
     assert secret_in(text) is None
 
 
 @pytest.mark.parametrize("word", ["logger.wandb.api_key=abcdefgh", "+flow.access_token=abc", "--password=abc"])
-def test_a_setting_whose_name_says_secret_is_refused_as_a_word(word):
+def test_setting_with_a_secret_name_is_refused_on_the_command_line(word):
     name, _, value = word.partition("=")
     assert is_secret_setting(name, value)
     if not word.startswith("--"):
@@ -240,12 +240,12 @@ def test_a_setting_whose_name_says_secret_is_refused_as_a_word(word):
 
 
 @pytest.mark.parametrize("word", ["+logger.more={deep: {password: hunter2}}", "+flow.more=[{api_key: abc}]"])
-def test_a_setting_whose_name_says_secret_is_refused_inside_a_value(word):
+def test_setting_with_a_secret_name_is_refused_inside_a_value(word):
     with pytest.raises(ConfigError, match=r"(password|api_key): holds a value whose name says that it is a secret"):
         compose(word)
 
 
-def test_a_name_and_its_value_inside_a_value_are_refused():
+def test_secret_assignment_inside_a_value_is_refused():
     with pytest.raises(ConfigError, match="a secret does not belong on a command line"):
         compose("logger=wandb", "logger.wandb.run_name='api_key=abc'")
     config = compose("logger=wandb", "logger.wandb.tags=['n_token=8','token: 16']")
@@ -254,7 +254,7 @@ def test_a_name_and_its_value_inside_a_value_are_refused():
         to_config(config.to_dict())
 
 
-def test_words_of_a_command_line():
+def test_secrets_are_removed_from_a_command_line():
     words = ["train.py", "seed=1", "wandb.api_key=abc", "PASSWORD=x", f"note={HEX}", "token=", HEX, "--key", "v", "-m"]
     clean = ["train.py", "seed=1", f"wandb.api_key={REDACTED}", f"PASSWORD={REDACTED}", f"note={REDACTED}"]
     assert redact_command(words) == [*clean, "token=", REDACTED, "--key", REDACTED, "-m"]
@@ -264,7 +264,7 @@ def test_words_of_a_command_line():
     ]
 
 
-def test_a_number_is_no_secret():
+def test_number_or_flag_is_not_a_secret():
     assert not is_secret_setting("flow.n_tokens", "16")
     assert not is_secret_setting("flow.with_key", "true")
     assert not is_secret_setting("flow.n_keys", "range(1,4)")
@@ -273,17 +273,17 @@ def test_a_number_is_no_secret():
     check_written({"flow": {"n_tokens": [8, 16], "scale_key": 1e-05, "with_key": True, "key": None}})
 
 
-def test_an_address_without_a_password_may_be_written():
+def test_address_without_password_is_not_a_secret():
     assert secret_in("https://me@host/x") is None
     assert secret_in("https://me:pa55@host/x") == "an address with a password in it"
 
 
-def test_a_commit_inside_a_value_may_be_written():
+def test_commit_hash_inside_a_value_is_not_a_secret():
     assert secret_in(f"/data/{HEX}/points.csv") is None
     assert secret_in(f"'{HEX}'") == "what looks like a key"
 
 
-def test_values_of_environment_variables(monkeypatch, tmp_path):
+def test_secret_environment_variable_is_recognized_by_its_value(monkeypatch, tmp_path):
     monkeypatch.setenv("OUR_SERVICE_TOKEN", "correct horse")
     monkeypatch.setenv("SHORT_KEY", "us")
     monkeypatch.setenv("FILE_WITH_PASSWORD", str(tmp_path))

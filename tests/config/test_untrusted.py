@@ -1,4 +1,4 @@
-"""A run or sweep directory is read as data, whoever made it."""
+"""flowlab reads a run or sweep directory as data and runs no code from it."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from flowlab.config.untrusted import check_links, check_replayed, forget_pickles
 from flowlab.sweeps.manifest import Manifest
 
 
-def good(path):
+def write_checkpoint(path):
     torch.save({"flowlab": {"dim": 2}, "state_dict": {"flow.w": torch.zeros(3)}}, path)
 
 
@@ -30,7 +30,7 @@ def good(path):
         "a: [": "cannot be read",
     }.items(),
 )
-def test_yaml_is_plain(text, complaint, tmp_path):
+def test_yaml_with_code_aliases_or_interpolation_is_refused(text, complaint, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(text.replace("{mark}", str(tmp_path / "mark")))
     with pytest.raises(ConfigError) as refused:
@@ -39,8 +39,8 @@ def test_yaml_is_plain(text, complaint, tmp_path):
     assert not (tmp_path / "mark").exists()
 
 
-def test_a_damaged_checkpoint_is_read_after_no_data(tmp_path, iris):
-    """Loading a run and its flow reads no file that its configuration names."""
+def test_loading_a_run_does_not_read_its_data_file(tmp_path, iris):
+    """The missing checkpoint is the error, although the data file is missing as well."""
     config = compose("target=file", f"target.path={iris}").to_dict()
     config["target"]["path"] = str(tmp_path / "gone.csv")
     (tmp_path / "config.yaml").write_text(json.dumps(config))
@@ -49,7 +49,7 @@ def test_a_damaged_checkpoint_is_read_after_no_data(tmp_path, iris):
         _ = run.flow
 
 
-def test_what_a_terminal_would_obey_is_shown(tmp_path, capsys):
+def test_terminal_control_characters_are_printed_escaped(tmp_path, capsys):
     (tmp_path / "0").mkdir()
     (tmp_path / "0/config.yaml").write_text(json.dumps(compose().to_dict()))
     (tmp_path / "0/status.json").write_text(json.dumps({"status": "failed", "error": "\x1b]52;c;ZXZpbA==\x07 \x9b31m"}))
@@ -59,17 +59,17 @@ def test_what_a_terminal_would_obey_is_shown(tmp_path, capsys):
     assert not any(control in said for control in "\x1b\x07\x9b")
 
 
-def test_weights_are_no_path(tmp_path):
+def test_weights_cannot_be_a_path(tmp_path):
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
     (run / "config.yaml").write_text(json.dumps(compose().to_dict()))
     (run / "result.json").write_text('{"weights": "../../other"}')
-    good(tmp_path / "other.ckpt")
+    write_checkpoint(tmp_path / "other.ckpt")
     with pytest.raises(ConfigError, match=r"'../../other': no such checkpoint; allowed: last, best"):
         _ = load_run(run).flow
 
 
-def test_pickles_that_lie_in_a_sweep_are_not_loaded(tmp_path):
+def test_pickles_in_a_sweep_directory_are_not_loaded(tmp_path):
     jobs = tmp_path / ".submitit/17"
     jobs.mkdir(parents=True)
     for name in ("17_0_result.pkl", "17_0_log.out"):
@@ -78,14 +78,14 @@ def test_pickles_that_lie_in_a_sweep_are_not_loaded(tmp_path):
     assert [path.name for path in jobs.iterdir()] == ["17_0_log.out"]
 
 
-def test_links_out_of_a_directory(tmp_path):
+def test_links_out_of_a_directory_are_refused(tmp_path):
     run, outside = tmp_path / "run", tmp_path / "outside"
     (run / "deep").mkdir(parents=True)
     outside.mkdir()
     (run / "inside").symlink_to(run / "deep")
     check_links(run)
     (tmp_path / "link").symlink_to(run)
-    check_links(tmp_path / "link")  # the directory that the user names may be reached by a link
+    check_links(tmp_path / "link")  # the user may name a directory through a link
     for name, target in {"a": outside, "deep/b": outside / "new", "c": "../outside", "d": "/etc/passwd"}.items():
         os.symlink(target, run / name)
         with pytest.raises(ConfigError, match=f"{name}: is a link out of"):
@@ -115,20 +115,20 @@ def test_links_out_of_a_directory(tmp_path):
         "logger.wandb.tags=[a,'${oc.env:HOME}']",
     ],
 )
-def test_words_of_a_manifest_that_are_not_replayed(word, tmp_path):
+def test_unsafe_words_of_a_manifest_are_refused(word, tmp_path):
     with pytest.raises(ConfigError) as refused:
         check_replayed(tmp_path / "manifest.json", ["seed=0,1", word])
     assert f"{word}: a manifest may not ask for this" in str(refused.value)
 
 
-def test_words_of_a_manifest_that_are(tmp_path):
+def test_safe_words_of_a_manifest_are_replayed(tmp_path):
     words = ["+sweep=depth_rank", "seed=0,1", "hydra/launcher=slurm", "hydra.launcher.partition=gpu-a,b", "max_steps=9"]
     words += ["hydra.launcher.memory_gb=1.5", "validation_size=${test_size}", "hydra.sweep.dir='/tmp/a b'"]
     check_replayed(tmp_path / "manifest.json", words)
 
 
 @pytest.mark.parametrize("directory", ["../0", "/tmp/evil", "..", ".", "", "a/b", "0/"])
-def test_jobs_of_a_manifest_lie_in_the_sweep(directory, tmp_path):
+def test_job_directory_outside_the_sweep_is_refused(directory, tmp_path):
     job = {"overrides": [], "directory": directory, "config": {}}
     (tmp_path / "manifest.json").write_text(json.dumps({"words": [], "seconds": 0, "jobs": [job]}))
     with pytest.raises(ConfigError, match="leads out of the sweep"):

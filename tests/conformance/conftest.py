@@ -1,11 +1,11 @@
-"""The table at the end of `make conformance`: which properties hold, and how many."""
+"""Print the table at the end of `make conformance`: the properties that hold, and their count."""
 
 import pytest
 from conformance.tables import NAMES
 
 from flowlab.testing import PROPERTIES
 
-WIDTH = 30  # of the names
+WIDTH = 30  # characters of a name
 
 cells: dict[tuple[str, int], dict[str, bool]] = {}
 tails: list[tuple[str, str, float, float, bool]] = []
@@ -33,7 +33,7 @@ def pytest_sessionfinish(session):
         tried = {name for name, _ in cells}
         write(f"{'':{WIDTH}}" + "".join(f"{each.number:>3}" for each in PROPERTIES))
         for name in filter(tried.__contains__, NAMES):
-            write(f"{name:{WIDTH}}" + "".join(mark(cells.get((name, each.number), {})) for each in PROPERTIES))
+            write(f"{name:{WIDTH}}" + "".join(format_cell(cells.get((name, each.number), {})) for each in PROPERTIES))
         write(f"{'':{WIDTH}}  float32 and float64: + holds, X fails, . does not apply")
     for each in PROPERTIES if cells else ():
         held = [held for (_, number), of in cells.items() if number == each.number for held in of.values()]
@@ -45,7 +45,7 @@ def pytest_sessionfinish(session):
     write(f"conformance: {sum(every)} of {len(every)}")
 
 
-def mark(of):
-    """The result of one example and property in both precisions, in three columns."""
+def format_cell(of):
+    """Return the result of one example and property in both precisions, in three characters."""
     words = {True: "+", False: "X", None: "."}
     return " " + "".join(words[of.get(dtype)] for dtype in ("float32", "float64"))

@@ -1,4 +1,4 @@
-"""Facts about the examples: initializations, invalid arguments, contexts, exemptions."""
+"""Tables for the examples: initializations, invalid arguments, contexts, exemptions."""
 
 import math
 
@@ -26,19 +26,19 @@ def identity(x):
     return x
 
 
-def source():
-    """The source of the initializations below."""
+def make_generator():
+    """Return the generator that the initializations below draw from."""
     return torch.Generator().manual_seed(0)
 
 
 def low_rank(x):
-    factor = torch.randn(DIM, 1, generator=source()).to(x.dtype)
+    factor = torch.randn(DIM, 1, generator=make_generator()).to(x.dtype)
     return x + x @ factor @ factor.mT
 
 
 def planar(x):
-    numbers = source()
-    weight, direction = ((torch.randn(DIM, generator=numbers) / DIM**0.5).to(x.dtype) for _ in range(2))
+    generator = make_generator()
+    weight, direction = ((torch.randn(DIM, generator=generator) / DIM**0.5).to(x.dtype) for _ in range(2))
     product = weight @ direction
     direction = direction + (softplus(product) - 1 - product) * weight / weight.square().sum()
     return x + direction * (x @ weight).tanh()[..., None]
@@ -48,13 +48,13 @@ def planar(x):
 INITIAL = {
     "AffineScalar": (AffineScalar, identity),
     "LowRankAffine rank 0": (lambda: LowRankAffine(DIM), identity),
-    "LowRankAffine rank 1": (lambda: LowRankAffine(DIM, 1, generator=source()), low_rank),
+    "LowRankAffine rank 1": (lambda: LowRankAffine(DIM, 1, generator=make_generator()), low_rank),
     "LowRankAffine diag rank 0": (lambda: LowRankAffine(DIM, scale="diag"), identity),
     "PReLU": (PReLU, lambda x: leaky_relu(x, 0.25)),
     "PReLU vector abs": (lambda: PReLU(0.5, DIM, "abs"), lambda x: leaky_relu(x, 0.5)),
     "SmoothPReLU": (SmoothPReLU, lambda x: 0.625 * x + 0.375 * (x.square() + 1).sqrt()),
-    "Planar random": (lambda: Planar(DIM, generator=source()), planar),
-    "Radial inwards": (lambda: Radial(DIM, generator=source()), identity),
+    "Planar random": (lambda: Planar(DIM, generator=make_generator()), planar),
+    "Radial inwards": (lambda: Radial(DIM, generator=make_generator()), identity),
     "Chain": (lambda: Chain([]), identity),
 }
 

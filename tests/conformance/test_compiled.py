@@ -1,4 +1,4 @@
-"""Many bijectors in one graph, compiled to C++: the property `compiled` only traces, which is fast."""
+"""Many bijectors compiled to C++ in one graph. The faster conformance property `compiled` only traces them."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ SLOW = (
     "Inline",
     "DiscreteCosineTransform",
     "Invert F",
-)  # compilation of each alone
+)  # slow to compile
 NAMES = [name for name in EXAMPLES if not name.startswith(SLOW)]
 
 
@@ -27,16 +27,16 @@ def fresh_compiler(tmp_path, monkeypatch):
     torch._dynamo.reset()
 
 
-def test_compiled_to_cpp_they_are_the_same_maps(fresh_compiler):
+def test_bijectors_compiled_to_cpp_equal_eager_ones(fresh_compiler):
     samples = [Subject(EXAMPLES[name](), torch.float64, DIM).many(16) for name in NAMES]
     maps = nn.ModuleList(BothWays(sample.bijector) for sample in samples)
     points = [(sample.x, forward(sample)[0].detach()) for sample in samples]
 
-    def all_of_them(points):
+    def map_all(points):
         return [both(x, y) for both, (x, y) in zip(maps, points, strict=True)]
 
     with torch.no_grad():
-        results = torch.compile(all_of_them, fullgraph=True)(points)
-        for compiled, eager in zip(results, all_of_them(points), strict=True):
+        results = torch.compile(map_all, fullgraph=True)(points)
+        for compiled, eager in zip(results, map_all(points), strict=True):
             for value, expected in zip(compiled, eager, strict=True):
                 torch.testing.assert_close(value, expected, rtol=1e-13, atol=1e-13)

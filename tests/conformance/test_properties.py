@@ -1,4 +1,4 @@
-"""Every property of `flowlab.testing`, for every bijector of the examples, in both precisions."""
+"""Every property of `flowlab.testing` on every example bijector, in both precisions."""
 
 import pkgutil
 from importlib import import_module
@@ -17,8 +17,8 @@ from flowlab.testing.subject import Subject
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-def subject(name, each, dtype):
-    """An example, at its initialization if the property is about that."""
+def make_subject(name, each, dtype):
+    """Return an example; for the property `initial`, with its documented initialization."""
     make, context_dim = CONDITIONAL[name] if name in CONDITIONAL else (EXAMPLES[name], None)
     initial = None
     if each.name == "initial" and name in INITIAL:
@@ -32,25 +32,25 @@ def subject(name, each, dtype):
 def test_property(name, each, dtype, record_property):
     if (name, each.name) in EXEMPT:
         return
-    finding = find(each, subject(name, each, DTYPES[dtype]))
+    finding = find(each, make_subject(name, each, DTYPES[dtype]))
     if finding.holds is not None:
         record_property("cell", (name, each.number, dtype))
     assert finding.holds is not False, finding.detail
 
 
 def test_every_bijector_has_an_example():
-    """Those that flowlab.bijectors lists, and every public class in a module of the folder."""
+    """Checks the names that flowlab.bijectors lists and every public class in its modules."""
     modules = [import_module(each.name) for each in pkgutil.iter_modules(bijectors.__path__, "flowlab.bijectors.")]
     public = {getattr(bijectors, name) for name in bijectors.__all__}
-    public |= {each for module in modules for each in vars(module).values() if is_own(each, module.__name__)}
+    public |= {each for module in modules for each in vars(module).values() if is_public_in(each, module.__name__)}
     classes = {c for c in public if isinstance(c, type) and issubclass(c, Bijector) and c is not Bijector}
     shown = {type(stage) for make in EXAMPLES.values() for stage in [make(), *stages(make())]}
     assert classes <= shown
 
 
-def is_own(each, module):
+def is_public_in(each, module):
     return getattr(each, "__module__", None) == module and not each.__name__.startswith("_")
 
 
-def test_the_tables_name_examples():
+def test_tables_name_existing_examples():
     assert {*INITIAL, *INVALID, *(name for name, _ in EXEMPT)} <= {*NAMES}

@@ -1,4 +1,4 @@
-"""Values and log dets against 50 digits over the whole invertible interval of a bijector, in ulps."""
+"""Values and log dets against 50-digit arithmetic on the whole invertible interval, with errors in ulps."""
 
 import math
 
@@ -18,7 +18,7 @@ HALF = mpmath.mpf(0.5)
 def smooth_prelu():
     bijector = SmoothPReLU(positive="abs").double()
     with torch.no_grad():
-        bijector.raw_slope.fill_(0.24)  # and 0.01 more is the slope, to half an ulp
+        bijector.raw_slope.fill_(0.24)  # slope = raw_slope + 0.01, to half an ulp
     return bijector
 
 
@@ -66,8 +66,8 @@ EXACT = {
     ),
 }
 
-# The stated errors of (value, log det, inverse) in ulps, for both precisions. A log det and an inverse below 1 are
-# counted in ulps of 1: they are added to numbers of that size.
+# Documented errors of (value, log det, inverse) in ulps, for both precisions. A log det or inverse below 1 counts in
+# ulps of 1, because it is added to values of that size.
 ULPS = {
     "Exp": (1, 1, 1),
     "Sigmoid": (2, 2, 2),
@@ -75,13 +75,13 @@ ULPS = {
     "Softplus": (2, 1, 2),
     "NormalCDF": (2, 2, 4),
     "ExponentialCDF": (1, 1, 1),
-    "SmoothPReLU": (8, 3, 8),  # only next to the zero of the value
+    "SmoothPReLU": (8, 3, 8),  # reached only near the zero of the value
 }
 QUANTITIES = ("value", "log det", "inverse")
 
 
 def points(bijector, dtype):
-    """Points from end to end, and from 1e-30 on both sides of 0."""
+    """Return points that cover the whole interval, and points down to 1e-30 on both sides of 0."""
     low, high = np.clip(bijector.invertible(dtype), -FARTHEST, FARTHEST)
     near = np.geomspace(1e-30, FARTHEST, 120)
     spread = np.concatenate([np.linspace(low, high, 240), near, -near])
@@ -90,7 +90,7 @@ def points(bijector, dtype):
 
 
 def largest_error(values, exact, dtype, floor):
-    """The largest error in ulps of the exact number, or of `floor` where it is larger."""
+    """Return the largest error, in ulps of the exact number or of `floor`, whichever is larger."""
     info = torch.finfo(dtype)
     errors = []
     for value, number in zip(values.tolist(), exact, strict=True):
@@ -103,7 +103,7 @@ def largest_error(values, exact, dtype, floor):
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("quantity", QUANTITIES)
 @pytest.mark.parametrize("name", EXACT)
-def test_ulps(name, quantity, precision, record_property):
+def test_error_in_ulps_is_within_documented_bound(name, quantity, precision, record_property):
     make, *exact = EXACT[name]
     dtype, place = getattr(torch, precision), QUANTITIES.index(quantity)
     bijector = make().to(dtype)

@@ -1,4 +1,4 @@
-"""A run on two processes gives the numbers of one process, and leaves no process behind."""
+"""A run on two processes gives the same weights as one process, and leaves no process behind."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from flowlab.system.files import WriteError
 from flowlab.training.divergence import DivergedError
 
 ROOT = Path(__file__).parent.parent.parent
-# Two ranks have 251 and 250 of the held-out points.
+# Rank 0 has 251 of the held-out points, rank 1 has 250.
 SMALL = ("test_size=500", "validation_size=501", "batch_size=64", "flow.depth=3", "dtype=float64")
 SMALL = (*SMALL, "trainer.progress=off", "trainer.checkpoint_every=50")
 
@@ -85,8 +85,8 @@ def test_two_compiled_processes_train_the_same_weights_as_one_eager_process(alon
 
 
 @pytest.fixture
-def changed_ranks(monkeypatch):
-    """Return a function that makes every rank run some lines before training; they know its number as `rank`."""
+def change_ranks(monkeypatch):
+    """Return a function that makes every rank run some lines before training; the lines can use the variable `rank`."""
 
     def change(lines):
         code = (
@@ -103,8 +103,8 @@ def changed_ranks(monkeypatch):
     return change
 
 
-def test_all_ranks_end_with_the_same_bits(changed_ranks, tmp_path):
-    changed_ranks(
+def test_all_ranks_end_with_the_same_bits(change_ranks, tmp_path):
+    change_ranks(
         "def keep(loop, progress=None, run=Loop.run):\n    run(loop, progress)\n"
         "    torch.save(loop.jobs[0].module.state_dict(), f'" + str(tmp_path) + "/{rank}.pt')\n"
         "Loop.run = keep"
@@ -115,10 +115,10 @@ def test_all_ranks_end_with_the_same_bits(changed_ranks, tmp_path):
 
 
 @pytest.mark.parametrize("compiled", ["false", "true"])
-def test_without_averaged_gradients_the_weights_differ(alone, changed_ranks, tmp_path, monkeypatch, inductor, compiled):
+def test_without_averaged_gradients_the_weights_differ(alone, change_ranks, tmp_path, monkeypatch, inductor, compiled):
     """The comparison of weights can fail: here each rank keeps its own gradients."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", inductor)
-    changed_ranks("from flowlab.distributed.world import World\nWorld.all_reduce_mean = lambda self, values: values")
+    change_ranks("from flowlab.distributed.world import World\nWorld.all_reduce_mean = lambda self, values: values")
     words = (*SMALL, "max_steps=200", "trainer=ddp_cpu", f"trainer.compile={compiled}")
     apart = train(compose(*words), tmp_path / "run")
     difference = max(float((weights(apart)[name] - tensor).abs().max()) for name, tensor in weights(alone).items())
@@ -167,8 +167,8 @@ def test_the_cause_is_the_rank_that_failed_first(written, codes, cause, tmp_path
     assert str(find_cause(tmp_path, codes, size=2)) == cause
 
 
-def test_an_error_in_one_rank_ends_all_and_keeps_its_type(changed_ranks, tmp_path):
-    changed_ranks("def fail(loop): raise ValueError('planted')\nif rank == 1: Loop._call = fail")
+def test_an_error_in_one_rank_ends_all_and_keeps_its_type(change_ranks, tmp_path):
+    change_ranks("def fail(loop): raise ValueError('planted')\nif rank == 1: Loop._call = fail")
     started = time.monotonic()
     with pytest.raises(ValueError, match="planted"):
         train(compose(*SMALL, "max_steps=20000", "trainer=ddp_cpu"), tmp_path / "run")

@@ -105,13 +105,13 @@ def test_all_ranks_stop_together():
         pass
 
 
-def test_a_signal_of_another_rank_is_not_the_first_signal_of_this_one():
+def test_first_own_signal_after_a_signal_of_a_different_rank_does_not_raise():
     stop = GracefulStop(TwoRanks(received=signal.SIGTERM))
     assert stop.agree(1.0)
-    stop._receive(signal.SIGTERM, None)  # while it saves
+    stop._receive(signal.SIGTERM, None)  # arrives while this rank saves
 
 
-def test_a_signal_while_the_ranks_agree_counts_the_next_time():
+def test_signal_during_agreement_counts_at_the_next_agreement():
     world = TwoRanks(meanwhile=lambda: stop._receive(signal.SIGINT, None))
     stop = GracefulStop(world)
     assert not stop.agree(1.0), "the other rank does not know of the signal"
@@ -138,7 +138,7 @@ def test_slow_steps_shorten_a_call():
     assert GracefulStop().steps is None
 
 
-def test_preemption_has_an_error_of_its_own():
+def test_preemption_raises_its_own_error():
     stop = GracefulStop(preemption=True)
     with pytest.raises(Preempted), stop.raise_at_end():
         stop._receive(signal.SIGUSR1, None)

@@ -23,7 +23,7 @@ PAIRS = {
 @pytest.mark.parametrize(("loc", "scale"), [(0.0, 1.0), (-0.5, 0.3), (1.0, 1.7)])
 def test_equals_torch_and_scipy(name, loc, scale):
     ours, theirs, known = PAIRS[name][0](loc, scale).double(), PAIRS[name][1](loc, scale), PAIRS[name][2](loc, scale)
-    loc, scale = (torch.tensor(value).double() for value in (loc, scale))  # as they are kept: rounded to float32
+    loc, scale = (torch.tensor(value).double() for value in (loc, scale))  # the flow stores them rounded to float32
     y = torch.tensor(known.ppf([1e-4, 0.1, 0.5, 0.9, 0.9999]))
     distribution = ours.distribution()
     torch.testing.assert_close(ours.log_prob(y), theirs.log_prob(y), rtol=1e-5, atol=1e-5)
@@ -40,7 +40,7 @@ def test_batches_and_parameters(make):
     assert (flow.distribution().batch_shape, flow.distribution().event_shape) == ((2, 3), ())
     y = flow.rsample((5,))
     assert y.shape == (5, 2, 3)
-    assert len({round(number, 4) for number in y.flatten().tolist()}) == 30, "no two of a batch share their noise"
+    assert len({round(number, 4) for number in y.flatten().tolist()}) == 30, "noise is independent in the batch"
     y.sum().backward()
     assert loc.grad.abs().min() > 0
     assert scale.grad.abs().min() > 0
@@ -109,6 +109,6 @@ def test_gumbel_differences_integrate_to_one_and_match_their_samples():
         (lambda: GumbelSoftmax(1.0, torch.zeros(1)), r"\(1,\).*K >= 2"),
     ],
 )
-def test_bad_arguments_are_named(make, message):
+def test_bad_argument_is_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()

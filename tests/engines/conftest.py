@@ -1,4 +1,4 @@
-"""Sweeps through the real command line, on real engines; `make test-engines` installs what they need and runs them."""
+"""Sweeps through the real command line on real engines; `make test-engines` installs the engines and runs them."""
 
 import json
 import os
@@ -21,7 +21,7 @@ QUICK = ("max_steps=40", "test_size=500", "validation_size=500", "batch_size=32"
 
 @pytest.fixture
 def sweep(tmp_path):
-    """Runs `python experiments/train.py -m ...` to its end; no process that it began may be left then."""
+    """Run `python experiments/train.py -m ...` to its end and check that it leaves no process behind."""
 
     def start(directory, *words, **environment):
         mark = uuid.uuid4().hex
@@ -31,7 +31,7 @@ def sweep(tmp_path):
             [*command, *QUICK, *words], cwd=tmp_path, env=given, capture_output=True, text=True, timeout=300
         )
         patience = time.monotonic() + 30
-        while left := _marked(mark):
+        while left := _processes_with_mark(mark):
             assert time.monotonic() < patience, f"left behind: {left}"
             time.sleep(0.2)
         return done
@@ -40,8 +40,8 @@ def sweep(tmp_path):
 
 
 @pytest.fixture
-def same_as_locally(sweep, tmp_path):
-    """Trains the sweep of four jobs here, and sees that an engine's directories of it hold the same numbers."""
+def check_equals_local_sweep(sweep, tmp_path):
+    """Train a sweep of four jobs locally and on an engine, and check that the results are equal."""
     words = ("seed=0,1", "flow.depth=1,2")
 
     def check(directory, *engine, **environment):
@@ -54,7 +54,7 @@ def same_as_locally(sweep, tmp_path):
             here, there = load_run(tmp_path / "local" / job), load_run(tmp_path / directory / job)
             assert there.status["status"] == "done"
             assert there.config == here.config
-            assert _numbers(there) == _numbers(here)
+            assert _results_without_times(there) == _results_without_times(here)
             assert set(there.provenance["command"]) > {str(TRAIN), "-m", *words, *engine}
             weights, expected = (run.load_flow("last").state_dict() for run in (there, here))
             assert list(weights) == list(expected)
@@ -65,8 +65,8 @@ def same_as_locally(sweep, tmp_path):
 
 
 @pytest.fixture
-def one_fails(sweep, tmp_path):
-    """Starts three jobs on an engine, of which the second diverges."""
+def check_one_failed_job(sweep, tmp_path):
+    """Start three jobs on an engine and check that only the second, which diverges, fails."""
 
     def check(*engine, **environment):
         words = ("optimizer.lr=0.01,1e60,0.02", "optimizer.schedule=constant", "dtype=float64")
@@ -87,16 +87,16 @@ def _jobs(directory):
     return sorted(path.name for path in directory.iterdir() if path.name.isdigit())
 
 
-def _numbers(run):
+def _results_without_times(run):
     return {name: value for name, value in run.result.items() if "second" not in name}
 
 
-def _marked(mark):
+def _processes_with_mark(mark):
     found = []
     for process in psutil.process_iter():
         try:
             if process.environ().get("FLOWLAB_TEST") == mark:
                 found.append(process.name())
-        except psutil.Error:  # it has just ended, or is a zombie that init has yet to collect
+        except psutil.Error:  # the process has just ended, or is a zombie
             continue
     return found

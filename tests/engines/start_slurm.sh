@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A Slurm of one node, from Debian's slurm-wlm and munge, for as long as this script runs. Usage, as root:
-#   start_slurm.sh DIRECTORY        (a short path that anyone may enter); after "ready": SLURM_CONF=DIRECTORY/slurm.conf sinfo
-# It touches no file outside the directory, so that a Slurm or munge of the machine's own is left alone.
+# Run a one-node Slurm from Debian's slurm-wlm and munge until this script ends. Usage, as root:
+#   start_slurm.sh DIRECTORY   (short, readable by everyone); after "ready": SLURM_CONF=DIRECTORY/slurm.conf sinfo
+# It writes only inside the directory, so a Slurm or munge that the machine already runs is not affected.
 set -euo pipefail
 dir=$(realpath "$1"); host=$(hostname -s)
 read -r control node < <(python3 -c 'import socket
@@ -34,7 +34,7 @@ CONF
 export SLURM_CONF=$dir/slurm.conf
 (umask 077; head -c 1024 /dev/urandom > "$dir/munge.key")
 
-# In the foreground, as children: none of them outlives this script.
+# The daemons run in the foreground as children, so none of them outlives this script.
 stop() {
     scancel --user root 2> /dev/null || true
     kill "${slurm[@]}" 2> /dev/null || true

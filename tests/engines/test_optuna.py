@@ -1,4 +1,4 @@
-"""Searches by Optuna, whose trials are runs."""
+"""Searches by Optuna; each trial is a run."""
 
 import re
 
@@ -10,7 +10,7 @@ from flowlab import load_run, load_sweep
 SEARCH = ("+sweep=search", "hydra.sweeper.n_trials=4")
 
 
-def test_a_search(sweep, tmp_path):
+def test_search_reports_the_best_trial(sweep, tmp_path):
     done = sweep("search", *SEARCH)
     assert done.returncode == 0, done.stderr
     table = load_sweep(tmp_path / "search")
@@ -25,8 +25,8 @@ def test_a_search(sweep, tmp_path):
 
 
 @pytest.mark.parametrize("launcher", ["basic", "stacked"])
-def test_failed_trials_do_not_stop_it(launcher, sweep, tmp_path):
-    """Of a learning rate that diverges at once, and one that does not, the search meets both."""
+def test_failed_trials_do_not_stop_the_search(launcher, sweep, tmp_path):
+    """The search tries one learning rate that diverges at once and one that converges."""
     words = ("optimizer.lr=0.01,1e60", "optimizer.schedule=constant", "dtype=float64", "flow.depth=2")
     done = sweep("search", *SEARCH, *words, f"hydra/launcher={launcher}", "hydra.sweeper.n_jobs=2")
     assert done.returncode == 1, done.stderr
@@ -42,7 +42,7 @@ def test_failed_trials_do_not_stop_it(launcher, sweep, tmp_path):
     assert best["best_value"] == table["kl"].min()
 
 
-def test_all_trials_fail(sweep, tmp_path):
+def test_search_fails_when_all_trials_fail(sweep, tmp_path):
     words = ("optimizer.lr=1e60", "optimizer.schedule=constant", "dtype=float64")
     done = sweep("search", *SEARCH, *words)
     assert done.returncode == 1
@@ -51,7 +51,7 @@ def test_all_trials_fail(sweep, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_file_is_judged_by_its_nll_and_kept_trials_are_gone_on_with(sweep, tmp_path, iris):
+def test_search_on_a_file_minimizes_nll_and_continues_stored_trials(sweep, tmp_path, iris):
     kept = ("hydra.sweeper.storage=sqlite:///trials.db", "hydra.sweeper.study_name=iris")
     for directory in ("first", "second"):
         done = sweep(directory, *SEARCH, *kept, "target=file", f"target.path={iris}")

@@ -1,4 +1,4 @@
-"""Real notebooks are executed and reported, and changes by hand are noticed."""
+"""The command executes and reports real notebooks, and notices manual changes."""
 
 import base64
 import json
@@ -109,7 +109,7 @@ def test_an_edited_printed_number_is_noticed(repository):
     )
 
 
-def test_a_recorded_value_is_judged_again(repository):
+def test_a_recorded_value_is_checked_again(repository):
     change(repository, "-2.9389886", "-2.9")
     assert any("K3: is refuted; the ledger expects holds" in each for each in problems(repository))
 
@@ -142,7 +142,7 @@ def test_a_stripped_picture_is_noticed(repository):
 
 
 def test_a_failing_notebook_is_named_and_the_others_are_read(repository, capsys):
-    """Its earlier records do not count; a dead kernel and a damaged file are named, too."""
+    """Records before the failure do not count. The report also names a dead kernel and a damaged file."""
     notebooks = repository / "notebooks"
     broken = json.loads((notebooks / "02_bijectors.ipynb").read_text(encoding="utf-8"))
     broken["cells"][0]["source"] = "1 / 0"

@@ -1,4 +1,4 @@
-"""A package that is installed beside flowlab, `example_package`: its metadata on the path is all that makes it so."""
+"""Fixtures that install `example_package` beside flowlab by putting its metadata on the Python path."""
 
 import importlib
 import os
@@ -17,7 +17,7 @@ collect_ignore = ["example_package"]
 
 @pytest.fixture(scope="session")
 def command_line():
-    """Start a command of the shell, in an environment where the example is installed."""
+    """Start a training command in a process where the example package is installed."""
     path = os.pathsep.join([str(ROOT), str(PACKAGE)])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
@@ -31,10 +31,10 @@ def command_line():
 
 @pytest.fixture(scope="module")
 def example():
-    """The example, installed in this process as well."""
+    """Install the example package in this process as well."""
     monkeypatch = pytest.MonkeyPatch()
     for group in registry.PACKAGES:
-        registry.names(group)  # flowlab's own stay when the test ends
+        registry.names(group)  # registers flowlab's own components, which stay after the test
         monkeypatch.setitem(registry._registered, group, dict(registry._registered[group]))
     monkeypatch.syspath_prepend(str(PACKAGE))
     registry._entry_points.cache_clear()

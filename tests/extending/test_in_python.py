@@ -1,4 +1,4 @@
-"""The components of an installed package in Python: typed keys, messages, `flowlab.fit`, and names that are allowed."""
+"""Components of an installed package in Python: typed keys, error messages, `flowlab.fit`, allowed names."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ SMALL = ("max_steps=20", "batch_size=16", "test_size=50", "validation_size=50", 
 pytestmark = pytest.mark.usefixtures("example")
 
 
-def test_values_have_the_types_of_the_fields():
+def test_values_are_converted_to_the_field_types():
     config = compose("flow=affine_coupling", "flow.log_scale=1", "target=rotated", "target.distance=3")
     assert (config.flow.log_scale, type(config.flow.log_scale)) == (1.0, float)
     assert (config.target.distance, type(config.target.distance)) == (3.0, float)
@@ -38,7 +38,7 @@ def test_values_have_the_types_of_the_fields():
         "metrics=[median_logprob]": r"metrics='median_logprob': no such metric; did you mean 'median_log_prob'\?",
     }.items(),
 )
-def test_a_mistake_is_answered_in_words(words, message):
+def test_mistake_is_named(words, message):
     with pytest.raises(ConfigError, match=message):
         compose(*words.split())
 
@@ -50,32 +50,32 @@ def test_a_mistake_is_answered_in_words(words, message):
         "flow=affine_coupling target=rotated objective=reverse_kl": "objective=reverse_kl: .* conditional",
     }.items(),
 )
-def test_parts_that_do_not_fit_are_refused_before_training(words, message, tmp_path):
+def test_incompatible_parts_are_refused_before_training(words, message, tmp_path):
     with pytest.raises(ConfigError, match=message):
         train(compose(*words.split(), *SMALL), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_fit_takes_their_names_and_their_objects():
+def test_fit_accepts_component_names_and_objects():
     from flowlab_example.affine_coupling import AffineCoupling
     from flowlab_example.bounded_likelihood import BoundedLikelihood
     from flowlab_example.lion import Lion
     from flowlab_example.rotated import Rotated
 
-    def trained(**named):
+    def train_flow(**named):
         torch.manual_seed(0)
         flow = AffineCoupling(hidden=4).build((2,), (1,))
         result = fit(flow, Rotated(), steps=40, metrics=["median_log_prob"], progress="off", validate_every=20, **named)
         return flow, result
 
-    flow, by_name = trained(optimizer="lion", lr=0.02, objective="bounded_likelihood")
-    again, _ = trained(optimizer=Lion(lr=0.02), objective=BoundedLikelihood())
+    flow, by_name = train_flow(optimizer="lion", lr=0.02, objective="bounded_likelihood")
+    again, _ = train_flow(optimizer=Lion(lr=0.02), objective=BoundedLikelihood())
     assert list(by_name.history["median_log_prob"].dropna().index) == [20, 40]
     assert by_name.history["nll"].dropna().is_monotonic_decreasing
     assert all(torch.equal(*pair) for pair in zip(flow.parameters(), again.parameters(), strict=True))
 
 
-def test_fit_learns_rows_with_contexts():
+def test_fit_learns_a_conditional_density():
     from flowlab_example.affine_coupling import AffineCoupling
     from flowlab_example.rotated import Rotated
 
@@ -96,7 +96,7 @@ def test_a_finite_conditional_target_keeps_each_point_with_its_context(tmp_path)
     assert (x - target._mean(context)).std() == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_target_may_ask_for_standardization_without_a_setting_for_it(tmp_path, monkeypatch):
+def test_target_can_define_its_standardization(tmp_path, monkeypatch):
     from flowlab_example.rotated import Rotated
 
     units = (torch.tensor([1.0, -1.0]), torch.tensor([2.0, 3.0]))
@@ -105,16 +105,16 @@ def test_a_target_may_ask_for_standardization_without_a_setting_for_it(tmp_path,
     assert torch.equal(load_run(run.directory).flow.bijector[-1].scale, units[1])
 
 
-def test_the_seed_decides_the_initialization_of_layers_that_take_no_generator():
+def test_seed_decides_initialization_of_layers_without_a_generator():
     def weights(seed):
-        torch.randn(3)  # whatever was drawn before
+        torch.randn(3)  # earlier draws must not matter
         return build(compose("flow=affine_coupling", f"seed={seed}")).flow.bijector[0].network[0].weight
 
     assert torch.equal(weights(0), weights(0))
     assert not torch.equal(weights(0), weights(1))
 
 
-def test_a_class_that_is_allowed_needs_no_entry_point(tmp_path, monkeypatch):
+def test_allowed_class_needs_no_entry_point(tmp_path, monkeypatch):
     named = "flow._target_=flowlab_example.sinh_arcsinh.SinhArcsinh"
     with pytest.raises(ConfigError, match="FLOWLAB_ALLOW=flowlab_example"):
         compose("flow=custom", named)
@@ -127,8 +127,8 @@ def test_a_class_that_is_allowed_needs_no_entry_point(tmp_path, monkeypatch):
     assert compose(*words).target.distance == 1.0
 
 
-def test_a_component_is_registered_by_hand_at_any_time(tmp_path):
-    """Also after others were looked up; it is then an option as any other."""
+def test_component_can_be_registered_after_the_first_lookup(tmp_path):
+    """The new component is then an option like the others."""
     from flowlab_example.affine_coupling import AffineCoupling
 
     compose("flow=affine_coupling")
@@ -145,7 +145,7 @@ def test_a_component_is_registered_by_hand_at_any_time(tmp_path):
         compose("flow=wide_couplin")
 
 
-def test_an_objective_that_is_no_dataclass_is_refused_in_words(monkeypatch):
+def test_objective_that_is_not_a_dataclass_is_refused(monkeypatch):
     from flowlab.config.registry import schema_of_class
 
     class Plain(Objective):
@@ -155,7 +155,7 @@ def test_an_objective_that_is_no_dataclass_is_refused_in_words(monkeypatch):
         schema_of_class("objective", Plain)
 
 
-def test_a_flow_of_another_kind_is_refused_in_words():
+def test_class_that_is_not_a_flow_is_refused():
     from flowlab.config.registry import schema_of_class
 
     with pytest.raises(ConfigError, match="must be derived from flowlab.bijectors.base.Bijector or flowlab.flow.Flow"):

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md's count of files: in a copy of flowlab exactly those are added, and each component works."""
+"""Add exactly the files that CONTRIBUTING.md names to a copy of flowlab; every component then works."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 EXAMPLES = Path(__file__).parent / "example_package" / "flowlab_example"
 
-# component -> its name, and the values that its YAML states
+# component -> its name and the values in its YAML file
 ADDED = {
     "elementwise bijector": ("sinh_arcsinh", None),
     "architecture": ("affine_coupling", {"layers": 2, "hidden": 8, "log_scale": 0.0}),
@@ -44,7 +44,7 @@ class Counter:
 @register("logger", "row_counter")
 @dataclass(kw_only=True)
 class RowCounter(Logger):
-    """The number of rows, in a file of the run directory."""
+    """Writes the number of rows into a file of the run directory."""
 
     file: str = "count.txt"
 
@@ -60,7 +60,7 @@ from pathlib import Path
 
 import torch
 from conformance.tables import NAMES
-from conformance.test_properties import subject
+from conformance.test_properties import make_subject
 
 import flowlab
 from flowlab.bijectors import SinhArcsinh
@@ -69,7 +69,7 @@ from flowlab.testing import PROPERTIES
 from flowlab.testing.check import find
 
 assert "SinhArcsinh" in NAMES and isinstance(EXAMPLES["SinhArcsinh"](), SinhArcsinh)
-checked = [find(each, subject("SinhArcsinh", each, torch.float64)).holds for each in PROPERTIES]
+checked = [find(each, make_subject("SinhArcsinh", each, torch.float64)).holds for each in PROPERTIES]
 assert False not in checked and checked.count(True) > 5, checked
 
 words = ["max_steps=20", "batch_size=16", "test_size=50", "validation_size=50", "trainer.log_every=10"]
@@ -92,8 +92,8 @@ assert (Path("others/figures/density.png")).exists()
 """
 
 
-def table():
-    """The table of CONTRIBUTING.md: component -> its files, with NAME for the component's name."""
+def read_contributing_table():
+    """Return the table of CONTRIBUTING.md as component -> file names, which contain NAME."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([\w ]+) \| (\d) \| (.+?) \|", text, re.MULTILINE)
     files = {component: re.findall(r"`([^`]+)`", listed) for component, _, listed in rows}
@@ -101,8 +101,8 @@ def table():
     return files
 
 
-def content(component, name, values, path):
-    """The text of a file of a component."""
+def build_file(component, name, values, path):
+    """Return the text of one file of a component."""
     if path.endswith(".yaml"):
         package = f"# @package logger.{name}\n" if component == "logger" else ""
         return package + yaml.safe_dump({"name": name} | values, sort_keys=False)
@@ -117,10 +117,10 @@ def content(component, name, values, path):
     return decorated.replace('"""\n', '"""\n\nfrom flowlab.config.registry import register\n', 1)
 
 
-def test_the_files_that_are_named_are_enough(tmp_path):
+def test_files_named_in_contributing_are_enough(tmp_path):
     for folder in ("flowlab", "conf"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    files = table()
+    files = read_contributing_table()
     assert files.keys() == ADDED.keys()
     for component, (name, values) in ADDED.items():
         for path in files[component]:
@@ -132,7 +132,7 @@ def test_the_files_that_are_named_are_enough(tmp_path):
                 line = '    "SinhArcsinh": lambda: SinhArcsinh(DIM, tail=1.5),\n}\n'
                 place.write_text(text.rpartition("}\n")[0] + line, encoding="utf-8")
             else:
-                place.write_text(content(component, name, values, path), encoding="utf-8")
+                place.write_text(build_file(component, name, values, path), encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT / "tests")])}
     command = [sys.executable, "-c", SCRIPT]
     done = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=300)

@@ -1,4 +1,4 @@
-"""Each fault is a test, and its docstring is the line that is printed of it; the last line counts those survived."""
+"""Print the docstring of each test as the line of its fault, and at the end the number of faults survived."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from faults.processes import FILE, RUN, SWEEP, completed
+from faults.processes import FILE, RUN, SWEEP, check_completes
 
 HERE = Path(__file__).parent
 outcomes = {}
@@ -19,17 +19,17 @@ def pytest_runtest_setup(item):
 
 
 def pytest_report_teststatus(report):
-    return report.outcome if report.when == "call" or not report.passed else "", "", ""  # the lines below say it
+    return report.outcome if report.when == "call" or not report.passed else "", "", ""  # FaultReporter prints instead
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
-    if not hasattr(config, "workerinput"):  # of several processes the first hears of all
-        config.pluginmanager.register(Lines(config.pluginmanager.get_plugin("terminalreporter")))
+    if not hasattr(config, "workerinput"):  # the main process of pytest-xdist receives all reports
+        config.pluginmanager.register(FaultReporter(config.pluginmanager.get_plugin("terminalreporter")))
 
 
-class Lines:
-    """Prints a line for each fault when it is over, and at the very end how many were survived."""
+class FaultReporter:
+    """Prints a line after each fault, and at the end the number of faults survived."""
 
     def __init__(self, terminal):
         self.terminal = terminal
@@ -51,8 +51,8 @@ class Lines:
         print(f"survived: {count} of {len(outcomes)}")
 
 
-class Whole:
-    """Runs that no fault has befallen, each made when it is first asked for."""
+class ReferenceRuns:
+    """Runs without a fault; each starts when a test first needs it."""
 
     words = {
         "run": [*RUN, "hydra.run.dir=run"],
@@ -65,34 +65,34 @@ class Whole:
         shutil.copy(HERE / "points.csv", directory)
 
     def __call__(self, name):
-        """The directory of one."""
+        """Return the directory of a reference run."""
         if name not in self._seconds:
-            begun = time.monotonic()
-            completed(*self.words[name], cwd=self.directory)
-            self._seconds[name] = time.monotonic() - begun
+            started = time.monotonic()
+            check_completes(*self.words[name], cwd=self.directory)
+            self._seconds[name] = time.monotonic() - started
         return self.directory / name
 
     def seconds(self, name):
-        """How long it has taken."""
+        """Return the duration of a reference run."""
         self(name)
         return self._seconds[name]
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory):
-    return Whole(tmp_path_factory.mktemp("whole"))
+def reference(tmp_path_factory):
+    return ReferenceRuns(tmp_path_factory.mktemp("reference"))
 
 
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory):
-    """The environment of a process whose clock can be put wrong and whose renames can be stopped."""
+    """The environment of a process whose clock can be shifted and whose renames can be interrupted."""
     library = tmp_path_factory.mktemp("shim") / "shim.so"
     subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, HERE / "shim.c", "-ldl"], check=True)
     return {"LD_PRELOAD": str(library)}
 
 
 class Disk:
-    """A small file system of its own, in memory."""
+    """A small file system in memory."""
 
     def __init__(self, path):
         self.path, self.ballast = path, path / "ballast"
@@ -100,7 +100,7 @@ class Disk:
         self._run("mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", path)
 
     def fill(self):
-        """Write until there is no room left."""
+        """Write until the disk is full."""
         with open(self.ballast, "ab", buffering=0) as file:
             for size in (65536, 4096, 1):
                 try:

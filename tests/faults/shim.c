@@ -1,8 +1,8 @@
-/* Loaded before libc: a clock that is wrong by as many seconds as stand in a file, and a signal just before a rename.
+/* Loaded before libc: shifts the clock by the seconds in a file, and sends a signal just before a rename.
 
-   FLOWLAB_CLOCK    the file; where it is missing, the clock is right. The monotonic clock never steps, as in Linux.
-   FLOWLAB_RENAME   the name of a file; when another is about to take its place, the process sends itself a signal.
-   FLOWLAB_SIGNAL   which. */
+   FLOWLAB_CLOCK    the file; without it, the clock is right. The monotonic clock never steps, as in Linux.
+   FLOWLAB_RENAME   the name of a file; just before a rename to this name, the process sends itself a signal.
+   FLOWLAB_SIGNAL   the number of the signal. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

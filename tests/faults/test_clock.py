@@ -1,41 +1,41 @@
-"""A clock that steps: what a run computes and writes does not depend on what time it is."""
+"""A clock that steps: results and recorded durations do not depend on the system time."""
 
 import json
 
 import pytest
-from faults.processes import RUN, SWEEP, completed, ended, same_end, start, trains
+from faults.processes import RUN, SWEEP, check_completes, check_same_end, start, wait_for_checkpoint, wait_for_end
 
 DAY = 86400
 
 
 @pytest.mark.parametrize(("way", "step"), [("back", -30 * DAY), ("forward", 30 * DAY)])
-def test_the_clock_steps_while_a_run_trains(whole, shim, tmp_path, way, step):
+def test_the_clock_steps_while_a_run_trains(reference, shim, tmp_path, way, step):
     """the clock steps {way} by a month while a run trains"""
     process = start(*RUN, "hydra.run.dir=run", cwd=tmp_path, **shim, FLOWLAB_CLOCK=str(tmp_path / "clock"))
-    trains(process, tmp_path / "run")
+    wait_for_checkpoint(process, tmp_path / "run")
     (tmp_path / "clock").write_text(str(step))
-    code, error = ended(process)
+    code, error = wait_for_end(process)
     assert code == 0, error
-    same_end(tmp_path / "run", whole("run"))
+    check_same_end(tmp_path / "run", reference("run"))
     check_times(tmp_path / "run")
 
 
-def test_the_clock_steps_while_a_sweep_trains(whole, shim, tmp_path):
+def test_the_clock_steps_while_a_sweep_trains(reference, shim, tmp_path):
     """the clock steps back by a month while a sweep trains"""
     clock = tmp_path / "clock"
     process = start(*SWEEP, "hydra.sweep.dir=sweep", cwd=tmp_path, **shim, FLOWLAB_CLOCK=str(clock))
-    trains(process, tmp_path / "sweep/0")
+    wait_for_checkpoint(process, tmp_path / "sweep/0")
     clock.write_text(str(-30 * DAY))
-    code, error = ended(process)
+    code, error = wait_for_end(process)
     assert code == 0, error
     for job in "0123":
-        same_end(tmp_path / "sweep" / job, whole("sweep") / job)
+        check_same_end(tmp_path / "sweep" / job, reference("sweep") / job)
         check_times(tmp_path / "sweep" / job)
     assert 0 < json.loads((tmp_path / "sweep/manifest.json").read_text())["seconds"] < 600
 
 
 def check_times(directory):
-    """See that a run has taken the time that it has, whatever the clock said."""
+    """Check that the recorded durations are right, whatever the system clock shows."""
     rows = [line.split(",") for line in (directory / "metrics.csv").read_text().splitlines()]
     rates, seconds = ([float(row[rows[0].index(name)]) for row in rows[1:]] for name in ("steps_per_second", "seconds"))
     assert all(rate > 0 for rate in rates)
@@ -43,15 +43,15 @@ def check_times(directory):
     assert 0 < json.loads((directory / "result.json").read_text())["seconds"] < 600
 
 
-def test_the_clock_was_wrong_when_a_run_began(whole, shim, tmp_path):
-    """the clock stood in the year 2100 when a run began, and is right when it is resumed"""
+def test_the_clock_was_wrong_when_a_run_began(reference, shim, tmp_path):
+    """the clock shows the year 2100 when a run begins, and the right time when it resumes"""
     (tmp_path / "clock").write_text(str(27000 * DAY))
     process = start(*RUN, "hydra.run.dir=run", cwd=tmp_path, **shim, FLOWLAB_CLOCK=str(tmp_path / "clock"))
-    trains(process, tmp_path / "run")
+    wait_for_checkpoint(process, tmp_path / "run")
     process.kill()
     process.communicate()
-    completed("resume=run", cwd=tmp_path)
-    same_end(tmp_path / "run", whole("run"))
+    check_completes("resume=run", cwd=tmp_path)
+    check_same_end(tmp_path / "run", reference("run"))
     check_times(tmp_path / "run")
     origin = json.loads((tmp_path / "run/provenance.json").read_text())
-    assert origin["time"] > "2099" > origin["resumed"][0]["time"], "the clock was not wrong"
+    assert origin["time"] > "2099" > origin["resumed"][0]["time"], "the shim did not change the clock"

@@ -1,4 +1,4 @@
-"""Costs, counted without allocating anything."""
+"""Parameter and memory counts of a flow, without allocating it."""
 
 import resource
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ NEEDED = {"custom": ["flow._target_=flowlab.bijectors.LowRankAffine", "+flow.ran
 
 @pytest.mark.parametrize("option", option_names("flow"))
 @pytest.mark.parametrize("words", [[], ["target=funnel", "target.dim=5"], ["dtype=float64"]], ids=" ".join)
-def test_parameters_are_counted_as_they_are(option, words):
+def test_counted_parameters_equal_the_built_flow(option, words):
     config = compose(f"flow={option}", *NEEDED.get(option, []), *words)
     shape, dtype = config.target.build().event_shape, getattr(torch, config.dtype)
     flow, costs = assemble(config.flow, shape, dtype=dtype), count_costs(config.flow, shape, dtype=dtype)
@@ -29,12 +29,12 @@ def test_parameters_are_counted_as_they_are(option, words):
     assert costs.memory_of_point > 0
 
 
-def test_a_step_takes_what_it_keeps_for_the_gradient():
-    """The bytes per point are at least those by which autograd's storage grows with the batch."""
+def test_memory_of_a_point_covers_tensors_saved_for_backward():
+    """The bytes per point are at least the growth of autograd's saved tensors per point."""
     config = compose("flow.depth=3")
     flow = assemble(config.flow, (20,))
 
-    def kept(points):
+    def saved_bytes(points):
         tensors = {}
 
         def keep(tensor):
@@ -45,7 +45,7 @@ def test_a_step_takes_what_it_keeps_for_the_gradient():
             flow.log_prob(torch.zeros(points, 20)).sum()
         return sum(tensors.values())
 
-    measured = (kept(2000) - kept(1000)) / 1000
+    measured = (saved_bytes(2000) - saved_bytes(1000)) / 1000
     assert measured <= count_costs(config.flow, (20,)).memory_of_point <= 3 * measured
 
 
@@ -54,8 +54,8 @@ def one_gigabyte(monkeypatch):
     monkeypatch.setattr(module.psutil, "virtual_memory", lambda: SimpleNamespace(available=10**9))
 
 
-def test_a_flow_that_does_not_fit_is_refused_before_it_is_allocated(one_gigabyte):
-    """A triangular matrix of 100 000 columns takes 20 GB; to refuse it takes next to nothing."""
+def test_flow_larger_than_memory_is_refused_before_allocation(one_gigabyte):
+    """A triangular matrix of 100 000 columns would take 20 GB; the refusal allocates almost nothing."""
     config = compose("target=funnel", "target.dim=100000")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ConfigError, match=r"flow=mlp: for the 100000 columns .* would have 30,00.,...,... parameters"):
@@ -63,7 +63,7 @@ def test_a_flow_that_does_not_fit_is_refused_before_it_is_allocated(one_gigabyte
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kilobytes
 
 
-def test_what_fits_is_not_refused(one_gigabyte):
+def test_flow_that_fits_into_memory_is_accepted(one_gigabyte):
     check(compose("target=funnel", "target.dim=100", "flow.depth=2"))
     check(compose("target=funnel", "target.dim=100000", "flow.scale=diag", "flow.depth=2", "batch_size=2"), here=False)
 
@@ -77,21 +77,21 @@ def test_what_fits_is_not_refused(one_gigabyte):
         (["target.train_size=100000000"], "target.train_size=100000000"),
     ],
 )
-def test_points_that_do_not_fit_are_refused(one_gigabyte, words, key):
+def test_points_larger_than_memory_are_refused(one_gigabyte, words, key):
     with pytest.raises(ConfigError, match=rf"^{key}: would take about .* GB where 1.0 GB are free"):
         check(compose(*words))
 
 
-def test_a_flow_that_needs_numbers_is_not_counted():
-    """Its constructor looks at values, which the meta device does not have; it is built instead."""
+def test_flow_that_reads_parameter_values_is_not_counted():
+    """`build` reads values, which the meta device does not have, so the check builds the real flow."""
     config = compose()
 
-    class Needy(type(config.flow)):
+    class ReadsValues(type(config.flow)):
         def build(self, *shapes):
             flow = super().build(*shapes)
             assert float(next(flow.parameters()).detach().sum()) < 1e9
             return flow
 
-    config.flow = Needy(**vars(config.flow))
+    config.flow = ReadsValues(**vars(config.flow))
     assert count_costs(config.flow, (2,)) is None
     check(config)

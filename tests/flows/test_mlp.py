@@ -30,7 +30,7 @@ def initial_flow(activation, depth, seed, initialization="covering"):
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
 @pytest.mark.parametrize("depth", [2, 3])
-def test_covering_gives_every_point_a_density(activation, depth):
+def test_covering_initialization_gives_every_point_a_density(activation, depth):
     points = Checkerboard().sample(10_000, generator(0, "test"), torch.float64)
     for seed in range(24):
         assert initial_flow(activation, depth, seed).log_prob(points).isfinite().all()
@@ -38,8 +38,8 @@ def test_covering_gives_every_point_a_density(activation, depth):
 
 
 @pytest.mark.parametrize("words", [[], ["flow.scale=diag"], ["flow.rank=0"], ["flow.depth=1"]], ids=" ".join)
-def test_the_middle_half_is_sent_to_the_range_of_the_points(words):
-    """Also in the units of data that a last, fixed map standardizes."""
+def test_covering_maps_the_middle_half_to_the_data_range(words):
+    """This also holds in the units of the data, which a fixed last map standardizes."""
     place = torch.tensor([5.0, -20.0]), torch.tensor([2.0, 7.0])
     points = place[0] + place[1] * torch.rand(2000, 2, generator=generator(0, "points"))
     for standardize in (None, place):
@@ -47,7 +47,7 @@ def test_the_middle_half_is_sent_to_the_range_of_the_points(words):
             compose("flow.initialization=covering", *words).flow, (2,), None, generator(3, "start"), standardize
         )
         for parameter_name, parameter in flow.named_parameters():
-            if parameter_name.endswith("factor"):  # which stretches a little beyond the range
+            if parameter_name.endswith("factor"):  # the low-rank update stretches a little beyond the range
                 parameter.data.zero_()
         cover_(flow, points, generator(0, "cover"))
         samples = flow.sample((100_000,), generator=generator(0, "samples"))
@@ -57,14 +57,14 @@ def test_the_middle_half_is_sent_to_the_range_of_the_points(words):
         torch.testing.assert_close((low - points.amin(0)) / width, torch.zeros(2), rtol=0, atol=0.05)
 
 
-def test_a_standardized_flow_is_the_same_in_the_units_of_the_data():
+def test_standardized_flow_is_the_same_flow_in_data_units():
     mean, deviation = torch.tensor([5.0, -20.0]), torch.tensor([2.0, 7.0])
     flow, moved = (assemble(compose().flow, (2,), None, generator(0, "start"), p) for p in (None, (mean, deviation)))
     y = torch.randn(20, 2, generator=generator(0, "points"))
     torch.testing.assert_close(moved.log_prob(mean + deviation * y), flow.log_prob(y) - deviation.log().sum())
 
 
-def test_the_fast_log_prob_of_a_bounded_flow():
+def test_prepared_log_prob_of_a_bounded_flow_equals_log_prob():
     flow = initial_flow("tanh", 3, 0)
     points = 6 * torch.randn(200, 2, dtype=torch.float64, generator=generator(0, "points"))
     expected, fast = flow.log_prob(points), flow.prepared().log_prob(points)
@@ -73,7 +73,7 @@ def test_the_fast_log_prob_of_a_bounded_flow():
 
 
 def test_initial_parameters_do_not_depend_on_the_default_dtype():
-    """A notebook that works in double precision trains the same flow as the shell."""
+    """A notebook that works in double precision trains the same flow as the command line."""
     config = compose("flow.initialization=glorot").flow
     expected = assemble(config, (2,), None, generator(0, "start"), dtype=torch.float64)
     torch.set_default_dtype(torch.float64)
@@ -85,15 +85,15 @@ def test_initial_parameters_do_not_depend_on_the_default_dtype():
     assert all(map(torch.equal, flow.parameters(), expected.parameters()))
 
 
-def test_the_image_covers_the_data_with_a_tenth_to_spare():
-    """Also where the data alone would have been covered by a smaller stretch."""
+def test_image_exceeds_the_data_range_by_a_tenth():
+    """This also holds where a smaller stretch would cover the data."""
     points = Checkerboard().sample(10_000, generator(0, "test"), torch.float64)
     middle = (points.amin(0) + points.amax(0)) / 2
     for seed in range(24):
         assert initial_flow("tanh", 3, seed).log_prob(middle + 1.09 * (points - middle)).isfinite().all()
 
 
-def test_data_that_cannot_be_covered_are_refused_before_anything_is_written(tmp_path):
+def test_data_that_cannot_be_covered_is_refused_and_nothing_is_written(tmp_path):
     words = (
         "target=checkerboard",
         "flow.activation=tanh",

@@ -1,4 +1,4 @@
-"""A run directory without training: what a logger needs of a run."""
+"""A run directory without training, for tests of loggers."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,16 +28,16 @@ def stub_run(directory, *words):
     return StubRun(directory, compose(*words))
 
 
-def row(step):
-    """A row of metrics.csv; every second one has metrics."""
+def make_row(step):
+    """Return a row of metrics.csv; every second row has metrics."""
     metrics = {"nll": 4 + 1 / step, "kl": 1 / 3} if step % 200 == 0 else {}
     return {"loss": 1 / step, **metrics, "grad_norm": 0.5, "lr": 0.01, "steps_per_second": 100.0, "seconds": step / 100}
 
 
 def log_rows(sinks, steps):
-    """Log rows as training does: a resumed run computes rows again that metrics.csv has."""
+    """Log rows as training does: skip the rows that metrics.csv already has."""
     logged = sinks[0].last_step
     for step in steps:
         for sink in sinks:
             if step > logged:
-                sink.log_metrics(row(step), step)
+                sink.log_metrics(make_row(step), step)

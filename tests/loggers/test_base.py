@@ -1,4 +1,4 @@
-"""Loggers as a run opens them: metrics.csv first, and whatever the configuration names."""
+"""Loggers of a run: metrics.csv first, then the loggers that the configuration names."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def check_loggers(config):
 
 
 class Everything:
-    """A sink that shows rows, figures and results."""
+    """Records the rows, figures and results that it receives."""
 
     def __init__(self):
         self.calls = []
@@ -38,7 +38,7 @@ class Everything:
         self.calls.append(("outcome", result["steps"]))
 
 
-class RowsAlone:
+class RowsOnly:
     def __init__(self):
         self.steps = []
 
@@ -73,12 +73,12 @@ def figures():
 
 
 @pytest.mark.parametrize("name", sorted(names("logger")))
-def test_the_yaml_states_the_defaults(name):
+def test_yaml_states_the_defaults(name):
     values = yaml.safe_load((conf_directory() / f"logger/{name}.yaml").read_text())
     assert lookup("logger", name)().to_dict() == values
 
 
-def test_naming_the_loggers_imports_no_library():
+def test_listing_loggers_imports_no_library():
     code = "import sys; from flowlab.config.registry import names; print(*sorted(names('logger'))); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     loggers, modules = done.stdout.splitlines()
@@ -86,8 +86,8 @@ def test_naming_the_loggers_imports_no_library():
     assert not {"torch", "pytorch_lightning", "wandb", "matplotlib", "requests"} & set(modules.split())
 
 
-def test_rows_go_everywhere_and_metrics_csv_comes_first(run):
-    everything, rows = Everything(), RowsAlone()
+def test_rows_go_to_metrics_csv_first_and_to_all_loggers(run):
+    everything, rows = Everything(), RowsOnly()
     run.config.logger = {"all": Opens(sink=everything), "rows": Opens(sink=rows), "none": Opens(sink=None)}
     with open_loggers(run, ["nll", "kl"]) as sinks:
         assert len(sinks) == 3
@@ -102,7 +102,7 @@ def test_rows_go_everywhere_and_metrics_csv_comes_first(run):
 
 
 def test_figures_and_results_go_to_the_sinks_that_show_them(run, figures):
-    often, seldom, rows = Everything(), Everything(), RowsAlone()
+    often, seldom, rows = Everything(), Everything(), RowsOnly()
     run.config.logger = {
         "often": Opens(sink=often, figures_every=200),
         "seldom": Opens(sink=seldom, figures_every=300),
@@ -126,7 +126,7 @@ def test_figures_and_results_go_to_the_sinks_that_show_them(run, figures):
     assert often.calls[0] == ("figures", 200, "samples", "density")
 
 
-def test_every_logger_is_closed_and_knows_how_the_run_ended(run):
+def test_every_logger_is_closed_and_receives_the_error_of_the_run(run):
     run.config.logger = {"one": Opens(sink=Everything()), "two": Opens(sink=None)}
     with open_loggers(run):
         pass
@@ -145,7 +145,7 @@ def test_several_loggers_are_chosen_by_name():
     assert list(compose("logger=wandb").logger) == ["wandb"]
 
 
-def test_csv_opens_nothing_more(run):
+def test_csv_logger_opens_no_further_sink(run):
     with open_loggers(run) as sinks:
         assert len(sinks) == 1
     assert [path.name for path in run.directory.iterdir()] == ["metrics.csv"]
@@ -180,7 +180,7 @@ def test_tensorboard_has_the_rows_and_the_figures(tmp_path, figures):
     assert matplotlib.pyplot.get_fignums() == []
 
 
-class Finalized(RowsAlone):
+class Finalized(RowsOnly):
     def __init__(self, save_dir, prefix: str = ""):
         super().__init__()
         self.save_dir, self.prefix, self.status = save_dir, prefix, None

@@ -13,7 +13,7 @@ def path(tmp_path):
     return tmp_path / "metrics.csv"
 
 
-def test_rows_are_appended_and_steps_stand_once(path):
+def test_rows_are_appended_once_per_step(path):
     first = CSVMetrics(path, METRICS)
     first.log_metrics({"loss": 1.5}, 100)
     first.log_metrics({"loss": 1.25, "nll": 2.0}, 200)
@@ -49,26 +49,26 @@ def test_a_new_metric_adds_a_column_to_every_row(path):
     assert table["ess"].tolist()[1:] == [0.5, 0.75]
     assert table["ess"].isna().tolist() == [True, False, False]
     check_metrics(path, 300)
-    assert not list(path.parent.glob(".*")), "nothing is left beside the file"
+    assert not list(path.parent.glob(".*")), "no temporary file remains"
 
 
-def test_the_wider_file_replaces_the_old_one_at_once(path, monkeypatch):
-    """A kill while the file is written anew leaves the old rows."""
+def test_file_with_a_new_column_replaces_the_old_file_atomically(path, monkeypatch):
+    """A kill during the rewrite leaves the old rows."""
     file = CSVMetrics(path, METRICS)
     file.log_metrics({"loss": 1.5}, 100)
     before = path.read_bytes()
 
-    def killed(*_):
+    def raise_interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("os.replace", killed)
+    monkeypatch.setattr("os.replace", raise_interrupt)
     with pytest.raises(KeyboardInterrupt):
         file.log_metrics({"loss": 1.25, "ess": 0.5}, 200)
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("columns", [["step", "loss", "lr"], ["step", "author", "nll", "loss", *"abcdefghij"]])
-def test_a_file_of_another_version_keeps_its_columns(path, columns):
+def test_file_of_a_different_version_keeps_its_columns(path, columns):
     path.write_text(f"{','.join(columns)}\n100,{','.join(['7.5'] * (len(columns) - 1))}\n")
     file = CSVMetrics(path, METRICS)
     check_metrics(path, 100)
@@ -95,7 +95,7 @@ def test_a_line_cut_short_is_dropped(path):
     assert list(pandas.read_csv(path)["step"]) == [100, 200]
 
 
-def test_an_empty_file_is_begun_again(path):
+def test_file_without_a_complete_header_is_started_again(path):
     path.write_bytes(b"step,lo")  # killed while the first line was written
     CSVMetrics(path).log_metrics({"loss": 1.0}, 100)
     assert list(pandas.read_csv(path)["step"]) == [100]

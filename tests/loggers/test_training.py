@@ -1,11 +1,11 @@
-"""Loggers of trained runs: alone, stacked, in several processes, and where something goes wrong."""
+"""Loggers during training: single runs, stacks, several processes, and failures."""
 
 import os
 
 import matplotlib.pyplot
 import pytest
 import wandb_records
-from wandb_shell import SMALL, assert_same_table, logged, shell, without_wandb
+from wandb_shell import SMALL, assert_same_table, logged_rows, shell, without_wandb
 
 from flowlab import compose, load_run, train
 from flowlab.sweeps.train_many import train_many
@@ -18,7 +18,7 @@ TIMED = ["seconds", "steps_per_second"]
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path_factory):
+def _isolate_environment(monkeypatch, tmp_path_factory):
     environment = without_wandb(tmp_path_factory.getbasetemp())
     for name in os.environ.keys() - environment.keys():
         monkeypatch.delenv(name)
@@ -26,7 +26,7 @@ def _alone(monkeypatch, tmp_path_factory):
         monkeypatch.setenv(name, value)
 
 
-def shown_steps(run):
+def steps_with_figures(run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run.directory / "tensorboard"), size_guidance={"images": 0})
@@ -34,8 +34,8 @@ def shown_steps(run):
     return {tag: [event.step for event in events.Images(tag)] for tag in events.Tags()["images"]}
 
 
-def test_several_loggers_show_the_same_run_and_change_no_number(tmp_path):
-    """Also: each draws the figures at its own steps, and a second run in the same process is one of its own."""
+def test_several_loggers_record_the_same_run_without_changing_it(tmp_path):
+    """Each logger draws figures at its own steps, and a second run in the same process has its own session."""
     words = (*SMALL, "max_steps=450")
     several = ("logger=[csv,tensorboard,wandb]", "logger.wandb.mode=offline", "logger.wandb.figures_every=150")
     silent = train(compose(*words), tmp_path / "silent")
@@ -45,12 +45,12 @@ def test_several_loggers_show_the_same_run_and_change_no_number(tmp_path):
     ]
     assert silent.metrics.drop(columns=TIMED).equals(shown[0].metrics.drop(columns=TIMED))
     for seed, run in enumerate(shown):
-        assert shown_steps(run) == {name: [90, 180, 270, 360, 450] for name in FIGURES}
+        assert steps_with_figures(run) == {name: [90, 180, 270, 360, 450] for name in FIGURES}
         (session,) = wandb_records.sessions(run.directory)
         assert wandb_records.exit_code(session) == 0
         assert wandb_records.config(session)["seed"] == seed
         assert wandb_records.run_record(session).run_id == run.provenance["run_id"]
-        assert_same_table(logged(run), run)
+        assert_same_table(logged_rows(run), run)
         summary = wandb_records.summary(session)
         assert {name: summary[name] for name in run.result} == run.result
         pictures = wandb_records.pictures(session)
@@ -69,7 +69,7 @@ def test_a_run_that_diverges_ends_as_failed(tmp_path):
     assert wandb_records.exit_code(session) == 1
 
 
-def test_figures_that_cannot_be_drawn_cost_no_run(tmp_path, monkeypatch, capfd):
+def test_figure_error_does_not_stop_the_run(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr("flowlab.plotting.run_figures", lambda *_: 1 / 0)
     run = train(compose(*SMALL, *OFFLINE, "max_steps=100", "logger.wandb.figures_every=50"), tmp_path / "run")
     assert run.done
@@ -91,7 +91,7 @@ def test_jobs_of_a_stack_are_runs_of_one_group(tmp_path):
     assert [wandb_records.run_record(session).run_group for session in sessions] == ["sweep"] * 3
     assert len({wandb_records.run_record(session).run_id for session in sessions}) == 3
     for run in (runs[0], runs[2]):
-        assert_same_table(logged(run), run)
+        assert_same_table(logged_rows(run), run)
     steps = [{step for _, step in wandb_records.pictures(session)} for session in sessions]
     assert steps == [{130, 260, 300}, set(), {130, 260, 300}]
 
@@ -107,10 +107,10 @@ def test_jobs_of_a_sweep_are_runs_of_one_group(tmp_path):
     assert not list(tmp_path.glob("wandb")), "nothing is left in the working directory"
 
 
-def test_two_processes_are_one_run(tmp_path):
+def test_two_processes_log_one_run(tmp_path):
     done = shell("trainer=ddp_cpu", "max_steps=200", "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (session,) = wandb_records.sessions(tmp_path / "run")
     assert wandb_records.exit_code(session) == 0
-    assert_same_table(logged(load_run(tmp_path / "run")), load_run(tmp_path / "run"))
+    assert_same_table(logged_rows(load_run(tmp_path / "run")), load_run(tmp_path / "run"))
     assert done.stderr.count("wandb sync run/wandb") == 1

@@ -1,4 +1,4 @@
-"""Weights & Biases without its network: the sessions that it writes offline hold what a run directory has."""
+"""Weights & Biases without a network: its offline sessions hold the contents of the run directory."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ import wandb_records
 import wandb_server
 from loggers.stub_run import log_rows, stub_run
 from matplotlib.figure import Figure
-from wandb_shell import KEY, KEY_OF_NETRC, assert_same_table, logged, without_wandb
+from wandb_shell import KEY, KEY_OF_NETRC, assert_same_table, logged_rows, without_wandb
 
 from flowlab import compose
 from flowlab.config.errors import ConfigError
@@ -27,7 +27,7 @@ RESULT = {"steps": 400, "nll": 4.25, "kl": 0.125, "weights": "last"}
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path, tmp_path_factory):
+def _isolate_environment(monkeypatch, tmp_path, tmp_path_factory):
     monkeypatch.chdir(tmp_path)  # `wandb sync` writes its log into the working directory
     environment = without_wandb(tmp_path_factory.getbasetemp())
     for name in os.environ.keys() - environment.keys():
@@ -47,7 +47,7 @@ def figures():
 
 
 def finish(run, sinks, figures=None):
-    """Write what the end of a run writes, and log it."""
+    """Write the files of a finished run and log its outcome."""
     (run.directory / "checkpoints").mkdir(exist_ok=True)
     (run.directory / "checkpoints/last.ckpt").write_bytes(b"weights")
     (run.directory / "config.yaml").write_text(json.dumps(run.config.to_dict()))
@@ -55,8 +55,8 @@ def finish(run, sinks, figures=None):
     log_outcome(sinks, RESULT, figures or {})
 
 
-def end(run, steps, error=None, figures=None):
-    """A session that logs steps and figures, until the run is done or an error ends it."""
+def log_session(run, steps, error=None, figures=None):
+    """Run a session that logs steps and figures, until the run is done or an error ends it."""
     ending = pytest.raises(type(error)) if error else contextlib.nullcontext()
     with ending, open_loggers(run) as sinks:
         log_rows(sinks, steps)
@@ -82,8 +82,8 @@ with open_loggers(run) as sinks:
 """
 
 
-def kill(run, steps, **environment):
-    """A session in a process of its own, killed after it has logged steps and some of them are on the disk."""
+def kill_session(run, steps, **environment):
+    """Run a session in a separate process, kill it when some of its rows are on disk, and return its file."""
     words = [*WORDS, f"logger.wandb.mode={run.config.logger['wandb'].mode}"]
     command = [sys.executable, "-c", KILLED, str(run.directory), json.dumps(list(steps)), *words]
     before = set(wandb_records.sessions(run.directory))
@@ -109,7 +109,7 @@ def sync(run, server):
     return wandb_records.table(uploaded["history"])
 
 
-def test_a_session_holds_the_run(run, figures, capfd):
+def test_session_holds_the_whole_run(run, figures, capfd):
     surroundings = dict(os.environ), logging.getLogger("wandb").level, Path.cwd()
     with open_loggers(run) as sinks:
         log_rows(sinks, [100, 200])
@@ -118,7 +118,7 @@ def test_a_session_holds_the_run(run, figures, capfd):
         finish(run, sinks, figures)
     (session,) = wandb_records.sessions(run.directory)
     assert wandb_records.exit_code(session) == 0
-    assert_same_table(logged(run), run)
+    assert_same_table(logged_rows(run), run)
     record = wandb_records.run_record(session)
     assert (record.run_id, record.project, record.job_type) == ("abcd1234", "flowlab", "train")
     assert (record.display_name, list(record.tags)) == ("banana_seed0", ["first", "second"])
@@ -139,7 +139,7 @@ def test_the_checkpoint_and_the_report_are_artifacts(run):
     (run.directory / "checkpoints/best.ckpt").write_bytes(b"better weights")
     (run.directory / "figures").mkdir()
     (run.directory / "figures/loss.png").write_bytes(b"a picture")
-    end(run, [100])
+    log_session(run, [100])
     (session,) = wandb_records.sessions(run.directory)
     wandb_records.wait_until_written(session)
     artifacts = {artifact.type: artifact for artifact in wandb_records.of_kind(session, "artifact")}
@@ -156,8 +156,8 @@ def test_the_checkpoint_and_the_report_are_artifacts(run):
 @pytest.mark.parametrize(
     ("error", "code", "preempting"), [(RuntimeError(), 1, 0), (KeyboardInterrupt(), 255, 0), (Preempted(), 255, 1)]
 )
-def test_a_session_says_how_the_run_ended(run, error, code, preempting):
-    end(run, [100], error)
+def test_session_records_how_the_run_ended(run, error, code, preempting):
+    log_session(run, [100], error)
     (session,) = wandb_records.sessions(run.directory)
     assert wandb_records.exit_code(session) == code
     assert len(wandb_records.of_kind(session, "preempting")) == preempting
@@ -175,14 +175,14 @@ def test_a_session_that_ends_during_the_replay_is_finished(run, error, code, mon
     assert wandb_records.exit_code(session) == code
 
 
-def test_an_interrupted_run_goes_on_in_a_second_session(run, figures):
-    end(run, [100, 200], KeyboardInterrupt(), figures)
-    end(run, [200, 300, 400])
+def test_interrupted_run_resumes_in_a_second_session(run, figures):
+    log_session(run, [100, 200], KeyboardInterrupt(), figures)
+    log_session(run, [200, 300, 400])
     first, second = wandb_records.sessions(run.directory)
     wandb_records.wait_until_written(second)
     assert [row["_step"] for row in wandb_records.history(first)] == [100, 200]
-    assert_same_table(logged(run), run)
-    with wandb_server.serving() as server:
+    assert_same_table(logged_rows(run), run)
+    with wandb_server.run_server() as server:
         assert_same_table(sync(run, server), run)
         assert len([row for row in server.runs["abcd1234"]["history"] if "figures/samples" in row]) == 1
         assert server.runs["abcd1234"]["exit_code"] == 0
@@ -190,52 +190,52 @@ def test_an_interrupted_run_goes_on_in_a_second_session(run, figures):
 
 @pytest.mark.parametrize("before", [None, KeyboardInterrupt()], ids=["alone", "after one that was interrupted"])
 @pytest.mark.parametrize("synced", [False, True], ids=["not uploaded", "uploaded before"])
-def test_a_killed_run_adds_up(run, before, synced):
-    """After kill -9 and resume, `wandb sync` gives one run with every row once, whatever was uploaded before."""
+def test_killed_and_resumed_run_has_every_row_once(run, before, synced):
+    """After kill -9 and resume, `wandb sync` gives one run with every row once, even if it uploaded rows before."""
     if before:
-        end(run, [100, 200], before)
-    killed = kill(run, range(300, 700, 100))
-    with open(killed, "ab") as file:  # half a record, on which `wandb sync` would give up
+        log_session(run, [100, 200], before)
+    killed = kill_session(run, range(300, 700, 100))
+    with open(killed, "ab") as file:  # half a record, which would stop `wandb sync`
         file.write(bytes.fromhex("00000000") + (500).to_bytes(2, "little") + b"\x01half a record")
-    with wandb_server.serving() as server:
+    with wandb_server.run_server() as server:
         if synced:
             sync(run, server)
-        end(run, range(500, 1000, 100))
+        log_session(run, range(500, 1000, 100))
         assert not killed.exists()
         (session,) = wandb_records.sessions(run.directory)
         wandb_records.wait_until_written(session)
-        assert_same_table(logged(run), run)
+        assert_same_table(logged_rows(run), run)
         assert_same_table(sync(run, server), run)
         assert server.runs.keys() == {"abcd1234"}
         assert server.runs["abcd1234"]["exit_code"] == 0
 
 
-def test_a_failed_run_that_is_resumed_adds_up(run):
-    """Its last rows may be missing in the session, as after a full disk."""
-    end(run, [100, 200], RuntimeError())
-    end(run, [300])
+def test_failed_and_resumed_run_has_every_row_once(run):
+    """The session may lack the last rows before the failure, as after a full disk."""
+    log_session(run, [100, 200], RuntimeError())
+    log_session(run, [300])
     (session,) = wandb_records.sessions(run.directory)
     wandb_records.wait_until_written(session)
-    assert_same_table(logged(run), run)
+    assert_same_table(logged_rows(run), run)
 
 
 def test_jobs_of_a_sweep_are_one_group(tmp_path):
     run = stub_run(tmp_path / "7", *WORDS)
     run.provenance["group"] = "sweep"
-    end(run, [100])
+    log_session(run, [100])
     (session,) = wandb_records.sessions(run.directory)
     wandb_records.wait_until_written(session)
     record = wandb_records.run_record(session)
     assert (record.run_group, record.display_name) == ("sweep", "7_banana_seed0")
 
 
-def test_offline_by_itself_and_not_at_all(tmp_path, capfd, monkeypatch):
-    end(stub_run(tmp_path / "by_itself", "logger=wandb"), [100])
+def test_default_mode_is_offline_and_disabled_mode_writes_nothing(tmp_path, capfd, monkeypatch):
+    log_session(stub_run(tmp_path / "by_itself", "logger=wandb"), [100])
     assert len(wandb_records.sessions(tmp_path / "by_itself")) == 1
     assert "wandb sync" in capfd.readouterr().err
-    end(stub_run(tmp_path / "disabled", "logger=wandb", "logger.wandb.mode=disabled"), [100])
+    log_session(stub_run(tmp_path / "disabled", "logger=wandb", "logger.wandb.mode=disabled"), [100])
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    end(stub_run(tmp_path / "by_environment", "logger=wandb"), [100])
+    log_session(stub_run(tmp_path / "by_environment", "logger=wandb"), [100])
     for name in ("disabled", "by_environment"):
         assert not (tmp_path / name / "wandb").exists()
     assert "W&B" not in capfd.readouterr().err
@@ -255,14 +255,14 @@ def test_settings_are_checked(word, complaint):
         compose("logger=wandb", f"logger.wandb.{word}")
 
 
-def test_online_without_a_key(tmp_path):
+def test_online_mode_without_a_key_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"logger\.wandb\.mode=online: no Weights & Biases key .*mode=offline"):
         compose("logger=wandb", "logger.wandb.mode=online").logger["wandb"].check()
 
 
 @pytest.mark.parametrize("machine", ["api.forge.coreweave.com", "api.wandb.ai", "other.example"])
 def test_a_key_of_wandb_login_is_found(tmp_path, machine):
-    """As this and older versions write it; in a fresh process, because W&B reads its settings once."""
+    """Current and older versions of W&B write these keys. A new process is needed: W&B reads its settings once."""
     (tmp_path / "netrc").write_text(f"machine {machine}\n  login user\n  password {KEY_OF_NETRC}\n")
     environment = without_wandb(tmp_path, NETRC=str(tmp_path / "netrc"))
     del environment["WANDB_BASE_URL"]
@@ -272,8 +272,8 @@ def test_a_key_of_wandb_login_is_found(tmp_path, machine):
 
 
 def test_the_reader_stops_where_a_file_is_damaged(run, tmp_path):
-    """The reader of these tests, on which they rely."""
-    end(run, [100])
+    """The other tests rely on this reader."""
+    log_session(run, [100])
     (session,) = wandb_records.sessions(run.directory)
     wandb_records.wait_until_written(session)
     copy, count = tmp_path / "copy.wandb", len(list(wandb_records.records(session)))

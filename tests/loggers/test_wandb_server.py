@@ -1,4 +1,4 @@
-"""Weights & Biases with a stand-in for its server: it gets the whole run, and nothing that must stay on the machine."""
+"""Weights & Biases with a stand-in server: it receives the whole run, and nothing that must stay on the machine."""
 
 import json
 import os
@@ -12,20 +12,20 @@ import pytest
 import wandb_records
 import wandb_server
 from google.protobuf.text_format import MessageToString
-from wandb_shell import KEY, KEY_OF_NETRC, assert_same_table, logged, shell, stopped, without_wandb
+from wandb_shell import KEY, KEY_OF_NETRC, assert_same_table, logged_rows, run_and_signal, shell, without_wandb
 
 from flowlab import load_run
 
 
-def test_a_killed_run_adds_up(tmp_path):
-    """Killed, resumed and uploaded: the session and the server have the rows of metrics.csv, each once."""
+def test_killed_and_resumed_offline_run_has_every_row_once(tmp_path):
+    """The session and, after the upload, the server have every row of metrics.csv once."""
     directory = tmp_path / "run"
 
-    def some_is_written():
+    def has_written_rows():
         return any(len(wandb_records.history(path)) > 3 for path in wandb_records.sessions(directory))
 
     words = ("max_steps=4000", "flow.depth=1", "trainer.checkpoint_every=200", f"hydra.run.dir={directory}")
-    assert stopped(signal.SIGKILL, *words, cwd=tmp_path, until=some_is_written) == -signal.SIGKILL
+    assert run_and_signal(signal.SIGKILL, *words, cwd=tmp_path, until=has_written_rows) == -signal.SIGKILL
     (first,) = wandb_records.sessions(directory)
     done = shell(f"resume={directory}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -33,9 +33,9 @@ def test_a_killed_run_adds_up(tmp_path):
     (second,) = wandb_records.sessions(directory)
     assert second != first
     assert wandb_records.run_record(second).run_id == run.provenance["run_id"]
-    assert_same_table(logged(run), run)
+    assert_same_table(logged_rows(run), run)
     command = re.search(r"to upload the run: wandb (sync \S+)", done.stderr)[1]
-    with wandb_server.serving() as server:
+    with wandb_server.run_server() as server:
         key = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
         words = [sys.executable, "-m", "wandb", *command.split()]
         synced = subprocess.run(
@@ -48,15 +48,15 @@ def test_a_killed_run_adds_up(tmp_path):
         assert server.file_of("model", "checkpoints/best.ckpt") == (directory / "checkpoints/best.ckpt").read_bytes()
 
 
-def test_online(tmp_path):
-    """A run that is killed and resumed online: the server has all of it."""
+def test_killed_and_resumed_online_run_is_complete_on_the_server(tmp_path):
+    """The server has every row, the result and the files."""
     directory = tmp_path / "run"
     words = ("max_steps=3000", "flow.depth=1", "trainer.checkpoint_every=200", "logger.wandb.figures_every=1000")
     words = (*words, f"hydra.run.dir={directory}")
-    with wandb_server.serving() as server:
+    with wandb_server.run_server() as server:
         key = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
         reached = directory / "checkpoints/last.ckpt"
-        assert stopped(signal.SIGKILL, *words, cwd=tmp_path, until=reached.exists, **key) == -signal.SIGKILL
+        assert run_and_signal(signal.SIGKILL, *words, cwd=tmp_path, until=reached.exists, **key) == -signal.SIGKILL
         done = shell(f"resume={directory}", cwd=tmp_path, **key)
         assert done.returncode == 0, done.stderr
         run = load_run(directory)
@@ -75,8 +75,8 @@ def test_online(tmp_path):
             assert secret.encode() not in sent
 
 
-def test_a_server_that_refuses_is_named(tmp_path):
-    with wandb_server.serving(refuses=True) as server:
+def test_refusal_of_the_server_is_reported(tmp_path):
+    with wandb_server.run_server(refuses=True) as server:
         done = shell("hydra.run.dir=run", cwd=tmp_path, WANDB_BASE_URL=server.url, WANDB_API_KEY=KEY)
     assert done.returncode == 1
     assert "401" in done.stderr
@@ -84,7 +84,7 @@ def test_a_server_that_refuses_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("online", [False, True], ids=["offline", "online"])
-def test_no_secret_and_no_name_of_the_machine_is_written(tmp_path, online):
+def test_no_secret_and_no_host_name_is_written(tmp_path, online):
     home = tmp_path / "home_of_planted"
     home.mkdir()
     (tmp_path / "sitecustomize.py").write_text(
@@ -92,7 +92,7 @@ def test_no_secret_and_no_name_of_the_machine_is_written(tmp_path, online):
     )
     planted = {"HOME": str(home), "USER": "planted-user", "LOGNAME": "planted-user", "WANDB_API_KEY": KEY}
     planted |= {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
-    with wandb_server.serving() as server:
+    with wandb_server.run_server() as server:
         address = server.url if online else "http://127.0.0.1:9"
         netrc = f"machine 127.0.0.1\n  login user\n  password {KEY_OF_NETRC}\n"
         (home / ".netrc").write_text(netrc)

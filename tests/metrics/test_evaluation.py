@@ -1,4 +1,4 @@
-"""Scores of held-out points, and the metrics that every run has."""
+"""Log densities of held-out points, and the metrics of every run."""
 
 import math
 
@@ -19,7 +19,7 @@ def measure(flow, points, target=None):
     return evaluate(flow, Batch(points), target).measure(TEST)
 
 
-def test_known_flow_on_known_target():
+def test_metrics_equal_closed_forms():
     """N(0, 1) against N((1, 1), 2 I): KL = sum of log(1 / 2) + (4 + 1) / 2 - 1 / 2 over both coordinates."""
     target = Gaussian()
     points = target.rows("test", 200_000, seed=0, dtype=torch.float64)
@@ -41,7 +41,7 @@ def test_every_metric_is_measured():
     assert set(measured.measure(names("metric"))) >= set(TEST)
 
 
-def test_a_perfect_flow_has_no_kl():
+def test_kl_of_an_exact_flow_is_zero():
     target = Gaussian()
     flow = Flow(StandardNormal(2), AffineScalar(shift=1.0, scale=2.0)).double()
     measured = measure(flow, target.rows("test", 1000, 0, torch.float64), target)
@@ -49,7 +49,7 @@ def test_a_perfect_flow_has_no_kl():
     assert measured["kl_se"] < 1e-12
 
 
-def test_chunks_change_nothing(monkeypatch):
+def test_chunk_size_does_not_change_metrics(monkeypatch):
     target = Gaussian()
     flow = Flow(StandardNormal(2), AffineScalar()).double()
     points = target.rows("test", 1001, 0, torch.float64)
@@ -59,7 +59,7 @@ def test_chunks_change_nothing(monkeypatch):
     assert measure(flow, points, target) == whole
 
 
-def test_log_densities_of_single_precision_are_averaged_in_double():
+def test_float32_log_densities_are_averaged_in_float64():
     flow, points = Flow(StandardNormal(2), AffineScalar()), 1 + Gaussian().rows("test", 10_001, 0)
     scores = -flow.log_prob(points).double()
     measured = measure(flow, points)
@@ -67,7 +67,7 @@ def test_log_densities_of_single_precision_are_averaged_in_double():
     assert measured["nll_se"] == pytest.approx(scores.std().item() / math.sqrt(len(points)), rel=1e-14)
 
 
-def test_one_inverse_serves_the_density_and_the_error(monkeypatch):
+def test_density_and_inverse_error_share_one_inverse(monkeypatch):
     calls = []
 
     class Counting(AffineScalar):
@@ -84,13 +84,13 @@ def test_one_inverse_serves_the_density_and_the_error(monkeypatch):
     assert measured["inverse_error"] == error > 0
 
 
-def test_a_point_that_the_flow_cannot_make():
+def test_point_outside_the_image_has_infinite_nll():
     measured = measure(Flow(StandardNormal(2), Tanh()), torch.tensor([[0.5, 0.5], [0.5, 1.5]]))
     assert measured["nll"] == math.inf
     assert math.isnan(measured["inverse_error"])
 
 
-def test_without_a_known_density_there_is_no_kl():
+def test_kl_is_missing_without_a_known_density():
     measured = measure(Flow(StandardNormal(2), AffineScalar()), torch.randn(10, 2))
     assert set(TEST) - set(measured) == {"kl", "kl_se"}
 

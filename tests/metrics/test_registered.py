@@ -1,4 +1,4 @@
-"""A metric of one's own: registered by name, measured at every validation and at the end."""
+"""A user's metric: registered by name, measured at every validation and at the end."""
 
 import pytest
 
@@ -14,8 +14,8 @@ EVERY_50 = ("trainer.log_every=50", "trainer.validate_every=50", "trainer.checkp
 
 @pytest.fixture(autouse=True)
 def worst_log_prob(monkeypatch):
-    """A metric that exists in one test alone."""
-    registry.names("metric")  # imports flowlab's own, which are to stay
+    """Register two metrics for one test."""
+    registry.names("metric")  # registers flowlab's own metrics, which stay after the test
     monkeypatch.setitem(registry._registered, "metric", dict(registry._registered["metric"]))
 
     @register("metric", "worst_log_prob")
@@ -27,7 +27,7 @@ def worst_log_prob(monkeypatch):
         return None
 
 
-def test_it_is_in_the_rows_and_in_the_result(tmp_path):
+def test_metric_is_in_rows_and_result(tmp_path):
     words = ("metrics=[worst_log_prob,never_defined]", "max_steps=100")
     run = train(compose(*SMALL, *EVERY_50, *words), tmp_path / "run")
     worst = run.metrics.set_index("step")["worst_log_prob"]
@@ -41,7 +41,7 @@ def test_it_is_in_the_rows_and_in_the_result(tmp_path):
     assert load_run(run.directory).config.metrics == ["worst_log_prob", "never_defined"]
 
 
-def test_the_numbers_of_training_do_not_depend_on_it(tmp_path):
+def test_metric_does_not_change_training(tmp_path):
     words = (*SMALL, *EVERY_50, "max_steps=100")
     with_it = train(compose(*words, "metrics=[worst_log_prob]"), tmp_path / "with")
     without = train(compose(*words), tmp_path / "without")
@@ -50,7 +50,7 @@ def test_the_numbers_of_training_do_not_depend_on_it(tmp_path):
 
 @pytest.mark.parametrize("key", ["metrics: []\n", None], ids=["empty", "first version"])
 def test_a_run_that_began_without_it_resumes_with_it(tmp_path, interrupt, key):
-    """The rows before stay as they are, with an empty field in the new column."""
+    """Earlier rows stay the same, with an empty field in the new column."""
     config = compose(*SMALL, *EVERY_50, "max_steps=150")
     whole = train(config, tmp_path / "whole")
     interrupt(100, train, config, tmp_path / "stopped")
@@ -76,7 +76,7 @@ def test_an_unknown_metric_is_refused():
         compose("metrics=[worst_logprob]")
 
 
-def test_fit_measures_it():
+def test_fit_measures_the_metric():
     flow = Flow(StandardNormal(2), LowRankAffine(2))
     result = fit(flow, Banana(), steps=20, metrics=["worst_log_prob"], progress="off", validate_every=10)
     assert list(result.history["worst_log_prob"].dropna().index) == [10, 20]

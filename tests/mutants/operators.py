@@ -1,4 +1,4 @@
-"""The operators of cosmic-ray at places drawn at random; runs in an environment that holds cosmic-ray.
+"""Apply operators of cosmic-ray at random places; this script runs in an environment with cosmic-ray.
 
 Reads `{"seed": ..., "modules": {path: how many mutants}}` from standard input and writes a list of mutants, each with
 `file`, `name` (function, operator, line) and the mutated `source`. It changes no file.
@@ -17,13 +17,13 @@ USELESS = re.compile(
     r"Operator_(?!BitAnd|BitOr)\w+_(BitOr|BitAnd)$|Operator_\w+_(LShift|RShift|BitXor|Pow|Mod|FloorDiv)$|_Invert$"
     r"|ComparisonOperator_(?!Is)\w+_(Is|IsNot)$|ComparisonOperator_Is(Not)?_(?!Is)\w+$"
 )
-MESSAGES = {"warn", "print", "error", "add_argument"}  # calls that only talk to the user
+MESSAGES = {"warn", "print", "error", "add_argument"}  # calls that only print messages
 
 Position = tuple[int, int]
 
 
 def excluded_ranges(source: str) -> list[tuple[Position, Position]]:
-    """Return the places to leave alone: annotations, messages, arguments of decorators, `if TYPE_CHECKING`."""
+    """Return the ranges that are not mutated: annotations, messages, decorator arguments, `if TYPE_CHECKING`."""
     nodes: list = []
     for node in ast.walk(ast.parse(source)):
         match node:
@@ -52,12 +52,12 @@ def apply_operator(source: str, operator: Any, occurrence: int) -> str | None:
     try:
         mutated = mutate_code(source, operator, occurrence)
         return mutated if ast.dump(ast.parse(mutated)) != ast.dump(ast.parse(source)) else None
-    except Exception:  # such as a SyntaxError for the `**` of a call, which is taken for a power
+    except Exception:  # such as a SyntaxError: cosmic-ray takes the `**` of a call for a power
         return None
 
 
 def sample_mutants(path: str, count: int, seed: int) -> list[dict[str, str]]:
-    """Draw places of a file at random, and an operator for each; equal for equal text and seed."""
+    """Draw random places of a file and an operator for each; equal text and seed give equal mutants."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.plugins import get_operator, operator_names
 

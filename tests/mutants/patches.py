@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 
 def change_arguments(**changes: Any) -> Callable:
-    """Replace arguments by constants, or by a function of what was given."""
+    """Replace arguments by constants, or by a function of the given argument."""
 
     def make(function: Callable) -> Callable:
         signature = inspect.signature(function)
@@ -37,7 +37,7 @@ def change_arguments(**changes: Any) -> Callable:
 
 
 def change_output(change: Callable) -> Callable:
-    """Replace what a function returns; a pair arrives as two arguments."""
+    """Change the result of a function; a pair is passed to `change` as two arguments."""
 
     def make(function: Callable) -> Callable:
         def mutated(*given, **named):
@@ -68,11 +68,11 @@ def unpickle_anything(read: Callable) -> Callable:
 
 
 def forget_moments(state: Any) -> Any:
-    """A training state whose moments are 0."""
+    """Return a training state whose moments are 0."""
     return state._replace(moments=tuple(torch.zeros_like(moment) for moment in state.moments))
 
 
-# The name of a mutant: the function, how the mutant is made of it, and its tests if they are not those of its module.
+# name of a mutant -> the function, how to change it, and the tests to run if not the tests of its module
 PATCHES: dict[str, tuple] = {
     # seeds and data
     "the seed is lost": ("flowlab.seeding.generator", change_arguments(seed=0)),

@@ -1,7 +1,7 @@
-"""Mutants, each of which the tests should catch: `make mutants`.
+"""Check that the tests catch every mutant: `make mutants`.
 
-Each is made in a copy of the tree, where the tests of its module run. The last line is `caught: N of N`. Exit status: 0
-for a complete run, also with survivors of the operators; 1 if a patch survives, or the tests fail without a mutant.
+Each mutant is made in a copy of the repository, where the tests of its module run. The last line is `caught: N of N`.
+The exit status is 1 if a patch survives or the tests fail without a mutant, else 0, even if operators have survivors.
 """
 
 import argparse
@@ -25,7 +25,7 @@ FAIL_ALONE = "the tests fail without a mutant:"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser("mutants", description="Mutants, each of which the tests should catch.")
+    parser = argparse.ArgumentParser("mutants", description="Check that the tests catch every mutant.")
     parser.add_argument("--operators", metavar="PYTHON", help="an interpreter with cosmic-ray; without it only patches")
     parser.add_argument("--only", default="", metavar="TEXT", help="only mutants whose file or name holds this text")
     parser.add_argument("--record", action="store_true", help=f"write {RESULTS.name}")
@@ -71,10 +71,10 @@ def try_all(root: Path, trials: Sequence[Trial], processes: int, patience: float
     """Try mutants in copies of a tree, and print a line for each.
 
     Arguments:
-        patience: seconds that the tests of a mutant may take, beside three times as long as without it.
+        patience: the tests of a mutant may take this many seconds plus three times their time without it.
 
     Returns:
-        A line for each survivor, or for tests that fail without a mutant, and the count as the last line.
+        A line for each survivor, a line for tests that fail without a mutant, and the count as the last line.
     """
     caught, survivors = 0, []
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:

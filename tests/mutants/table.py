@@ -1,11 +1,11 @@
-"""The table of modules that are mutated, and the rule that finds their tests."""
+"""The modules to mutate, and the rule that finds their tests."""
 
 import re
 from pathlib import Path
 
 SEED = 0
 
-# Mutants a module, by folder; folders that are not listed are left out, as are modules without tests.
+# Mutants per module, by folder. Other folders and modules without tests are left out.
 SAMPLED = {
     "flowlab": 2,
     "flowlab/bijectors": 2,

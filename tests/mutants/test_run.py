@@ -1,4 +1,4 @@
-"""The runner tells caught mutants from survivors, and every function that a patch names exists."""
+"""The runner distinguishes caught mutants from survivors, and every function that a patch names exists."""
 
 import importlib
 import random
@@ -29,7 +29,7 @@ def absolute(x: "int | float") -> float:
 '''
 
 
-def test_caught_mutants_and_endless_loops_are_told_from_survivors(tmp_path, capsys):
+def test_runner_distinguishes_caught_and_endless_mutants_from_survivors(tmp_path, capsys):
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny/sign.py").write_text(SOURCE)
     (tmp_path / "test_it.py").write_text(
@@ -51,7 +51,7 @@ def test_caught_mutants_and_endless_loops_are_told_from_survivors(tmp_path, caps
     assert (tmp_path / "tiny/sign.py").read_text() == SOURCE
 
 
-def test_annotations_and_messages_are_left_alone():
+def test_annotations_and_messages_are_not_mutated():
     def is_excluded(text):
         lines = SOURCE.splitlines()
         line = next(number for number, content in enumerate(lines, start=1) if text in content)
@@ -63,24 +63,24 @@ def test_annotations_and_messages_are_left_alone():
 
 
 @pytest.mark.parametrize("name", PATCHES)
-def test_the_function_of_a_patch_exists_and_is_replaced(name):
+def test_patched_function_exists_and_is_replaced(name):
     module, qualified = find_target(PATCHES[name][0])
     holder, _, last = qualified.rpartition(".")
     namespace = dict(vars(importlib.import_module(module)))
-    if holder:  # a class of the same content, so the real one stays as it is
+    if holder:  # a copy, so the real class does not change
         namespace[holder] = SimpleNamespace(**vars(namespace[holder]))
     before = vars(namespace[holder])[last] if holder else namespace[last]
     apply_patch(name, qualified, namespace)
     assert (vars(namespace[holder])[last] if holder else namespace[last]) is not before
 
 
-def test_a_patch_of_a_function_or_an_argument_that_is_gone_is_an_error():
+def test_patch_of_a_missing_function_or_argument_raises():
     with pytest.raises(LookupError, match=r"flowlab\.seeding\.gone is gone"):
         find_target("flowlab.seeding.gone")
     with pytest.raises(LookupError, match="Random has no argument sed"):
         change_arguments(sed=0)(random.Random)
 
 
-def test_the_table_finds_modules_and_their_tests():
+def test_table_finds_modules_and_their_tests():
     assert {"flowlab/seeding.py", "flowlab/bijectors/elementwise.py"} <= set(modules_to_mutate(ROOT))
     assert select_tests(ROOT, "flowlab/seeding.py") == ("tests/test_seeding.py", "flowlab/seeding.py")

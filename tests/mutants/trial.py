@@ -1,4 +1,4 @@
-"""Trials: tests of a copy of the tree, each in a process of its own, with a mutant in the copy or without."""
+"""Run tests in copies of the repository, with or without a mutant, each in a separate process."""
 
 import contextlib
 import json
@@ -19,11 +19,11 @@ import psutil
 import pytest
 
 SLOW = 3.0  # CPU seconds; a test that takes longer without a mutant is left out
-ENOUGH = 20.0  # CPU seconds; of tests that take longer together, the slowest are left out
+ENOUGH = 20.0  # CPU seconds of all tests of a mutant; the slowest are left out beyond this
 QUIETLY = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider"]
 MEMORY = 64 * 2**30  # bytes of address space; a mutant that asks for more fails
 
-# Each process is forked from one that has imported what takes long, and nothing of flowlab.
+# Each process is forked from a process that has imported the slow libraries, and nothing of flowlab.
 FORKS = multiprocessing.get_context("forkserver")
 LIBRARIES = [
     "pytest",
@@ -38,7 +38,7 @@ LIBRARIES = [
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # plugins take as long to import as torch
-    "PYTHONDONTWRITEBYTECODE": "1",  # Python compares whole seconds, and a mutant may come within one
+    "PYTHONDONTWRITEBYTECODE": "1",  # Python compares times in whole seconds, but mutants follow faster
 }
 
 
@@ -50,12 +50,12 @@ class Trial:
     file: str = ""
     name: str = "no mutant"
     source: str = ""
-    seconds: float = 300.0  # after which the tests count as endless
+    seconds: float = 300.0  # time limit of the tests
     slow: frozenset[str] = frozenset()  # tests to leave out
 
 
 def copy_tree(root: Path, to: Path) -> Path:
-    """Copy the files of a repository that are committed or could be: no environments, runs or caches."""
+    """Copy the files of a repository that git tracks or does not ignore: no environments, runs or caches."""
     command = ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     for name in listed.split("\0"):
@@ -69,7 +69,7 @@ def run_trials(copies: Sequence[Path], trials: Sequence[Trial]) -> Iterator[tupl
     """Run trials, one at a time in each copy.
 
     Yields:
-        A trial, the exit status of pytest (None if it did not end in time), and the directory of what it wrote.
+        A trial, the exit status of pytest (None if it did not end in time), and the directory of its output.
     """
     waiting, free = list(reversed(trials)), list(copies)
     active: dict = {}
@@ -100,7 +100,7 @@ def run_trials(copies: Sequence[Path], trials: Sequence[Trial]) -> Iterator[tupl
 
 
 def find_slow(seconds: dict[str, float]) -> frozenset[str]:
-    """Return the tests to leave out, from the CPU seconds that each takes without a mutant."""
+    """Return the tests to leave out, given the CPU seconds of each test without a mutant."""
     tests = sorted(seconds, key=lambda test: seconds[test])
     totals = accumulate(seconds[test] for test in tests)
     return frozenset(test for test, total in zip(tests, totals, strict=True) if seconds[test] > SLOW or total > ENOUGH)
@@ -118,7 +118,7 @@ def judge(trial: Trial, status: int | None, printed: str) -> tuple[bool, str]:
 
 
 def _kill(process, copy: Path) -> None:
-    """End a process and all that it started, in sessions of their own as well: they share a temporary directory."""
+    """Kill a process and its descendants, also in other sessions: all share a temporary directory."""
     process.kill()
     process.join()
     for each in psutil.process_iter():
@@ -128,7 +128,7 @@ def _kill(process, copy: Path) -> None:
 
 
 class _Timing:
-    """A plugin of pytest that leaves out slow tests and measures the others in CPU seconds, whatever else runs."""
+    """A pytest plugin that leaves out slow tests and measures the CPU seconds of the others."""
 
     def __init__(self, slow: frozenset[str]) -> None:
         self.slow, self.seconds, self.start = slow, dict[str, float](), 0.0

@@ -70,7 +70,7 @@ def test_local_mass_shades_the_same_mass_on_both_axes(slope):
         np.testing.assert_allclose(np.ptp(shaded), 0.1 if along == 0 else 0.2)
 
 
-def test_parallelogram_draws_both_shapes_with_their_corners():
+def test_parallelogram_draws_both_shapes_with_their_vertices():
     figure = parallelogram(SQUARE, IMAGE, (1.0, 1.85))
     for axes, corners in zip(figure.axes, (SQUARE, IMAGE), strict=True):
         np.testing.assert_array_equal(axes.patches[0].get_xy()[:4], corners)

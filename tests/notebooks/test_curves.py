@@ -95,7 +95,7 @@ def test_one_or_four_curves_are_refused(count):
         coinciding_curves(STEPS, {str(number): FIRST for number in range(count)}, margin=1e-9)
 
 
-def test_a_curve_of_another_length_is_refused():
+def test_curve_of_different_length_is_refused():
     with pytest.raises(ValueError, match=r"together: has shape \(2,\); must have shape \(3,\)"):
         coinciding_curves(STEPS, {"alone": FIRST, "together": FIRST[:2]}, margin=1e-9)
 

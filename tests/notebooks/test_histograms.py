@@ -18,7 +18,7 @@ def check(axes):
     assert axes.get_ylim()[0] == 0
 
 
-def test_histogram_draws_shares_of_all_samples():
+def test_histogram_draws_fractions_of_all_samples():
     (axes,) = histogram(SAMPLES, POINTS, DENSITY, "some", bins=3).axes
     check(axes)
     assert axes.get_title(loc="left") == "some (8 samples)"

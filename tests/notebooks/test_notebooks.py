@@ -1,4 +1,4 @@
-"""Notebooks are committed as executed: in order, without errors or warnings, with their pictures.
+"""Committed notebooks were executed in order, without errors or warnings, and have their pictures.
 
 nbval compares the text of each cell with a fresh run. It accepts a notebook without outputs and ignores pictures; these
 tests close both gaps.
@@ -67,15 +67,15 @@ def test_every_picture_is_present_and_has_a_fingerprint(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_no_cell_is_exempt_from_nbval(path):
-    """nbval skips cells that are marked."""
+    """nbval would skip a marked cell."""
     for cell in code_cells(path):
         assert "NBVAL" not in "".join(cell["source"]).upper()
         assert not cell["metadata"].get("tags")
 
 
-# The first two notebooks print a number soonest, so their test is fast.
+# The first two notebooks print a number early, so their test is fast.
 @pytest.mark.parametrize("path", NOTEBOOKS[:2], ids=lambda path: path.stem)
-def test_a_wrong_number_is_noticed(path, tmp_path):
+def test_wrong_number_makes_nbval_fail(path, tmp_path):
     """nbval fails on a notebook whose first printed number is changed."""
     content = json.loads(path.read_text(encoding="utf-8"))
     kept = []
@@ -90,7 +90,7 @@ def test_a_wrong_number_is_noticed(path, tmp_path):
             break
     content["cells"] = kept
     (tmp_path / "notebooks").mkdir()
-    (tmp_path / "experiments").symlink_to(ROOT / "experiments")  # with the recorded tables
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")  # holds the recorded tables
     (tmp_path / "notebooks" / "lesson_figures").symlink_to(path.parent / "lesson_figures")
     damaged = tmp_path / "notebooks" / path.name
     damaged.write_text(json.dumps(content), encoding="utf-8")

@@ -64,7 +64,7 @@ def test_sliders_display_a_view_and_a_picture_that_is_replaced():
     (replaced,) = moved.outputs
     assert replaced.update
     assert replaced.transient == picture.transient
-    assert repr(sliders) == text  # independent of the values
+    assert repr(sliders) == text  # the text does not depend on the values
 
 
 def test_an_initial_value_outside_its_range_is_refused():
@@ -72,7 +72,7 @@ def test_an_initial_value_outside_its_range_is_refused():
         Sliders(line, scale=(0.5, 3.0, 9), shift=(-2.0, 2.0, 0.0))
 
 
-def test_missing_ipywidgets_are_answered_with_the_command_that_installs_them(monkeypatch):
+def test_missing_ipywidgets_error_names_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     with pytest.raises(ModuleNotFoundError, match="pip install 'ipywidgets"):
         Sliders(line, scale=(0.5, 3.0, 1.0), shift=(-2.0, 2.0, 0.0))

@@ -1,4 +1,4 @@
-"""Each optimizer is torch's, alone and in a stack; a run with it resumes to the same bits."""
+"""Each optimizer equals torch's, alone and in a stack; a run with it resumes at the same bits."""
 
 import pytest
 import torch
@@ -41,8 +41,8 @@ def points(job, step, dtype):
     return torch.randn(16, 3, generator=draws, dtype=dtype) * 10.0 ** (step % 3 - 1)  # gradients of several sizes
 
 
-def by_torch(job, settings, dtype):
-    """The parameters after training by torch's optimizer, scheduler and clipping."""
+def train_by_torch(job, settings, dtype):
+    """Return the parameters after training with torch's optimizer, scheduler and clipping."""
     module = Curved(job, dtype)
     optimizer = settings.for_torch(module.parameters())
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
@@ -57,8 +57,8 @@ def by_torch(job, settings, dtype):
     return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
 
 
-def by_flowlab(jobs, settings, dtype):
-    """The parameters after training by flowlab's step: a single one, or a stack."""
+def train_by_flowlab(jobs, settings, dtype):
+    """Return the parameters after training with flowlab's single or stacked step."""
     modules = [Curved(job, dtype) for job in jobs]
     recipe = Recipe(lambda module, batch: module.loss(batch.x), settings[0])
     step = SingleStep(modules[0], recipe) if len(jobs) == 1 else StackedStep(modules, recipe)
@@ -77,29 +77,29 @@ def by_flowlab(jobs, settings, dtype):
     ("name", "options"), SETTINGS, ids=lambda value: value if isinstance(value, str) else str(value)
 )
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_equals_torchs_alone_and_in_a_stack(name, options, schedule):
+def test_equals_torch_alone_and_in_a_stack(name, options, schedule):
     dtype = torch.float64
     settings = [lookup("optimizer", name)(lr=lr, schedule=schedule, **options) for lr in RATES]
-    expected = torch.stack([by_torch(job, each, dtype) for job, each in enumerate(settings)])
-    assert (expected[0] - expected[1]).abs().max() > 1e-2, "the learning rates matter"
+    expected = torch.stack([train_by_torch(job, each, dtype) for job, each in enumerate(settings)])
+    assert (expected[0] - expected[1]).abs().max() > 1e-2, "the learning rates make no difference"
     close = {"rtol": 1e-9, "atol": 1e-10}
-    torch.testing.assert_close(by_flowlab([0, 1, 2], settings, dtype), expected, **close)
-    torch.testing.assert_close(by_flowlab([0], settings[:1], dtype), expected[:1], **close)
+    torch.testing.assert_close(train_by_flowlab([0, 1, 2], settings, dtype), expected, **close)
+    torch.testing.assert_close(train_by_flowlab([0], settings[:1], dtype), expected[:1], **close)
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
-def test_equals_torchs_in_single_precision(name):
+def test_equals_torch_in_single_precision(name):
     settings = lookup("optimizer", name)(lr=0.02)
-    found, expected = by_flowlab([0], [settings], torch.float32)[0], by_torch(0, settings, torch.float32)
+    found, expected = train_by_flowlab([0], [settings], torch.float32)[0], train_by_torch(0, settings, torch.float32)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_every_optimizer_is_compared_with_torchs():
+def test_every_optimizer_is_compared_with_torch():
     assert set(names("optimizer")) == {name for name, _ in SETTINGS}
 
 
 @pytest.mark.parametrize("step", [0, 1, 37, 99])
-def test_the_learning_rate_is_torchs_cosine(step):
+def test_cosine_schedule_equals_torch(step):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 100)
     for _ in range(step):
@@ -110,7 +110,7 @@ def test_the_learning_rate_is_torchs_cosine(step):
     assert lookup("optimizer", "adam")(lr=0.3, schedule="constant").learning_rate(step, 100) == 0.3
 
 
-def test_torchs_optimizer_has_the_settings_of_the_configuration():
+def test_for_torch_passes_the_configured_settings():
     parameters = [torch.nn.Parameter(torch.zeros(2))]
     for words, expected in (
         (["optimizer.betas=[0.7,0.8]", "optimizer.eps=1e-3"], {"betas": (0.7, 0.8), "eps": 1e-3}),

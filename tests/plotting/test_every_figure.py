@@ -21,7 +21,7 @@ def test_there_are_figures_in_both_packages():
     assert {("deformation", "plotting"), ("kink_spike", "notebooks")} <= set(FIGURES)
 
 
-def test_the_package_and_the_experiments_do_without_the_lessons_figures():
+def test_package_and_experiments_do_not_import_lesson_figures():
     sources = [path for folder in ("flowlab", "experiments") for path in (TESTS.parent / folder).rglob("*.py")]
     assert len(sources) > 100
     assert not [path.name for path in sources if "lesson_figures" in path.read_text(encoding="utf-8")]

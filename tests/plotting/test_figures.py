@@ -1,4 +1,4 @@
-"""Figures of a run draw the data that they are given."""
+"""Figures of a run draw the given data."""
 
 import matplotlib
 import numpy as np

@@ -1,4 +1,4 @@
-"""A run's figures follow from the shape of its points, and draw the flow and the target."""
+"""The event shape decides which figures a run has; they draw the flow and the target."""
 
 import math
 
@@ -52,7 +52,7 @@ def test_figures_that_do_not_fit_the_event_shape_are_left_out(event, names):
     assert list(draw(*event)) == names
 
 
-def test_a_conditional_flow_is_sampled_at_the_contexts_of_the_points(monkeypatch):
+def test_conditional_flow_is_sampled_at_the_contexts_of_the_points(monkeypatch):
     def batch(self, *words):
         x = self.rows(*words)
         return Batch(x, torch.zeros(len(x), 3))
@@ -83,7 +83,7 @@ def test_figures_draw_the_flow_and_the_target():
     assert figures["samples"].axes[0].get_xlabel() == r"cost in \$"
 
 
-def test_the_loss_has_its_label_and_the_validated_steps_alone():
+def test_loss_curve_has_its_label_and_only_validated_steps():
     curve, held_out = draw(2)["loss"].axes[0].lines
     np.testing.assert_array_equal(curve.get_xydata(), METRICS[["step", "loss"]])
     np.testing.assert_array_equal(held_out.get_xydata(), [[10, 2.1]])
@@ -97,14 +97,14 @@ def test_layers_are_images_of_the_same_points():
     assert names == ["base", "1 AffineScalar", "2 AffineScalar"]
 
 
-def test_a_grid_density_has_x1_along_its_first_index():
+def test_first_index_of_a_grid_density_is_x1():
     density = Independent(Normal(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5])), 1)
     grid = grid_density(density, ((-3.0, 3.0), (-2.0, 4.0)), torch.zeros(()), size=61)
     assert divmod(int(grid.argmax()), 61) == (40, 20)
     assert float(grid.sum()) * 0.1**2 == pytest.approx(1, abs=0.01)
 
 
-def test_a_histogram_stands_for_an_unknown_density():
+def test_unknown_density_is_drawn_as_a_histogram():
     class Corner(Normals):
         def rows(self, split, count, seed, dtype=torch.float32):
             return torch.tensor([[2.5, -2.5]] * 100, dtype=dtype)

@@ -20,7 +20,7 @@ def sweep(**columns):
     return pandas.DataFrame(rows).assign(status="done", **columns)
 
 
-def failed(table, rows):
+def mark_failed(table, rows):
     table.loc[rows, "status"], table.loc[rows, "kl"] = "failed", np.nan
     return table
 
@@ -39,7 +39,7 @@ def test_sweep_lines_draws_a_line_through_the_medians_of_each_rank():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["rank 0", "rank 2"]
     assert axes.get_ylabel() == "KL(target || flow) in nats"
     assert axes.get_title(loc="left") == "median and range of 3 seeds"
-    # The style's colours, even if the figure is shown later in another style, as in a notebook.
+    # The style's colours are used even if a notebook shows the figure later in a different style.
     assert [line.get_color() for line in axes.lines if line.get_label() in lines] == ["#0072b2", "#d55e00"]
 
 
@@ -65,7 +65,7 @@ def test_sweep_lines_of_one_seed_and_one_setting_draws_one_line():
 
 
 def test_failed_runs_are_left_out_and_counted():
-    table = failed(sweep(), [1, 2])  # depth 1, rank 0: seed 0 remains
+    table = mark_failed(sweep(), [1, 2])  # of depth 1, rank 0 only seed 0 remains
     table.loc[17, ["status", "kl"]] = "running", np.nan
     (axes,) = sweep_lines(table).axes
     assert median_lines(axes)["rank 0"][0] == pytest.approx([1, 1])
@@ -92,7 +92,7 @@ def test_a_negative_estimate_is_drawn():
 
 
 @pytest.mark.parametrize("draw", [sweep_lines, sweep_heatmap])
-def test_a_missing_column_is_answered_with_the_present_ones(draw):
+def test_missing_column_error_lists_the_columns(draw):
     table = sweep().assign(**{"target.name": "banana"})
     with pytest.raises(ValueError, match=r"'flow.dept': there is no such column; allowed are flow.depth, "):
         draw(table, x="flow.dept")
@@ -109,7 +109,7 @@ def test_runs_that_differ_in_an_unnamed_setting_are_refused(draw):
 
 @pytest.mark.parametrize("draw", [sweep_lines, sweep_heatmap])
 def test_a_sweep_without_results_is_refused(draw):
-    table = failed(sweep().assign(**{"target.name": "banana"}), list(range(18)))
+    table = mark_failed(sweep().assign(**{"target.name": "banana"}), list(range(18)))
     with pytest.raises(ValueError, match="kl: no run has this result: 18 runs failed"):
         draw(table)
 
@@ -127,7 +127,7 @@ def heatmap_table():
 
 
 def test_sweep_heatmap_draws_medians_and_marks_failed_cells():
-    table = failed(heatmap_table(), [3, 4, 5, 9])  # two_moons at depth 2; one seed of banana at depth 1
+    table = mark_failed(heatmap_table(), [3, 4, 5, 9])  # two_moons at depth 2; one seed of banana at depth 1
     table = table[~((table["target.name"] == "banana") & (table["flow.depth"] == 12))]
     (axes,) = sweep_heatmap(table).axes
     mesh, expected = axes.collections[0], np.array([[2, np.nan, 2 / 144], [2.5, 2 / 4, np.nan]])

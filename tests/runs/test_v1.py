@@ -1,4 +1,4 @@
-"""Runs and a sweep of the first version load, resume to the numbers that it would have given, and are summarised."""
+"""Runs and a sweep of version 1 load, resume to the results of version 1, and can be summarized."""
 
 import json
 import shutil
@@ -12,18 +12,18 @@ import yaml
 from flowlab import load_run, load_sweep, resume
 from flowlab.cli.main import main
 
-KEPT = Path(__file__).parents[1] / "data" / "v1"
-EXPECTED = json.loads((KEPT / "expected.json").read_text())
+STORED = Path(__file__).parents[1] / "data" / "v1"
+EXPECTED = json.loads((STORED / "expected.json").read_text())
 COLUMNS = ["step", "loss", "nll", "nll_se", "kl", "bits_per_dim", "inverse_error", "grad_norm", "lr"]
 
 
-def copied(name, directory):
-    """A copy of a kept run or sweep; a file's path becomes absolute, as it was when the run began."""
-    copy = Path(shutil.copytree(KEPT / name, directory / name))
+def copy_stored(name, directory):
+    """Copy a stored run or sweep and make the path of its data file absolute, as in the original run."""
+    copy = Path(shutil.copytree(STORED / name, directory / name))
     for path in copy.rglob("config.yaml"):
         values = yaml.safe_load(path.read_text())
         if "path" in values["target"]:
-            values["target"]["path"] = str(KEPT / values["target"]["path"])
+            values["target"]["path"] = str(STORED / values["target"]["path"])
             path.write_text(yaml.safe_dump(values, sort_keys=False))
     return copy
 
@@ -32,8 +32,8 @@ def close(value):
     return pytest.approx(value, rel=1e-5)
 
 
-def test_a_finished_run_loads(tmp_path):
-    run = load_run(copied("eager", tmp_path))
+def test_finished_run_loads(tmp_path):
+    run = load_run(copy_stored("eager", tmp_path))
     assert run.done
     assert (run.config.flow.initialization, run.config.flow.initial_slope) == ("near_identity", 0.8)
     assert run.config.trainer.launcher == "flowlab"
@@ -53,10 +53,10 @@ def test_a_finished_run_loads(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["file_killed", "reverse_killed"])
-def test_a_killed_run_resumes_to_the_same_end(tmp_path, name):
-    before = pandas.read_csv(KEPT / name / "metrics.csv")
-    assert not load_run(copied(name, tmp_path / "before")).done
-    run = resume(copied(name, tmp_path))
+def test_killed_run_resumes_to_the_same_results(tmp_path, name):
+    before = pandas.read_csv(STORED / name / "metrics.csv")
+    assert not load_run(copy_stored(name, tmp_path / "before")).done
+    run = resume(copy_stored(name, tmp_path))
     assert run.done
     for key, value in EXPECTED[name].items():
         assert run.result[key] == close(value), key
@@ -68,20 +68,20 @@ def test_a_killed_run_resumes_to_the_same_end(tmp_path, name):
     assert (again.directory / "figures" / "samples.png").exists()
 
 
-def test_the_config_of_a_resumed_run_has_the_present_names(tmp_path):
-    copy = copied("reverse_killed", tmp_path)
+def test_config_of_a_resumed_run_has_current_names(tmp_path):
+    copy = copy_stored("reverse_killed", tmp_path)
     resume(copy)
     text = (copy / "config.yaml").read_text()
     assert "initialization: near_identity" in text
     assert not any(f"{old}:" in text for old in ("slope_start", "  start", "started_by"))
 
 
-def test_a_half_finished_sweep_resumes_and_is_summarised(tmp_path, capsys):
-    directory = copied("sweep_killed", tmp_path)
+def test_half_finished_sweep_resumes_and_is_summarized(tmp_path, capsys):
+    directory = copy_stored("sweep_killed", tmp_path)
     done = {path: path.read_bytes() for path in directory.glob("[23]/*.json")}
     assert main(["-m", f"sweep_resume={directory}"]) == 0
     assert "4 jobs: 2 done already, 1 stack of 2" in capsys.readouterr().err
-    assert all(path.read_bytes() == content for path, content in done.items()), "finished runs stay as they are"
+    assert all(path.read_bytes() == content for path, content in done.items()), "finished runs do not change"
     table = load_sweep(directory)
     assert list(table["flow.depth"]) == [2, 2, 3, 3]
     assert list(table["seed"]) == [0, 1, 0, 1]

@@ -12,7 +12,7 @@ from flowlab.sweeps.manifest import Manifest
 from flowlab.sweeps.train_many import train_many
 
 
-def test_time_is_counted_over_all_sessions(tmp_path):
+def test_manifest_adds_up_the_time_of_all_sessions(tmp_path):
     Manifest(tmp_path, ["seed=0,1"], [], seconds=12.5).write(2.0)
     again = Manifest.read(tmp_path)
     assert (again.words, again.jobs, again.seconds) == (["seed=0,1"], [], 14.5)
@@ -30,13 +30,13 @@ def write_points(factor):
 
 
 @pytest.fixture(autouse=True)
-def in_a_new_directory(tmp_path, monkeypatch):
+def _change_to_a_new_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_points(1)
 
 
 @pytest.mark.parametrize("launcher", ["basic", "stacked"])
-def test_a_job_that_has_not_begun_gets_no_other_data(launcher, capsys):
+def test_missing_job_is_not_trained_on_changed_data(launcher, capsys):
     sweep = ("-m", *WORDS, "seed=0,1", f"hydra/launcher={launcher}", "hydra.sweep.dir=sweep")
     assert main(sweep) == 0
     whole = load_sweep("sweep")["nll"]
@@ -51,13 +51,13 @@ def test_a_job_that_has_not_begun_gets_no_other_data(launcher, capsys):
     assert list(load_sweep("sweep")["nll"]) == pytest.approx(list(whole))
 
 
-def test_of_a_sweep_that_is_done_the_file_may_change():
+def test_data_may_change_after_a_sweep_is_done():
     assert main(("-m", *WORDS, "seed=0,1", "hydra.sweep.dir=sweep")) == 0
     write_points(2)
     assert main(("-m", "sweep_resume=sweep")) == 0
 
 
-def test_from_python_too(tmp_path):
+def test_train_many_refuses_changed_data(tmp_path):
     configs = [compose(*WORDS, f"seed={seed}") for seed in range(2)]
     train_many(configs[:1], [tmp_path / "0"], say=lambda line: None)
     write_points(2)
@@ -66,7 +66,7 @@ def test_from_python_too(tmp_path):
     assert not (tmp_path / "1").exists()
 
 
-def test_a_summary_says_that_the_data_have_changed_between_two_runs(capsys):
+def test_summary_reports_data_that_changed_between_runs(capsys):
     for number in range(2):
         train(compose(*WORDS, f"seed={number}"), f"sweep/{number}")
         write_points(2)

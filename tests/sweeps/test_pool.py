@@ -1,4 +1,4 @@
-"""Work in processes: run, heard of, and ended with the process that began it."""
+"""The pool of processes: it runs work, receives messages, and ends with its parent process."""
 
 import os
 import signal
@@ -16,14 +16,14 @@ def square(number):
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_every_piece_is_heard_of_and_ends(processes):
-    heard = [[] for _ in range(5)]
-    run_pool([square(number) for number in range(5)], processes, lambda piece, what: heard[piece].append(what))
-    assert heard == [[number, number**2, None] for number in range(5)]
+def test_every_piece_sends_its_messages_and_ends(processes):
+    sent = [[] for _ in range(5)]
+    run_pool([square(number) for number in range(5)], processes, lambda piece, what: sent[piece].append(what))
+    assert sent == [[number, number**2, None] for number in range(5)]
 
 
-def test_pieces_run_at_the_same_time_in_processes_of_their_own():
-    """Each waits until the other has begun, which two in a row could not."""
+def test_pieces_run_concurrently_in_separate_processes():
+    """Each piece waits until the other has begun, so one after the other would hang."""
     first, second = os.pipe(), os.pipe()
 
     def meet(mine, other):
@@ -34,18 +34,18 @@ def test_pieces_run_at_the_same_time_in_processes_of_their_own():
 
         return piece
 
-    heard = []
-    run_pool([meet(first, second), meet(second, first)], 2, lambda piece, what: heard.append(what))
-    identities = {what for what in heard if what is not None}
+    sent = []
+    run_pool([meet(first, second), meet(second, first)], 2, lambda piece, what: sent.append(what))
+    identities = {what for what in sent if what is not None}
     assert len(identities) == 2
     assert os.getpid() not in identities
 
 
-def test_a_piece_that_is_killed_does_not_stop_the_others():
-    heard = []
+def test_killed_piece_does_not_stop_the_others():
+    sent = []
     pieces = [lambda send: os.kill(os.getpid(), signal.SIGKILL), square(3), square(4)]
-    run_pool(pieces, 2, lambda piece, what: heard.append((piece, what)))
-    assert {(0, None), (1, 9), (1, None), (2, 16), (2, None)} <= set(heard)
+    run_pool(pieces, 2, lambda piece, what: sent.append((piece, what)))
+    assert {(0, None), (1, 9), (1, None), (2, 16), (2, None)} <= set(sent)
 
 
 AFTER_OPENMP = """
@@ -59,8 +59,8 @@ run_pool([work, work], 2, lambda piece, what: print(what))
 """
 
 
-def test_processes_do_not_wait_for_threads_that_the_fork_left_behind():
-    """Where the parent has computed with several threads, GNU's OpenMP hangs in a child that does."""
+def test_children_do_not_hang_after_the_parent_used_openmp():
+    """GNU OpenMP hangs in a forked child that computes with several threads if its parent has done so before."""
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     done = subprocess.run(
         [sys.executable, "-c", AFTER_OPENMP], env=environment, capture_output=True, text=True, timeout=120
@@ -79,22 +79,22 @@ run_pool([work, work], 2, lambda piece, what: print(what, flush=True))
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_processes_end_with_the_one_that_began_them(how):
-    """The parent alone prints: below PYTHONUNBUFFERED, a line is two writes, and those of two processes would mix."""
+def test_children_end_with_their_parent(how):
+    """Only the parent prints: under PYTHONUNBUFFERED a line is two writes, and lines of two processes would mix."""
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     children = [int(parent.stdout.readline()) for _ in range(2)]
     parent.send_signal(how)
     parent.wait(timeout=30)
     for child in children:
         deadline = time.monotonic() + 30
-        while _alive(child):
-            assert time.monotonic() < deadline, "a process outlived the one that began it"
+        while _is_alive(child):
+            assert time.monotonic() < deadline, "a child outlived its parent"
             time.sleep(0.02)
     parent.stdout.close()
     parent.stderr.close()
 
 
-def _alive(process):
+def _is_alive(process):
     try:
         with open(f"/proc/{process}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"

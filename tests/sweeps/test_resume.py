@@ -1,4 +1,4 @@
-"""A sweep that is stopped continues, and one that asks for something else is refused."""
+"""A stopped sweep resumes, and a sweep with different jobs is refused."""
 
 import os
 import shutil
@@ -34,18 +34,18 @@ def start(*words, cwd):
     )
 
 
-def table(directory):
+def load_table(directory):
     return load_sweep(directory).drop(columns=TIMES)
 
 
-def stamps(directory):
+def modification_times(directory):
     return {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.is_file()}
 
 
-def test_interrupted_it_says_how_to_go_on(tmp_path):
+def test_interrupted_sweep_says_how_to_resume(tmp_path):
     process = start(*SWEEP, "max_steps=1000000", "hydra.sweep.dir=sweep", cwd=tmp_path)
     running = [tmp_path / f"sweep/{number}/checkpoints/last.ckpt" for number in (0, 1)]
-    while not all(path.exists() for path in running):  # one of each stack
+    while not all(path.exists() for path in running):  # one job of each stack
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
@@ -57,8 +57,8 @@ def test_interrupted_it_says_how_to_go_on(tmp_path):
 
 
 @pytest.fixture
-def done(tmp_path, monkeypatch, capsys):
-    """A sweep of two jobs through Hydra's basic launcher, one of which was stopped."""
+def sweep_words(tmp_path, monkeypatch, capsys):
+    """Run a sweep of two jobs through Hydra's basic launcher and return its command line without a directory."""
     monkeypatch.chdir(tmp_path)
     words = ["-m", "seed=0,1", "max_steps=40", "flow.depth=1", *SMALL]
     assert main([*words, "hydra.sweep.dir=sweep"]) == 0
@@ -66,26 +66,26 @@ def done(tmp_path, monkeypatch, capsys):
     return words
 
 
-def test_only_what_is_not_done_is_run(done, tmp_path, capsys):
+def test_resume_runs_only_unfinished_jobs(sweep_words, tmp_path, capsys):
     (tmp_path / "sweep/1/status.json").write_text('{"status": "interrupted"}')
-    before = stamps(tmp_path / "sweep/0")
+    before = modification_times(tmp_path / "sweep/0")
     assert main(["-m", "sweep_resume=sweep"]) == 0
     assert capsys.readouterr().out.count("nats  sweep/") == 1
-    assert stamps(tmp_path / "sweep/0") == before
+    assert modification_times(tmp_path / "sweep/0") == before
     assert set(load_sweep("sweep")["status"]) == {"done"}
-    # The same command with the same directory, by the other launcher.
+    # Resume with the same command and directory, but with the other launcher.
     (tmp_path / "sweep/1/status.json").write_text('{"status": "interrupted"}')
-    assert main([*done, "hydra.sweep.dir=sweep", "hydra/launcher=stacked"]) == 0
-    assert stamps(tmp_path / "sweep/0") == before
+    assert main([*sweep_words, "hydra.sweep.dir=sweep", "hydra/launcher=stacked"]) == 0
+    assert modification_times(tmp_path / "sweep/0") == before
 
 
 @pytest.mark.parametrize("launcher", ["basic", "stacked"])
-def test_a_run_killed_before_it_had_a_configuration_begins_anew(done, launcher, tmp_path):
+def test_run_killed_before_it_had_a_configuration_starts_again(sweep_words, launcher, tmp_path):
     shutil.rmtree(tmp_path / "sweep/1")
     (tmp_path / "sweep/1").mkdir()
     (tmp_path / "sweep/1/status.json").write_text('{"status": "running"}')
     (tmp_path / "sweep/1/.config.yaml.part").write_text("seed:")
-    assert main([*done, "sweep_resume=sweep", f"hydra/launcher={launcher}"]) == 0
+    assert main([*sweep_words, "sweep_resume=sweep", f"hydra/launcher={launcher}"]) == 0
     assert load_run("sweep/1").done
     assert not list((tmp_path / "sweep/1").glob(".*"))
 
@@ -99,24 +99,24 @@ def test_a_run_killed_before_it_had_a_configuration_begins_anew(done, launcher, 
         (["seed=0,1", "target=two_moons"], "job 0 has target.name='banana' there and 'two_moons' here"),
     ],
 )
-def test_another_sweep_is_refused(done, words, complaint, tmp_path, capsys):
-    before = stamps(tmp_path)
-    fixed = [word for word in done if not word.startswith("seed=")]
+def test_sweep_with_different_jobs_is_refused(sweep_words, words, complaint, tmp_path, capsys):
+    before = modification_times(tmp_path)
+    fixed = [word for word in sweep_words if not word.startswith("seed=")]
     assert main([*fixed, *words, "sweep_resume=sweep"]) == 2
     assert complaint in capsys.readouterr().err
-    assert stamps(tmp_path) == before
+    assert modification_times(tmp_path) == before
 
 
-def test_a_sweep_that_another_process_works_on_is_left_alone(done, tmp_path, capsys):
-    before = stamps(tmp_path)
+def test_sweep_locked_by_another_process_is_refused(sweep_words, tmp_path, capsys):
+    before = modification_times(tmp_path)
     for directory, what in ((tmp_path / "sweep", "working on this sweep"), (tmp_path / "sweep/1", "training this run")):
         with lock_directory(directory):
             assert main(["-m", "sweep_resume=sweep"]) == 2
         assert f"another process is {what}" in capsys.readouterr().err
-        assert stamps(tmp_path) == before
+        assert modification_times(tmp_path) == before
 
 
-def test_a_run_that_cannot_go_on_does_not_stop_the_others(tmp_path, capfd):
+def test_run_that_cannot_resume_does_not_stop_the_others(tmp_path, capfd):
     configs = [compose(*SMALL, "max_steps=100", "flow.depth=1", f"seed={seed}") for seed in range(3)]
     directories = [tmp_path / str(seed) for seed in range(3)]
     train_many(configs[:2], directories[:2])
@@ -128,14 +128,14 @@ def test_a_run_that_cannot_go_on_does_not_stop_the_others(tmp_path, capfd):
     assert "last.ckpt: cannot be read: it is damaged" in runs[0].status["error"]
 
 
-def test_another_run_in_a_jobs_directory_is_refused(tmp_path):
+def test_different_run_in_a_job_directory_is_refused(tmp_path):
     config = compose(*SMALL, "max_steps=20", "flow.depth=1")
     train_many([config], [tmp_path / "0"])
     with pytest.raises(ConfigError, match="holds a run of another configuration"):
         train_many([compose(*SMALL, "max_steps=21", "flow.depth=1")], [tmp_path / "0"])
 
 
-def test_memory_splits_a_stack_and_leaves_the_numbers_alone(tmp_path, capfd):
+def test_memory_limit_splits_a_stack_without_changing_results(tmp_path, capfd):
     configs = [compose(*SMALL, "max_steps=60", f"seed={seed}") for seed in range(5)]
     together = train_many(configs, [tmp_path / f"together{seed}" for seed in range(5)])
     assert "5 jobs: 1 stack of 5" in capfd.readouterr().out
@@ -148,7 +148,7 @@ def test_memory_splits_a_stack_and_leaves_the_numbers_alone(tmp_path, capfd):
         assert first.result["nll"] == second.result["nll"]
 
 
-def test_a_process_that_is_killed_fails_its_jobs_alone(tmp_path, monkeypatch):
+def test_killed_process_fails_only_its_jobs(tmp_path, monkeypatch):
     configs = [compose(*SMALL, "max_steps=60", f"flow.depth={depth}", f"seed={s}") for depth in (1, 2) for s in (0, 1)]
     train_stack = stack.train_stack
 
@@ -163,7 +163,7 @@ def test_a_process_that_is_killed_fails_its_jobs_alone(tmp_path, monkeypatch):
     assert "was killed" in runs[3].status["error"]
 
 
-def test_a_job_that_has_not_begun_is_missed(done, tmp_path, capsys):
+def test_job_that_has_not_begun_is_listed(sweep_words, tmp_path, capsys):
     shutil.rmtree(tmp_path / "sweep/1")
     table = load_sweep("sweep")
     assert list(table["status"]) == ["done", "not begun"]
@@ -172,7 +172,7 @@ def test_a_job_that_has_not_begun_is_missed(done, tmp_path, capsys):
     assert "1 done, 1 not begun" in capsys.readouterr().out
 
 
-def test_a_job_that_cannot_begin_leaves_its_reason(done, tmp_path, monkeypatch, capsys):
+def test_job_that_cannot_begin_records_its_error(sweep_words, tmp_path, monkeypatch, capsys):
     from flowlab.training import train as run
 
     def full(*_):
@@ -182,14 +182,14 @@ def test_a_job_that_cannot_begin_leaves_its_reason(done, tmp_path, monkeypatch, 
     for launcher in ("basic", "stacked"):
         with monkeypatch.context() as patch:
             patch.setattr(run, "begin", full)
-            assert main([*done, "sweep_resume=sweep", f"hydra/launcher={launcher}"]) != 0
+            assert main([*sweep_words, "sweep_resume=sweep", f"hydra/launcher={launcher}"]) != 0
         table = load_sweep("sweep")
         assert list(table["status"]) == ["done", "failed"]
         assert table["error"][1] == "ConfigError: the disk is full"
     assert main(["-m", "sweep_resume=sweep"]) == 0
 
 
-def test_a_directory_with_any_name(tmp_path, monkeypatch, capsys):
+def test_directory_name_with_special_characters_resumes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     name = "it's, a=b"
     quoted = name.replace("'", "\\'")

@@ -1,4 +1,4 @@
-"""Jobs trained together are the jobs trained alone."""
+"""Jobs trained in a stack equal the same jobs trained alone."""
 
 import json
 
@@ -23,21 +23,21 @@ VARIED = (
 )
 
 
-def files(run):
+def list_files(run):
     return {str(path.relative_to(run.directory)) for path in run.directory.rglob("*") if path.is_file()}
 
 
-# Batched kernels sum in another order than single ones, so that the numbers differ by rounding from the first step on,
-# and training makes the difference grow. Double precision shows that nothing else differs.
+# Batched kernels sum in a different order, so results differ by rounding from the first step on, and training makes
+# the difference grow. Double precision shows that nothing else differs.
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 1e-3)])
-def test_stacked_equals_alone(tmp_path, dtype, tolerance):
+def test_stacked_job_equals_job_alone(tmp_path, dtype, tolerance):
     configs = [compose(*SMALL, "max_steps=500", f"dtype={dtype}", "optimizer.clip=5", *words) for words in VARIED]
     assert len({stack_key(config, Banana()) for config in configs}) == 1
     stacked = train_many(configs, [tmp_path / f"stacked{number}" for number in range(4)])
     for number, config in enumerate(configs):
         alone = train(config, tmp_path / f"alone{number}")
         together = stacked[number]
-        assert files(together) == files(alone)
+        assert list_files(together) == list_files(alone)
         assert together.status == alone.status
         assert set(together.result) == set(alone.result)
         assert together.result["kl"] == pytest.approx(alone.result["kl"], rel=100 * tolerance)
@@ -56,7 +56,7 @@ def test_stacked_equals_alone(tmp_path, dtype, tolerance):
         )
 
 
-def test_what_has_another_shape_is_trained_apart(tmp_path, capfd):
+def test_jobs_of_different_shapes_are_trained_in_separate_stacks(tmp_path, capfd):
     words = [["flow.depth=1"], ["flow.depth=2"], ["flow.depth=2", "seed=1"], ["flow.rank=0"]]
     configs = [compose(*SMALL, "max_steps=20", *each) for each in words]
     runs = train_many(configs, [tmp_path / str(number) for number in range(4)])
@@ -64,7 +64,7 @@ def test_what_has_another_shape_is_trained_apart(tmp_path, capfd):
     assert "4 jobs: 1 stack of 2, 2 alone" in capfd.readouterr().out
 
 
-def test_a_job_that_diverges_is_put_aside_and_the_others_go_on(tmp_path):
+def test_diverging_job_does_not_stop_its_stack(tmp_path):
     words = [["seed=0"], ["seed=1", "optimizer.lr=1e200"], ["seed=2"]]
     configs = [compose(*SMALL, "max_steps=300", "optimizer.schedule=constant", "dtype=float64", *w) for w in words]
     runs = train_many(configs, [tmp_path / str(number) for number in range(3)])
@@ -78,8 +78,8 @@ def test_a_job_that_diverges_is_put_aside_and_the_others_go_on(tmp_path):
         torch.testing.assert_close(tensor, reference[name], rtol=1e-9, atol=1e-9)
 
 
-def test_of_a_stack_that_leaves_its_image_each_job_says_so(tmp_path):
-    """Tanh has a bounded image, and the banana none: its points are outside before the first step."""
+def test_every_job_reports_points_outside_the_image(tmp_path):
+    """Tanh has a bounded image and the banana is unbounded, so points are outside before the first step."""
     configs = [compose(*SMALL, "flow.activation=tanh", "flow.depth=3", f"seed={seed}") for seed in range(2)]
     runs = train_many(configs, [tmp_path / "0", tmp_path / "1"])
     for run in runs:
@@ -90,7 +90,7 @@ def test_of_a_stack_that_leaves_its_image_each_job_says_so(tmp_path):
     assert runs[1].status["error"] == f"DivergedError: {alone.value}"
 
 
-def test_a_stack_goes_on_from_its_checkpoints(tmp_path, monkeypatch):
+def test_stack_resumes_from_its_checkpoints_at_same_bits(tmp_path, monkeypatch):
     words = (*SMALL, "max_steps=400", "dtype=float64", "trainer.checkpoint_every=100")
     configs = [compose(*words, f"seed={seed}") for seed in range(2)]
     whole = train_many(configs, [tmp_path / f"whole{seed}" for seed in range(2)])
@@ -98,13 +98,13 @@ def test_a_stack_goes_on_from_its_checkpoints(tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
 
-    def take_or_die(self, step, rates, take=Loop._take):
+    def take_or_raise(self, step, rates, take=Loop._take):
         if step == 250:
             raise Killed
         return take(self, step, rates)
 
-    with monkeypatch.context() as patch:  # after two checkpoints, in the middle of the third stretch
-        patch.setattr(Loop, "_take", take_or_die)
+    with monkeypatch.context() as patch:  # after two checkpoints, halfway to the third
+        patch.setattr(Loop, "_take", take_or_raise)
         with pytest.raises(Killed):
             train_many(configs, [tmp_path / f"stopped{seed}" for seed in range(2)])
     stopped = [load_run(tmp_path / f"stopped{seed}") for seed in range(2)]
@@ -120,7 +120,7 @@ def test_a_stack_goes_on_from_its_checkpoints(tmp_path, monkeypatch):
         assert second.status == {"status": "done"}
 
 
-def test_a_job_of_a_stack_can_go_on_alone(tmp_path):
+def test_stacked_job_can_resume_alone(tmp_path):
     words = (*SMALL, "max_steps=200", "dtype=float64", "trainer.checkpoint_every=100")
     configs = [compose(*words, f"seed={seed}") for seed in range(2)]
     runs = train_many(configs, [tmp_path / str(seed) for seed in range(2)])
@@ -130,7 +130,7 @@ def test_a_job_of_a_stack_can_go_on_alone(tmp_path):
     assert all(torch.equal(first[name], tensor) for name, tensor in again.checkpoint("last")["state_dict"].items())
 
 
-def test_a_stack_of_which_every_job_diverges_ends_there(tmp_path):
+def test_stack_ends_when_all_jobs_have_diverged(tmp_path):
     words = (*SMALL, "max_steps=100000", "optimizer.lr=1e200", "optimizer.schedule=constant", "dtype=float64")
     runs = train_many([compose(*words, f"seed={seed}") for seed in range(2)], [tmp_path / "0", tmp_path / "1"])
     for run in runs:

@@ -8,21 +8,21 @@ from flowlab.sweeps.train_many import train_many
 QUICK = ("trainer.progress=off", "test_size=200", "validation_size=200", "batch_size=32", "max_steps=20")
 
 
-def test_a_table_of_what_varied_and_what_came_out(tmp_path):
+def test_table_has_varied_settings_and_results(tmp_path):
     words = [["flow.depth=1"], ["flow.depth=2"], ["flow.depth=2", "optimizer.lr=1e12", "optimizer.schedule=constant"]]
     configs = [compose(*QUICK, *each) for each in words]
     runs = train_many(configs, [tmp_path / str(number) for number in (0, 2, 10)])
     table = load_sweep(tmp_path)
     assert list(table["flow.depth"]) == [1, 2, 2]
     assert list(table["optimizer.lr"]) == [0.01, 0.01, 1e12]
-    assert "seed" not in table, "what is the same everywhere is left out"
+    assert "seed" not in table, "constant settings are left out"
     assert list(table["status"]) == ["done", "done", "failed"]
     assert table["kl"][0] == runs[0].result["kl"]
     assert pandas.isna(table["kl"][2])
     assert [directory.rsplit("/", 1)[1] for directory in table["directory"]] == ["0", "2", "10"]
 
 
-def test_numbers_that_come_with_an_option_are_left_out_and_null_is_a_value(tmp_path):
+def test_settings_implied_by_an_option_are_left_out(tmp_path):
     words = [["target=banana"], ["target=gaussian"], ["target=gaussian_full"], ["target=two_moons", "optimizer.clip=1"]]
     configs = [compose(*QUICK, "max_steps=1", *each) for each in words]
     train_many(configs, [tmp_path / str(number) for number in range(4)])
@@ -32,6 +32,6 @@ def test_numbers_that_come_with_an_option_are_left_out_and_null_is_a_value(tmp_p
     assert list(table["optimizer.clip"].isna()) == [True, True, True, False]
 
 
-def test_no_sweep_is_named(tmp_path):
+def test_directory_without_runs_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="no run in it"):
         load_sweep(tmp_path)

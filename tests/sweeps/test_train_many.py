@@ -9,7 +9,7 @@ from flowlab.targets import Banana, FileTarget
 TARGET = Banana()
 
 
-def test_groups_in_words():
+def test_groups_are_described():
     assert describe_groups(24, [8, 8, 8]) == "24 jobs: 3 stacks of 8"
     assert describe_groups(1, [1]) == "1 job: 1 alone"
     assert describe_groups(3, [], done=3) == "3 jobs: 3 done already"
@@ -18,7 +18,7 @@ def test_groups_in_words():
 @pytest.mark.parametrize("jobs", range(1, 12))
 @pytest.mark.parametrize("largest", [1, 3, 100])
 @pytest.mark.parametrize("at_least", [1, 2])
-def test_parts_are_even_and_hold_every_job_once(jobs, largest, at_least):
+def test_split_is_even_and_has_every_job_once(jobs, largest, at_least):
     split = split_evenly(list(range(jobs)), largest, at_least)
     sizes = [len(part) for part in split]
     assert [job for part in split for job in part] == list(range(jobs))
@@ -36,7 +36,7 @@ def test_parts_are_even_and_hold_every_job_once(jobs, largest, at_least):
         ["flow.smoothness=0.3", "flow.initial_slope=0.4", "flow.initialization=glorot"],
     ],
 )
-def test_what_differs_in_numbers_alone_is_stacked(words):
+def test_jobs_that_differ_only_in_values_are_stacked(words):
     assert stack_key(compose(*words), TARGET) == stack_key(compose(), TARGET)
 
 
@@ -55,21 +55,21 @@ def test_what_differs_in_numbers_alone_is_stacked(words):
         ["validation_size=10"],
     ],
 )
-def test_what_has_another_shape_is_not(words):
+def test_jobs_that_differ_in_shape_are_not_stacked(words):
     assert stack_key(compose(*words), TARGET) != stack_key(compose(), TARGET)
 
 
-def test_a_reverse_kl_sees_the_targets_density():
+def test_reverse_kl_jobs_of_different_targets_are_not_stacked():
     words = ["objective=reverse_kl"]
     assert stack_key(compose(*words, "target.noise=2"), TARGET) != stack_key(compose(*words), TARGET)
 
 
-def test_a_class_of_a_users_own_is_trained_alone():
+def test_custom_flow_is_not_stacked():
     words = ["flow=custom", "flow._target_=flowlab.bijectors.LowRankAffine"]
     assert stack_key(compose(*words), TARGET) is None
 
 
-def test_files_differ_in_their_columns_and_in_standardization(tmp_path):
+def test_files_are_stacked_if_columns_and_standardization_agree(tmp_path):
     def target(name, columns, **settings):
         rows = [",".join(str(row * (column + 1) % 7) for column in range(columns)) for row in range(1, 20)]
         (tmp_path / name).write_text("\n".join(rows))
@@ -93,7 +93,7 @@ def test_memory_grows_with_the_minibatch_and_the_flow():
     assert 1.5 * small < size("dtype=float64") <= 2 * small
 
 
-def test_a_line_for_each_tenth_of_the_steps_and_the_runs_that_ended(capsys):
+def test_lines_report_steps_in_percent_and_ended_runs(capsys):
     with show_sweep_progress("lines", jobs=[3, 1], steps=[100, 100]) as receive:
         receive(0, 0)
         receive(0, 50)
@@ -109,7 +109,7 @@ def test_a_line_for_each_tenth_of_the_steps_and_the_runs_that_ended(capsys):
     ]
 
 
-def test_a_bar_and_nothing(capsys):
+def test_bar_is_shown_and_off_prints_nothing(capsys):
     for kind in ("bar", "off"):
         with show_sweep_progress(kind, jobs=[1], steps=[10]) as receive:
             receive(0, 10)

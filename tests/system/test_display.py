@@ -7,7 +7,7 @@ import sys
 
 from flowlab.system.display import print_line
 
-# With a buffer, the lost lines would fail once more at exit.
+# Python then buffers, so it would try to write the lost lines again at exit.
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 PROGRAM = "import sys, time\nfrom flowlab.system.display import print_line\n"
 
@@ -20,7 +20,7 @@ def test_a_closed_pipe_does_not_stop_a_process():
     assert process.wait(60) == 0
 
 
-def test_a_full_disk_loses_the_line_and_nothing_else():
+def test_full_disk_loses_only_the_line():
     code = PROGRAM + "print_line('lost', sys.stdout)\nprint_line('lost', sys.stdout)\nprint_line('printed')"
     with open("/dev/full", "w") as full:
         done = subprocess.run(
@@ -30,7 +30,7 @@ def test_a_full_disk_loses_the_line_and_nothing_else():
 
 
 def test_a_line_is_a_single_write():
-    """Two writes would mix with the lines of a process that writes into the same log."""
+    """Two writes could mix with lines of a different process in the same log."""
 
     class Writes(io.RawIOBase):
         def __init__(self):
@@ -44,15 +44,15 @@ def test_a_line_is_a_single_write():
             return len(content)
 
     writes = Writes()
-    print_line("a line", io.TextIOWrapper(writes, write_through=True))  # stdout and stderr under PYTHONUNBUFFERED
+    print_line("a line", io.TextIOWrapper(writes, write_through=True))  # like stdout and stderr under PYTHONUNBUFFERED
     assert writes.received == [b"a line\n"]
 
 
 QUICK = ["max_steps=400", "test_size=500", "validation_size=500", "batch_size=64", "flow.depth=2"]
 
 
-def seen_in_a_terminal(directory, *words):
-    """Everything that reaches a terminal of 120 columns."""
+def run_in_a_terminal(directory, *words):
+    """Run a training in a terminal of 120 columns and return its output."""
     ours, theirs = pty.openpty()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "TERM": "xterm"}
     command = [sys.executable, "-m", "flowlab.cli.main", *QUICK, *words, f"hydra.run.dir={directory}"]
@@ -72,15 +72,15 @@ def seen_in_a_terminal(directory, *words):
     return seen.decode()
 
 
-def test_a_bar_in_a_terminal(tmp_path):
-    seen = seen_in_a_terminal(tmp_path / "run")
-    assert "\u2501" in seen, "the bar itself"
+def test_terminal_shows_a_bar(tmp_path):
+    seen = run_in_a_terminal(tmp_path / "run")
+    assert "\u2501" in seen, "the bar is missing"
     assert "400/400" in seen
     last = re.findall(r"loss [\d.]+  nll [\d.]+  kl [\d.]+  \d+ steps/s", seen)
     assert last
 
 
-def test_a_line_every_tenth_elsewhere(tmp_path, capfd):
+def test_lines_are_printed_after_each_tenth_of_the_steps(tmp_path, capfd):
     from flowlab import compose, train
 
     train(
@@ -91,7 +91,7 @@ def test_a_line_every_tenth_elsewhere(tmp_path, capfd):
     assert all("steps/s" in line for line in lines)
 
 
-def test_nothing_when_off(tmp_path, capfd):
+def test_off_prints_nothing(tmp_path, capfd):
     from flowlab import compose, train
 
     train(compose(*QUICK, "trainer.progress=off"), tmp_path / "run")

@@ -20,7 +20,7 @@ from flowlab.system.files import (
 )
 
 
-def test_a_failed_write_keeps_the_old_content_and_leaves_no_other_file(tmp_path):
+def test_failed_write_keeps_the_old_content_and_leaves_no_temporary_file(tmp_path):
     path = tmp_path / "a.txt"
     write_text(path, "old")
 
@@ -76,7 +76,7 @@ def test_temporary_files_of_killed_processes_are_removed(tmp_path):
     assert {path.name for path in tmp_path.rglob("*")} == {"a.txt", "below", "b.txt"}
 
 
-def test_a_file_is_flushed_before_it_takes_the_name_and_the_directory_after(tmp_path, monkeypatch):
+def test_file_is_synced_before_the_rename_and_directory_after(tmp_path, monkeypatch):
     path, flushed = tmp_path / "a.txt", []
     monkeypatch.setattr(
         "os.fsync", lambda descriptor: flushed.append((os.readlink(f"/proc/self/fd/{descriptor}"), path.exists()))
@@ -85,7 +85,7 @@ def test_a_file_is_flushed_before_it_takes_the_name_and_the_directory_after(tmp_
     assert flushed == [(str(part_path(path)), False), (str(tmp_path), True)]
 
 
-def test_one_process_at_a_time_locks_a_directory(tmp_path):
+def test_only_one_process_at_a_time_can_lock_a_directory(tmp_path):
     check_unlocked(tmp_path)
     with lock_directory(tmp_path, "busy here"):
         with pytest.raises(ConfigError, match="another process is busy here"), lock_directory(tmp_path, "busy here"):

@@ -1,4 +1,4 @@
-"""The progress bar in a real kernel: it is visible while a cell runs, and removed at its end."""
+"""The progress bar in a real kernel: it is visible while a cell runs, and removed when the cell ends."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ except Exception as error:
 
 
 class RecordingClient(NotebookClient):
-    """Keep every update of an output while a cell runs."""
+    """Records every update of an output while a cell runs."""
 
     def process_message(self, msg, cell, cell_index):
         if msg["msg_type"] == "update_display_data":

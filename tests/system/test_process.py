@@ -7,7 +7,7 @@ from flowlab.system.process import STOP_HANDLERS, handle_signals
 
 
 @pytest.fixture(autouse=True)
-def _in_the_foreground():
+def _restore_sighup():
     """Handle SIGHUP as a process in a terminal does: under nohup the tests would ignore it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield

@@ -92,7 +92,7 @@ def test_dtype_shape_and_seed(target):
     assert target.log_prob(points.reshape(7, 1, 2)).shape == (7, 1)
 
 
-def test_bounds_hold_nearly_all_the_mass(target):
+def test_bounds_contain_nearly_all_the_mass(target):
     points = sample(target, 20_000)
     inside = torch.ones(len(points), dtype=torch.bool)
     for axis, (low, high) in enumerate(target.bounds):
@@ -105,7 +105,7 @@ def test_splits_share_no_point(target):
     assert not (train[:, None] == test[None]).all(-1).any()
 
 
-def test_numbers_of_the_tutorials():
+def test_targets_have_published_moments_and_entropy():
     assert Banana().entropy == pytest.approx(4.2241714, abs=1e-7)
     assert Gaussian().entropy == pytest.approx(4.2241714, abs=1e-7)
     assert Banana().bounds == ((-5.0, 30.0), (-10.0, 10.0))
@@ -126,7 +126,7 @@ def test_gaussian_against_scipy():
     assert target.entropy == pytest.approx(known.entropy())
 
 
-def test_two_moons_density_is_at_rounding():
+def test_two_moons_quadrature_is_exact_to_rounding():
     coarse, fine = TwoMoons(), TwoMoons()
     fine.nodes = 256
     assert len(fine._arcs[0]) == 512
@@ -135,10 +135,10 @@ def test_two_moons_density_is_at_rounding():
 
 
 def test_checkerboard_never_leaves_its_squares():
-    for seed in (188, 202):  # single precision once reached the next square here
+    for seed in (188, 202):  # with these seeds float32 once reached the next square
         target = Checkerboard()
         assert target.log_prob(target.rows("test", 100_000, seed)).isfinite().all()
-    for seed in (16, 88):  # here a point that is drawn in double precision did so in single precision
+    for seed in (16, 88):  # here a float64 point did so when converted to float32
         points = Checkerboard().rows("test", 100_000, seed, torch.float64)
         assert Checkerboard().log_prob(points.float()).isfinite().all()
     at_the_edge = Checkerboard().from_draws(torch.tensor([1 - 1e-12, 1 - 1e-12, 0.01], dtype=torch.float64))
@@ -160,8 +160,8 @@ def test_finite_training_sets_are_drawn_once():
 
 
 @pytest.mark.parametrize("name", [name for name in names("target") if issubclass(lookup("target", name), ExactTarget)])
-def test_every_target_is_drawn_and_has_a_configuration(name):
-    """The table above has each registered target, so every test in this file runs on it."""
+def test_every_target_is_tested_and_has_an_option(name):
+    """TARGETS has each registered target, so every test in this file runs on it."""
     kind = lookup("target", name)
     assert isinstance(compose(f"target={name}").target.build(), kind)
     assert any(type(target) is kind for target in TARGETS.values())
@@ -190,12 +190,12 @@ def test_a_built_target_is_a_copy():
         (lambda: TwoMoons(noise=0.01), "noise=0.01: must be at least 0.05"),
     ],
 )
-def test_bad_numbers_are_named(make, message):
+def test_bad_argument_is_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_a_subclass_that_defines_rows_alone_gives_its_batches_by_them():
+def test_batch_of_a_subclass_that_only_defines_rows_uses_its_rows():
     class Shifted(Banana):
         def rows(self, split, count, seed, dtype=None):
             return super().rows(split, count, seed, dtype) + 100

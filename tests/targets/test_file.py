@@ -1,4 +1,4 @@
-"""Points from a file: what is read, how it is split, and what is refused."""
+"""Points from a file: formats, columns, splits, and refused files."""
 
 import hashlib
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_formats_give_the_same_points(iris, tmp_path):
     assert FileTarget(tmp_path / "bare.csv").columns == ["x1", "x2", "x3", "x4"]
 
 
-def test_splits_are_a_partition_decided_by_the_seed(iris):
+def test_splits_are_a_partition_that_the_seed_decides(iris):
     target = FileTarget(iris, validation=0.2, test=0.1, split_seed=1)
     parts = [target.rows(split, 0, 0, torch.float64) for split in ("train", "validation", "test")]
     assert [len(part) for part in parts] == [105, 30, 15]
@@ -45,20 +45,20 @@ def test_columns_are_selected_in_the_order_given(iris):
     assert target.rows("train", 0, 0)[:, 0].max() < target.rows("train", 0, 0)[:, 1].min()
 
 
-def test_mean_and_deviation_are_of_the_training_rows(iris):
+def test_mean_and_deviation_use_only_training_rows(iris):
     target = FileTarget(iris)
     train = target.rows("train", 0, 0, torch.float64)
     torch.testing.assert_close(target.mean, train.mean(0))
     torch.testing.assert_close(target.deviation, train.std(0))
 
 
-def test_one_column_with_a_space_in_its_name(tmp_path):
+def test_single_column_name_may_contain_a_space(tmp_path):
     path = tmp_path / "one.csv"
     path.write_text("body height\n" + "".join(f"{i * i}\n" for i in range(20)))
     assert FileTarget(path).columns == ["body height"]
 
 
-def test_a_first_row_with_a_number_twice_is_data(tmp_path):
+def test_first_row_with_a_repeated_number_is_data(tmp_path):
     path = tmp_path / "bare.csv"
     path.write_text("0.5,0.5\n" + "".join(f"{i},{i * i}\n" for i in range(20)))
     target = FileTarget(path)
@@ -75,13 +75,13 @@ def test_values_that_float32_rounds_away_are_refused(tmp_path):
         target.check(torch.float32, 0)
 
 
-def test_a_bad_file_is_an_error_in_python_too(tmp_path):
+def test_bad_file_raises_config_error_in_python(tmp_path):
     with pytest.raises(DataError, match="nowhere.csv: no such file"):
         FileTarget(tmp_path / "nowhere.csv")
 
 
 def test_a_file_is_read_once(iris, monkeypatch):
-    """Points and fingerprint come from the same bytes, so a file that changes meanwhile cannot mix two contents."""
+    """Points and fingerprint come from the same bytes, so a file that changes during the read cannot mix contents."""
     expected, read, times = hashlib.sha256(iris.read_bytes()).hexdigest(), Path.read_bytes, []
 
     def read_and_append(path):
@@ -98,7 +98,7 @@ def test_a_file_is_read_once(iris, monkeypatch):
     assert sum(len(target.rows(split, 0, 0)) for split in ("train", "validation", "test")) == 150
 
 
-def test_whole_numbers_of_any_size_are_numbers(tmp_path):
+def test_integers_of_any_size_are_numbers(tmp_path):
     path = tmp_path / "large.csv"
     path.write_text("a,b\n" + "".join(f"{10**30 + i * 10**28},{i * i}\n" for i in range(20)))
     assert FileTarget(path).rows("train", 0, 0, torch.float64)[:, 0].min() >= 1e30

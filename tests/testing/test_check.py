@@ -1,4 +1,4 @@
-"""The check of your own bijector: it passes for a right one, and names the property that fails for a wrong one."""
+"""`flowlab.testing` passes a correct bijector and names the names_of_failing_properties property of a wrong one."""
 
 import math
 
@@ -13,7 +13,7 @@ from flowlab.testing.property import NotApplicable, close, need
 
 
 class Scale(Bijector):
-    """y = exp(log_scale) x: a bijector that a user may write, and the base of wrong ones."""
+    """y = exp(log_scale) x: a correct user's bijector, and the base class of the wrong ones."""
 
     event_dim = 1
     domain = codomain = constraints.real_vector
@@ -32,23 +32,23 @@ class Scale(Bijector):
         return y * (-self.log_scale).exp(), (-self.log_scale.sum()).expand(y.shape[:-1])
 
 
-def failing(bijector, **known):
+def names_of_failing_properties(bijector, **known):
     report = check_bijector(bijector, dtypes=[torch.float64], **known)
     return {finding.name for finding in report.failures}
 
 
-def test_a_right_one_passes():
+def test_correct_bijector_passes():
     invalid = {"scale=nan": lambda: Scale(scale=math.nan)}
     report = check_bijector(Scale(), initial=lambda x: x, invalid=invalid)
     assert report
-    assert all(finding.holds for finding in report.findings), "each property applies, and holds"
+    assert all(finding.holds for finding in report.findings), "a property fails or does not apply"
     assert len(report.findings) == 2 * len(PROPERTIES)
     report.require()
     assert f"holds: {2 * len(PROPERTIES)} of {2 * len(PROPERTIES)}" in str(report)
     assert report._repr_html_().startswith("<pre>Scale(")
 
 
-def test_the_bijector_is_not_changed():
+def test_check_does_not_change_the_bijector():
     bijector = Scale(scale=0.5)
     check_bijector(bijector, dtypes=[torch.float64])
     assert bijector.log_scale.dtype == torch.float32
@@ -80,7 +80,7 @@ class FixedType(Scale):
 
 
 class HiddenState(Scale):
-    """An inverse that returns the last x, whatever y is."""
+    """The inverse returns the last x, whatever y is."""
 
     def forward_and_log_det(self, x, context=None):
         self.last = x
@@ -91,7 +91,7 @@ class HiddenState(Scale):
 
 
 class DetachedLogDet(Scale):
-    """It trains as if the log det were a constant."""
+    """Training treats the log det as a constant."""
 
     def forward_and_log_det(self, x, context=None):
         y, log_det = super().forward_and_log_det(x)
@@ -115,7 +115,7 @@ class Tails(Bijector):
 
 
 class MirroredInverse(Exp):
-    """It declares the real line as codomain, and a negative y has a pre-image: the mass is 2."""
+    """The declared codomain is the real line and a negative y has a pre-image, so the mass is 2."""
 
     codomain = constraints.real
 
@@ -124,7 +124,7 @@ class MirroredInverse(Exp):
 
 
 class AssumesContiguous(Scale):
-    """It ignores the strides of its points."""
+    """The map ignores the strides of its points."""
 
     def forward_and_log_det(self, x, context=None):
         return super().forward_and_log_det(x.as_strided(x.shape, x.new_empty(x.shape).stride()))
@@ -143,16 +143,16 @@ class AssumesContiguous(Scale):
         (AssumesContiguous, {"shapes"}),
     ],
 )
-def test_the_failing_property_of_a_wrong_one_is_named(wrong, properties):
-    assert properties <= failing(wrong(scale=0.3))
+def test_failing_property_of_a_wrong_bijector_is_named(wrong, properties):
+    assert properties <= names_of_failing_properties(wrong(scale=0.3))
 
 
 def test_errors_far_from_the_drawn_points_are_found():
-    assert failing(Tails()) == {"log det"}
-    assert failing(MirroredInverse()) == {"round trip"}
+    assert names_of_failing_properties(Tails()) == {"log det"}
+    assert names_of_failing_properties(MirroredInverse()) == {"round trip"}
 
 
-def test_a_right_one_passes_in_many_dimensions():
+def test_correct_bijector_passes_in_many_dimensions():
     affine = LowRankAffine(12, rank=2, factor_scale=0.3, generator=torch.Generator().manual_seed(0))
     report = check_bijector(affine, dim=12, dtypes=[torch.float64])
     assert report
@@ -174,9 +174,9 @@ def test_a_failure_shows_an_example():
 
 
 def test_a_wrong_initialization_and_a_missing_error_are_found():
-    assert failing(Scale(scale=0.3), initial=lambda x: x) == {"initial"}
-    assert failing(Scale(), invalid={"dim=0": lambda: Scale(dim=0)}) == {"refused"}
-    assert failing(Scale(), invalid={"beginning=inf": lambda: Scale(scale=math.inf)}) == {"refused"}
+    assert names_of_failing_properties(Scale(scale=0.3), initial=lambda x: x) == {"initial"}
+    assert names_of_failing_properties(Scale(), invalid={"dim=0": lambda: Scale(dim=0)}) == {"refused"}
+    assert names_of_failing_properties(Scale(), invalid={"beginning=inf": lambda: Scale(scale=math.inf)}) == {"refused"}
 
 
 def test_a_stated_interval_that_is_too_wide_or_too_narrow_is_found():
@@ -188,7 +188,7 @@ def test_a_stated_interval_that_is_too_wide_or_too_narrow_is_found():
         def invertible(self, dtype):
             return -10.0, 10.0
 
-    assert failing(TooWide()) == failing(TooNarrow()) == {"edges"}
+    assert names_of_failing_properties(TooWide()) == names_of_failing_properties(TooNarrow()) == {"edges"}
 
 
 def test_without_an_inverse_the_other_properties_are_checked():
@@ -201,12 +201,12 @@ def test_without_an_inverse_the_other_properties_are_checked():
     assert left == {"round trip", "cancel", "mass", "edges", "initial", "refused", "support"}
 
 
-def test_a_property_that_does_not_apply_says_why():
+def test_property_that_does_not_apply_gives_its_reason():
     with pytest.raises(NotApplicable, match="no inverse"):
         need(False, "it has no inverse")
 
 
-def test_no_number_is_close_to_nan():
+def test_nan_is_not_close_to_any_number():
     nan, one = torch.tensor([math.nan]), torch.ones(1)
     for value, expected in ((nan, one), (one, nan), (nan, nan)):
         with pytest.raises(AssertionError, match="the value: .* is expected"):

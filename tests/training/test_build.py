@@ -24,12 +24,12 @@ from flowlab.training.build import MANY_STEPS, build, build_batches, check, choo
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_parts_that_do_not_fit_are_refused(words, message):
+def test_incompatible_parts_are_refused(words, message):
     with pytest.raises(ConfigError, match=message):
         check(compose(*words))
 
 
-def test_a_configuration_that_fits_gives_its_target():
+def test_valid_configuration_returns_its_target():
     target, costs = check(compose("trainer=ddp_cpu", "batch_size=64", "target=funnel", "target.dim=3"))
     assert target.dim == 3
     assert costs.parameters > 0
@@ -51,8 +51,8 @@ def test_jobs_of_a_sweep_share_a_target():
     assert len(targets) == 2
 
 
-def test_the_costs_are_counted_without_a_number(monkeypatch):
-    """The flow that is counted lives on the meta device, so the real one is built once."""
+def test_costs_are_counted_on_the_meta_device(monkeypatch):
+    """The count uses a flow on the meta device, so the real flow is built once."""
     devices, usual = [], MLP.build
 
     def build_and_note(self, *arguments):
@@ -66,30 +66,30 @@ def test_the_costs_are_counted_without_a_number(monkeypatch):
     assert experiment.costs.parameters == sum(parameter.numel() for parameter in experiment.flow.parameters())
 
 
-def fresh(seed=0):
+def new_batches(seed=0):
     flow = Flow(StandardNormal(2), Exp())
     return build_batches(MaximumLikelihood(), flow, Banana(), seed, 64, torch.float64, "cpu")
 
 
-def from_base(flow, seed, batch_size=20_000):
+def new_reverse_kl_batches(flow, seed, batch_size=20_000):
     return build_batches(ReverseKL(), flow, Banana(), seed, batch_size, torch.float64, "cpu")
 
 
-def test_steps_can_be_asked_in_any_order():
-    forwards = [fresh()(step).x for step in (0, 1, 2)]
-    batches = fresh()
+def test_steps_can_be_drawn_in_any_order():
+    forwards = [new_batches()(step).x for step in (0, 1, 2)]
+    batches = new_batches()
     backwards = [batches(step).x for step in (2, 1, 0)][::-1]
     for first, second in zip(forwards, backwards, strict=True):
         assert torch.equal(first, second)
 
 
 def test_steps_and_seeds_differ():
-    assert not torch.equal(fresh()(0).x, fresh()(1).x)
-    assert not torch.equal(fresh(0)(0).x, fresh(1)(0).x)
+    assert not torch.equal(new_batches()(0).x, new_batches()(1).x)
+    assert not torch.equal(new_batches(0)(0).x, new_batches(1)(0).x)
 
 
 def test_draws_of_several_jobs_are_placed_together():
-    batches = fresh()
+    batches = new_batches()
     draws = [batches.draw(step) for step in range(3)]
     together = batches.place(Batch(torch.stack([draw.x for draw in draws]))).x
     assert torch.equal(together, torch.stack([batches(step).x for step in range(3)]))
@@ -97,7 +97,7 @@ def test_draws_of_several_jobs_are_placed_together():
 
 def test_minibatches_are_not_the_held_out_points():
     held_out = Banana().rows("test", 64, seed=0, dtype=torch.float64)
-    assert not any(torch.isin(fresh()(step).x, held_out).any() for step in range(5))
+    assert not any(torch.isin(new_batches()(step).x, held_out).any() for step in range(5))
 
 
 @pytest.mark.parametrize(("rows", "batch_size"), [(10, 5), (10, 4), (10, 3), (3, 7), (7, 7), (1, 2)])
@@ -111,9 +111,9 @@ def test_every_epoch_has_every_row_once(rows, batch_size):
     drawn = torch.cat(parts).flatten()[: rows * epochs].reshape(epochs, rows)
     assert torch.equal(drawn.sort(dim=1).values, data.flatten().expand(epochs, rows))
     if rows > 5:
-        assert not torch.equal(drawn[0], drawn[1]), "each epoch has its own order"
+        assert not torch.equal(drawn[0], drawn[1]), "two epochs have the same order"
         other = epoch_batches(Batch(data), seed=1, batch_size=batch_size)
-        assert not torch.equal(torch.cat([other(step).x for step in range(steps)]), torch.cat(parts)), "so has a seed"
+        assert not torch.equal(torch.cat([other(step).x for step in range(steps)]), torch.cat(parts)), "seeds differ"
     again = epoch_batches(Batch(data), seed=0, batch_size=batch_size)
     assert torch.equal(again(steps - 1).x, parts[-1]), "a step does not depend on the steps before it"
 
@@ -128,16 +128,16 @@ def test_every_point_keeps_its_context():
 
 def test_reverse_kl_draws_from_the_base():
     flow = Flow(StandardNormal(2), Exp()).double()
-    batches = from_base(flow, 0)
+    batches = new_reverse_kl_batches(flow, 0)
     batch = batches(0).x
     assert torch.equal(batch, batches(0).x)
-    for other in (batches(1).x, from_base(flow, 1)(0).x):
-        assert not torch.isin(batch, other).any(), "steps and seeds differ"
+    for other in (batches(1).x, new_reverse_kl_batches(flow, 1)(0).x):
+        assert not torch.isin(batch, other).any(), "two steps or seeds share points"
     assert batch.mean(0).abs().max() < 0.05
     assert (batch.std(0) - 1).abs().max() < 0.05
 
 
-def test_auto_decides_by_the_count_of_steps():
+def test_auto_decides_by_the_number_of_steps():
     """The same command makes the same choice on every machine."""
     short, long = choose("auto", MANY_STEPS - 1), choose("auto", MANY_STEPS)
     assert not short.compiled
@@ -150,7 +150,7 @@ def test_auto_decides_by_the_count_of_steps():
     assert not choose("false", 1_000_000).compiled
 
 
-def test_without_a_compiler_auto_does_without_and_true_is_refused(tmp_path, monkeypatch):
+def test_missing_compiler_disables_auto_and_refuses_true(tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     choice = choose("auto", MANY_STEPS)
     assert not choice.compiled
@@ -160,7 +160,7 @@ def test_without_a_compiler_auto_does_without_and_true_is_refused(tmp_path, monk
     assert not (tmp_path / "run").exists()
 
 
-def test_without_the_headers_of_python_auto_does_without(monkeypatch):
+def test_missing_python_headers_disable_auto(monkeypatch):
     monkeypatch.setattr("sysconfig.get_path", lambda name: "/nowhere")
     choice = choose("auto", MANY_STEPS)
     assert not choice.compiled

@@ -1,4 +1,4 @@
-"""A compiled step: the numbers of an eager one, also resumed and stacked; the same command makes the same choice."""
+"""Compiled training equals eager training, also resumed and stacked; a command always makes the same choice."""
 
 import copy
 import json
@@ -19,8 +19,8 @@ SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.d
 
 
 @pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    """Forget the graphs that are compiled here."""
+def _use_a_separate_compiler_cache(tmp_path_factory):
+    """Compile into a temporary cache, and forget the compiled graphs afterwards."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
         yield
@@ -36,7 +36,7 @@ def assert_same(first, second, tolerance):
         torch.testing.assert_close(weights(second)[name], tensor, rtol=tolerance, atol=tolerance)
 
 
-# In single precision training makes the difference of one rounding grow, in 200 steps to about 1e-4.
+# In single precision, 200 steps of training amplify one rounding difference to about 1e-4.
 @pytest.mark.parametrize(
     ("dtype", "optimizer", "tolerance"),
     [("float64", "adam", 1e-10), ("float32", "adam", 1e-3), ("float64", "sgd", 1e-10), ("float64", "adamw", 1e-10)],
@@ -75,7 +75,7 @@ def test_a_compiled_run_resumes_bit_for_bit(tmp_path, interrupt):
     assert all(torch.equal(resumed[name], tensor) for name, tensor in weights(whole).items())
 
 
-def test_a_compiled_run_that_diverges_says_where(tmp_path):
+def test_diverging_compiled_run_names_step_and_layer(tmp_path):
     words = (*SMALL, "max_steps=300", "dtype=float64", "optimizer.lr=1e200", "optimizer.schedule=constant")
     messages = []
     for choice in ("false", "true"):
@@ -87,7 +87,7 @@ def test_a_compiled_run_that_diverges_says_where(tmp_path):
     assert messages[0] == messages[1]
 
 
-def test_the_part_that_is_not_finite_is_named():
+def test_message_names_the_part_that_is_not_finite():
     experiment = build(compose(*SMALL))
     flow, target = experiment.flow, experiment.target
     points = target.sample(8, torch.Generator().manual_seed(0))
@@ -145,8 +145,8 @@ def test_a_compiled_step_takes_contexts():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_on_a_gpu_the_numbers_are_those_of_the_cpu(tmp_path, jobs):
-    """The two devices draw different points, so the data are finite: their order comes from the CPU."""
+def test_gpu_training_equals_cpu_training(tmp_path, jobs):
+    """CPU and GPU draw different points, so the test uses a finite data set, whose order the CPU draws."""
     words = (*SMALL, "max_steps=60", "dtype=float64", "target.train_size=200", "trainer.compile=true")
     trained = {
         trainer: train_many(
@@ -161,12 +161,12 @@ def test_on_a_gpu_the_numbers_are_those_of_the_cpu(tmp_path, jobs):
 
 
 @pytest.mark.parametrize("value", ["yes", "1", "null", "'True'"])
-def test_other_words_are_refused(value):
+def test_other_values_of_compile_are_refused(value):
     with pytest.raises(ConfigError, match=r"trainer\.compile="):
         compose(f"trainer.compile={value}")
 
 
-def test_a_run_from_before_the_setting_resumes_eagerly(tmp_path):
+def test_run_without_the_compile_setting_resumes_eagerly(tmp_path):
     run = train(compose(*SMALL, "max_steps=10", "trainer.compile=false"), tmp_path / "run")
     path = run.directory / "config.yaml"
     path.write_text("".join(line for line in path.read_text().splitlines(True) if "compile:" not in line))

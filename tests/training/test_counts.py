@@ -16,7 +16,7 @@ SMALL = ["trainer.progress=off", "batch_size=64", "flow.depth=2", "max_steps=40"
 
 @pytest.fixture
 def counts(monkeypatch, iris):
-    """How often things happened: composed by Hydra, a target built, the file hashed, a flow built with numbers."""
+    """Count compositions by Hydra, targets built, hashes of the file, and flows built outside the meta device."""
     made = {"composed": 0, "target": 0, "hashed": 0, "flow": 0}
 
     def count(name, usual, matters=lambda *arguments, **options: True):
@@ -36,7 +36,7 @@ def counts(monkeypatch, iris):
     return made
 
 
-def test_one_run_of_a_file(counts, iris, tmp_path):
+def test_a_run_builds_everything_once(counts, iris, tmp_path):
     words = [*SMALL, "target=file", f"target.path={iris}", f"hydra.run.dir={tmp_path}/run"]
     assert main(words) == 0
     assert counts == {"composed": 1, "target": 1, "hashed": 1, "flow": 1}

@@ -1,4 +1,4 @@
-"""flowlab.fit: a flow or a module with a loss, on data of every kind, with the numbers of flowlab.train."""
+"""flowlab.fit trains a flow or a module with a loss, on data of every kind, and equals flowlab.train."""
 
 import copy
 
@@ -50,7 +50,7 @@ class Shifted(Bijector):
 
 
 class Regression(torch.nn.Module):
-    """A module that is no flow."""
+    """A module that is not a flow."""
 
     def __init__(self):
         super().__init__()
@@ -76,7 +76,7 @@ def test_tensors_arrays_and_frames_give_the_same_bits():
         assert loss == trained[0][1]
 
 
-def test_it_learns_the_density():
+def test_fit_learns_the_density():
     x, flow = points(5000), new_flow()
     result = fit(flow, x, steps=400, lr=0.02, validate_every=100, log_every=50, **QUIET)
     expected = 2 * (0.5 * np.log(2 * np.pi * np.e) + np.log(2))
@@ -116,11 +116,11 @@ def test_held_out_points_of_every_kind_give_the_same_metrics():
     assert rows[1:] == rows[:1] * 3
 
 
-def test_a_loader_is_read_in_its_order_again_and_again():
+def test_loader_is_read_repeatedly_in_its_own_order():
     x = points(100)
     loader, flow, by_hand = DataLoader(TensorDataset(x), batch_size=30), new_flow(), new_flow()
     result = fit(flow, loader, steps=10, lr=0.05, **QUIET)
-    assert result.best_step == 0, "nothing is held out of a loader"
+    assert result.best_step == 0, "no rows of a loader are held out"
     optimizer = torch.optim.Adam(by_hand.parameters(), lr=0.05)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)
     for part in [*x.split(30), *x.split(30), *x.split(30)][:10]:
@@ -131,14 +131,14 @@ def test_a_loader_is_read_in_its_order_again_and_again():
     torch.testing.assert_close(weights(flow), weights(by_hand), rtol=1e-5, atol=1e-6)
 
 
-def test_a_loader_may_give_contexts():
+def test_loader_may_yield_contexts():
     x, context = points(), torch.randn(500, 2)
     flow = Flow(StandardNormal(2), LowRankAffine(2) | Shifted())
     loader = DataLoader(TensorDataset(x + context, context), batch_size=100)
     assert fit(flow, loader, validation=loader, steps=20, **QUIET).best_step == 20
 
 
-# The numbers of train
+# Comparison with flowlab.train
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_loader_may_give_contexts():
     ],
     ids=lambda words: " ".join(words) or "banana",
 )
-def test_the_numbers_are_those_of_train(tmp_path, words):
+def test_fit_ends_at_same_bits_as_train(tmp_path, words):
     config = compose(
         *("trainer.progress=off", "flow.depth=2", "batch_size=64", "max_steps=80", "seed=3", "test_size=100"),
         *("trainer.log_every=20", "trainer.validate_every=40"),
@@ -181,8 +181,8 @@ def test_the_numbers_are_those_of_train(tmp_path, words):
 # Early stopping
 
 
-def test_early_stopping_gives_the_best_weights():
-    """Five points are soon memorized."""
+def test_early_stopping_restores_the_best_weights():
+    """The flow memorizes five points within a few steps."""
     x, held_out, flow = points(5), points(200, seed=1), new_flow()
     result = fit(flow, x, validation=held_out, steps=300, lr=0.2, validate_every=10, log_every=10, **QUIET)
     nll = result.history["nll"]
@@ -192,7 +192,7 @@ def test_early_stopping_gives_the_best_weights():
     assert measured == pytest.approx(nll.min(), rel=1e-6) != nll.iloc[-1]
 
 
-def test_fresh_points_give_the_last_weights():
+def test_fresh_points_keep_the_last_weights():
     flow = new_flow()
     result = fit(flow, Banana(), steps=40, lr=0.3, validate_every=10, **QUIET)
     target = Banana()
@@ -201,7 +201,7 @@ def test_fresh_points_give_the_last_weights():
     assert measured["kl"] == result.rows[40]["kl"]
 
 
-def test_without_validation_there_is_no_best_step():
+def test_best_step_is_zero_without_validation():
     result = fit(new_flow(), points(), validation=None, steps=10, **QUIET)
     assert result.best_step == 0
     assert "nll" not in result.history
@@ -211,7 +211,7 @@ def test_without_validation_there_is_no_best_step():
 
 
 @pytest.mark.parametrize("with_context", [False, True])
-def test_a_module_with_a_loss(with_context):
+def test_module_with_a_loss_is_trained(with_context):
     x = torch.randn(400, 2)
     context = x @ torch.tensor([[2.0], [-1.0]]) if with_context else None
     module = Regression()
@@ -222,7 +222,7 @@ def test_a_module_with_a_loss(with_context):
     assert result.best_step in (100, 200, 300, 400)
 
 
-def test_a_module_on_a_loader_and_on_a_target():
+def test_module_is_trained_on_a_loader_and_on_a_target():
     loader = DataLoader(TensorDataset(torch.randn(90, 2), torch.randn(90, 1)), batch_size=40)
     assert fit(Regression(), loader, validation=loader, steps=10, **QUIET).best_step == 10
     assert fit(Regression(), Gaussian(), steps=10, **QUIET).steps == 10
@@ -232,7 +232,7 @@ def test_a_module_on_a_loader_and_on_a_target():
 
 
 def test_a_directory_is_written_and_a_call_resumes(tmp_path, interrupt):
-    """Stopped between two checkpoints, the same call gives the same bits and the whole history."""
+    """After a stop between two checkpoints, the same call ends at the same bits and with the whole history."""
     options = {"steps": 120, "log_every": 20, "validate_every": 20, "checkpoint_every": 50, "lr": 0.2, **QUIET}
     x = points(30)
     held_out = points(200, seed=1)
@@ -249,12 +249,12 @@ def test_a_directory_is_written_and_a_call_resumes(tmp_path, interrupt):
     pandas.testing.assert_frame_equal(result.history[TIMELESS], expected.history[TIMELESS], check_exact=True)
     again = new_flow()
     finished = fit(again, x, validation=held_out, directory=tmp_path / "stopped", **options)
-    assert torch.equal(weights(again), weights(whole)), "also when nothing is left to do"
+    assert torch.equal(weights(again), weights(whole)), "a finished fit returns different weights"
     assert finished.history.equals(result.history)
 
 
 def test_the_best_weights_survive_a_resume(tmp_path, interrupt):
-    """The best step is before the last checkpoint, so the session that resumes has not seen it."""
+    """The best step is before the last checkpoint, so the resumed session does not compute it."""
     options = {"steps": 200, "log_every": 10, "validate_every": 10, "checkpoint_every": 100, "lr": 0.2, **QUIET}
     x, held_out = points(5), points(200, seed=1)
     interrupt(100, fit, new_flow(), x, validation=held_out, directory=tmp_path, **options)
@@ -264,7 +264,7 @@ def test_the_best_weights_survive_a_resume(tmp_path, interrupt):
     assert evaluate(flow, Batch(held_out)).measure(["nll"])["nll"] == result.rows[result.best_step]["nll"]
 
 
-def test_a_module_resumes_too(tmp_path):
+def test_module_with_a_loss_resumes(tmp_path):
     x = torch.randn(100, 2)
     first, second = Regression(), Regression()
     fit(first, x, steps=30, directory=tmp_path, **QUIET)
@@ -273,7 +273,7 @@ def test_a_module_resumes_too(tmp_path):
     assert "validation_loss" in (tmp_path / "metrics.csv").read_text()
 
 
-def test_a_divergence_names_the_step_and_the_layer():
+def test_divergence_error_names_step_and_layer():
     flow = new_flow()
     with pytest.raises(DivergedError, match=r"not finite at step \d+: |the update at step \d+"):
         fit(flow, points(), steps=400, optimizer=AdamW(lr=1e20, schedule="constant"), **QUIET)

@@ -1,4 +1,4 @@
-"""A mistake in a call of flowlab.fit is named before anything is written."""
+"""flowlab.fit reports a mistake in its arguments before it writes anything."""
 
 import shutil
 
@@ -22,7 +22,7 @@ def new_flow(dim=2):
 
 
 class Regression(torch.nn.Module):
-    """A module that is no flow."""
+    """A module that is not a flow."""
 
     def __init__(self):
         super().__init__()
@@ -90,7 +90,7 @@ def test_a_mistake_is_named(tmp_path, arguments, options, message):
     directory = tmp_path / "directory"
     with pytest.raises(ConfigError, match=message):
         fit(make(), data, **{"steps": 5, "directory": directory, **QUIET, **options})
-    assert not directory.exists(), "nothing is written"
+    assert not directory.exists(), "a directory was created"
 
 
 def test_a_directory_that_cannot_be_used_is_named(tmp_path):

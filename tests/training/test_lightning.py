@@ -1,4 +1,4 @@
-"""FlowModule in a plain Trainer of Lightning, with its callbacks, loggers, precision and strategies."""
+"""FlowModule in a Lightning Trainer, with callbacks, loggers, precision and strategies."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def test_three_epochs_with_callbacks_and_a_logger(tmp_path):
     assert -best.log_prob(held_out).mean().item() == pytest.approx(min(nll), rel=1e-5)
 
 
-def test_equals_a_plain_loop():
+def test_equals_a_plain_torch_loop():
     flow, by_hand, training = new_flow(), new_flow(), points()
     loader = DataLoader(training, batch_size=64)
     trainer = pl.Trainer(max_epochs=3, logger=False, enable_checkpointing=False, **QUIET)
@@ -83,7 +83,7 @@ def test_equals_a_plain_loop():
         torch.testing.assert_close(flow.state_dict()[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
 
 
-def test_early_stopping_stops():
+def test_early_stopping_callback_stops_training():
     trainer = pl.Trainer(
         max_epochs=50,
         callbacks=[EarlyStopping("val_nll", patience=1)],
@@ -120,7 +120,7 @@ def test_batches_of_every_kind(kind):
     assert tested["test_nll"] == pytest.approx(-module(*given).mean().item(), rel=1e-5)
     if kind == "(x, context)":
         weight = flow.bijector.parts[1].weight if hasattr(flow.bijector, "parts") else None
-        assert weight.diag().min() > 0.5, "the context is used"
+        assert weight.diag().min() > 0.5, "the flow ignores the context"
 
 
 def test_an_unknown_optimizer_is_refused():
@@ -151,7 +151,7 @@ with open(f"{sys.argv[1]}/{trainer.global_rank}.json", "w") as file:
 
 
 def test_two_processes_train_the_same_flow(tmp_path):
-    """Two processes with 32 points each take the steps of one process with 64."""
+    """Two processes with 32 points each take the same steps as one process with 64 points."""
     (tmp_path / "script.py").write_text(SCRIPT)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path)]

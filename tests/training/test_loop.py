@@ -1,4 +1,4 @@
-"""The loop: the numbers of plain torch, truthful step counts, a clear end when the loss is not finite."""
+"""The training loop equals plain torch, counts steps correctly, and ends clearly if the loss is not finite."""
 
 import copy
 
@@ -27,7 +27,7 @@ def weights(run):
     return torch.cat([p.detach().flatten() for p in run.load_flow("last").parameters()])
 
 
-def test_equals_a_plain_loop(tmp_path):
+def test_train_equals_a_plain_torch_loop(tmp_path):
     run = train(compose(*SMALL, "max_steps=60", "dtype=float64", "seed=3"), tmp_path / "run")
     flow = assemble(run.config.flow, (2,), None, generator(3, "start"), dtype=torch.float64)
     optimizer = torch.optim.Adam(flow.parameters(), lr=0.01)
@@ -43,7 +43,7 @@ def test_equals_a_plain_loop(tmp_path):
     )
 
 
-def test_numbers_do_not_depend_on_when_things_happen(tmp_path):
+def test_results_do_not_depend_on_logging_intervals(tmp_path):
     reference = train(compose(*SMALL, "max_steps=50"), tmp_path / "a")
     other = train(
         compose(
@@ -62,7 +62,7 @@ def test_numbers_do_not_depend_on_when_things_happen(tmp_path):
     assert list(metrics["nll"].dropna().index) == [11, 22, 33, 44, 50]
 
 
-def test_steps_are_counted_truthfully(tmp_path):
+def test_step_counts_agree(tmp_path):
     run = train(compose(*SMALL, "max_steps=130", "trainer.log_every=20"), tmp_path / "run")
     assert run.result["steps"] == 130
     checkpoint = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
@@ -84,7 +84,7 @@ def test_gradients_are_clipped(tmp_path):
     assert clipped.metrics["grad_norm"].iloc[-1] == pytest.approx(0.01, rel=1e-3)
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
+def test_non_finite_loss_ends_the_run(tmp_path):
     config = compose(
         *SMALL,
         "max_steps=400",
@@ -103,7 +103,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
     assert not run.result
 
 
-def test_the_step_that_failed_is_found_whatever_the_length_of_a_call(tmp_path):
+def test_failed_step_is_found_for_any_steps_per_call(tmp_path):
     messages = []
     for steps in (1, 100):
         overrides = (
@@ -118,8 +118,8 @@ def test_the_step_that_failed_is_found_whatever_the_length_of_a_call(tmp_path):
     assert messages[0] == messages[1]
 
 
-def test_parameters_that_are_not_finite_are_never_saved(tmp_path):
-    """The last update of a call does the damage: the loss before it was finite."""
+def test_non_finite_parameters_are_never_saved(tmp_path):
+    """The last update of a call makes parameters non-finite although the loss before it was finite."""
     config = compose(*SMALL, "max_steps=40", "optimizer.lr=1e38", "trainer.checkpoint_every=1")
     with pytest.raises(DivergedError, match="parameters that are not finite|gave a"):
         train(config, tmp_path / "run")
@@ -129,7 +129,7 @@ def test_parameters_that_are_not_finite_are_never_saved(tmp_path):
         assert all(tensor.isfinite().all() for tensor in state.values())
 
 
-def quiet(**settings):
+def quiet_trainer(**settings):
     return TrainerConfig(progress="off", compile="false", **settings)
 
 
@@ -138,7 +138,7 @@ def points(seed, count=64):
 
 
 def new_job(module, settings, max_steps, seed=0, lr=0.05, loss=None):
-    """A job in memory, with minibatches from a seed."""
+    """Return a job without a directory, with minibatches from a seed."""
     optimizer = Adam(lr=lr)
     return Job(
         module=module,
@@ -151,7 +151,7 @@ def new_job(module, settings, max_steps, seed=0, lr=0.05, loss=None):
 
 
 def run(modules, max_steps=20, **options):
-    settings = quiet()
+    settings = quiet_trainer()
     jobs = [new_job(each, settings, max_steps, seed, **options) for seed, each in enumerate(modules)]
     loop = Loop(jobs, settings, max_steps)
     loop.run()
@@ -170,20 +170,20 @@ def flow_of(*layers):
     return Flow(StandardNormal(2), bijector).double()
 
 
-def frozen():
+def flow_with_frozen_layer():
     first, last = affine(0), affine(1)
     first.requires_grad_(False)
     return flow_of(first, last)
 
 
-def shared():
+def flow_with_shared_layer():
     layer = affine(2)
     return flow_of(layer, AffineScalar(scale=2.0), layer)
 
 
-@pytest.mark.parametrize("make", [frozen, shared], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [flow_with_frozen_layer, flow_with_shared_layer], ids=lambda make: make.__name__)
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_frozen_and_shared_parameters_are_trained_as_torch_does(make, jobs):
+def test_frozen_and_shared_parameters_are_trained_as_by_torch(make, jobs):
     flows = [make() for _ in range(jobs)]
     by_hand, before = [make() for _ in range(jobs)], make().state_dict()
     run(flows)
@@ -201,21 +201,21 @@ def test_frozen_and_shared_parameters_are_trained_as_torch_does(make, jobs):
         assert torch.equal(parameter, before[name]) != parameter.requires_grad, name
 
 
-def test_frozen_parameters_keep_their_own_values_in_a_stack():
-    flows = [frozen(), frozen()]
+def test_frozen_parameters_of_stacked_jobs_stay_separate():
+    flows = [flow_with_frozen_layer(), flow_with_frozen_layer()]
     with torch.no_grad():
         for parameter in flows[1].parameters():
             parameter.mul_(1.5)
     alone = copy.deepcopy(flows[1])
     run(flows)
-    settings = quiet()
+    settings = quiet_trainer()
     Loop([new_job(alone, settings, 20, seed=1)], settings, 20).run()
     for name, tensor in alone.state_dict().items():
         torch.testing.assert_close(flows[1].state_dict()[name], tensor, rtol=1e-9, atol=1e-10, msg=name)
 
 
-def test_a_module_keeps_its_own_memory_after_training():
-    """During training the parameters are views of one row."""
+def test_parameters_own_their_memory_after_training():
+    """During training the parameters are views of one flattened row."""
     flow = flow_of(affine(0), affine(1))
     run([flow])
     storages = {parameter.untyped_storage().data_ptr() for parameter in flow.parameters()}
@@ -223,7 +223,7 @@ def test_a_module_keeps_its_own_memory_after_training():
     assert all(parameter.untyped_storage().nbytes() == 8 * parameter.numel() for parameter in flow.parameters())
 
 
-class Wavering(torch.nn.Module):
+class FiniteLossNaNGradient(torch.nn.Module):
     """A module whose loss is finite, and whose gradient is NaN below 0."""
 
     def __init__(self):
@@ -234,8 +234,8 @@ class Wavering(torch.nn.Module):
         return torch.where(self.number > 0, self.number.sqrt(), 0.0)
 
 
-def test_a_gradient_that_is_not_finite_ends_the_job_though_the_loss_is():
-    module = Wavering()
+def test_non_finite_gradient_of_a_finite_loss_ends_the_job():
+    module = FiniteLossNaNGradient()
     loop = run([module], loss=lambda module, batch: module.loss(batch.x))
     (job,) = loop.jobs
     assert isinstance(job.failure, DivergedError)
@@ -244,14 +244,14 @@ def test_a_gradient_that_is_not_finite_ends_the_job_though_the_loss_is():
     assert module.number.isfinite()
 
 
-def test_a_job_that_fails_stops_no_other():
-    def spoiled(step):
+def test_failed_job_does_not_stop_the_others():
+    def batch_with_nan_at_step_7(step):
         return Batch(points(step).where(torch.tensor(step != 7), torch.nan))
 
     flows, expected = [flow_of(affine(0)), flow_of(affine(1))], flow_of(affine(1))
-    settings = quiet()
+    settings = quiet_trainer()
     jobs = [new_job(flow, settings, 20, seed) for seed, flow in enumerate(flows)]
-    jobs[0].batches = Batches(spoiled)
+    jobs[0].batches = Batches(batch_with_nan_at_step_7)
     loop = Loop(jobs, settings, 20)
     loop.run()
     assert (

@@ -1,4 +1,4 @@
-"""Mixed precision: every way to train computes the same loss, and nothing else of a run is lowered."""
+"""Mixed precision: eager, stacked and traced steps compute the same loss, and only training uses bfloat16."""
 
 import json
 
@@ -19,8 +19,8 @@ SMALL = ("trainer.progress=off", "trainer.compile=false", "test_size=500", "vali
 
 
 @pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    """Forget the graphs that are compiled here."""
+def _use_a_separate_compiler_cache(tmp_path_factory):
+    """Compile into a temporary cache, and forget the compiled graphs afterwards."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
         yield
@@ -28,7 +28,7 @@ def own_cache(tmp_path_factory):
 
 
 def gradients(*words):
-    """The gradient of the first step and its loss: of a single step, of a stacked one, and of its trace."""
+    """Return gradient and loss of the first step for a single step, a stacked step and a traced step."""
     experiment = build(compose(*SMALL, *words))
     config, flow, target = experiment.config, experiment.flow, experiment.target
     batches = build_batches(experiment.objective, flow, target, config.seed, 512, torch.float32, "cpu")
@@ -45,7 +45,7 @@ def gradients(*words):
 
 
 def error(found, expected):
-    """The error of a gradient relative to its length, and the error of a loss in nats."""
+    """Return the relative error of the gradient and the error of the loss in nats."""
     return float((found[0] - expected[0]).norm() / expected[0].norm()), float((found[1] - expected[1]).abs())
 
 
@@ -54,7 +54,7 @@ def error(found, expected):
     [[], ["target=funnel", "target.dim=5"], ["target=gaussian_full", "objective=reverse_kl"]],
     ids=lambda words: " ".join(words) or "banana",
 )
-def test_every_way_to_train_computes_the_same_loss(words):
+def test_single_stacked_and_traced_steps_compute_the_same_loss(words):
     exact = gradients(*words)[0]
     single, stacked, traced = gradients(*words, MIXED)
     assert 1e-4 < error(single, exact)[0] < 2e-2
@@ -62,8 +62,8 @@ def test_every_way_to_train_computes_the_same_loss(words):
     assert max(error(traced, single)) < 1e-4
 
 
-def test_runs_of_every_way_agree(tmp_path):
-    """Different roundings of the 8th digit grow, but not to the effect of bfloat16."""
+def test_eager_compiled_and_stacked_runs_agree(tmp_path):
+    """Rounding differences in the 8th digit grow, but stay below the effect of bfloat16."""
     words = (*SMALL, "max_steps=20", "trainer.log_every=5")
     exact = train(compose(*words), tmp_path / "exact")
     eager = train(compose(*words, MIXED), tmp_path / "eager")
@@ -90,7 +90,7 @@ def test_evaluation_is_in_full_precision(tmp_path):
     assert run.metrics["nll"].dropna().iloc[-1] == evaluate(flow, validation, target).measure(["nll"])["nll"]
     with torch.autocast("cpu", torch.bfloat16):
         lowered = evaluate(flow, validation, target).measure(["inverse_error"])
-    assert lowered["inverse_error"] > 100 * by_hand["inverse_error"], "autocast would have shown"
+    assert lowered["inverse_error"] > 100 * by_hand["inverse_error"], "the test cannot detect autocast"
 
 
 def test_bfloat16_with_double_precision_is_refused(tmp_path):
@@ -101,12 +101,12 @@ def test_bfloat16_with_double_precision_is_refused(tmp_path):
         compose("trainer.precision=16-mixed")
 
 
-def test_jobs_of_two_precisions_are_not_stacked():
+def test_jobs_of_different_precision_are_not_stacked():
     target = compose().target.build()
     assert stack_key(compose(), target) != stack_key(compose(MIXED), target)
 
 
-def test_a_run_from_before_the_setting_resumes_in_full_precision(tmp_path):
+def test_run_without_the_precision_setting_resumes_in_full_precision(tmp_path):
     run = train(compose(*SMALL, "max_steps=10"), tmp_path / "run")
     path = run.directory / "config.yaml"
     path.write_text("".join(line for line in path.read_text().splitlines(True) if "precision:" not in line))
@@ -116,7 +116,7 @@ def test_a_run_from_before_the_setting_resumes_in_full_precision(tmp_path):
 
 
 class Fragile(torch.nn.Module):
-    """A module whose loss is finite in full precision alone."""
+    """A module whose loss is finite only in full precision."""
 
     def __init__(self):
         super().__init__()
@@ -127,7 +127,7 @@ class Fragile(torch.nn.Module):
         return y.float().square().mean() * (torch.nan if y.dtype == torch.bfloat16 else 1.0)
 
 
-def test_a_divergence_is_described_in_the_precision_of_training():
+def test_divergence_is_described_in_the_precision_of_training():
     with pytest.raises(DivergedError, match="the loss is not finite at step 0: the module's own loss gave it"):
         fit(Fragile(), torch.randn(50, 2), steps=5, precision="bf16-mixed", progress="off")
     assert fit(Fragile(), torch.randn(50, 2), steps=5, progress="off").steps == 5

@@ -1,4 +1,4 @@
-"""The numbers of a row, and those that are saved between two rows."""
+"""The record of losses: values of a row, and the state that a checkpoint saves between two rows."""
 
 import json
 
@@ -13,7 +13,7 @@ from flowlab.training.record import Record
 
 @pytest.fixture
 def job():
-    """An experiment, a function that makes a record for it, and its held-out points."""
+    """An experiment, a function that makes a record for it, and a function that measures its metrics."""
     words = ("max_steps=100", "trainer.log_every=10", "trainer.validate_every=50", "validation_size=50")
     experiment = build(compose(*words))
     config, target = experiment.config, experiment.target
@@ -25,7 +25,7 @@ def job():
     return experiment, lambda: Record(config.trainer, 100, experiment.optimizer, measure), measure
 
 
-def test_a_row_tells_the_rate_of_its_step_and_the_pace_since_the_row_before(job):
+def test_row_has_learning_rate_of_its_step_and_speed_since_the_last_row(job):
     experiment, new, measure = job
     flow, record = experiment.flow, new()
     for step, seconds in ((10, 2.0), (20, 5.0)):
@@ -42,7 +42,7 @@ def test_a_row_tells_the_rate_of_its_step_and_the_pace_since_the_row_before(job)
     assert list(record.rows) == [10, 20, 50]
 
 
-def test_saved_between_two_rows_it_continues_to_the_same_row(job):
+def test_record_saved_between_two_rows_writes_the_same_row(job):
     experiment, new, _ = job
     flow, record = experiment.flow, new()
     record.add(torch.ones(10), 2.0)
@@ -57,8 +57,8 @@ def test_saved_between_two_rows_it_continues_to_the_same_row(job):
     assert record.row["loss"] == pytest.approx(0.4)
 
 
-def test_a_resumed_run_logs_no_row_twice(job):
-    """It computes again the rows that were logged after its last checkpoint."""
+def test_resumed_run_logs_no_row_twice(job):
+    """A resumed run computes rows after its last checkpoint again, although they are already logged."""
     experiment, new, _ = job
 
     class Sink:
@@ -74,7 +74,7 @@ def test_a_resumed_run_logs_no_row_twice(job):
     assert sink.rows == [30]
 
 
-def test_the_last_step_is_always_a_row_with_metrics(job):
+def test_last_step_always_has_a_row_with_metrics(job):
     _, new, _ = job
     record = new()
     assert [step for step in range(1, 100) if record.is_due(step)] == list(range(10, 100, 10))

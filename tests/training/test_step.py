@@ -1,4 +1,4 @@
-"""The step as a function of tensors, and the operations that are traced for the compiler."""
+"""The training step as a function of tensors, and the traced operations for the compiler."""
 
 import copy
 
@@ -24,8 +24,8 @@ from flowlab.training.step import (
 )
 
 
-def make(*words):
-    """An experiment, its minibatches, and the recipe of its step."""
+def new_step(*words):
+    """Return an experiment, its minibatches, and the recipe of its step."""
     experiment = build(compose("batch_size=32", "flow.depth=3", *words))
     config, flow, target = experiment.config, experiment.flow, experiment.target
     batches = build_batches(experiment.objective, flow, target, config.seed, 32, experiment.dtype, "cpu")
@@ -62,9 +62,9 @@ ARCHITECTURES = [
 
 @pytest.mark.parametrize("words", ARCHITECTURES, ids=" ".join)
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_the_traced_operations_are_the_step(words, jobs):
-    """In place of calls the compiler gets arithmetic: the same numbers up to rounding."""
-    made = [make("dtype=float64", f"seed={seed}", *words) for seed in range(jobs)]
+def test_traced_operations_equal_the_step(words, jobs):
+    """The trace replaces library calls by arithmetic, with the same results up to rounding."""
+    made = [new_step("dtype=float64", f"seed={seed}", *words) for seed in range(jobs)]
     flows = [experiment.flow for experiment, _, _ in made]
     optimizers = [experiment.optimizer for experiment, _, _ in made]
     step = StackedStep(flows, made[0][2])
@@ -91,9 +91,9 @@ def test_the_traced_operations_are_the_step(words, jobs):
 
 
 @pytest.mark.parametrize("words", ARCHITECTURES, ids=" ".join)
-def test_a_stack_takes_the_steps_of_its_jobs_alone(words):
+def test_stacked_step_equals_single_steps(words):
     made = [
-        make("dtype=float64", f"seed={seed}", f"optimizer.lr={lr}", *words)
+        new_step("dtype=float64", f"seed={seed}", f"optimizer.lr={lr}", *words)
         for seed, lr in enumerate((0.1, 0.01, 0.001))
     ]
     flows = [experiment.flow for experiment, _, _ in made]
@@ -112,8 +112,8 @@ def test_a_stack_takes_the_steps_of_its_jobs_alone(words):
         torch.testing.assert_close(state.numbers[place], states[place].numbers[0], rtol=1e-8, atol=1e-10)
 
 
-def test_a_job_that_fails_keeps_its_numbers():
-    experiment, batches, recipe = make("dtype=float64")
+def test_failed_job_keeps_its_parameters():
+    experiment, batches, recipe = new_step("dtype=float64")
     flows = [experiment.flow, copy.deepcopy(experiment.flow)]
     step = StackedStep(flows, recipe)
     state = new_state(flows, experiment.optimizer)
@@ -128,13 +128,13 @@ def test_a_job_that_fails_keeps_its_numbers():
     assert not torch.equal(after.numbers[0], state.numbers[0])
     again, losses = step(after, stack([batches.draw(1)] * 2), rates)
     assert losses.isfinite().all()
-    assert again.alive.tolist() == [True, False], "also where its loss is finite again"
+    assert again.alive.tolist() == [True, False], "a failed job stays failed"
     assert again.steps.tolist() == [9, 7]
     assert torch.equal(again.numbers[1], state.numbers[1])
 
 
-def test_a_step_changes_no_argument():
-    experiment, batches, recipe = make("dtype=float64")
+def test_step_does_not_change_its_arguments():
+    experiment, batches, recipe = new_step("dtype=float64")
     for step in (StackedStep([experiment.flow], recipe), SingleStep(experiment.flow, recipe)):
         state = new_state([experiment.flow], experiment.optimizer)
         before = [tensor.clone() for tensor in state.tensors()]
@@ -146,9 +146,9 @@ def test_a_step_changes_no_argument():
 @pytest.mark.parametrize(
     "words", [["optimizer=adam"], ["optimizer=adamw"], ["optimizer=sgd", "optimizer.momentum=0.9"]]
 )
-def test_a_saved_state_continues_here_and_in_torch(words):
-    """A checkpoint has the layout of torch's own optimizers, which take the next step from it."""
-    experiment, batches, recipe = make("dtype=float64", *words, "optimizer.schedule=constant", "optimizer.lr=0.001")
+def test_saved_state_resumes_in_flowlab_and_in_torch(words):
+    """A checkpoint has the layout of torch's optimizers, so a torch optimizer can take the next step."""
+    experiment, batches, recipe = new_step("dtype=float64", *words, "optimizer.schedule=constant", "optimizer.lr=0.001")
     flow, chosen = experiment.flow, experiment.optimizer
     step, state = SingleStep(flow, recipe), new_state([flow], chosen)
     *first, last = rates_of([chosen], state.numbers, 4)
@@ -156,7 +156,7 @@ def test_a_saved_state_continues_here_and_in_torch(words):
         state, _ = step(state, stack([batches.draw(number)]), rates)
     write_parameters(state, 0, flow)
     saved = optimizer_state(state, 0, flow, chosen, 0.001)
-    other = make("dtype=float64", "seed=9", *words)[0].flow
+    other = new_step("dtype=float64", "seed=9", *words)[0].flow
     other.load_state_dict(flow.state_dict())
     read = read_state([other], chosen, [saved], 3)
     for name, ours, theirs in zip([*State._fields[:4], *chosen.moments], read.tensors(), state.tensors(), strict=True):

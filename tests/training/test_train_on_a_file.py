@@ -1,4 +1,4 @@
-"""A run on a data file: densities in the units of the file, early stopping, and the same data when it resumes."""
+"""Runs on a data file: densities in the units of the file, early stopping, and unchanged data on resume."""
 
 import numpy as np
 import pandas
@@ -7,7 +7,7 @@ import pytest
 from flowlab import ConfigError, compose, load_run, resume, train
 
 
-def test_a_file_is_fitted_in_its_own_units(iris, tmp_path):
+def test_density_is_in_the_units_of_the_file(iris, tmp_path):
     words = ("trainer.progress=off", "target=file", f"target.path={iris}", "max_steps=800", "trainer.validate_every=50")
     run = train(compose(*words), tmp_path / "run")
     assert run.result["nll"] < run.result["gaussian_nll"], "better than a Gaussian with full covariance"
@@ -24,7 +24,7 @@ def test_a_file_is_fitted_in_its_own_units(iris, tmp_path):
     assert run.result["gaussian_nll"] + 4 * np.log(10) == pytest.approx(larger.result["gaussian_nll"], rel=1e-4)
 
 
-def test_a_lucky_validation_after_early_stopping_is_ignored(iris, tmp_path):
+def test_better_validation_after_early_stopping_is_ignored(iris, tmp_path):
     words = (
         "trainer.progress=off",
         "target=file",
@@ -44,7 +44,7 @@ def test_a_lucky_validation_after_early_stopping_is_ignored(iris, tmp_path):
     assert run.result["nll"] < run.result["gaussian_nll"], "better than a Gaussian with full covariance"
 
 
-def test_a_changed_file_is_noticed_on_resume(iris, tmp_path):
+def test_changed_file_is_refused_on_resume(iris, tmp_path):
     words = ("trainer.progress=off", "target=file", f"target.path={iris}", "max_steps=20")
     run = train(compose(*words), tmp_path / "run")
     (run.directory / "status.json").write_text('{"status": "interrupted"}')
@@ -57,7 +57,7 @@ def test_a_changed_file_is_noticed_on_resume(iris, tmp_path):
     assert load_run(run.directory).flow is not None, "a flow loads without the data"
 
 
-def test_other_dimensions(tmp_path):
+def test_files_of_other_dimensions_are_trained(tmp_path):
     for dim in (1, 5):
         path = tmp_path / f"{dim}.npy"
         np.save(path, np.random.default_rng(0).normal(3.0, 2.0, (200, dim)))

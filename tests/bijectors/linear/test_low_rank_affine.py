@@ -40,13 +40,13 @@ def test_equals_the_dense_matrix(dim, rank, scale, weighted, dtype):
     torch.testing.assert_close(affine.inverse(y), solved, rtol=100 * tolerance, atol=100 * tolerance)
 
 
-def test_dense_is_the_formula():
+def test_dense_returns_documented_matrix():
     affine = random_affine(4, 2, "tril", True, torch.float64)
     expected = fill_triangular(affine.scale, 4) + affine.factor @ affine.weights.diag() @ affine.factor.T
     torch.testing.assert_close(affine.dense(), expected)
 
 
-def test_start_is_a_triangle_of_ones_on_the_diagonal():
+def test_scale_is_initialized_to_identity():
     affine = LowRankAffine(4, rank=2)
     assert torch.equal(fill_triangular(affine.scale, 4), torch.eye(4))
     assert torch.equal(affine.shift, torch.zeros(4))
@@ -56,7 +56,7 @@ def test_start_is_a_triangle_of_ones_on_the_diagonal():
 
 
 class Allocations(TorchDispatchMode):
-    """The numbers held by each piece of memory that torch's operations hand out."""
+    """Record the size of each memory block that torch operations allocate, in float32 values."""
 
     def __init__(self):
         super().__init__()
@@ -72,7 +72,7 @@ class Allocations(TorchDispatchMode):
 
 
 def allocations(affine, points):
-    """By task, what float32 numbers are asked for by a map, its inverse and their gradients."""
+    """Return, by task, the sizes allocated by a map, its inverse and their gradients, in float32 values."""
     sizes = {}
     for task in ("forward", "inverse"):
         with Allocations() as seen:
@@ -85,7 +85,7 @@ def allocations(affine, points):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_diagonal_scale_makes_no_square_matrix(weighted):
+def test_diagonal_scale_allocates_no_square_matrix(weighted):
     dim, rank, count = 5000, 3, 4
     affine = LowRankAffine(dim, rank, "diag", weighted, factor_scale=dim**-0.5)
     for task, sizes in allocations(affine, torch.randn(count, dim, requires_grad=True)).items():
@@ -94,13 +94,13 @@ def test_a_diagonal_scale_makes_no_square_matrix(weighted):
 
 
 @pytest.mark.parametrize("dim", [1200, 1201])
-def test_a_packed_triangle_is_never_unpacked(dim):
+def test_large_packed_triangle_is_never_unpacked(dim):
     rank, count = 3, 4
     affine = LowRankAffine(dim, rank, "tril", factor_scale=dim**-0.5)
     packed = affine.scale.numel()
     for task, sizes in allocations(affine, torch.randn(count, dim, requires_grad=True)).items():
         assert max(sizes) <= packed + (count + rank) * dim, task
-        triangles = 12 if "back" in task else 1  # read in views that autograd fills up, it takes about 20 to come back
+        triangles = 12 if "back" in task else 1  # a backward pass through views would take about 20
         assert sum(sizes) <= triangles * packed, task
 
 
@@ -111,7 +111,7 @@ KINDS = {
 }
 
 
-def make_flow(dim, kind="full", activation=SmoothPReLU, dtype=torch.float64, placed=True):
+def make_flow(dim, kind="full", activation=SmoothPReLU, dtype=torch.float64, final_affine=True):
     generator = torch.Generator().manual_seed(dim)
     parts = []
     for _ in range(3):
@@ -119,7 +119,7 @@ def make_flow(dim, kind="full", activation=SmoothPReLU, dtype=torch.float64, pla
         with torch.no_grad():
             affine.scale.add_(0.1 * torch.randn(affine.scale.shape, generator=generator))
         parts += [affine, activation()]
-    end = [AffineScalar(shift=torch.full((dim,), 3.0), scale=torch.full((dim,), 2.0))] if placed else []
+    end = [AffineScalar(shift=torch.full((dim,), 3.0), scale=torch.full((dim,), 2.0))] if final_affine else []
     return Flow(StandardNormal(dim), Chain([*parts[:-1], *end])).to(dtype)
 
 
@@ -135,7 +135,7 @@ class LogProb(torch.nn.Module):
 @pytest.mark.parametrize("dim", [1, 2, 3, 5, LARGEST_DIM + 1])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("activation", [SmoothPReLU, PReLU])
-def test_density_and_gradients_are_the_flows(dim, kind, activation, dtype):
+def test_prepared_flow_has_same_density_and_gradients(dim, kind, activation, dtype):
     flow = make_flow(dim, kind, activation, dtype)
     y = 3 * torch.randn(40, dim, dtype=dtype)
     y[0, 0] = torch.inf
@@ -150,7 +150,7 @@ def test_density_and_gradients_are_the_flows(dim, kind, activation, dtype):
     assert results[1][0][0] == -torch.inf
 
 
-def test_maps_of_one_shape_are_inverted_together(monkeypatch):
+def test_affine_maps_of_equal_shape_are_inverted_together(monkeypatch):
     together = []
     real = LowRankAffine.prepare.__func__
 
@@ -167,7 +167,7 @@ def test_maps_of_one_shape_are_inverted_together(monkeypatch):
 
 
 @pytest.mark.parametrize("shape", [(2,), (7, 2), (4, 7, 2)])
-def test_a_prepared_map_is_the_map(shape):
+def test_prepared_map_equals_original_map(shape):
     affine = LowRankAffine(2, 2, factor_scale=0.5, shift_scale=0.5).double()
     x = torch.randn(shape, dtype=torch.float64)
     y, log_det = affine.forward_and_log_det(x)
@@ -179,7 +179,7 @@ def test_a_prepared_map_is_the_map(shape):
             torch.testing.assert_close(value[1].expand(shape[:-1]), expected[1])
 
 
-def test_one_log_det_for_all_points_is_summed_over_larger_events():
+def test_constant_log_det_is_summed_over_larger_events():
     """An event is a matrix of 2 rows, each mapped by the same affine map."""
     base = Independent(Normal(torch.zeros(2, 3), torch.ones(2, 3)), 2)
     affine = LowRankAffine(3, 1, factor_scale=0.5)
@@ -190,14 +190,14 @@ def test_one_log_det_for_all_points_is_summed_over_larger_events():
         torch.testing.assert_close(flow.prepared().push_forward(y)[1], flow.push_forward(y)[1])
 
 
-def test_pushing_forward_gives_the_flows_images():
+def test_prepared_push_forward_equals_original():
     flow = make_flow(2)
     x = torch.randn(5, 2, dtype=torch.float64)
     for ours, theirs in zip(flow.prepared().push_forward(x), flow.push_forward(x), strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
-def test_transformed_traced_and_compiled():
+def test_prepared_flow_works_under_vmap_tracing_and_compile():
     flow = make_flow(2)
     y = torch.randn(6, 2, dtype=torch.float64)
     expected, module = flow.log_prob(y), LogProb(flow)
@@ -213,8 +213,8 @@ def test_transformed_traced_and_compiled():
 
 
 @pytest.mark.parametrize("dim", [2, 5])
-def test_inside_autocast_points_are_lowered_and_log_dets_are_not(dim):
-    flow = make_flow(dim, "weighted diagonal", dtype=torch.float32, placed=False)
+def test_autocast_lowers_points_but_not_log_dets(dim):
+    flow = make_flow(dim, "weighted diagonal", dtype=torch.float32, final_affine=False)
     y = torch.randn(40, dim)
     exact = [each.inverse_and_log_det(y) for each in prepare(stages(flow.bijector))]
     with torch.autocast("cpu", torch.bfloat16):

@@ -1,4 +1,4 @@
-"""A packed triangle, taken apart or unpacked, is the same matrix."""
+"""A packed triangular matrix gives the same results in blocks (PackedScale) as unpacked (TriangularScale)."""
 
 import pytest
 import torch
@@ -11,25 +11,25 @@ from flowlab.bijectors.linear.packed import LARGEST_COPIED, PackedScale
 def random_packed(dim):
     generator = torch.Generator().manual_seed(dim)
     packed = torch.randn(dim * (dim + 1) // 2, generator=generator, dtype=torch.float64) / dim
-    with torch.no_grad():  # a diagonal away from 0, so that the triangle is far from singular
+    with torch.no_grad():  # moves the diagonal away from 0, so the triangle is far from singular
         packed += LowRankAffine(dim).scale
     return packed, torch.randn(3, dim, generator=generator, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("dim", [2, 3, 4, 5, 12, 13, LARGEST_UNPACKED + 1, 8 * LARGEST_UNPACKED + 3])
-def test_taken_apart_it_is_the_unpacked_triangle(dim):
+def test_packed_scale_equals_unpacked_triangle(dim):
     packed, rows = random_packed(dim)
     triangle = fill_triangular(packed, dim)
-    taken_apart, unpacked = PackedScale(packed, dim), TriangularScale(triangle)
-    torch.testing.assert_close(taken_apart.multiply(rows), rows @ triangle.T)
-    torch.testing.assert_close(taken_apart.solve(rows), torch.linalg.solve(triangle, rows.T).T)
-    torch.testing.assert_close(unpacked.solve(rows), taken_apart.solve(rows))
-    torch.testing.assert_close(taken_apart.log_det(), torch.linalg.slogdet(triangle)[1])
-    torch.testing.assert_close(taken_apart.log_det(), unpacked.log_det())
+    packed_scale, unpacked = PackedScale(packed, dim), TriangularScale(triangle)
+    torch.testing.assert_close(packed_scale.multiply(rows), rows @ triangle.T)
+    torch.testing.assert_close(packed_scale.solve(rows), torch.linalg.solve(triangle, rows.T).T)
+    torch.testing.assert_close(unpacked.solve(rows), packed_scale.solve(rows))
+    torch.testing.assert_close(packed_scale.log_det(), torch.linalg.slogdet(triangle)[1])
+    torch.testing.assert_close(packed_scale.log_det(), unpacked.log_det())
 
 
 @pytest.mark.parametrize("dim", [2, 5, 6])
-def test_gradients_taken_apart_are_those_of_finite_differences(dim):
+def test_packed_scale_passes_gradcheck(dim):
     packed, rows = random_packed(dim)
 
     def everything(packed, rows):
@@ -42,7 +42,7 @@ def test_gradients_taken_apart_are_those_of_finite_differences(dim):
 
 
 @pytest.mark.parametrize("dim", [LARGEST_UNPACKED + 1, 4 * LARGEST_COPIED, 4 * LARGEST_COPIED + 7])
-def test_gradients_taken_apart_are_those_of_the_unpacked_triangle(dim):
+def test_packed_scale_gradients_equal_unpacked_gradients(dim):
     packed, rows = random_packed(dim)
 
     def gradients(scale_of):
@@ -57,7 +57,7 @@ def test_gradients_taken_apart_are_those_of_the_unpacked_triangle(dim):
 
 
 @pytest.mark.parametrize("dim", [5, 6])
-def test_gradients_of_a_stack_are_those_of_each(dim):
+def test_vmapped_gradients_equal_single_gradients(dim):
     stack = torch.stack([random_packed(dim)[0] * factor for factor in (0.5, 1.0, 2.0)])
     rows = torch.randn(3, 4, dim, dtype=torch.float64)
 
@@ -71,7 +71,7 @@ def test_gradients_of_a_stack_are_those_of_each(dim):
     torch.testing.assert_close(torch.vmap(gradients)(stack, rows), expected)
 
 
-def test_a_compiled_gradient_takes_them_apart_in_one_graph():
+def test_packed_scale_compiles_to_one_graph():
     packed, rows = random_packed(6)
     packed.requires_grad_()
 
@@ -84,7 +84,7 @@ def test_a_compiled_gradient_takes_them_apart_in_one_graph():
     torch.testing.assert_close(torch.autograd.grad(compiled(packed), packed), (expected,))
 
 
-def test_small_triangles_are_unpacked_and_large_ones_taken_apart():
+def test_small_triangles_are_unpacked_and_large_ones_stay_packed():
     sizes = (1, 2, LARGEST_UNPACKED, LARGEST_UNPACKED + 1)
     kinds = [type(LowRankAffine(dim)._scale_matrix()) for dim in sizes]
     assert kinds == [TriangularScale, TriangularScale, TriangularScale, PackedScale]

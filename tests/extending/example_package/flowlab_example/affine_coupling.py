@@ -1,4 +1,4 @@
-"""An architecture: a dataclass of typed settings that builds a flow, conditional where the target is."""
+"""An architecture: a dataclass of typed settings that builds a flow, conditional if the target is conditional."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ from flowlab.flows.base import Architecture
 
 @dataclass(kw_only=True)
 class AffineCoupling(Architecture):
-    """Affine coupling layers: half of the coordinates, and the context, shift and scale the other half.
+    """Affine coupling layers: one half of the coordinates and the context determine shift and scale of the other half.
 
     Arguments:
-        layers: how many there are; each leaves the other half as it is.
+        layers: the number of layers; successive layers transform alternate halves.
         hidden: the width of a conditioner's only hidden layer.
         log_scale: the initial log scale of every layer.
 
@@ -56,20 +56,20 @@ class AffineCoupling(Architecture):
                 with torch.no_grad():
                     self.network[2].bias.zero_()[dim - fixed :] = log_scale
 
-            def _numbers(self, fixed, context):
+            def _shift_and_log_scale(self, fixed, context):
                 if context is not None:
                     fixed = torch.cat([fixed, broadcast_context(fixed, context, 1)], -1)
                 return self.network(fixed).chunk(2, -1)
 
             def forward_and_log_det(self, x, context=None):
                 halves = list(x.split(self.sizes, -1))
-                shift, log_scale = self._numbers(halves[self.flipped], context)
+                shift, log_scale = self._shift_and_log_scale(halves[self.flipped], context)
                 halves[not self.flipped] = halves[not self.flipped] * log_scale.exp() + shift
                 return torch.cat(halves, -1), log_scale.sum(-1)
 
             def inverse_and_log_det(self, y, context=None):
                 halves = list(y.split(self.sizes, -1))
-                shift, log_scale = self._numbers(halves[self.flipped], context)
+                shift, log_scale = self._shift_and_log_scale(halves[self.flipped], context)
                 halves[not self.flipped] = (halves[not self.flipped] - shift) * (-log_scale).exp()
                 return torch.cat(halves, -1), -log_scale.sum(-1)
 

@@ -9,10 +9,10 @@ from flowlab.objectives.base import Objective
 
 @dataclass
 class BoundedLikelihood(Objective):
-    """-mean max(log q, floor): a point that is far out does not pull.
+    """-mean max(log q, floor): an outlier has no gradient.
 
     Arguments:
-        floor: the least log density of a point that counts, in nats.
+        floor: the lower bound of a point's log density, in nats.
     """
 
     floor: float = setting(-20.0, above=-1000, below=0)

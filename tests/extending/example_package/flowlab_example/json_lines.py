@@ -5,11 +5,11 @@ from pathlib import Path
 
 
 class JSONLines:
-    """A JSON object on a line for each row, and the names of the figures that it was shown.
+    """Writes a JSON object on one line for each row of metrics and for the names of the figures.
 
     Arguments:
-        save_dir: the run directory; flowlab gives it.
-        file: the name of the file there.
+        save_dir: the run directory; flowlab passes it.
+        file: the name of the file in the run directory.
     """
 
     def __init__(self, save_dir: str, file: str = "rows.jsonl"):

@@ -9,11 +9,11 @@ from flowlab.targets.base import ExactTarget, rand
 
 @dataclass
 class Laplace(ExactTarget):
-    """Independent Laplace distributions of one scale in `dim` dimensions. Entropy, closed form: dim (1 + log 2 scale).
+    """Independent Laplace distributions with one scale in `dim` dimensions. The entropy is dim (1 + log 2 scale).
 
     Arguments:
         dim: the number of coordinates.
-        scale: of every coordinate.
+        scale: the scale of every coordinate.
         train_size: see ExactTarget.
     """
 

@@ -1,4 +1,4 @@
-"""An optimizer: a dataclass of typed settings with an update of rows of numbers."""
+"""An optimizer: a dataclass of typed settings with an update of flattened parameters."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,12 +9,12 @@ from flowlab.optimizers.base import Optimizer
 
 @dataclass(kw_only=True)
 class Lion(Optimizer):
-    """x falls by lr sign(blend m + (1 - blend) g), then m = decay m + (1 - decay) g.
+    """x -= lr sign(blend m + (1 - blend) g), then m = decay m + (1 - decay) g.
 
     Arguments:
         lr, schedule, clip: see Optimizer.
         blend: the weight of the running average in the step.
-        decay: of the running average.
+        decay: the decay of the running average.
 
     Reference:
         | Symbolic Discovery of Optimization Algorithms (Xiangning Chen et al., 2023)

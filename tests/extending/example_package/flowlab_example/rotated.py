@@ -1,4 +1,4 @@
-"""A conditional target: a plain class, whose constructor gives the keys."""
+"""A conditional target: a plain class; its constructor arguments are the keys."""
 
 import math
 
@@ -9,10 +9,10 @@ from flowlab.targets.base import randn
 
 
 class Rotated(ExactTarget):
-    """x | c ~ N(distance (cos c, sin c), I / 4), for contexts c that are standard normal numbers.
+    """x | c ~ N(distance (cos c, sin c), I / 4), with a standard normal context c.
 
     Arguments:
-        distance: of the mean from 0.
+        distance: the distance of the mean from 0.
         train_size: see ExactTarget.
     """
 

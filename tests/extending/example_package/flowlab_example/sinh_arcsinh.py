@@ -1,4 +1,4 @@
-"""A bijector as a flow: a plain class, whose constructor gives the keys."""
+"""A bijector as a flow: a plain class; its constructor arguments are the keys."""
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ class SinhArcsinh(Bijector):
     """y = scale sinh(tail arcsinh(x) + skew), elementwise; scale, tail and skew are learned for each coordinate.
 
     Arguments:
-        dim: the number of coordinates; flowlab gives it.
+        dim: the number of coordinates; flowlab passes it.
         tail: initial value; above 1 the tails are heavier than normal.
 
     Reference:
@@ -30,13 +30,13 @@ class SinhArcsinh(Bijector):
         return self.skew.shape
 
     def forward_and_log_det(self, x, context=None):
-        bent = self.log_tail.exp() * x.asinh() + self.skew
-        return self.log_scale.exp() * bent.sinh(), self._log_det(x, bent)
+        skewed = self.log_tail.exp() * x.asinh() + self.skew
+        return self.log_scale.exp() * skewed.sinh(), self._log_det(x, skewed)
 
     def inverse_and_log_det(self, y, context=None):
-        bent = (y * (-self.log_scale).exp()).asinh()
-        x = ((bent - self.skew) * (-self.log_tail).exp()).sinh()
-        return x, -self._log_det(x, bent)
+        skewed = (y * (-self.log_scale).exp()).asinh()
+        x = ((skewed - self.skew) * (-self.log_tail).exp()).sinh()
+        return x, -self._log_det(x, skewed)
 
-    def _log_det(self, x, bent):
-        return self.log_scale + self.log_tail + bent.cosh().log() - 0.5 * x.square().log1p()
+    def _log_det(self, x, skewed):
+        return self.log_scale + self.log_tail + skewed.cosh().log() - 0.5 * x.square().log1p()
