@@ -76,7 +76,7 @@ def test_blocks_give_the_same_samples(sizes):
 
 
 @pytest.mark.parametrize("shape", [(300,), (2, 300), (300, 1)])
-def test_no_block_separates_parameters_of_rows(sizes, shape):
+def test_points_with_their_own_parameters_are_not_split(sizes, shape):
     scale = torch.linspace(1.0, 2.0, 300, dtype=torch.float64)
     scale = scale[:, None] if shape[-1] == 1 else scale
     flow = Flow(normal(), many_layers(scale)).double()
@@ -85,7 +85,7 @@ def test_no_block_separates_parameters_of_rows(sizes, shape):
         assert torch.equal(flow.log_prob(y), flow.prepared().log_prob(y))
 
 
-def test_a_function_that_closes_over_a_tensor_as_long_as_the_points_is_not_split(sizes):
+def test_closure_over_a_tensor_of_the_batch_size_is_not_split(sizes):
     shift = torch.randn(300)
     flow = Flow(Normal(0.0, 1.0), Inline(lambda x: x + shift, lambda y: y - shift, sign=+1))
     y = torch.randn(300)
@@ -94,7 +94,7 @@ def test_a_function_that_closes_over_a_tensor_as_long_as_the_points_is_not_split
     assert not sizes
 
 
-def test_without_gradients_too_nothing_branches_on_values_that_are_not_there(sizes):
+def test_log_prob_without_gradients_works_under_vmap_compile_and_tracing(sizes):
     flow = Flow(normal(), many_layers()).double()
     y = torch.cat([flow.sample((100,)), torch.tensor([3.0, torch.nan], dtype=torch.float64)])
     torch._dynamo.reset()

@@ -54,7 +54,7 @@ def test_a_package_that_is_not_allowed_is_not_imported(planted):
     assert not (planted / "imported").exists()
 
 
-def test_a_package_is_allowed_by_name(planted, monkeypatch):
+def test_package_is_allowed_by_its_full_name(planted, monkeypatch):
     monkeypatch.setenv("FLOWLAB_ALLOW", "other, planted")
     assert load_class("flow._target_", "planted.Own", KINDS).__name__ == "Own"
     assert (planted / "imported").exists()
@@ -99,7 +99,7 @@ def test_allow_in_python_reaches_processes_that_start_later(monkeypatch):
         7: "must be the name of a class",
     }.items(),
 )
-def test_every_way_around_the_list_is_closed(path, complaint):
+def test_bypasses_of_the_allow_list_are_refused(path, complaint):
     with pytest.raises(ConfigError, match=complaint):
         load_class("flow._target_", path, KINDS)
 
@@ -149,14 +149,14 @@ SEARCH = "+sweep=search"
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_words_that_reach_for_code_are_refused(words, culprit, planted):
+def test_command_line_words_that_name_code_are_refused(words, culprit, planted):
     with pytest.raises(ConfigError) as refused:
         compose_yaml(words, hydra_settings=True)
     assert culprit in str(refused.value)
     assert not (planted / "imported").exists()
 
 
-def test_the_classes_of_flowlab_and_its_engines_are_allowed():
+def test_classes_of_flowlab_and_its_engines_are_allowed():
     for words in ([SEARCH], [SEARCH, "hydra.sweeper.sampler._target_=optuna.samplers.RandomSampler"]):
         assert compose_yaml(words, hydra_settings=True).hydra.sweeper._target_.endswith("OptunaSweeper")
     for launcher in ("basic", "stacked", "slurm", "ray_cluster"):
@@ -164,7 +164,7 @@ def test_the_classes_of_flowlab_and_its_engines_are_allowed():
     assert compose("validation_size=${test_size}").validation_size == 100_000
 
 
-def test_an_option_of_a_node_that_is_made_by_interpolation():
+def test_target_inside_an_interpolated_node_is_refused():
     composed = OmegaConf.create({"a": "${b}", "b": {"c": "${oc.create:${d}}"}, "d": {"_target_": "os.system"}})
     with pytest.raises(ConfigError, match=r"_target_=os.system"):
         check_targets(composed)

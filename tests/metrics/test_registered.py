@@ -49,7 +49,7 @@ def test_metric_does_not_change_training(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["metrics: []\n", None], ids=["empty", "first version"])
-def test_a_run_that_began_without_it_resumes_with_it(tmp_path, interrupt, key):
+def test_metric_can_be_added_before_a_resume(tmp_path, interrupt, key):
     """Earlier rows stay the same, with an empty field in the new column."""
     config = compose(*SMALL, *EVERY_50, "max_steps=150")
     whole = train(config, tmp_path / "whole")

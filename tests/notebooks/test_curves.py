@@ -100,7 +100,7 @@ def test_curve_of_different_length_is_refused():
         coinciding_curves(STEPS, {"alone": FIRST, "together": FIRST[:2]}, margin=1e-9)
 
 
-def test_points_above_the_curve_are_drawn_at_the_upper_edge():
+def test_loss_curve_draws_points_above_the_curve_at_the_upper_edge():
     printed = [1e4, 2e4, 3e4, 4e4], [200.5, 6.1, 5.5, 4.5]
     (axes,) = loss_and_points([100, 1000], [6.0, 5.0], [], [], 4.2, {"elsewhere": printed}).axes
     below, above = axes.lines[-2:]

@@ -40,12 +40,12 @@ def test_points_are_scored_with_their_contexts():
     torch.testing.assert_close(loss, -StandardNormal(2).log_prob(noise).mean(), rtol=1e-4, atol=1e-4)
 
 
-def test_every_target_will_do_for_maximum_likelihood():
+def test_every_target_is_accepted_for_maximum_likelihood():
     for target in (Uniform(), Banana(train_size=10)):
         MaximumLikelihood().check(target)
 
 
-def test_the_reverse_kl_of_two_normals_is_known():
+def test_reverse_kl_of_two_normals_equals_the_closed_form():
     """KL(N(0, 1) || N((1, 1), 4)) = log 2 + (1 + 1) / 8 - 1 / 2 in each coordinate."""
     flow, target = Flow(StandardNormal(2), AffineScalar()).double(), Gaussian((1.0, 1.0), ((2.0, 0.0), (0.0, 2.0)))
     x = flow.base.rsample((100_000,), torch.Generator().manual_seed(0))
@@ -55,7 +55,7 @@ def test_the_reverse_kl_of_two_normals_is_known():
     assert loss.item() == pytest.approx(expected.item(), abs=0.01)
 
 
-def test_the_gradient_of_the_reverse_kl_is_the_derivative_of_the_loss():
+def test_gradient_of_reverse_kl_equals_finite_difference():
     flow = Flow(StandardNormal(2), SmoothPReLU(0.5)).double()
     batch, target = Batch(torch.randn(64, 2, dtype=torch.float64)), Banana()
     (parameter,) = flow.parameters()
@@ -76,7 +76,7 @@ def test_the_density_of_the_target_stays_in_full_precision():
     assert torch.equal(mixed, objective(flow, batch, target))
 
 
-def test_a_target_without_a_density_everywhere_is_refused():
+def test_target_without_a_positive_density_everywhere_is_refused():
     with pytest.raises(ConfigError, match="objective=reverse_kl: .*target=uniform has none; use objective=maximum_li"):
         ReverseKL().check(Uniform())
     with pytest.raises(ConfigError, match="target.train_size: objective=reverse_kl trains on no data; leave it null"):
@@ -84,7 +84,7 @@ def test_a_target_without_a_density_everywhere_is_refused():
     ReverseKL().check(Banana())
 
 
-def test_the_reverse_kl_fits_a_gaussian(tmp_path):
+def test_reverse_kl_fits_a_gaussian(tmp_path):
     words = ("target=gaussian_full", "objective=reverse_kl", "max_steps=600", "flow.depth=1")
     run = train(compose(*SMALL, *words), tmp_path / "run")
     assert run.result["kl"] < 0.01

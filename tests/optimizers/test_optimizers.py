@@ -141,7 +141,7 @@ def test_wrong_settings_are_refused(words, message):
 @pytest.mark.parametrize(
     "words", [["optimizer=sgd", "optimizer.momentum=0.9"], ["optimizer=adamw", "optimizer.clip=5"]], ids=lambda w: w[0]
 )
-def test_a_run_resumes_to_the_same_bits(tmp_path, interrupt, words):
+def test_resumed_run_ends_at_same_bits(tmp_path, interrupt, words):
     small = ("trainer.progress=off", "test_size=100", "validation_size=100", "flow.depth=2", "batch_size=64")
     config = compose(*small, *words, "optimizer.lr=0.001", "max_steps=120", "trainer.checkpoint_every=50")
     whole = train(config, tmp_path / "whole")

@@ -12,7 +12,7 @@ def git(directory, *words):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_the_commit_is_flowlabs_own(tmp_path, monkeypatch):
+def test_recorded_commit_is_of_flowlabs_own_repository(tmp_path, monkeypatch):
     """A copy in another repository has no commit; in flowlab's it has one, and says whether files differ."""
     home = tmp_path / "flowlab" / "training"
     home.mkdir(parents=True)
@@ -31,7 +31,7 @@ def test_the_commit_is_flowlabs_own(tmp_path, monkeypatch):
     assert begin._git()[1] is True
 
 
-def test_a_record_names_seed_device_and_versions():
+def test_provenance_names_seed_device_and_versions():
     record = begin.provenance(compose("seed=7"))
     assert record["seed"] == 7
     assert record["device"] == "cpu"

@@ -50,7 +50,7 @@ def stopped(whole, tmp_path):
     return directory
 
 
-def test_a_run_with_all_its_files_resumes(stopped, whole):
+def test_run_with_all_its_files_resumes(stopped, whole):
     (stopped / "checkpoints/.best.ckpt.part").write_text("left by a kill")
     assert resume(stopped).result["nll"] == json.loads((whole / "result.json").read_text())["nll"]
     assert not list(stopped.rglob(".*"))

@@ -66,7 +66,7 @@ def test_a_graph_is_compiled_once(tmp_path):
     assert not counters["inductor"]["fxgraph_cache_miss"]
 
 
-def test_a_compiled_run_resumes_bit_for_bit(tmp_path, interrupt):
+def test_resumed_compiled_run_ends_at_same_bits(tmp_path, interrupt):
     words = (*SMALL, "max_steps=120", "dtype=float64", "trainer.compile=true", "trainer.checkpoint_every=50")
     whole = train(compose(*words), tmp_path / "whole")
     interrupt(100, train, compose(*words), tmp_path / "stopped")

@@ -231,7 +231,7 @@ def test_module_is_trained_on_a_loader_and_on_a_target():
 # A directory
 
 
-def test_a_directory_is_written_and_a_call_resumes(tmp_path, interrupt):
+def test_same_call_resumes_from_its_directory_at_same_bits(tmp_path, interrupt):
     """After a stop between two checkpoints, the same call ends at the same bits and with the whole history."""
     options = {"steps": 120, "log_every": 20, "validate_every": 20, "checkpoint_every": 50, "lr": 0.2, **QUIET}
     x = points(30)

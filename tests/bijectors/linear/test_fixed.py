@@ -39,7 +39,7 @@ def test_gradients_pass_gradcheck():
     assert torch.autograd.gradcheck(DiscreteCosineTransform().inverse, (x,))
 
 
-def test_order_is_that_of_tensorflow_probability():
+def test_entry_order_equals_tensorflow_probability():
     packed = torch.arange(1.0, 7.0)
     expected = torch.tensor([[4.0, 0.0, 0.0], [6.0, 5.0, 0.0], [3.0, 2.0, 1.0]])
     assert torch.equal(FillTriangular()(packed), expected)
@@ -47,7 +47,7 @@ def test_order_is_that_of_tensorflow_probability():
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 6])
-def test_packing_is_undone_by_unpacking(dim):
+def test_pack_triangular_inverts_fill_triangular(dim):
     packed = torch.arange(1.0, dim * (dim + 1) + 1).view(2, -1)
     matrices = fill_triangular(packed, dim)
     assert matrices.shape == (2, dim, dim)
@@ -56,7 +56,7 @@ def test_packing_is_undone_by_unpacking(dim):
     assert torch.equal(matrices[1], fill_triangular(packed[1], dim))
 
 
-def test_packing_carries_gradients():
+def test_pack_triangular_is_differentiable():
     matrix = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
     pack_triangular(matrix).sum().backward()
     assert torch.equal(matrix.grad, torch.ones(2, 3, 3).double().tril())
@@ -66,13 +66,13 @@ def test_packing_carries_gradients():
     ("length", "message"),
     [(4, r"4 numbers.*3 \(d = 2\) and 6 \(d = 3\)"), (2, r"1 \(d = 1\)"), (0, r"are 1 \(d = 1\)")],
 )
-def test_lengths_that_fill_no_triangle_are_named(length, message):
+def test_wrong_vector_length_is_refused(length, message):
     for ask in (lambda: FillTriangular()(torch.zeros(5, length)), lambda: FillTriangular().forward_shape((5, length))):
         with pytest.raises(ValueError, match=message):
             ask()
 
 
-def test_images_must_be_square():
+def test_inverse_refuses_non_square_matrix():
     with pytest.raises(ValueError, match=r"\(3, 2\)"):
         FillTriangular().inverse(torch.zeros(3, 2))
 
@@ -95,7 +95,7 @@ def test_a_flow_of_matrices():
     assert len(flow.summary()) == 3
 
 
-def test_a_batch_of_a_base_becomes_the_event():
+def test_last_batch_dimension_of_base_becomes_event():
     base = torch.distributions.Normal(torch.zeros(7, 3).double(), torch.ones(7, 3).double())
     affine = Flow(base, AffineScalar(scale=torch.arange(1.0, 22.0).view(7, 3)) | FillTriangular()).double()
     expected = (base.entropy() + torch.arange(1.0, 22.0, dtype=torch.float64).view(7, 3).log()).sum(-1)
@@ -110,6 +110,6 @@ def test_a_batch_of_a_base_becomes_the_event():
     torch.testing.assert_close(flow.log_prob(y), expected)
 
 
-def test_torch_reaches_the_lower_triangular_matrices():
+def test_transform_to_lower_triangular_is_registered_in_torch():
     transform = torch.distributions.transform_to(torch.distributions.constraints.lower_triangular)
     assert torch.equal(transform(torch.arange(1.0, 4.0)), torch.tensor([[3.0, 0.0], [2.0, 1.0]]))
