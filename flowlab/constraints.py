@@ -32,14 +32,8 @@ for registry in (transform_to, biject_to):
 
 # Events with more numbers than free coordinates: the sum is known, or half of a matrix determines the other half.
 LOWER_DIMENSIONAL = tuple(
-    type(constraint)
-    for constraint in (
-        constraints.simplex,
-        constraints.lower_triangular,
-        constraints.lower_cholesky,
-        constraints.corr_cholesky,
-        constraints.symmetric,
-    )
+    type(getattr(constraints, name))
+    for name in ("simplex", "lower_triangular", "lower_cholesky", "corr_cholesky", "symmetric")
 )
 
 

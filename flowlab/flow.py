@@ -180,7 +180,8 @@ class Flow(nn.Module):
             points: of shape (*batch, *event), where an event has `event_dim` dimensions.
             context: of shape (*batch, c), or None.
         """
-        points = as_points(points, self.anchor)
+        if not (isinstance(points, Tensor) and points.is_floating_point()):
+            points = as_points(points, self.anchor)
         if context is None:
             return points, None
         context = as_points(context, self.anchor)
@@ -253,8 +254,7 @@ class Flow(nn.Module):
 class PreparedFlow:
     """A flow for fixed parameters: all work on the parameters alone is done once, for all layers of one kind together.
 
-    Log densities and gradients are the flow's up to rounding. It is of no use once the parameters have changed: make a
-    new one for every training step.
+    Log densities and gradients are the flow's up to rounding. Make a new one whenever the parameters have changed.
     """
 
     def __init__(self, flow: Flow) -> None:

@@ -13,17 +13,11 @@ _MASK = 0xFFFFFFFF
 
 
 def generator(seed: int, purpose: str, step: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
-    """A torch generator for one use at one step.
+    """A torch generator for one use at one step, which counts from 0.
 
     Streams of different purposes ("train", "test", "start" ...) or seeds have unrelated keys, so more draws from one
     never shift another. Within a stream no two steps below 2^32 share a state: torch's CPU generator uses only the low
     32 bits of its seed, and they are a bijection of the step (the finalizer of MurmurHash3).
-
-    Arguments:
-        seed: the run's seed.
-        purpose: the name of the stream.
-        step: the counter, from 0.
-        device: the device of the generator.
 
     Example:
         >>> import torch
@@ -40,11 +34,7 @@ def generator(seed: int, purpose: str, step: int = 0, device: torch.device | str
 
 @contextmanager
 def torch_seeded(generator: torch.Generator | None) -> Iterator[None]:
-    """Seed torch's global CPU generator from a given one inside the context, and restore it afterwards.
-
-    Arguments:
-        generator: the source of the seed, by one draw; None leaves torch's generator alone.
-    """
+    """Seed torch's global CPU generator by a draw from a given one, and restore it afterwards; None leaves it alone."""
     if generator is None:
         yield
         return

@@ -101,8 +101,8 @@ class SmoothPReLU(_LeakyRectifier):
 
     (x, r) -> (y, R) multiplies by [[a, b], [b, a]], of determinant a^2 - b^2 = slope. So R = b x + a r, and the
     derivative a + b x / r is R / r, a quotient of positive numbers without cancellation.
-    The derivative rises from the slope on the far left to 1 on the far right; eps -> 0 gives the PReLU. The log density
-    of a flow made of it is smooth in the parameters, so the gradient of the average log likelihood is unbiased.
+    eps -> 0 gives the PReLU. The log density of a flow is smooth in the parameters, so the gradient of the average log
+    likelihood is unbiased.
 
     Arguments:
         slope, size, positive: as in PReLU.

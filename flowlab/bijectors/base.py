@@ -100,16 +100,12 @@ class Bijector(nn.Module):
         return self.image_event_dim - self.event_dim
 
     def forward_shape(self, shape: torch.Size) -> torch.Size:
-        """The shape of y = f(x) for x of the given shape, batch dimensions included.
-
-        Raises:
-            ValueError: the map takes no points of that shape.
-        """
+        """The shape of y = f(x) for x of the given shape, batch included; a ValueError if x cannot have it."""
         check_event_shape(type(self).__name__, shape, self.event_shape)
         return self._broadcast_with_parameters(shape)
 
     def inverse_shape(self, shape: torch.Size) -> torch.Size:
-        """The shape of x = f^-1(y) for y of the given shape; raises a ValueError where there is no such image."""
+        """The shape of x = f^-1(y) for y of the given shape, batch included; a ValueError if no image has it."""
         check_event_shape(type(self).__name__, shape, self.image_event_shape)
         return self._broadcast_with_parameters(shape)
 
@@ -125,10 +121,9 @@ class Bijector(nn.Module):
             ) from None
 
     def event_shape_before(self, image: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        """The shape of an event of x from the shape of an event of y, or of more; None where either is unknown.
+        """The shape of an event of x from that of an event of y, or of more; None where either is unknown.
 
-        Raises:
-            ValueError: the map has no images of that shape.
+        A shape that no image has raises a ValueError.
         """
         fixed = self.image_event_shape
         if fixed is not None and (image is None or len(image) < len(fixed)):
@@ -141,11 +136,7 @@ class Bijector(nn.Module):
         return tuple(shape[len(shape) - len(image) + self.added_dims :]) or None
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The image y = f(x) and log |det df/dx| at x.
-
-        Raises:
-            ValueError: the events of x do not have the shape that the map takes.
-        """
+        """The image y = f(x) and log |det df/dx| at x; a ValueError where the events of x have a different shape."""
         raise NotImplementedError(f"{type(self).__name__} must define forward_and_log_det(x, context=None)")
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -24,16 +24,14 @@ class Inline(Bijector):
         forward: y from x, both of shape (*, event).
         inverse: x from y; without it the bijector samples but cannot score given points.
         log_det: log |det dy/dx| at x in nats, of the shape of x without its last `event_dim` dimensions. By default it
-            is derived by automatic differentiation: one forward-mode product for an elementwise map, the Jacobian
-            of each point for a map of vectors.
+            is derived by automatic differentiation; for a map of vectors that takes the Jacobian of each point.
         event_dim: 0 for an elementwise map, 1 for a map of vectors.
-        domain, codomain, sign, constant_log_det: as declared by every bijector.
-        parameters: what the functions take as keyword arguments. A number or a plain tensor is a constant; an
-            `nn.Parameter` and the parameters of an `nn.Module` are learned. All move and save with the bijector.
+        domain, codomain, sign, constant_log_det: see `Bijector`.
+        parameters: keyword arguments of the functions. A number or a plain tensor is a constant; an `nn.Parameter` and
+            the parameters of an `nn.Module` are learned. All move and save with the bijector.
 
-    A function with an argument `context` is given the context, of shape (*batch, c). For a map of vectors x and the
-    context have the same batch, so `torch.cat([x, context], -1)` works. For an elementwise map the context is passed as
-    given: its batch broadcasts against x.
+    A function with an argument `context` is given the context, of shape (*batch, c). For a map of vectors it has the
+    batch of x, so `torch.cat([x, context], -1)` works; for an elementwise map its batch broadcasts against x.
 
     Raises:
         ValueError: an event_dim other than 0 or 1, or a parameter whose name every bijector has already.

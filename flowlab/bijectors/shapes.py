@@ -42,14 +42,7 @@ def broadcast_batches(points: Sequence[int], context: Sequence[int]) -> torch.Si
 
 
 def broadcast_context(x: Tensor, context: Tensor, event_dim: int) -> Tensor:
-    """A context with one row for each point, so both can be concatenated.
-
-    Arguments:
-        x: points of shape (*batch, *event), where an event has `event_dim` dimensions.
-        context: of shape (*batch, c), where the two batches broadcast.
-
-    Returns:
-        The context of shape (*batch, c), its batch broadcast with the batch of x.
+    """A context of shape (*batch, c) with a row for each point of shape (*batch, *event), so both can be concatenated.
 
     Raises:
         ValueError: the two batches do not broadcast.

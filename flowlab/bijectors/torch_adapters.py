@@ -73,9 +73,9 @@ class FromTransform(Bijector):
             raise ValueError(f"{type(transform).__name__} is not bijective, so it has no log det and no inverse")
         # A cache would make a result depend on earlier calls.
         uncached = transform.with_cache(0) if transform._cache_size else transform
-        self._transform = detached_copy(uncached)
-        self._names = tuple(tensors_of(uncached))
-        for name, tensor in tensors_of(uncached).items():
+        tensors = tensors_of(uncached)
+        self._transform, self._names = detached_copy(uncached), tuple(tensors)
+        for name, tensor in tensors.items():
             if isinstance(tensor, nn.Parameter):
                 self.register_parameter(f"{name}_", tensor)
             else:  # indices and masks keep their dtype
@@ -211,8 +211,5 @@ def to_transform(bijector: Bijector) -> Transform:
     return BijectorTransform(bijector)
 
 
-# torch itself has no map to the lower triangular matrices.
-@biject_to.register(constraints.lower_triangular)
-@transform_to.register(constraints.lower_triangular)
-def _to_lower_triangular(constraint: constraints.Constraint) -> Transform:
-    return to_transform(FillTriangular())
+for registry in (biject_to, transform_to):  # torch itself has no map to the lower triangular matrices
+    registry.register(constraints.lower_triangular)(lambda constraint: to_transform(FillTriangular()))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class FlowDistribution(Distribution):
     """A flow as a torch distribution: sample, rsample, log_prob; cdf, icdf, entropy and mean where they exist.
 
+    A quantity that has no closed form raises a NotImplementedError that says why.
+
     Arguments:
         flow: the flow.
         context: of shape (*batch, c), or None. Its batch is part of the batch of the distribution.
@@ -30,14 +32,14 @@ class FlowDistribution(Distribution):
     has_rsample = True
 
     def __init__(self, flow: Flow, context: Any = None) -> None:
-        self.flow = flow
+        self.flow, self.bijector = flow, flow.bijector
         self.context = None if context is None else as_points(context, flow.anchor)
         super().__init__(flow.batch_shape(self.context), flow.event_shape, validate_args=False)
 
     @property
     def support(self) -> Constraint:
         """The codomain of the last stage; the support itself can be smaller, and log_prob is -inf on the rest."""
-        return event_constraint(self.flow.bijector.codomain, self.flow.event_dim)
+        return event_constraint(self.bijector.codomain, self.flow.event_dim)
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         return self.flow.sample(torch.Size(sample_shape), self.context)
@@ -49,14 +51,10 @@ class FlowDistribution(Distribution):
         return self.flow.log_prob(value, self.context)
 
     def cdf(self, value: Any) -> Tensor:
-        """P(Y <= value); 0 below the support and 1 above it.
-
-        Raises:
-            NotImplementedError: the map is of vectors, or is not monotone, or the base has no cdf.
-        """
+        """P(Y <= value), of a monotone map of scalars; 0 below the support and 1 above it."""
         sign = self._sign("cdf")
         value, _ = self.flow.broadcast(value, self.context, 0)
-        for stage in reversed(stages(self.flow.bijector)):
+        for stage in reversed(stages(self.bijector)):
             limits = torch.finfo(value.dtype)
             value = stage.inverse(clamp_to(value, stage.codomain), self.context).clamp(limits.min, limits.max)
         base = self.flow.base.distribution()
@@ -64,52 +62,39 @@ class FlowDistribution(Distribution):
         return torch.where(sign > 0, below, 1 - below)
 
     def icdf(self, value: Any) -> Tensor:
-        """The quantile y with P(Y <= y) = value.
-
-        Raises:
-            NotImplementedError: the map is of vectors, or is not monotone, or the base has no icdf.
-        """
+        """The quantile y with P(Y <= y) = value, of a monotone map of scalars."""
         sign = self._sign("icdf")
         value, _ = self.flow.broadcast(value, self.context, 0)
         x = self.flow.base.distribution().icdf(torch.where(sign > 0, value, 1 - value))
-        return self.flow.bijector.forward(x, self.context)
+        return self.bijector.forward(x, self.context)
+
+    def _sign(self, name: str) -> Tensor:
+        sign = torch.as_tensor(self.bijector.sign)
+        if self.flow.event_dim or not sign.any():
+            raise NotImplementedError(f"{name}: only a monotone elementwise map of a scalar base has one")
+        return sign
 
     def entropy(self) -> Tensor:
-        """-E log p in nats: the entropy of the base plus the log det, where the log det is constant.
-
-        Raises:
-            NotImplementedError: the log det depends on x; estimate -E log p from samples instead.
-        """
-        flow = self.flow
-        if not flow.bijector.constant_log_det:
+        """-E log p in nats: the entropy of the base plus the log det, where the log det is constant."""
+        flow, bijector = self.flow, self.bijector
+        if not bijector.constant_log_det:
             raise NotImplementedError(
-                f"entropy: the log det of {type(flow.bijector).__name__} depends on x, so there is no closed form; "
+                f"entropy: the log det of {type(bijector).__name__} depends on x, so there is no closed form; "
                 "average -log_prob over samples instead"
             )
         base = flow.base.distribution()
         x = base.mean.new_zeros(self.batch_shape + flow.base_event_shape)
-        log_det = sum_rightmost(
-            flow.bijector.forward_and_log_det(x, self.context)[1], flow.base_event_dim - flow.bijector.event_dim
-        )
+        log_det = bijector.forward_and_log_det(x, self.context)[1]
+        log_det = sum_rightmost(log_det, flow.base_event_dim - bijector.event_dim)
         return sum_rightmost(base.entropy(), flow.promoted_dims) + log_det
 
     @property
     def mean(self) -> Tensor:
-        """E Y, where the map is affine.
-
-        Raises:
-            NotImplementedError: the map is not affine; average samples instead.
-        """
-        if not self.flow.bijector.affine:
+        """E Y, where the map is affine."""
+        if not self.bijector.affine:
             raise NotImplementedError(
-                f"mean: {type(self.flow.bijector).__name__} is not affine, so the mean has no closed form; "
-                "average samples instead"
+                f"mean: {type(self.bijector).__name__} is not affine, so the mean has no closed form; average samples "
+                "instead"
             )
         mean = self.flow.base.distribution().mean
-        return self.flow.bijector.forward(mean.expand(self.batch_shape + self.flow.base_event_shape), self.context)
-
-    def _sign(self, name: str) -> Tensor:
-        sign = torch.as_tensor(self.flow.bijector.sign)
-        if self.flow.event_dim or not sign.any():
-            raise NotImplementedError(f"{name}: only a monotone elementwise map of a scalar base has one")
-        return sign
+        return self.bijector.forward(mean.expand(self.batch_shape + self.flow.base_event_shape), self.context)

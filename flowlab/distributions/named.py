@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Exponential, Normal
+from torch.distributions import Distribution, Exponential, Normal
 
-from flowlab.bijectors import AffineScalar, Exp, SoftmaxCentered
+from flowlab.bijectors import AffineScalar, Bijector, Exp, SoftmaxCentered
 from flowlab.distributions.base import GumbelDifferences
-from flowlab.flow import Flow
+
+if TYPE_CHECKING:
+    from flowlab.flow import Flow
 
 Number = float | Tensor | nn.Parameter
 
@@ -32,7 +35,7 @@ def LogNormal(loc: Number = 0.0, scale: Number = 1.0) -> Flow:
         tensor(-0.9189)
     """
     ones = torch.ones(_batch_shape("LogNormal", loc, scale))
-    return Flow(Normal(torch.zeros_like(ones), ones), AffineScalar(loc, scale) | Exp())
+    return _flow(Normal(torch.zeros_like(ones), ones), AffineScalar(loc, scale) | Exp())
 
 
 def Gumbel(loc: Number = 0.0, scale: Number = 1.0) -> Flow:
@@ -58,7 +61,7 @@ def Gumbel(loc: Number = 0.0, scale: Number = 1.0) -> Flow:
         tensor(-1.)
     """
     ones = torch.ones(_batch_shape("Gumbel", loc, scale))
-    return Flow(Exponential(ones), Exp().inv | AffineScalar(scale=-1.0) | AffineScalar(loc, scale))
+    return _flow(Exponential(ones), Exp().inv | AffineScalar(scale=-1.0) | AffineScalar(loc, scale))
 
 
 def GumbelSoftmax(temperature: Number, logits: Tensor | nn.Parameter) -> Flow:
@@ -91,7 +94,13 @@ def GumbelSoftmax(temperature: Number, logits: Tensor | nn.Parameter) -> Flow:
     _require_positive("GumbelSoftmax", "temperature", temperature)
     if torch.as_tensor(temperature).shape != ():
         raise ValueError(f"GumbelSoftmax: temperature={temperature!r} must be one number")
-    return Flow(GumbelDifferences(logits), AffineScalar(scale=temperature).inv | SoftmaxCentered())
+    return _flow(GumbelDifferences(logits), AffineScalar(scale=temperature).inv | SoftmaxCentered())
+
+
+def _flow(base: Distribution, bijector: Bijector) -> Flow:
+    from flowlab.flow import Flow  # it imports this package
+
+    return Flow(base, bijector)
 
 
 def _batch_shape(name: str, loc: Number, scale: Number) -> torch.Size:

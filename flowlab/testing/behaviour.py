@@ -67,10 +67,7 @@ def check_gradients(subject: Subject) -> None:
 def compare_with_differences(what: str, sample: Sample, call: Callable[[Sample], tuple[Tensor, Tensor]]) -> None:
     """Compare derivatives along random directions with finite differences, by the points and all parameters.
 
-    Arguments:
-        what: the direction of the map, for the message.
-        sample: the points, which are images where the map is the inverse.
-        call: returns values and log dets.
+    The points of the sample are images where `call`, which returns values and log dets, is the inverse.
     """
     numbers = torch.Generator().manual_seed(0)
 

@@ -46,11 +46,16 @@ def size(points: Tensor) -> Tensor:
     return points.abs().flatten(1).amax(1)
 
 
+def magnification(sample: Sample, y: Tensor) -> Tensor:
+    """By how much f^-1 magnifies a rounding error of the image, of shape (n,); infinite where x is lost to it."""
+    ratio = size(y) / stretches(sample)[0]
+    return torch.where(torch.finfo(y.dtype).eps * ratio < 0.1, ratio, torch.inf)
+
+
 def rounding_errors(subject: Subject, sample: Sample, y: Tensor) -> tuple[Tensor, Tensor]:
     """The errors of x and of y that rounding alone may cause in a round trip, both of shape (n,)."""
-    least, most = stretches(sample)
-    size_x, size_y = size(sample.x), size(y)
-    x_scale, y_scale = 1 + size_x + size_y / least, 1 + size_y + size_x * most + size_y * most / least
+    magnified, most = magnification(sample, y), stretches(sample)[1]
+    x_scale, y_scale = 1 + size(sample.x) + magnified, 1 + size(y) + (size(sample.x) + magnified) * most
     return subject.tolerance * x_scale, subject.tolerance * y_scale
 
 
@@ -71,7 +76,7 @@ def check_log_det(subject: Subject) -> None:
         if subject.bijector.has_inverse and bool(subject.bijector.codomain.check(y).all()):
             value = subject.sum_event(inverse(sample, y)[1])
             expected = torch.linalg.slogdet(jacobian(exact.bijector.inv, y.double(), exact.context))[1]
-            allowed = subject.tolerance * (1 + expected.abs() + size(y) / stretches(sample)[0])
+            allowed = subject.tolerance * (1 + expected.abs() + magnification(sample, y))
             close("log det of f^-1", value, expected, allowed)
 
     for_all(subject.samples(), claim)
@@ -86,7 +91,7 @@ def check_log_dets_cancel(subject: Subject) -> None:
 
     def claim(sample: Sample) -> None:
         y, forwards = forward(sample)
-        allowed = subject.tolerance * (1 + size(y) / stretches(sample)[0])
+        allowed = subject.tolerance * (1 + magnification(sample, y))
         allowed = by_row(allowed, forwards) + subject.tolerance * forwards.double().abs()
         close("minus the log det of f^-1", -inverse(sample, y)[1], forwards, allowed)
 
@@ -181,7 +186,7 @@ def is_distinguishable(sample: Sample, y: Tensor) -> Tensor:
     """Where one rounding of the image moves the pre-image by less than 0.1, of shape (n,); elsewhere x is lost."""
     if not len(y) or chart(sample.bijector.domain) is None or chart(sample.bijector.codomain) is None:
         return torch.ones(len(y), dtype=torch.bool)
-    return torch.finfo(y.dtype).eps * size(y) < 0.1 * stretches(sample)[0]
+    return magnification(sample, y).isfinite()
 
 
 def finite_at(what: str, sample: Sample, backwards: bool) -> Tensor:

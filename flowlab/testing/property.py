@@ -24,14 +24,7 @@ class NotApplicable(Exception):
 
 @dataclass(frozen=True)
 class Property:
-    """A claim about every bijector.
-
-    Attributes:
-        name: one or two words.
-        claim: one sentence.
-        check: raises an AssertionError where it fails, and NotApplicable where it does not apply.
-        number: its place in the list.
-    """
+    """A claim about every bijector; its check raises an AssertionError, or NotApplicable where it does not apply."""
 
     name: str
     claim: str

@@ -30,13 +30,7 @@ SMALLEST_STRETCH = 1e-3  # a map that shrinks lengths by more loses x soon; the 
 
 
 class Sample(NamedTuple):
-    """A bijector with points.
-
-    Attributes:
-        bijector: a copy with changed parameters.
-        x: points of its domain, of shape (n, *event).
-        context: of shape (n, context_dim), or None.
-    """
+    """A bijector with changed parameters, n points of its domain, and a context of shape (n, context_dim) or None."""
 
     bijector: Bijector
     x: Tensor
@@ -64,11 +58,9 @@ def inverse(sample: Sample, y: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Subject:
-    """A bijector in one dtype, and its documented facts.
+    """A bijector in one dtype, of which every draw uses a copy, and its documented facts.
 
     Attributes:
-        bijector: the bijector; every draw uses a copy.
-        dtype: float32 or float64.
         dim: the length of its vectors, or of the vectors from which points of its domain are made.
         context_dim: the length of its context, or None.
         initial: its documented map before training, or None.
