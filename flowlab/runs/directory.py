@@ -65,12 +65,12 @@ class Run:
             flow = assemble(self.config.flow, shape, context_shape, torch.Generator(), units, dtype)
         except ConfigError as error:
             raise self._does_not_fit(weights, error) from None
-        self.load_weights(flow, weights)
+        self.load_weights(flow, weights, checkpoint)
         return flow
 
-    def load_weights(self, flow: Flow, weights: str) -> dict[str, Any]:
-        """Load the weights of a checkpoint into a flow; gives the checkpoint."""
-        checkpoint = self.checkpoint(weights)
+    def load_weights(self, flow: Flow, weights: str, checkpoint: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Load the weights of a checkpoint, which is read unless it is given, into a flow; gives the checkpoint."""
+        checkpoint = checkpoint or self.checkpoint(weights)
         try:
             shape = shapes_of(checkpoint)[0]
             if shape != tuple(flow.event_shape):
