@@ -121,7 +121,7 @@ def test_given_parameters_are_kept_and_others_are_drawn():
 ALPHA_BETA = [(1.0, 0.0), (1.5, -1.2), (0.7, 3.0), (1.0, -1 + 1e-6), (1e-3, 1e3), (1e3, -999.99), (1.0, 1e6)]
 
 
-@pytest.mark.parametrize(("alpha", "beta"), STARTS)
+@pytest.mark.parametrize(("alpha", "beta"), ALPHA_BETA)
 @pytest.mark.parametrize("dim", [1, 2, 5])
 def test_formula_and_determinant_of_a_radial_map(alpha, beta, dim):
     bijector = Radial(dim, torch.ones(dim), alpha, beta).double()
@@ -135,7 +135,7 @@ def test_formula_and_determinant_of_a_radial_map(alpha, beta, dim):
     torch.testing.assert_close(log_det, determinant, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("alpha", "beta"), STARTS)
+@pytest.mark.parametrize(("alpha", "beta"), ALPHA_BETA)
 def test_round_trip_near_and_far(alpha, beta, dtype):
     """Distances to the centre range from 1e-4 to 1e4; the steepest map multiplies distances by a million."""
     bijector = Radial(3, torch.zeros(3), alpha, beta).to(dtype)
