@@ -65,7 +65,7 @@ def check_engine(settings: DictConfig) -> None:
 
 
 def find_target(settings: DictConfig, part: str) -> str:
-    """The name of the class of the launcher or the sweeper; ConfigError if the node is not one of a plugin."""
+    """The name of the class of the launcher or the sweeper; raise ConfigError if the node is not one of a plugin."""
     node = settings[part]
     target = str(node.get("_target_")) if isinstance(node, DictConfig) else ""
     if not target.startswith(PLUGINS):

@@ -142,7 +142,7 @@ _known: dict[tuple[tuple[str, ...], int, Path | None], Job] = {}
 
 
 def check_jobs(overrides: list[list[str]], sweep: Path | None, here: bool = True) -> list[Job]:
-    """Compose and check every job, down to the target's file; ConfigError names the first that cannot run.
+    """Compose and check every job, down to the target's file; the ConfigError names the first that cannot run.
 
     Arguments:
         overrides: the overrides of each job.
@@ -226,7 +226,7 @@ def _name_job_in_errors(number: int, words: Sequence[str], sweep: Path | None) -
 
 
 def check_directory_name(key: str, directory: str) -> str:
-    """Give the name of a directory; ConfigError if it is a secret, or empty, which would mean the working directory."""
+    """Give a directory name; raise ConfigError if it is a secret, or empty, which would mean the working directory."""
     check_written(directory, key)
     if not directory.strip():
         raise ConfigError(f"{key}: must be given: {key}=DIR; the working directory is {key}=.")

@@ -65,7 +65,7 @@ def compose(*overrides: str) -> Config:
 def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> DictConfig:
     """Compose overrides by Hydra, without checking types.
 
-    ConfigError: an override cannot be parsed, a key or an option is unknown, or code is not allowed.
+    Raise ConfigError if an override cannot be parsed, a key or an option is unknown, or code is not allowed.
     """
     overrides = rename_words(overrides)
     parsed = parse_overrides(overrides)
@@ -116,7 +116,7 @@ def _rename(word: str, logger: str) -> str:
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
-    """Parse overrides by Hydra's grammar; ConfigError if a word does not follow it."""
+    """Parse overrides by Hydra's grammar; raise ConfigError if a word does not follow it."""
     parser = OverridesParser.create()
     parsed = []
     for word in overrides:

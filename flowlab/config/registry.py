@@ -82,7 +82,7 @@ def _identity(component: Any) -> str:
 def lookup(group: str, name: Any, key: str = "") -> Any:
     """The component with a name: from flowlab, from an installed package, or registered by hand.
 
-    ConfigError: the name, which `key` holds, is not registered, or its package cannot be imported.
+    Raise ConfigError, about `key`, if the name is not registered or its package cannot be imported.
     """
     if name not in names(group):
         where = key or f"{group}.name"
@@ -162,7 +162,7 @@ class FromClass(Component):
         return (object,)
 
     def build(self, *args: Any, **given: Any) -> Any:
-        """Build an object of the class; ConfigError if its constructor fails."""
+        """Build an object of the class; raise ConfigError if its constructor fails."""
         takes = inspect.signature(self.made_from).parameters
         keys = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name != "_target_"}
         try:
@@ -187,7 +187,7 @@ def _restore(group: str, name: str, cls: Any, by_path: bool, keys: dict[str, Any
 
 
 def schema_of_path(group: str, path: Any) -> type[FromClass]:
-    """The component of a class with a dotted name; ConfigError as in `load_class`."""
+    """The component of a class with a dotted name; errors as in `load_class`."""
     from flowlab.config.security import check_name, load_class  # not where targets alone are used: it needs OmegaConf
 
     where = f"{group}._target_"

@@ -99,7 +99,7 @@ class Config(RunConfig):
 
 
 def to_config(composed: DictConfig | dict[str, Any]) -> Config:
-    """Check a composed configuration against its components; ConfigError if a value is missing, unknown or wrong."""
+    """Check a composed configuration by its components; raise ConfigError if a value is missing, unknown or wrong."""
     values = OmegaConf.create(composed) if isinstance(composed, dict) else composed.copy()
     OmegaConf.set_struct(values, False)
     values.pop("hydra", None)

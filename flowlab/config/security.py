@@ -77,7 +77,7 @@ def allow(*packages: str) -> None:
 
 
 def allowed_packages() -> list[str]:
-    """The packages in FLOWLAB_ALLOW; ConfigError if it holds something else than names of packages."""
+    """The packages in FLOWLAB_ALLOW; raise ConfigError if it holds something else than names of packages."""
     names = [name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
     _check_names(names)
     return names
@@ -109,7 +109,7 @@ def _is_allowed(path: str) -> bool:
 
 
 def load_class(where: str, path: Any, kinds: tuple[type, ...]) -> type:
-    """Import the class with a dotted name; ConfigError if it is not allowed, does not exist, or has other base classes.
+    """Import a class by its name; raise ConfigError if it is not allowed, does not exist, or has other base classes.
 
     The class must be defined at the top of a module in an allowed package. A class that such a module has imported from
     elsewhere is refused.

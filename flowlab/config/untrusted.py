@@ -27,7 +27,7 @@ RESOLVER = re.compile(r"\$\{.*:", re.DOTALL)  # ${oc.env:NAME} and its like; ${f
 
 
 def read_plain_yaml(path: Path) -> dict[str, Any]:
-    """Read plain values from a YAML file; ConfigError if it is damaged or holds a tag, an alias or `${...}`."""
+    """Read plain values from a YAML file; raise ConfigError if it is damaged or holds a tag, an alias or `${...}`."""
     try:
         text = path.read_text(encoding="utf-8")
         _check_finite(text)

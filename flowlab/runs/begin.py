@@ -32,7 +32,7 @@ PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "scipy", "panda
 def begin(config: Config, target: Target, directory: Path, group: str | None) -> Run:
     """Make a run directory, with the files that are known before the first step.
 
-    ConfigError: the directory is not empty, another run has just begun in it, or it cannot be written.
+    Raise ConfigError if the directory is not empty, another run has just begun in it, or it cannot be written.
     """
     check_directory(directory)
     config = with_absolute_paths(config)

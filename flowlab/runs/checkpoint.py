@@ -50,7 +50,7 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint; nothing in it is executed.
 
-    ValueError: the file is damaged, or holds something else than tensors and plain values.
+    Raise ValueError if the file is damaged, or holds something else than tensors and plain values.
     """
     content = path.read_bytes()
     try:

@@ -225,7 +225,7 @@ def mark_interrupted(run: Run) -> None:
 
 
 def mark_failed(run: Run, error: BaseException) -> None:
-    """Record that a run failed outside its training; ConfigError if another process works on the directory."""
+    """Record that a run failed outside its training; raise ConfigError if another process works on the directory."""
     run.directory.mkdir(parents=True, exist_ok=True)
     with lock_directory(run.directory):
         _record_failure(run, error)

@@ -23,7 +23,7 @@ FILES = (
 def relocate(config: Config, overrides: Sequence[str]) -> Config:
     """The configuration of a run that resumes elsewhere, by overrides of its trainer such as "trainer.devices=4".
 
-    ConfigError: an override changes a different setting.
+    Raise ConfigError if an override changes a different setting.
 
     Example:
         >>> from flowlab.config.compose import compose

@@ -54,7 +54,7 @@ class Manifest:
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:
-        """Read the manifest of a sweep directory; ConfigError if there is none, or it is damaged."""
+        """Read the manifest of a sweep directory; raise ConfigError if there is none, or it is damaged."""
         path = directory / NAME
         if not path.is_file():
             raise ConfigError(f"{directory}: not the directory of a sweep: there is no {NAME} in it")

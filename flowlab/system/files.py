@@ -112,7 +112,7 @@ def _to_json(content: dict[str, Any]) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object, empty if there is no file; ConfigError if the file is damaged or holds no object."""
+    """Read a JSON object, empty if there is no file; raise ConfigError if the file is damaged or holds no object."""
     if path.exists() and not path.is_file():
         raise ConfigError(f"{path}: cannot be read: it is not a file; move it away")
     try:
@@ -128,7 +128,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def lock_directory(directory: Path, activity: str = "training this run") -> Iterator[None]:
     """Lock a directory inside the block; the system releases the lock when the process ends, however it ends.
 
-    A different process that has locked it is a ConfigError: "another process is ...", completed by `activity`.
+    Raise ConfigError, "another process is ACTIVITY", if a different process has locked it.
     """
     descriptor = os.open(directory, os.O_RDONLY)
     try:
