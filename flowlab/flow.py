@@ -12,9 +12,11 @@ from torch.distributions import Distribution, constraints
 
 from flowlab.autocast import is_any_autocast_on, is_autocast_on, upcast
 from flowlab.bijectors.base import Bijector, check_event_shape, sum_rightmost
-from flowlab.bijectors.compose import prepare, push_forward, stages, uncovered_dims
+from flowlab.bijectors.compose import method_of_parts, prepare, push_forward, stages, uncovered_dims
 from flowlab.bijectors.shapes import broadcast_batches, summarize
-from flowlab.constraints import (
+from flowlab.distributions.base import Base, as_points
+from flowlab.distributions.flow_distribution import FlowDistribution
+from flowlab.torch_distributions import (
     can_branch_on_values,
     holds_for_all,
     is_lower_dimensional,
@@ -22,8 +24,6 @@ from flowlab.constraints import (
     open_interval,
     replace_outside,
 )
-from flowlab.distributions.base import Base, as_points
-from flowlab.distributions.flow_distribution import FlowDistribution
 
 if TYPE_CHECKING:
     import pandas
@@ -92,9 +92,7 @@ class Flow(nn.Module):
             ) from None
         self.event_shape, self._batch_shape = image[len(image) - self.event_dim :], image[: len(image) - self.event_dim]
         parts = stages(bijector)
-        # For each stage, how many dimensions of an event of the bijector, and of the flow, its log det does not cover.
-        self._uncovered_by_bijector = uncovered_dims(parts, bijector.event_dim)
-        self._uncovered = [dims + self.base_event_dim - bijector.event_dim for dims in self._uncovered_by_bijector]
+        self._uncovered = uncovered_dims(parts, self.base_event_dim)
         # Rows of points of more dimensions than this are known to be mapped in the same way; None: nothing is known.
         parameters = bijector.parameter_shape
         self._row_ndim = None if parameters is None else max(len(parameters), len(shape))
@@ -221,17 +219,20 @@ class Flow(nn.Module):
             inside = _all_of_event(y.abs() < torch.inf, event_dim)
             y = y.nan_to_num(0.0, 0.0, 0.0)
         log_det_sum: Tensor | None = None
+        method = method_of_parts("inverse_and_log_det")
         for part, dims in zip(reversed(parts), reversed(self._uncovered), strict=True):
             image = part.codomain
             bounded = image is not REAL and image is not REAL_VECTOR and not is_unbounded(image)
             if bounded and not (branches and holds_for_all(image, y)):
                 # Replace values outside the codomain first, so no NaN can form, not even in a gradient.
                 in_image = image.check(y)
-                event_in_image = _all_of_event(in_image, dims + part.image_event_dim - image.event_dim)
+                event_in_image = _all_of_event(in_image, len(dims) + part.image_event_dim - image.event_dim)
                 inside = event_in_image if inside is None else inside & event_in_image
                 y = replace_outside(y, in_image, image)
-            y, log_det = part.inverse_and_log_det(y, context)
-            log_det = part.sum_over_event(log_det, y, part.event_dim, dims) if dims else log_det
+            y, log_det = getattr(part, method)(y, context)
+            if dims:
+                constant = part.constant_log_det  # then it may be given once for all points
+                log_det = (log_det.expand(y.shape[: y.ndim - part.event_dim]) if constant else log_det).sum(dims)
             log_det_sum = log_det if log_det_sum is None else log_det_sum + log_det
         log_prob = sum_rightmost(self.base.log_prob(y), self.promoted_dims)
         if log_det_sum is not None:
@@ -245,10 +246,9 @@ class Flow(nn.Module):
         """The image of x, and the log density of the image."""
         x, context = self.broadcast(x, context, self.base_event_dim)
         check_event_shape("Flow.push_forward", x.shape, self.base_event_shape)
-        y, log_det = push_forward(parts, self._uncovered_by_bijector, x, context)
-        bijector, dims = self.bijector, self.base_event_dim - self.bijector.event_dim
-        log_det = bijector.sum_over_event(log_det, y, bijector.image_event_dim, dims) if dims else log_det
-        return y, sum_rightmost(self.base.log_prob(x), self.promoted_dims) - log_det
+        y, log_det = push_forward(parts, self._uncovered, x, context)
+        log_prob = sum_rightmost(self.base.log_prob(x), self.promoted_dims)
+        return y, log_prob if log_det is None else log_prob - log_det
 
 
 class PreparedFlow:

@@ -48,7 +48,7 @@ class StackedLauncher(Launcher):
         from flowlab.cli.jobs import compose_job
         from flowlab.cli.output import last_line, score
         from flowlab.sweeps.train_many import train_many, usable_processes
-        from flowlab.system.display import print_line
+        from flowlab.system.process import print_line
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)

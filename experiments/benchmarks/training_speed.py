@@ -48,7 +48,7 @@ from flowlab import Flow
 from flowlab.bijectors import LowRankAffine, PReLU, stages
 from flowlab.config.schema import Config
 from flowlab.runs.begin import begin
-from flowlab.system.display import RunProgress
+from flowlab.system.process import RunProgress
 from flowlab.training.build import Batches, Experiment, build, build_batches
 from flowlab.training.record import Checkpoints, Record
 from flowlab.training.train import run_training

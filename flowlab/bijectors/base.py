@@ -78,10 +78,11 @@ class Bijector(nn.Module):
     chain_type: ClassVar[type[Bijector]]
     inverse_type: ClassVar[type[Bijector]]
 
-    def __init_subclass__(cls, checked: bool = True, **keywords: Any) -> None:
+    def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        for name in METHODS if checked else ():
+        for name in METHODS:
             if name in vars(cls):
+                setattr(cls, f"unchecked_{name}", vars(cls)[name])
                 setattr(cls, name, _checked(name, vars(cls)[name]))
 
     @property
@@ -158,6 +159,10 @@ class Bijector(nn.Module):
         """x = f^-1(y)."""
         return self.inverse_and_log_det(y, context)[0]
 
+    # Chains and flows call these on their parts: see `method_of_parts`.
+    unchecked_forward_and_log_det, unchecked_inverse_and_log_det = forward_and_log_det, inverse_and_log_det
+    unchecked_forward, unchecked_inverse = forward, inverse
+
     def forward_log_det_jacobian(
         self, x: Tensor, event_ndims: int | None = None, context: Tensor | None = None
     ) -> Tensor:
@@ -177,12 +182,6 @@ class Bijector(nn.Module):
                 f"{covered} dimension(s), so event_ndims must be at least {covered}"
             )
         return log_det if event_ndims is None else sum_rightmost(log_det, event_ndims - covered)
-
-    def sum_over_event(self, log_det: Tensor, points: Tensor, covered: int, dims: int) -> Tensor:
-        """A log det summed over `dims` more dimensions; it covers the last `covered` dimensions of the points."""
-        if self.constant_log_det:  # it may have been given once for all points
-            log_det = log_det.expand(points.shape[: points.ndim - covered])
-        return sum_rightmost(log_det, dims)
 
     def invertible(self, dtype: torch.dtype) -> tuple[float, float] | None:
         """The interval in which each coordinate of x is recovered from its image, where the others are 0.

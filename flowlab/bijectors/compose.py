@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
+from flowlab.autocast import is_any_autocast_on
 from flowlab.bijectors.base import METHODS, Bijector, NoInverseError
-from flowlab.constraints import is_lower_dimensional
+from flowlab.torch_distributions import is_lower_dimensional
 
 
 class Chain(Bijector):
@@ -93,24 +94,30 @@ class Chain(Bijector):
         return shape
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return push_forward(self.parts, self.uncovered, x, context)
+        y, log_det = push_forward(self.parts, self.uncovered, x, context)
+        return y, torch.zeros_like(y) if log_det is None else log_det
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         total: Tensor | None = None
+        method = method_of_parts("inverse_and_log_det")
         for part, dims in zip(reversed(self.parts), reversed(self.uncovered), strict=True):
-            y, log_det = part.inverse_and_log_det(y, context)
-            log_det = part.sum_over_event(log_det, y, part.event_dim, dims) if dims else log_det
+            y, log_det = getattr(part, method)(y, context)
+            if dims:
+                constant = part.constant_log_det  # then it may be given once for all points
+                log_det = (log_det.expand(y.shape[: y.ndim - part.event_dim]) if constant else log_det).sum(dims)
             total = log_det if total is None else total + log_det
         return y, torch.zeros_like(y) if total is None else total
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        method = method_of_parts("forward")
         for part in self.parts:
-            x = part.forward(x, context)
+            x = getattr(part, method)(x, context)
         return x
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        method = method_of_parts("inverse")
         for part in reversed(self.parts):
-            y = part.inverse(y, context)
+            y = getattr(part, method)(y, context)
         return y
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -240,25 +247,39 @@ def prepare(bijectors: Sequence[Bijector]) -> list[Bijector]:
     return prepared
 
 
-def uncovered_dims(parts: Sequence[Bijector], event_dim: int) -> list[int]:
-    """How many dimensions of an event the log det of each part does not cover, from those of an event of the first."""
+def method_of_parts(name: str) -> str:
+    """The method that a chain or a flow calls on its parts, which were found to fit each other when it was built.
+
+    Their points need no check. Only autocast asks for the checked method, which converts them.
+    """
+    return name if is_any_autocast_on() else f"unchecked_{name}"
+
+
+def uncovered_dims(parts: Sequence[Bijector], event_dim: int) -> list[tuple[int, ...]]:
+    """The dimensions of an event, counted from the last, that the log det of each part leaves to be summed over.
+
+    `event_dim` is the number of dimensions of an event of the first part.
+    """
     uncovered = []
     for part in parts:
-        uncovered.append(event_dim - part.event_dim)
+        uncovered.append(tuple(range(part.event_dim - event_dim, 0)))
         event_dim += part.added_dims
     return uncovered
 
 
 def push_forward(
-    parts: Sequence[Bijector], uncovered: Sequence[int], x: Tensor, context: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """The image of x under bijectors applied one after another, and the sum of their log dets: see uncovered_dims."""
+    parts: Sequence[Bijector], uncovered: Sequence[tuple[int, ...]], x: Tensor, context: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The image of x under bijectors applied one after another, and the sum of their log dets; None without any."""
     total: Tensor | None = None
+    method = method_of_parts("forward_and_log_det")
     for part, dims in zip(parts, uncovered, strict=True):
-        x, log_det = part.forward_and_log_det(x, context)
-        log_det = part.sum_over_event(log_det, x, part.image_event_dim, dims) if dims else log_det
+        x, log_det = getattr(part, method)(x, context)
+        if dims:
+            constant = part.constant_log_det  # then it may be given once for all points
+            log_det = (log_det.expand(x.shape[: x.ndim - part.image_event_dim]) if constant else log_det).sum(dims)
         total = log_det if total is None else total + log_det
-    return x, torch.zeros_like(x) if total is None else total
+    return x, total
 
 
 def _common_event_shape(parts: Sequence[Bijector]) -> tuple[int, ...] | None:

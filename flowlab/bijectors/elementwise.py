@@ -10,7 +10,7 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from flowlab.bijectors.base import Bijector
-from flowlab.constraints import open_interval
+from flowlab.torch_distributions import open_interval
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 HALF_SQRT_TWO = math.sqrt(0.5)

@@ -8,7 +8,7 @@ from torch.distributions import constraints
 from torch.nn.functional import pad
 
 from flowlab.bijectors.base import Bijector
-from flowlab.constraints import open_simplex
+from flowlab.torch_distributions import open_simplex
 
 
 class SoftmaxCentered(Bijector):

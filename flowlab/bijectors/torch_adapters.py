@@ -1,61 +1,23 @@
-"""Adapters to `torch.distributions`: transforms as bijectors, bijectors as transforms, and the tensors inside both."""
+"""Adapters to `torch.distributions`: transforms as bijectors, and bijectors as transforms."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, biject_to, constraints, transform_to
+from torch.distributions import biject_to, constraints, transform_to
 from torch.distributions.transforms import AffineTransform, ComposeTransform, Transform, _InverseTransform
 
 from flowlab.bijectors.base import Bijector
 from flowlab.bijectors.compose import Chain
 from flowlab.bijectors.linear.fixed import FillTriangular
-from flowlab.constraints import event_constraint, open_interval, open_simplex
-
-
-def tensors_of(thing: Any, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a distribution or transform, and of all inside it, by names that a module can register."""
-    found: dict[str, Tensor] = {}
-    for name, value in _inside(thing):
-        key = f"{prefix}{name.strip('_')}"
-        found.update({key: value} if isinstance(value, Tensor) else tensors_of(value, f"{key}_"))
-    return found
-
-
-def rebuild(thing: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> Any:
-    """A copy of a distribution or transform that uses the given tensors instead of its own."""
-    if isinstance(thing, list | tuple):
-        return [rebuild(part, tensors, f"{prefix}{number}_") for number, part in enumerate(thing)]
-    clone = copy.copy(thing)
-    if isinstance(clone, Transform):
-        clone._inv = None  # the inverse that torch caches would still use the old tensors
-    for name, value in _inside(thing):
-        key = f"{prefix}{name.strip('_')}"
-        setattr(clone, name, tensors[key] if isinstance(value, Tensor) else rebuild(value, tensors, f"{key}_"))
-    return clone
-
-
-def detached_copy(thing: Any) -> Any:
-    """A copy of a distribution or transform that shares neither cached results nor a graph with it."""
-    return rebuild(thing, {name: tensor.detach() for name, tensor in tensors_of(thing).items()})
-
-
-def _inside(thing: Any) -> list[tuple[str, Any]]:
-    if isinstance(thing, list | tuple):
-        return [(str(number), part) for number, part in enumerate(thing)]
-    # In `_inv` an inverse keeps the transform that it inverts; any other transform caches its own inverse there.
-    cached = () if isinstance(thing, _InverseTransform) else ("_inv",)
-    return [(name, value) for name, value in vars(thing).items() if name not in cached and _is_part(value)]
-
-
-def _is_part(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return bool(value) and all(isinstance(part, Distribution | Transform) for part in value)
-    return isinstance(value, Tensor | Distribution | Transform)
+from flowlab.torch_distributions import (
+    detached_copy,
+    event_constraint,
+    open_interval,
+    open_simplex,
+    rebuild,
+    tensors_of,
+)
 
 
 class FromTransform(Bijector):

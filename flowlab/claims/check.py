@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowlab.claims.ledger import ERRATUM, HOLDS, REFUTED, Claim, LedgerError, Quantity, load_ledger
-from flowlab.system.display import is_in_notebook
+from flowlab.system.process import is_in_notebook
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

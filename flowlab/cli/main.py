@@ -25,9 +25,8 @@ from flowlab.config.schema import Config, to_config
 from flowlab.config.security import redact
 from flowlab.config.untrusted import check_links, check_replayed, forget_pickles, printable
 from flowlab.sweeps.manifest import NAME, Manifest, check_same_data
-from flowlab.system.display import print_line
 from flowlab.system.files import WriteError, check_unlocked, lock_directory, read_json
-from flowlab.system.process import EXIT_INTERRUPTED, STOP_HANDLERS, handle_signals
+from flowlab.system.process import EXIT_INTERRUPTED, STOP_HANDLERS, handle_signals, print_line
 
 if TYPE_CHECKING:
     from flowlab.runs.directory import Run

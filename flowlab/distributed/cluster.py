@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import TrainerConfig
 from flowlab.distributed.world import SINGLE_PROCESS, World, resolve_device
-from flowlab.system.display import print_line
+from flowlab.system.process import print_line
 
 # Of each launcher: its command, a variable that it sets, and those with the number of ranks, in all and on a node.
 LAUNCHERS = {

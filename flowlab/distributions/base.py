@@ -14,8 +14,7 @@ from torch.nn.functional import pad
 
 from flowlab.autocast import full_precision
 from flowlab.bijectors.base import check_event_shape
-from flowlab.bijectors.torch_adapters import detached_copy, rebuild, tensors_of
-from flowlab.constraints import is_unbounded, replace_outside
+from flowlab.torch_distributions import detached_copy, is_unbounded, rebuild, replace_outside, tensors_of
 
 LOG_TWO_PI = math.log(2 * math.pi)
 

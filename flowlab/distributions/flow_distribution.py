@@ -11,8 +11,8 @@ from torch.distributions.constraints import Constraint
 
 from flowlab.bijectors.base import sum_rightmost
 from flowlab.bijectors.compose import stages
-from flowlab.constraints import clamp_to, event_constraint
 from flowlab.distributions.base import as_points
+from flowlab.torch_distributions import clamp_to, event_constraint
 
 if TYPE_CHECKING:
     from flowlab.flow import Flow

@@ -16,10 +16,9 @@ from urllib.parse import urlparse
 
 from flowlab.config.errors import ConfigError
 from flowlab.config.security import redact
-from flowlab.loggers.csv import rows_after
-from flowlab.system.display import print_line
+from flowlab.loggers.base import rows_after
 from flowlab.system.files import write_text
-from flowlab.system.process import Preempted
+from flowlab.system.process import Preempted, print_line
 
 if TYPE_CHECKING:
     import wandb

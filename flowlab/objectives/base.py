@@ -39,8 +39,8 @@ class Objective(Component):
         Raises:
             ConfigError: it has not.
         """
-        from flowlab.constraints import is_unbounded
         from flowlab.targets.base import ExactTarget
+        from flowlab.torch_distributions import is_unbounded
 
         named = getattr(target, "name", "") or type(target).__name__
         if self.needs_density and not (isinstance(target, ExactTarget) and is_unbounded(target.support)):

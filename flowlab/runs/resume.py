@@ -9,7 +9,7 @@ from flowlab.config.compose import compose_yaml, parse_overrides, rename_words
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import WHERE, Config, to_config
 from flowlab.flow import Flow
-from flowlab.loggers.csv import check_metrics
+from flowlab.loggers.base import check_metrics
 from flowlab.runs.checkpoint import BEST, check_resumable
 from flowlab.runs.directory import Run
 

@@ -11,8 +11,7 @@ from flowlab.config.schema import Config
 from flowlab.flows._assemble import Costs
 from flowlab.loggers.base import open_loggers
 from flowlab.runs.directory import Run, mark_failed, mark_interrupted, track_status
-from flowlab.system.display import Progress, print_line
-from flowlab.system.process import STOP_HANDLERS, handle_signals, set_threads
+from flowlab.system.process import STOP_HANDLERS, Progress, handle_signals, print_line, set_threads
 from flowlab.targets.base import Target
 from flowlab.training.build import Experiment, Targets, build
 from flowlab.training.loop import Loop

@@ -21,7 +21,7 @@ from flowlab.runs.directory import Run
 from flowlab.sweeps.manifest import check_same_data
 from flowlab.sweeps.pool import run_pool
 from flowlab.sweeps.stack import Member, Piece, mark_failed_if_running
-from flowlab.system.display import build_display
+from flowlab.system.process import build_display
 from flowlab.targets.base import Target
 from flowlab.training.build import Targets, check
 from flowlab.training.train import find_run

@@ -1,13 +1,17 @@
-"""Settings of this process that a block changes and restores: signal handlers, threads, garbage collection."""
+"""This process: its signal handlers, threads and garbage collection, and what it prints."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import html
+import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 EXIT_INTERRUPTED = 130  # exit status
 
@@ -71,3 +75,151 @@ def pause_garbage_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+LINES = 10  # over a whole run
+UPDATE_SECONDS = 0.25  # the shortest time between two updates of the bar in a notebook
+EMPTY = {"text/plain": ""}
+
+
+def print_line(line: str, stream: TextIO | None = None) -> None:
+    """Print a line, on stderr by default; a closed terminal or a full disk never stops a run.
+
+    The line is a single write. `print` makes two under PYTHONUNBUFFERED, which mix with the lines of other processes.
+    """
+    stream = stream or sys.stderr
+    try:
+        stream.write(f"{line}\n")
+        stream.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())  # the stream's buffer would fail again at exit
+        os.close(null)
+
+
+def is_in_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return hasattr(shell, "kernel")
+
+
+def resolve_display(kind: str) -> str:
+    """The display that a kind means here: bar, notebook, lines or off; auto is a bar in a terminal or a notebook."""
+    if kind in ("auto", "bar") and is_in_notebook():
+        return "notebook"
+    return kind if kind != "auto" else "bar" if sys.stderr.isatty() else "lines"
+
+
+class Display:
+    """Shows nothing; its subclasses show how much of some work is done."""
+
+    def start(self, done: int, total: int) -> None:
+        self.total = total
+
+    def update(self, done: int, text: str, is_complete: bool = True) -> None:
+        """Show a text that begins with the fraction done / total; `is_complete`: it has all numbers of this moment."""
+
+    def close(self) -> None:
+        """End the display."""
+
+
+class Lines(Display):
+    """One line on stderr every tenth of the work."""
+
+    def start(self, done: int, total: int) -> None:
+        self.total, self.printed = total, done * LINES // total  # tenths
+
+    def update(self, done: int, text: str, is_complete: bool = True) -> None:
+        if is_complete and done * LINES // self.total > self.printed:
+            self.printed = done * LINES // self.total
+            print_line(text)
+
+
+class Bar(Display):
+    """A bar on stderr, followed by the latest text."""
+
+    def start(self, done: int, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
+        self.task = self.bar.add_task("", total=total, completed=done)
+        self.bar.start()
+
+    def update(self, done: int, text: str, is_complete: bool = True) -> None:
+        self.bar.update(self.task, completed=done, description=text)
+
+    def close(self) -> None:
+        self.bar.stop()
+
+
+class NotebookBar(Display):
+    """A bar below the running cell; closing it leaves an empty output.
+
+    The output is the same before and after, so a notebook can be compared with a fresh run, also by nbval.
+    """
+
+    def start(self, done: int, total: int) -> None:
+        from IPython.display import display
+
+        self.total, self.updated_at = total, 0.0
+        self.handle = display(EMPTY, raw=True, display_id=True)
+
+    def update(self, done: int, text: str, is_complete: bool = True) -> None:
+        now = time.monotonic()
+        if now - self.updated_at < UPDATE_SECONDS:
+            return
+        self.updated_at = now
+        bar = f'<progress value="{done}" max="{self.total}" style="width: 16em"></progress>'
+        content = f'<div style="font-family: monospace">{bar} {html.escape(text)}</div>'
+        self.handle.update({"text/html": content, **EMPTY}, raw=True)
+
+    def close(self) -> None:
+        self.handle.update(EMPTY, raw=True)
+
+
+def build_display(kind: str) -> Display:
+    """The display of a kind: bar, lines, off or auto."""
+    return {"bar": Bar, "notebook": NotebookBar, "lines": Lines, "off": Display}[resolve_display(kind)]()
+
+
+class Progress:
+    """Follows the steps of a training; a record has the last `row`, its `row_step`, and the `metrics`."""
+
+    def start(self, step: int, max_steps: int) -> None:
+        """Training begins after a step."""
+
+    def update(self, step: int, record: Any) -> None:
+        """Training has reached a step."""
+
+    def close(self) -> None:
+        """Training has ended."""
+
+
+class RunProgress(Progress):
+    """Shows the step and the latest numbers of a run on a display of a kind; see `build_display`."""
+
+    def __init__(self, kind: str) -> None:
+        self.display = build_display(kind)
+
+    def start(self, step: int, max_steps: int) -> None:
+        self.max_steps = max_steps
+        self.display.start(step, max_steps)
+
+    def update(self, step: int, record: Any) -> None:
+        row, metrics = record.row, record.metrics
+        parts = [f"loss {row['loss']:.3f}"] if "loss" in row else []
+        parts += [f"{name} {metrics[name]:.3f}" for name in ("nll", "kl") if name in metrics]
+        parts += [f"{row['steps_per_second']:.0f} steps/s"] if row else []
+        text = f"step {step:>{len(str(self.max_steps))}}/{self.max_steps}  {'  '.join(parts)}"
+        self.display.update(step, text, is_complete=record.row_step == step)
+
+    def close(self) -> None:
+        self.display.close()
+
+
+def build_progress(kind: str) -> Progress | None:
+    """The progress of a run as a kind shows it; None for off."""
+    return RunProgress(kind) if kind != "off" else None

@@ -15,12 +15,12 @@ from torch.distributions.constraints import Constraint
 from torch.func import functional_call, stack_module_state, vmap
 
 from flowlab.bijectors.base import Bijector
-from flowlab.constraints import innermost
 from flowlab.distributions.base import Base
 from flowlab.flow import Flow
 from flowlab.seeding import generator
 from flowlab.testing.property import agree, checks, close, for_all, need, need_inverse
 from flowlab.testing.subject import LARGEST, Sample, Subject, forward, inverse
+from flowlab.torch_distributions import innermost
 
 COPIES = 3
 INITIAL_TOLERANCE = 1e-6  # initial parameters are float32, whatever the dtype is later

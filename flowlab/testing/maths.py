@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy.stats import qmc
 from torch import Tensor
 
-from flowlab.constraints import is_lower_dimensional, is_unbounded
 from flowlab.testing.property import agree, checks, close, finite, for_all, need, need_charts, need_inverse
 from flowlab.testing.subject import Sample, Subject, all_of_rows, chart, forward, inverse, jacobian, stretches, within
+from flowlab.torch_distributions import is_lower_dimensional, is_unbounded
 
 CUBE = 1.5  # half the side of the cube whose image is integrated
 POINTS = 2**16  # of the quadrature; whether a point at the boundary counts is random

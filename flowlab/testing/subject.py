@@ -18,7 +18,7 @@ from torch.func import jacfwd, vmap
 
 from flowlab.bijectors import fill_triangular, pack_triangular
 from flowlab.bijectors.base import Bijector, sum_rightmost
-from flowlab.constraints import innermost, is_lower_dimensional, is_unbounded, open_simplex
+from flowlab.torch_distributions import innermost, is_lower_dimensional, is_unbounded, open_simplex
 
 # The allowed difference of two computations of one value, relative to 1 + |value|.
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}

@@ -17,13 +17,13 @@ from flowlab.config.errors import ConfigError
 from flowlab.config.registry import lookup
 from flowlab.config.schema import WHERE, TrainerConfig
 from flowlab.flow import Flow
-from flowlab.loggers.csv import CSVMetrics, rows_after
+from flowlab.loggers.base import CSVMetrics, rows_after
 from flowlab.metrics.evaluation import chunks, evaluate, metric_names
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer, as_optimizer
 from flowlab.runs.checkpoint import flow_weights, read_checkpoint, state_shape
-from flowlab.system.display import build_progress
 from flowlab.system.files import lock_directory
+from flowlab.system.process import build_progress
 from flowlab.targets.base import Batch, ExactTarget, Target
 from flowlab.training.build import Batches, build_batches, epoch_batches
 from flowlab.training.data import VALIDATION_POINTS, LoaderBatches, as_batch, is_loader, split

@@ -15,7 +15,7 @@ from flowlab.config.schema import TrainerConfig
 from flowlab.distributed.world import GracefulStop
 from flowlab.optimizers.base import Optimizer
 from flowlab.runs.checkpoint import BEST, flow_weights
-from flowlab.system.display import Progress
+from flowlab.system.process import Progress
 from flowlab.targets.base import Batch
 from flowlab.training.build import Batches, choose
 from flowlab.training.compile import TakeStep, compiled_step

@@ -23,14 +23,22 @@ from flowlab.runs.begin import begin, check_directory, default_directory, proven
 from flowlab.runs.checkpoint import state_shape
 from flowlab.runs.directory import Run, check_data, load_run, mark_failed, track_status
 from flowlab.runs.resume import check_files, is_same_run, relocate
-from flowlab.system.display import Progress, build_progress, print_line, resolve_display
 from flowlab.system.files import lock_directory, remove_parts, write_json
-from flowlab.system.process import STOP_HANDLERS, Preempted, handle_signals, raise_preempted, set_threads
+from flowlab.system.process import (
+    STOP_HANDLERS,
+    Preempted,
+    Progress,
+    build_progress,
+    handle_signals,
+    print_line,
+    raise_preempted,
+    resolve_display,
+    set_threads,
+)
 from flowlab.targets.base import ExactTarget
 from flowlab.training.build import Experiment, build, build_batches
 from flowlab.training.loop import Job, Loop
-from flowlab.training.record import Checkpoints, Record
-from flowlab.training.report import show_figures, write_result
+from flowlab.training.record import Checkpoints, Record, show_figures, write_result
 
 
 def train(config: Config, directory: str | Path | None = None, group: str | None = None) -> Run:

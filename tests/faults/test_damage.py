@@ -18,7 +18,7 @@ from faults.processes import (
 )
 
 from flowlab import ConfigError, load_run
-from flowlab.loggers.csv import check_metrics
+from flowlab.loggers.base import check_metrics
 
 FLIPS = 500
 

@@ -2,7 +2,7 @@ import pandas
 import pytest
 
 from flowlab.config.errors import ConfigError
-from flowlab.loggers.csv import CSVMetrics, check_metrics, rows_after
+from flowlab.loggers.base import CSVMetrics, check_metrics, rows_after
 
 METRICS = ("nll", "nll_se", "kl", "bits_per_dim", "inverse_error")
 HEADER = "step,loss,nll,nll_se,kl,bits_per_dim,inverse_error,grad_norm,lr,steps_per_second,seconds"

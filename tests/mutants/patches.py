@@ -168,7 +168,7 @@ PATCHES: dict[str, tuple] = {
         change_arguments(state=lambda state: state | {"window": []}),
     ),
     "a row that a resumed run computes again is written twice": (
-        "flowlab.loggers.csv.CSVMetrics.log_metrics",
+        "flowlab.loggers.base.CSVMetrics.log_metrics",
         lambda original: lambda self, *given, **named: (setattr(self, "last_step", 0), original(self, *given, **named)),
     ),
     # files, safety, claims

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from flowlab import ConfigError, compose, load_run, resume, train
-from flowlab.loggers.csv import CSVMetrics
+from flowlab.loggers.base import CSVMetrics
 from flowlab.metrics.evaluation import evaluate
 from flowlab.runs.begin import begin
 from flowlab.system.files import lock_directory

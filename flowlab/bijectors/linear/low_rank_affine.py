@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from flowlab.autocast import full_precision, is_any_autocast_on
-from flowlab.bijectors.base import Bijector
+from flowlab.bijectors.base import METHODS, Bijector
 from flowlab.bijectors.linear.packed import PackedScale
 
 LARGEST_UNPACKED = 256  # above, unpacking a triangle costs more than computing with its parts; both differ in rounding
@@ -180,7 +180,7 @@ class LowRankAffine(Bijector):
         return identity + self._apply_weights(unscaled_factor @ factor)
 
 
-class InvertedAffine(Bijector, checked=False):  # a flow has checked its points
+class InvertedAffine(Bijector):
     """An affine map for fixed parameters, whose inverse x = A^-1 (y - shift) is computed from A^-1; see `prepare`.
 
     Arguments:
@@ -192,6 +192,7 @@ class InvertedAffine(Bijector, checked=False):  # a flow has checked its points
     event_dim = 1
     domain = codomain = constraints.real_vector
     constant_log_det = affine = True
+    handles_autocast = METHODS
     original: LowRankAffine
     tensors: tuple[Tensor, Tensor, Tensor]
 

@@ -1,11 +1,16 @@
-"""Supports of maps and densities: questions about the constraints of `torch.distributions`."""
+"""Questions about objects of `torch.distributions`: the supports that constraints describe, and the tensors inside."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.distributions import biject_to, constraints, transform_to
+from torch.distributions import Distribution, biject_to, constraints, transform_to
 from torch.distributions.constraints import Constraint, MixtureSameFamilyConstraint
+from torch.distributions.transforms import Transform, _InverseTransform
 
 
 class open_interval(constraints.interval):
@@ -67,7 +72,7 @@ def can_branch_on_values(points: Tensor) -> bool:
 
     Example:
         >>> import torch
-        >>> from flowlab.constraints import can_branch_on_values
+        >>> from flowlab.torch_distributions import can_branch_on_values
         >>> can_branch_on_values(torch.zeros(2)), torch.no_grad()(can_branch_on_values)(torch.zeros(2))
         (False, True)
     """
@@ -89,7 +94,7 @@ def holds_for_all(constraint: Constraint, value: Tensor) -> bool:
     Example:
         >>> import torch
         >>> from torch.distributions import constraints
-        >>> from flowlab.constraints import holds_for_all
+        >>> from flowlab.torch_distributions import holds_for_all
         >>> holds_for_all(constraints.positive, torch.tensor([1.0, 2.0]))
         True
     """
@@ -116,3 +121,44 @@ def clamp_to(value: Tensor, constraint: Constraint) -> Tensor:
     lower, upper = getattr(constraint, "lower_bound", None), getattr(constraint, "upper_bound", None)
     value = value if lower is None else value.clamp(min=lower)
     return value if upper is None else value.clamp(max=upper)
+
+
+def tensors_of(thing: Any, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a distribution or transform, and of all inside it, by names that a module can register."""
+    found: dict[str, Tensor] = {}
+    for name, value in _inside(thing):
+        key = f"{prefix}{name.strip('_')}"
+        found.update({key: value} if isinstance(value, Tensor) else tensors_of(value, f"{key}_"))
+    return found
+
+
+def rebuild(thing: Any, tensors: Mapping[str, Tensor], prefix: str = "") -> Any:
+    """A copy of a distribution or transform that uses the given tensors instead of its own."""
+    if isinstance(thing, list | tuple):
+        return [rebuild(part, tensors, f"{prefix}{number}_") for number, part in enumerate(thing)]
+    clone = copy.copy(thing)
+    if isinstance(clone, Transform):
+        clone._inv = None  # the inverse that torch caches would still use the old tensors
+    for name, value in _inside(thing):
+        key = f"{prefix}{name.strip('_')}"
+        setattr(clone, name, tensors[key] if isinstance(value, Tensor) else rebuild(value, tensors, f"{key}_"))
+    return clone
+
+
+def detached_copy(thing: Any) -> Any:
+    """A copy of a distribution or transform that shares neither cached results nor a graph with it."""
+    return rebuild(thing, {name: tensor.detach() for name, tensor in tensors_of(thing).items()})
+
+
+def _inside(thing: Any) -> list[tuple[str, Any]]:
+    if isinstance(thing, list | tuple):
+        return [(str(number), part) for number, part in enumerate(thing)]
+    # In `_inv` an inverse keeps the transform that it inverts; any other transform caches its own inverse there.
+    cached = () if isinstance(thing, _InverseTransform) else ("_inv",)
+    return [(name, value) for name, value in vars(thing).items() if name not in cached and _is_part(value)]
+
+
+def _is_part(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return bool(value) and all(isinstance(part, Distribution | Transform) for part in value)
+    return isinstance(value, Tensor | Distribution | Transform)

@@ -9,7 +9,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from flowlab import Flow
 from flowlab.bijectors import AffineScalar
-from flowlab.constraints import (
+from flowlab.torch_distributions import (
     can_branch_on_values,
     holds_for_all,
     is_lower_dimensional,

@@ -5,11 +5,11 @@ import re
 import subprocess
 import sys
 
-from flowlab.system.display import print_line
+from flowlab.system.process import print_line
 
 # Python then buffers, so it would try to write the lost lines again at exit.
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-PROGRAM = "import sys, time\nfrom flowlab.system.display import print_line\n"
+PROGRAM = "import sys, time\nfrom flowlab.system.process import print_line\n"
 
 
 def test_a_closed_pipe_does_not_stop_a_process():
