@@ -91,7 +91,7 @@ class Flow(nn.Module):
                 f"{error}"
             ) from None
         self.event_shape, self._batch_shape = image[len(image) - self.event_dim :], image[: len(image) - self.event_dim]
-        parts = stages(bijector)
+        self._stages = parts = tuple(stages(bijector))
         self._uncovered = uncovered_dims(parts, self.base_event_dim)
         # Rows of points of more dimensions than this are known to be mapped in the same way; None: nothing is known.
         parameters = bijector.parameter_shape
@@ -123,13 +123,12 @@ class Flow(nn.Module):
             ValueError: the points do not have the shape of an event, or their batch does not broadcast against the
                 context's.
         """
-        parts = stages(self.bijector)
         y, context = self.broadcast(y, context, self.event_dim)
-        return self._map_blocks(lambda block: self._pull_back(parts, block, context)[1], y, context)
+        return self._map_blocks(lambda block: self._pull_back(self._stages, block, context)[1], y, context)
 
     def inverse_and_log_prob(self, y: Any, context: Any = None) -> tuple[Tensor, Tensor]:
         """The pre-images f^-1(y), NaN outside the support, and the log densities in nats, in one pass: see log_prob."""
-        x, log_prob = self._pull_back(stages(self.bijector), *self.broadcast(y, context, self.event_dim))
+        x, log_prob = self._pull_back(self._stages, *self.broadcast(y, context, self.event_dim))
         inside = (log_prob > -torch.inf).view(log_prob.shape + (1,) * (x.ndim - log_prob.ndim))
         return torch.where(inside, x, torch.nan), log_prob
 
@@ -159,7 +158,7 @@ class Flow(nn.Module):
 
     def push_forward(self, x: Any, context: Any = None) -> tuple[Tensor, Tensor]:
         """The images y = f(x) of given points of the base, and the log densities of y in nats."""
-        return self._push_forward(stages(self.bijector), x, context)
+        return self._push_forward(self._stages, x, context)
 
     def prepared(self) -> PreparedFlow:
         """The flow for its present parameters, faster for the log densities of one training step."""
@@ -193,7 +192,7 @@ class Flow(nn.Module):
 
     def summary(self) -> pandas.DataFrame:
         """A table of the base and the layers in the order applied: shapes, and how many numbers are learned."""
-        return summarize([self.base, *stages(self.bijector)], first=0)
+        return summarize([self.base, *self._stages], first=0)
 
     def _repr_html_(self) -> str:
         return self.summary().to_html()
@@ -234,7 +233,9 @@ class Flow(nn.Module):
                 constant = part.constant_log_det  # then it may be given once for all points
                 log_det = (log_det.expand(y.shape[: y.ndim - part.event_dim]) if constant else log_det).sum(dims)
             log_det_sum = log_det if log_det_sum is None else log_det_sum + log_det
-        log_prob = sum_rightmost(self.base.log_prob(y), self.promoted_dims)
+        log_prob = self.base.log_prob(y)
+        if self.promoted_dims:
+            log_prob = sum_rightmost(log_prob, self.promoted_dims)
         if log_det_sum is not None:
             log_prob = log_prob + log_det_sum
         if inside is not None:
@@ -247,7 +248,9 @@ class Flow(nn.Module):
         x, context = self.broadcast(x, context, self.base_event_dim)
         check_event_shape("Flow.push_forward", x.shape, self.base_event_shape)
         y, log_det = push_forward(parts, self._uncovered, x, context)
-        log_prob = sum_rightmost(self.base.log_prob(x), self.promoted_dims)
+        log_prob = self.base.log_prob(x)
+        if self.promoted_dims:
+            log_prob = sum_rightmost(log_prob, self.promoted_dims)
         return y, log_prob if log_det is None else log_prob - log_det
 
 
@@ -258,7 +261,7 @@ class PreparedFlow:
     """
 
     def __init__(self, flow: Flow) -> None:
-        self.flow, self.stages = flow, prepare(stages(flow.bijector))
+        self.flow, self.stages = flow, prepare(flow._stages)
 
     def log_prob(self, y: Any, context: Any = None) -> Tensor:
         """As `Flow.log_prob`."""

@@ -23,7 +23,7 @@ from flowlab.config.component import MISSING
 from flowlab.config.errors import ConfigError, did_you_mean
 from flowlab.config.registry import PACKAGES, added, conf_directory, lookup, option_names
 from flowlab.config.schema import OLD_KEYS, Config, RunConfig, to_config
-from flowlab.config.security import check_targets, is_secret_setting, secret_in
+from flowlab.config.security import check_targets, check_words
 
 OLD_OPTIONS = {"experiment=banana_document": "experiment=jang2018", "sweep=document": "sweep=jang2018"}
 # The keys of `logger` when a run had one logger.
@@ -69,16 +69,18 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
     """
     overrides = rename_words(overrides)
     parsed = parse_overrides(overrides)
+    check_words(str(override.input_line) for override in parsed)
     for override in parsed:
         _check_word(override)
     store_added(parsed)
     swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
     if swept:
         raise ConfigError(f"{swept[0]}: several values make a sweep; add -m (--multirun) to the command line")
-    groups = sorted(path.name for path in conf_directory().iterdir() if path.is_dir() and path.name != "hydra")
+    directory = conf_directory()
+    groups = sorted(path.name for path in directory.iterdir() if path.is_dir() and path.name != "hydra")
     for override in parsed:
         _check_option(override, groups)
-    with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
+    with initialize_config_dir(version_base="1.3", config_dir=str(directory)):
         composed = _try_compose(overrides)
         if isinstance(composed, Exception):
             choices = [o for o in parsed if o.key_or_group in groups or o.key_or_group.startswith("hydra/")]
@@ -149,11 +151,9 @@ def store_added(overrides: Sequence[Override]) -> None:
 
 
 def _check_word(override: Override) -> None:
-    """Check that a word holds no secret, and changes nothing that Hydra runs, reads or writes."""
+    """Check that a word changes nothing that Hydra runs, reads or writes."""
     word, key = str(override.input_line), override.key_or_group
     name, _, value = word.partition("=")
-    if is_secret_setting(name, value) or secret_in(value):
-        raise ConfigError(f"{name}: a secret does not belong on a command line; set an environment variable instead")
     if ("/" in key or ("." not in key and key not in RUN_KEYS)) and re.search(r"[/\\]|\.\.|\$\{", value):
         raise ConfigError(f"{name}={value}: an option is a word, not a path")
     of_hydra = [part for part in (key, override.package or "") if re.match(r"hydra\b", part)]

@@ -26,7 +26,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from flowlab.config.component import WORDS, Component, name_type
+from flowlab.config.component import WORDS, Component, as_typed, name_type
 from flowlab.config.errors import ConfigError, did_you_mean
 
 C = TypeVar("C")
@@ -262,3 +262,18 @@ def _default(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return dataclasses.field(default_factory=lambda: [list(v) if isinstance(v, tuple) else v for v in value])
     return dataclasses.field(default=value)
+
+
+def build_component(group: str, node: Any, where: str) -> Component:
+    """The component that a node of the configuration names by `name` or `_target_`."""
+    if not isinstance(node, dict):
+        raise not_an_option(group, node)
+    keys = {key: value for key, value in node.items() if key != "name"}
+    if "_target_" not in node:
+        return as_typed(lookup(group, node.get("name"), f"{where}.name"), keys, f"{where}.")
+    return as_typed(schema_of_path(group, node["_target_"]), keys, f"{where}.", new_keys="+")
+
+
+def not_an_option(group: str, node: Any) -> ConfigError:
+    """The error for a node that is no option of its group."""
+    return ConfigError(f"{group}={node!r}: must be an option of the group {group}: {', '.join(option_names(group))}")

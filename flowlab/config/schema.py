@@ -11,9 +11,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from flowlab.config.component import Component, as_typed, setting
+from flowlab.config.component import as_typed, setting
 from flowlab.config.errors import ConfigError
-from flowlab.config.registry import lookup, option_names, schema_of_path
+from flowlab.config.registry import build_component, lookup, not_an_option
 from flowlab.config.security import check_written
 
 # A run has one component of each of these groups, and several loggers.
@@ -109,32 +109,18 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
         raise ConfigError(f"{_unresolvable(values)}: {str(error).splitlines()[0]}") from None
     plain = rename_keys(OmegaConf.to_container(values))  # type: ignore[arg-type]
     check_written(plain)
-    built: dict[str, Any] = {group: _component(group, plain.pop(group, None), group) for group in COMPONENTS}
+    built: dict[str, Any] = {group: build_component(group, plain.pop(group, None), group) for group in COMPONENTS}
     loggers, trainer = plain.pop("logger", None), plain.pop("trainer", None)
     if not isinstance(loggers, dict) or not all(isinstance(node, dict) for node in loggers.values()):
-        raise _no_option("logger", loggers)
+        raise not_an_option("logger", loggers)
     if not isinstance(trainer, dict):
-        raise _no_option("trainer", trainer)
-    built["logger"] = {name: _component("logger", node, f"logger.{name}") for name, node in loggers.items()}
+        raise not_an_option("trainer", trainer)
+    built["logger"] = {name: build_component("logger", node, f"logger.{name}") for name, node in loggers.items()}
     built["trainer"] = as_typed(TrainerConfig, trainer, "trainer.")
     top = as_typed(RunConfig, plain, "")
     for name in top.metrics:
         lookup("metric", name, "metrics")
     return Config(**vars(top), **built)
-
-
-def _component(group: str, node: Any, where: str) -> Component:
-    """The component that a node of the configuration names by `name` or `_target_`."""
-    if not isinstance(node, dict):
-        raise _no_option(group, node)
-    keys = {key: value for key, value in node.items() if key != "name"}
-    if "_target_" not in node:
-        return as_typed(lookup(group, node.get("name"), f"{where}.name"), keys, f"{where}.")
-    return as_typed(schema_of_path(group, node["_target_"]), keys, f"{where}.", new_keys="+")
-
-
-def _no_option(group: str, node: Any) -> ConfigError:
-    return ConfigError(f"{group}={node!r}: must be an option of the group {group}: {', '.join(option_names(group))}")
 
 
 def _unresolvable(values: DictConfig) -> str:

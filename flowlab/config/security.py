@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -220,6 +220,16 @@ def secret_in(text: str) -> str | None:
     if any(not NUMBER.fullmatch(found[0].removeprefix(found[1])) for found in ASSIGNED.finditer(text)):
         return "a value beside the name of a secret"
     return None
+
+
+def check_words(words: Iterable[str]) -> None:
+    """Raise ConfigError if a word KEY=VALUE of a command line holds a secret."""
+    for word in words:
+        name, _, value = word.partition("=")
+        if is_secret_setting(name, value) or secret_in(value):
+            raise ConfigError(
+                f"{name}: a secret does not belong on a command line; set an environment variable instead"
+            )
 
 
 def check_written(value: Any, where: str = "") -> None:

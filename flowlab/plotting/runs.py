@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from flowlab.bijectors import stages
+from flowlab.bijectors.compose import method_of_parts, stages
 from flowlab.flow import Flow
 from flowlab.plotting.figures import (
     deformation,
@@ -85,8 +85,9 @@ def layer_samples(flow: Flow, seed: int, count: int = 512) -> tuple[list[Tensor]
     """Return samples of the base and their images after each bijector, in the order applied; and a title for each."""
     value = flow.base.rsample((count,), _figure_generator(flow, seed))
     layers, names = [value.cpu()], ["base"]
+    method = method_of_parts("forward")
     for number, stage in enumerate(stages(flow.bijector), start=1):
-        value = stage.forward(value)
+        value = getattr(stage, method)(value)
         layers.append(value.cpu())
         names.append(f"{number} {type(stage).__name__}")
     return layers, names

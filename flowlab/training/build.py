@@ -47,6 +47,7 @@ class Experiment:
         flow: before its first step.
         objective, optimizer: the loss and the update.
         costs: the flow's, if they could be counted.
+        dtype: of the points and the parameters.
     """
 
     config: Config
@@ -55,10 +56,7 @@ class Experiment:
     objective: Objective
     optimizer: Optimizer
     costs: Costs | None
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return getattr(torch, self.config.dtype)
+    dtype: torch.dtype
 
 
 def build(config: Config, here: bool = True, targets: Targets | None = None) -> Experiment:
@@ -77,7 +75,7 @@ def build(config: Config, here: bool = True, targets: Targets | None = None) -> 
     flow = assemble(config.flow, tuple(target.event_shape), target.context_shape, draws, target.standardization, dtype)
     if config.flow.initialized_from_data:
         config.flow.initialize(flow, target.batch("train", DATA_POINTS, config.seed, dtype), draws)
-    return Experiment(config, target, flow, config.objective.build(), config.optimizer.build(), costs)
+    return Experiment(config, target, flow, config.objective.build(), config.optimizer.build(), costs, dtype)
 
 
 def check(config: Config, here: bool = True, targets: Targets | None = None) -> tuple[Target, Costs | None]:

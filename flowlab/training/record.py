@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -132,6 +133,7 @@ class Checkpoints:
 
     def step(self, step: int, record: Record, state: Callable[[], dict[str, Any]], stopping: bool) -> None:
         """Keep or write what is due after a step; the last step before a stop is always written."""
+        state = functools.cache(state)  # the best state may also be the last
         if record.row_step == step and record.is_validation_due(step):
             nll = record.metrics[self.metric]
             if nll < self.best_nll and not self._has_stopped(step):
