@@ -17,7 +17,6 @@ from flowlab.testing.subject import Subject
 DTYPES = (torch.float32, torch.float64)
 _CHECKED = [each for module in (maths, behaviour) for each in vars(module).values() if isinstance(each, Property)]
 PROPERTIES = tuple(replace(each, number=number) for number, each in enumerate(_CHECKED, start=1))
-WORDS = {True: "holds", False: "FAILS", None: "-"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,10 @@ class Finding:
     dtype: torch.dtype
     holds: bool | None
     detail: str = ""
+
+    @property
+    def word(self) -> str:
+        return {True: "holds", False: "FAILS", None: "-"}[self.holds]
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Report:
         lines = [f"{self.bijector}", f"{'':13}" + "".join(f"{_name(dtype):>9}" for dtype in dtypes)]
         for name in dict.fromkeys(finding.name for finding in self.findings):
             found = [finding for finding in self.findings if finding.name == name]
-            words = "".join(f"{WORDS[finding.holds]:>9}" for finding in found)
+            words = "".join(f"{finding.word:>9}" for finding in found)
             lines.append(f"{name:13}{words}  {found[0].detail if found[0].holds is None else found[0].claim}")
         for finding in self.failures:
             lines.append(f"{finding.name}, {_name(finding.dtype)}: {finding.detail}")
