@@ -14,7 +14,7 @@ from flowlab.autocast import is_any_autocast_on, is_autocast_on, upcast
 from flowlab.bijectors.base import Bijector, check_event_shape, sum_rightmost
 from flowlab.bijectors.compose import method_of_parts, prepare, push_forward, stages, uncovered_dims
 from flowlab.bijectors.shapes import broadcast_batches, summarize
-from flowlab.distributions.base import Base, as_points
+from flowlab.distributions.base import Base, Shape, as_points
 from flowlab.distributions.flow_distribution import FlowDistribution
 from flowlab.torch_distributions import (
     can_branch_on_values,
@@ -58,6 +58,7 @@ class Flow(nn.Module):
 
     Raises:
         ValueError: the base does not have events that the bijector takes.
+        TypeError: there is no base, or no bijector.
 
     Example:
         >>> import torch
@@ -70,6 +71,9 @@ class Flow(nn.Module):
 
     def __init__(self, base: Base | Distribution, bijector: Bijector) -> None:
         super().__init__()
+        if not isinstance(base, Base | Distribution) or not isinstance(bijector, Bijector):
+            given = f"{type(base).__name__}, {type(bijector).__name__}"
+            raise TypeError(f"Flow takes a base and a bijector, got {given}; several bijectors are a Chain([f, g])")
         self.base = base if isinstance(base, Base) else Base(base)
         self.bijector = bijector
         shape = self.base.batch_shape + self.base.event_shape
@@ -132,12 +136,12 @@ class Flow(nn.Module):
         inside = (log_prob > -torch.inf).view(log_prob.shape + (1,) * (x.ndim - log_prob.ndim))
         return torch.where(inside, x, torch.nan), log_prob
 
-    def rsample(self, shape: Sequence[int] = (), context: Any = None, generator: Generator | None = None) -> Tensor:
+    def rsample(self, shape: Shape = (), context: Any = None, generator: Generator | None = None) -> Tensor:
         """Samples of shape sample + batch + event through which gradients flow to the parameters."""
         x = self.rsample_base(shape, context, generator)
         return self.bijector.forward(*self.broadcast(x, context, self.base_event_dim))
 
-    def sample(self, shape: Sequence[int] = (), context: Any = None, generator: Generator | None = None) -> Tensor:
+    def sample(self, shape: Shape = (), context: Any = None, generator: Generator | None = None) -> Tensor:
         """Samples of shape sample + batch + event, without gradient; from torch's global stream without a generator."""
         with torch.no_grad():
             x = self.base.sample(shape, generator, self.batch_shape(context) + self._promoted_shape)
@@ -145,14 +149,12 @@ class Flow(nn.Module):
             return self._map_blocks(lambda block: self.bijector.forward(block, context), x, context)
 
     def rsample_and_log_prob(
-        self, shape: Sequence[int] = (), context: Any = None, generator: Generator | None = None
+        self, shape: Shape = (), context: Any = None, generator: Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """Samples and their log densities in nats in one pass; no inverse is needed."""
         return self.push_forward(self.rsample_base(shape, context, generator), context)
 
-    def rsample_base(
-        self, shape: Sequence[int] = (), context: Any = None, generator: Generator | None = None
-    ) -> Tensor:
+    def rsample_base(self, shape: Shape = (), context: Any = None, generator: Generator | None = None) -> Tensor:
         """Samples of the base for `push_forward`: independent ones for the whole batch of the flow with a context."""
         return self.base.rsample(shape, generator, self.batch_shape(context) + self._promoted_shape)
 

@@ -47,7 +47,7 @@ class Stack:
         self.draws = [each.draw for each in batches]
         self.optimizers = [experiment.optimizer for experiment in experiments]
         self.max_steps = first.config.max_steps
-        recipe = Recipe(lambda flow, batch: objective(flow, batch, target), first.optimizer, batches[0].place)
+        recipe = Recipe(lambda flow, batch: objective(flow, batch, target), first.optimizer, batches[0].from_draws)
         step = StackedStep(flows, recipe)
         self.state: State = new_state(flows, first.optimizer)
         self.take: TakeStep = step if eager else compiled_step(step)

@@ -80,6 +80,13 @@ class Bijector(nn.Module):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        fused = (cls.forward_and_log_det, cls.inverse_and_log_det)
+        has_none = fused == (Bijector.forward_and_log_det, Bijector.inverse_and_log_det)
+        if has_none and ("forward" in vars(cls) or "inverse" in vars(cls)):
+            raise TypeError(
+                f"{cls.__name__}: define forward_and_log_det and inverse_and_log_det, which return (y, log det) and "
+                "(x, log det); forward and inverse, which return a tensor alone, follow from them"
+            )
         for name in METHODS:
             if name in vars(cls):
                 setattr(cls, f"unchecked_{name}", vars(cls)[name])

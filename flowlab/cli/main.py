@@ -39,7 +39,7 @@ OK, FAILED, MISTAKE = 0, 1, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, the words after the program's name, and return the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments in (["-h"], ["--help"]):
+    if "-h" in arguments or "--help" in arguments:
         print(usage())
         return OK
     try:

@@ -19,6 +19,7 @@ WORDS = {
     "float": "a number",
     "str": "a word",
     "bool": "true or false",
+    "list[int]": "a list of whole numbers, as [64, 64]",
     "list[float]": "a list of numbers, as [1.0, 2.0]",
     "list[str]": "a list of words, as [a, b]",
     "list[list[float]]": "a list of lists of numbers, as [[1.0, 0.0], [0.0, 1.0]]",
@@ -65,7 +66,7 @@ def setting(
 
     Arguments:
         default: the default value; the YAML under `conf/` states it too.
-        minimum, maximum: the smallest and the largest number allowed.
+        minimum, maximum: the smallest and the largest number allowed, also of the numbers in a list.
         above, below: a number must lie strictly between them.
         choices: the words that are allowed.
         may_be_empty: an empty list is allowed.
@@ -172,17 +173,16 @@ def _find_complaints(item: dataclasses.Field[Any], value: Any) -> Iterator[str]:
         yield "must be a finite number"
     if isinstance(value, list) and not value and not limits.get("may_be_empty", True):
         yield "must not be empty"
-    if value is None:
-        return
-    if "choices" in limits and value not in limits["choices"]:
-        yield did_you_mean(str(value), limits["choices"])
-    if "minimum" in limits and value < limits["minimum"]:
-        yield f"must be at least {limits['minimum']}"
-    if "maximum" in limits and value > limits["maximum"]:
-        yield f"must be at most {limits['maximum']}"
-    if "above" in limits and not limits["above"] < value < limits["below"]:
-        end = f" and less than {limits['below']}" if limits["below"] < math.inf else ""
-        yield f"must be greater than {limits['above']}{end}"
+    for each in _flatten(value) if value is not None else []:
+        if "choices" in limits and each not in limits["choices"]:
+            yield did_you_mean(str(each), limits["choices"])
+        if "minimum" in limits and each < limits["minimum"]:
+            yield f"must be at least {limits['minimum']}"
+        if "maximum" in limits and each > limits["maximum"]:
+            yield f"must be at most {limits['maximum']}"
+        if "above" in limits and not limits["above"] < each < limits["below"]:
+            end = f" and less than {limits['below']}" if limits["below"] < math.inf else ""
+            yield f"must be greater than {limits['above']}{end}"
 
 
 def _flatten(value: Any) -> list[Any]:

@@ -67,6 +67,9 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
 
     Raise ConfigError if an override cannot be parsed, a key or an option is unknown, or code is not allowed.
     """
+    for word in overrides:
+        if not isinstance(word, str):
+            raise ConfigError(f'compose: {word!r}: must be text KEY=VALUE, such as "flow.depth=4"')
     overrides = rename_words(overrides)
     parsed = parse_overrides(overrides)
     check_words(str(override.input_line) for override in parsed)

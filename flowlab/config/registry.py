@@ -58,19 +58,24 @@ def register(group: str, name: str) -> Callable[[C], C]:
         group: one of PACKAGES.
         name: the name in a configuration.
 
+    A flow, target or logger may also be a plain class, whose constructor's parameters are then the keys.
+
     Raises:
         ValueError: there is no such group, or a different component has the name.
+        ConfigError: a class is neither a dataclass nor of a kind that its group takes.
     """
     if group not in PACKAGES:
         raise ValueError(f"register({group!r}, {name!r}): no such group; {did_you_mean(group, list(PACKAGES))}")
 
-    def add(component: C) -> C:
+    def add(given: C) -> C:
+        is_plain = isinstance(given, type) and "__dataclass_fields__" not in vars(given)
+        component: Any = schema_of_class(group, given) if is_plain else given
         other = _registered[group].get(name)
         if other is not None and _identity(other) != _identity(component):
             raise ValueError(f"register({group!r}, {name!r}): {_identity(other)} has this name; choose another")
-        component.group, component.name = group, name  # type: ignore[attr-defined]
+        component.group, component.name = group, name
         _registered[group][name] = component
-        return component
+        return given
 
     return add
 
@@ -124,9 +129,6 @@ def _load(group: str, entry: EntryPoint) -> None:
         raise ConfigError(
             f"{group}={entry.name}: {entry.value} cannot be imported: {type(error).__name__}: {error}"
         ) from error
-    if isinstance(component, type):
-        is_component = issubclass(component, Component) and "__dataclass_fields__" in vars(component)
-        component = component if is_component else schema_of_class(group, component)
     register(group, entry.name)(component)
 
 
@@ -208,7 +210,8 @@ def schema_of_class(group: str, cls: Any) -> type[FromClass]:
     kinds = _base(group).kinds()
     if not issubclass(cls, kinds):
         raise ConfigError(
-            f"{_identity(cls)}: must be derived from {' or '.join(map(_identity, kinds))} to be a {group}"
+            f"{_identity(cls)}: must be derived from {' or '.join(map(_identity, kinds))} to be a {group}; a component "
+            "needs @dataclass before its class"
         )
     return _schema(group, cls, False)
 

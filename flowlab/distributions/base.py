@@ -18,6 +18,8 @@ from flowlab.torch_distributions import detached_copy, is_unbounded, rebuild, re
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
+Shape = int | Sequence[int]  # of a sample
+
 
 def as_points(value: Any, like: Tensor) -> Tensor:
     """Points as a tensor: from a tensor, a numpy array, a DataFrame, or nested lists of numbers.
@@ -40,6 +42,11 @@ def as_points(value: Any, like: Tensor) -> Tensor:
             f"points: a {type(value).__name__} that does not hold numbers alone ({error}); give numeric columns, such "
             "as frame.select_dtypes('number')"
         ) from None
+
+
+def as_shape(shape: Shape) -> tuple[int, ...]:
+    """The shape of a sample; a number is the shape of so many samples."""
+    return (shape,) if isinstance(shape, int) else tuple(shape)
 
 
 class Base(nn.Module):
@@ -94,7 +101,7 @@ class Base(nn.Module):
             return torch.where(inside, distribution.log_prob(safe), -torch.inf)
 
     def rsample(
-        self, shape: Sequence[int] = (), generator: Generator | None = None, batch_shape: torch.Size | None = None
+        self, shape: Shape = (), generator: Generator | None = None, batch_shape: torch.Size | None = None
     ) -> Tensor:
         """Reparameterized samples of shape sample + batch + event.
 
@@ -106,15 +113,14 @@ class Base(nn.Module):
         return self._draw("rsample", shape, generator, batch_shape)
 
     def sample(
-        self, shape: Sequence[int] = (), generator: Generator | None = None, batch_shape: torch.Size | None = None
+        self, shape: Shape = (), generator: Generator | None = None, batch_shape: torch.Size | None = None
     ) -> Tensor:
         """Samples, also of distributions that are not reparameterized; see `rsample`."""
         return self._draw("sample", shape, generator, batch_shape)
 
-    def _draw(
-        self, method: str, shape: Sequence[int], generator: Generator | None, batch_shape: torch.Size | None
-    ) -> Tensor:
+    def _draw(self, method: str, shape: Shape, generator: Generator | None, batch_shape: torch.Size | None) -> Tensor:
         distribution, own = self.distribution(), self.batch_shape
+        shape = as_shape(shape)
         if batch_shape is not None and batch_shape != own:
             added = len(batch_shape) - len(own)
             if batch_shape[added:] == own:  # more samples do, also where a distribution cannot be expanded
@@ -150,10 +156,10 @@ class StandardNormal(Base):
         return -0.5 * (x.square().sum(-1) + self.dim * LOG_TWO_PI)
 
     def rsample(
-        self, shape: Sequence[int] = (), generator: Generator | None = None, batch_shape: torch.Size | None = None
+        self, shape: Shape = (), generator: Generator | None = None, batch_shape: torch.Size | None = None
     ) -> Tensor:
-        anchor, batch = self.anchor, batch_shape or ()
-        return torch.randn((*shape, *batch, self.dim), generator=generator, dtype=anchor.dtype, device=anchor.device)
+        whole, like = (*as_shape(shape), *(batch_shape or ()), self.dim), self.anchor
+        return torch.randn(whole, generator=generator, dtype=like.dtype, device=like.device)
 
     sample = rsample
 

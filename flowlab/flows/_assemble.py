@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from flowlab.bijectors import AffineScalar, Chain, LowRankAffine, pack_triangular, stages
+from flowlab.bijectors.compose import method_of_parts
 from flowlab.config.errors import ConfigError
 from flowlab.flow import Flow
 from flowlab.flows.base import Architecture
@@ -47,6 +48,11 @@ def assemble(
         # Layers such as nn.Linear draw from torch's global stream; a copy leaves the generator's own stream as it is.
         with _single_precision(), torch_seeded(generator and generator.clone_state()):
             flow = architecture.build(event_shape, context_shape, generator)
+            if not isinstance(flow, Flow):
+                raise ConfigError(
+                    f"flow={architecture.name}: build gave a {type(flow).__name__} and must give a Flow, such as "
+                    "Flow(StandardNormal(dim), bijector)"
+                )
             if standardization is not None:
                 mean, deviation = standardization
                 flow = Flow(flow.base, flow.bijector | AffineScalar(shift=mean, scale=deviation))
@@ -98,16 +104,19 @@ def count_costs(
     """Count the costs of an architecture's flow on the meta device, where tensors have shapes but no values.
 
     None if the flow cannot be built there, as when a constructor reads values.
+
+    Raises:
+        ConfigError: a stage of the flow gives points or log dets of a wrong shape.
     """
     kept: list[Tensor] = []
     try:
         with torch.device("meta"):
             flow = assemble(architecture, event_shape, context_shape, None, None, dtype)
-            x = torch.zeros(POINTS, *event_shape, dtype=dtype)
-            context = None if context_shape is None else torch.zeros(POINTS, *context_shape, dtype=dtype)
             # No backward follows, so nothing reads what the first hook returns, and the second is not called.
             with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda nothing: nothing):
-                flow.log_prob(x, context)
+                check_shapes(flow, event_shape, context_shape, dtype)
+    except WrongShapeError:
+        raise
     except Exception:  # any error of a constructor or a forward that reads values
         return None
     parameters = sum(parameter.numel() for parameter in flow.parameters())
@@ -115,6 +124,34 @@ def count_costs(
     memory = ROWS_OF_STATE * parameters * dtype.itemsize + modules * STAGE_BYTES
     saved = sum(tensor.numel() * tensor.itemsize for tensor in kept)
     return Costs(parameters, memory, saved // POINTS, modules)
+
+
+class WrongShapeError(ConfigError):
+    """A stage of a flow gives points or log dets of a wrong shape."""
+
+
+def check_shapes(
+    flow: Flow, event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None, dtype: torch.dtype
+) -> None:
+    """Take points back to the base, stage by stage; raise WrongShapeError, which names the stage, for a wrong shape."""
+    x = torch.zeros(POINTS, *event_shape, dtype=dtype)
+    context = None if context_shape is None else torch.zeros(POINTS, *context_shape, dtype=dtype)
+    method = method_of_parts("inverse_and_log_det")
+    for stage in reversed(stages(flow.bijector)):
+        y = x
+        x, log_det = getattr(stage, method)(y, context)
+        if x.shape != y.shape and x.shape != (shape := stage.inverse_shape(y.shape)):
+            raise WrongShapeError(
+                f"{type(stage).__name__}.inverse_and_log_det: for y of shape {tuple(y.shape)} it gives x of shape "
+                f"{tuple(x.shape)}; it must have shape {tuple(shape)}"
+            )
+        if log_det.shape != (batch := x.shape[: x.ndim - stage.event_dim]):
+            raise WrongShapeError(
+                f"{type(stage).__name__}.inverse_and_log_det: for y of shape {tuple(y.shape)} it gives a log det of "
+                f"shape {tuple(log_det.shape)}; it must have shape {tuple(batch)}: sum over the event alone, as with "
+                ".sum(-1) for a vector"
+            )
+    flow.base.log_prob(x)
 
 
 def glorot_uniform_(module: nn.Module, generator: torch.Generator | None = None) -> None:

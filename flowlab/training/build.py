@@ -22,7 +22,7 @@ from flowlab.config.schema import Config
 from flowlab.distributed.cluster import check_started
 from flowlab.distributed.world import check_gpus, resolve_device
 from flowlab.flow import Flow
-from flowlab.flows._assemble import Costs, assemble, count_costs
+from flowlab.flows._assemble import Costs, assemble, check_shapes, count_costs
 from flowlab.flows.base import DATA_POINTS
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
@@ -89,7 +89,9 @@ def check(config: Config, here: bool = True, targets: Targets | None = None) -> 
     config.flow.check(shape)
     costs = count_costs(config.flow, shape, target.context_shape, dtype)
     if costs is None:  # it needs numbers: build it for its errors
-        assemble(config.flow, shape, target.context_shape, torch.Generator(), None, dtype)
+        flow = assemble(config.flow, shape, target.context_shape, torch.Generator(), None, dtype)
+        with torch.no_grad():
+            check_shapes(flow, shape, target.context_shape, dtype)
     if here:
         if trainer.launcher != "flowlab":
             check_started(trainer)
@@ -191,15 +193,15 @@ class Batches:
 
     Attributes:
         draw: gives the random numbers behind the minibatch of a step.
-        place: makes minibatches of draws, also of draws with more leading dimensions: arithmetic alone, so it can be
-            compiled together with the loss; equal for all runs on one target.
+        from_draws: makes minibatches of draws, also of draws with more leading dimensions. It is arithmetic alone, so
+            it can be compiled together with the loss; equal for all runs on one target.
     """
 
     draw: Callable[[int], Batch]
-    place: Callable[[Batch], Batch] = as_drawn
+    from_draws: Callable[[Batch], Batch] = as_drawn
 
     def __call__(self, step: int) -> Batch:
-        return self.place(self.draw(step))
+        return self.from_draws(self.draw(step))
 
 
 def build_batches(

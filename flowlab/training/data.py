@@ -39,6 +39,7 @@ def as_batch(data: Any, context: Any, like: Tensor, name: str = "data") -> Batch
         return Batch(*(torch.cat(tensors) for tensors in zip(*(part.tensors() for part in parts), strict=True)))
     if isinstance(data, tuple):
         data, context = data
+    context = [context] if isinstance(context, str) else context
     if isinstance(context, list) and context and isinstance(context[0], str):
         missing = [column for column in context if column not in getattr(data, "columns", ())]
         if missing:
@@ -50,6 +51,8 @@ def as_batch(data: Any, context: Any, like: Tensor, name: str = "data") -> Batch
     if context is None:
         return Batch(x)
     given = _finite(context, like, "context")
+    if given.ndim < 2:
+        raise ConfigError(f"context of shape {tuple(given.shape)}: give a row for each point, as with context[:, None]")
     if len(given) != len(x):
         raise ConfigError(f"context: {len(given)} rows for {len(x)} points of {name}; give one row for each point")
     return Batch(x, given)

@@ -112,6 +112,11 @@ def fit(
         >>> result.steps, bool(flow.log_prob(x).mean() > -3)
         (400, True)
     """
+    if not isinstance(flow, nn.Module):
+        raise ConfigError(
+            f"fit: flow is a {type(flow).__name__} and must be a Flow, or a module with a loss; build one by name with "
+            'flowlab.compose("flow=smooth_prelu").flow.build((2,))'
+        )
     trainer, chosen = _settings(steps, batch_size, settings), as_optimizer(optimizer, lr)
     goal = objective if isinstance(objective, Objective) else lookup("objective", objective, "objective")()
     like = next((each for each in flow.parameters() if each.requires_grad), None)

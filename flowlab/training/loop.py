@@ -102,18 +102,18 @@ class Loop:
         self.world, self.step, stacked = self.stop.world, 0, stacked or len(self.jobs) > 1
         first, modules = self.jobs[0], [job.module for job in self.jobs]
         self.draws = [job.batches.draw if same_batches else job.batches for job in self.jobs]
-        place = first.batches.place if same_batches else as_drawn
-        self.recipe = recipe = Recipe(first.loss, first.optimizer, place, settings.precision == "bf16-mixed")
+        from_draws = first.batches.from_draws if same_batches else as_drawn
+        self.recipe = recipe = Recipe(first.loss, first.optimizer, from_draws, settings.precision == "bf16-mixed")
         self.state = new_state(modules, first.optimizer)
         self.choice = choose(settings.compile, max_steps, self.state.numbers.device.type, stacked)
         self._single: SingleStep | None = None
-        self.take: TakeStep
+        self.take_step: TakeStep
         if self.choice.compiled:
-            self.take = compiled_step(StackedStep(modules, recipe, self.world))
+            self.take_step = compiled_step(StackedStep(modules, recipe, self.world))
         elif stacked:
-            self.take = StackedStep(modules, recipe, self.world)
+            self.take_step = StackedStep(modules, recipe, self.world)
         else:
-            self.take = self._single = SingleStep(first.module, recipe, self.world)
+            self.take_step = self._single = SingleStep(first.module, recipe, self.world)
 
     def restore(self, checkpoints: Sequence[dict[str, Any]]) -> None:
         """Continue from checkpoints of all jobs, each of the same step; the modules get their weights."""
@@ -174,7 +174,7 @@ class Loop:
         if self.world.size > 1:
             drawn = [self.world.shard(each) for each in drawn]
         stacked = Batch(*(torch.stack(tensors) for tensors in zip(*(each.tensors() for each in drawn), strict=True)))
-        self.state, losses = self.take(self.state, stacked, rates)
+        self.state, losses = self.take_step(self.state, stacked, rates)
         return losses
 
     def _next_event(self) -> int:

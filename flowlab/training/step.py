@@ -31,7 +31,7 @@ class Recipe:
     Attributes:
         loss: the loss of a module and a minibatch, of shape ().
         optimizer: its update; jobs may differ in the learning rate.
-        place: makes minibatches of draws: see `flowlab.training.build.Batches`.
+        from_draws: makes minibatches of draws: see `flowlab.training.build.Batches`.
         mixed: run matrix products in bfloat16, as `torch.autocast` does; parameters and moments keep their dtype.
 
     Reference:
@@ -41,7 +41,7 @@ class Recipe:
 
     loss: LossOf
     optimizer: Optimizer
-    place: Callable[[Batch], Batch] = as_drawn
+    from_draws: Callable[[Batch], Batch] = as_drawn
     mixed: bool = False
 
     def autocast(self, like: Tensor) -> AbstractContextManager[Any]:
@@ -137,7 +137,7 @@ class SingleStep(Step):
 
     def gradients(self, numbers: Tensor, drawn: Batch) -> tuple[Tensor, Tensor]:
         self.row.copy_(numbers[0])
-        batch = self.recipe.place(Batch(*(tensor[0] for tensor in drawn.tensors())))
+        batch = self.recipe.from_draws(Batch(*(tensor[0] for tensor in drawn.tensors())))
         with self.recipe.autocast(batch.x):
             loss = self.recipe.loss(self.module, batch)
         # Parameters that the loss does not reach have a gradient of 0, as in a compiled step.
@@ -177,7 +177,7 @@ class StackedStep(Step):
         # No loss depends on another job's parameters, so the gradient of their sum holds the gradients of all. Inside
         # vmap they would cost half as much again.
         numbers = numbers.detach().requires_grad_()
-        losses = self.losses(numbers, self.constants, *self.recipe.place(drawn).tensors())
+        losses = self.losses(numbers, self.constants, *self.recipe.from_draws(drawn).tensors())
         (gradients,) = torch.autograd.grad(losses.sum(), numbers)
         return gradients, losses.detach()
 

@@ -63,6 +63,11 @@ def train(config: Config, directory: str | Path | None = None, group: str | None
         ...     run.result["steps"]
         20
     """
+    if not isinstance(config, Config):
+        raise ConfigError(
+            f"train: config is a {type(config).__name__} and must come from flowlab.compose; to train a flow that is "
+            "built already, use flowlab.fit"
+        )
     checked = to_config(config.to_dict())  # in Python a field may have been set to any value
     return train_experiment(build(checked), directory, group)
 

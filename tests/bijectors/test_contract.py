@@ -120,3 +120,11 @@ def test_forward_shape_follows_parameter_shape(example):
     if bijector.event_shape is not None:
         assert bijector.event_shape == x.shape[1:]
         assert bijector.image_event_shape in (None, y.shape[1:])
+
+
+def test_class_without_fused_methods_is_refused():
+    with pytest.raises(TypeError, match="Doubled: define forward_and_log_det and inverse_and_log_det"):
+
+        class Doubled(Bijector):
+            def forward(self, x, context=None):
+                return 2 * x

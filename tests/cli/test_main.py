@@ -113,8 +113,9 @@ def test_a_resumed_run_ends_at_the_same_bits(tmp_path, monkeypatch, capsys):
     assert "last.ckpt: cannot be read" in capsys.readouterr().err
 
 
-def test_help_names_every_option(capsys):
-    assert main(["--help"]) == 0
+@pytest.mark.parametrize("words", ["--help", "flow.depth=2 --help", "-m seed=0,1 -h"])
+def test_help_names_every_option(capsys, words):
+    assert main(words.split()) == 0
     said = capsys.readouterr().out
     for word in ("resume=", "jang2018", "reverse_kl", "wandb", "two_moons"):
         assert word in said

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import textwrap
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -39,6 +40,7 @@ def test_duplicate_name_is_refused():
     with pytest.raises(ValueError, match=r"register\('target', 'banana'\): .*Banana has this name; choose another"):
 
         @register("target", "banana")
+        @dataclass
         class Other(Component):
             pass
 
@@ -232,7 +234,9 @@ def test_frozen_shared_and_unreached_parameters_train_equally_alone_and_stacked(
     words = ["flow=custom", f"flow._target_=ownflows.{name}", "batch_size=32", "dtype=float64"]
     alone, stacked = (build(compose(*words)) for _ in range(2))
     batches = build_batches(alone.objective, alone.flow, alone.target, 0, 32, alone.dtype, "cpu")
-    recipe = Recipe(lambda module, batch: alone.objective(module, batch, alone.target), alone.optimizer, batches.place)
+    recipe = Recipe(
+        lambda module, batch: alone.objective(module, batch, alone.target), alone.optimizer, batches.from_draws
+    )
     steps = [SingleStep(alone.flow, recipe), StackedStep([stacked.flow], recipe)]
     states = [new_state([experiment.flow], alone.optimizer) for experiment in (alone, stacked)]
     before = states[0].numbers.clone()

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from flowlab import ConfigError, compose, fit, load_run, register, train
+from flowlab.bijectors import Chain, LowRankAffine
+from flowlab.flows.base import Architecture
 from flowlab.objectives.base import Objective
 from flowlab.training.build import build
 
@@ -160,3 +162,24 @@ def test_class_that_is_not_a_flow_is_refused():
 
     with pytest.raises(ConfigError, match="must be derived from flowlab.bijectors.base.Bijector or flowlab.flow.Flow"):
         schema_of_class("flow", Objective)
+
+
+def test_plain_class_is_registered_by_its_constructor():
+    @register("flow", "registered_rotation")
+    class Rotation(Chain):
+        def __init__(self, dim: int, depth: int = 1) -> None:
+            super().__init__([LowRankAffine(dim) for _ in range(depth)])
+
+    assert issubclass(Rotation, Chain)
+    config = compose("flow=registered_rotation", "flow.depth=3", *SMALL)
+    assert len(config.flow.build((2,)).bijector) == 3
+    with pytest.raises(ConfigError, match=r"flow\.dept: no such key.*depth"):
+        compose("flow=registered_rotation", "flow.dept=3")
+
+
+def test_component_without_dataclass_is_refused():
+    with pytest.raises(ConfigError, match=r"Bare: must be derived from .* needs @dataclass before its class"):
+
+        @register("flow", "bare")
+        class Bare(Architecture):
+            depth: int = 1

@@ -1,15 +1,18 @@
 """Parameter and memory counts of a flow, without allocating it."""
 
 import resource
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from flowlab import compose
+from flowlab import Flow, StandardNormal, compose
+from flowlab.bijectors import LowRankAffine
 from flowlab.config.errors import ConfigError
 from flowlab.config.registry import option_names
 from flowlab.flows._assemble import assemble, count_costs
+from flowlab.flows.base import Architecture
 from flowlab.training import build as module
 from flowlab.training.build import check
 
@@ -95,3 +98,48 @@ def test_flow_that_reads_parameter_values_is_not_counted():
     config.flow = ReadsValues(**vars(config.flow))
     assert count_costs(config.flow, (2,)) is None
     check(config)
+
+
+class WrongLogDet(LowRankAffine):
+    """Its log det is summed over the batch."""
+
+    def inverse_and_log_det(self, y, context=None):
+        x, log_det = super().inverse_and_log_det(y, context)
+        return x, log_det.sum()
+
+
+class WrongPoints(LowRankAffine):
+    """It gives a coordinate too many."""
+
+    def inverse_and_log_det(self, y, context=None):
+        x, log_det = super().inverse_and_log_det(y, context)
+        return torch.cat([x, x[..., :1]], -1), log_det
+
+
+@dataclass
+class Wrong(Architecture):
+    stage: type = WrongLogDet
+
+    def build(self, event_shape, context_shape=None, generator=None):
+        return Flow(StandardNormal(2), self.stage(2))
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        (WrongLogDet, r"WrongLogDet.*log det of shape \(\); it must have shape \(64,\)"),
+        (WrongPoints, r"WrongPoints.*x of shape \(64, 3\); it must have shape \(64, 2\)"),
+    ],
+)
+def test_stage_with_a_wrong_shape_is_named(stage, message):
+    with pytest.raises(ConfigError, match=message):
+        count_costs(Wrong(stage), (2,))
+
+
+def test_architecture_must_build_a_flow():
+    class Bare(Wrong):
+        def build(self, *shapes):
+            return LowRankAffine(2)
+
+    with pytest.raises(ConfigError, match="build gave a LowRankAffine and must give a Flow"):
+        assemble(Bare(), (2,))

@@ -216,5 +216,7 @@ def apply_patch(name: str, qualified: str, module: dict[str, Any]) -> None:
     mutated = property(make(original.fget)) if is_property else functools.wraps(original)(make(original))
     if owner:
         setattr(owner, last, mutated)
+        if hasattr(owner, f"unchecked_{last}"):  # what chains and flows call
+            setattr(owner, f"unchecked_{last}", mutated)
     else:
         module[last] = mutated

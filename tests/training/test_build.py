@@ -91,7 +91,7 @@ def test_steps_and_seeds_differ():
 def test_draws_of_several_jobs_are_placed_together():
     batches = new_batches()
     draws = [batches.draw(step) for step in range(3)]
-    together = batches.place(Batch(torch.stack([draw.x for draw in draws]))).x
+    together = batches.from_draws(Batch(torch.stack([draw.x for draw in draws]))).x
     assert torch.equal(together, torch.stack([batches(step).x for step in range(3)]))
 
 

@@ -109,3 +109,14 @@ def test_a_directory_that_cannot_be_used_is_named(tmp_path):
     (tmp_path / "busy").mkdir()
     with lock_directory(tmp_path / "busy"), pytest.raises(ConfigError, match="another process is training"):
         fit(new_flow(), X, steps=5, directory=tmp_path / "busy", **QUIET)
+
+
+def test_name_in_place_of_a_flow_is_refused():
+    with pytest.raises(ConfigError, match=r"fit: flow is a str and must be a Flow.*flow\.build\(\(2,\)\)"):
+        fit("smooth_prelu", torch.zeros(10, 2))
+
+
+def test_vector_of_contexts_is_refused():
+    flow = Flow(StandardNormal(2), LowRankAffine(2))
+    with pytest.raises(ConfigError, match=r"context of shape \(10,\): give a row for each point.*context\[:, None\]"):
+        fit(flow, torch.randn(10, 2), context=torch.zeros(10))

@@ -33,7 +33,7 @@ def gradients(*words):
     config, flow, target = experiment.config, experiment.flow, experiment.target
     batches = build_batches(experiment.objective, flow, target, config.seed, 512, torch.float32, "cpu")
     mixed = config.trainer.precision == "bf16-mixed"
-    recipe = Recipe(lambda flow, batch: experiment.objective(flow, batch, target), None, batches.place, mixed)
+    recipe = Recipe(lambda flow, batch: experiment.objective(flow, batch, target), None, batches.from_draws, mixed)
     numbers = new_state([flow], experiment.optimizer).numbers
     drawn = Batch(batches.draw(0).x[None])
     stacked = StackedStep([flow], recipe)

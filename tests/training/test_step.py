@@ -31,7 +31,10 @@ def new_step(*words):
     batches = build_batches(experiment.objective, flow, target, config.seed, 32, experiment.dtype, "cpu")
     mixed = config.trainer.precision == "bf16-mixed"
     recipe = Recipe(
-        lambda module, batch: experiment.objective(module, batch, target), experiment.optimizer, batches.place, mixed
+        lambda module, batch: experiment.objective(module, batch, target),
+        experiment.optimizer,
+        batches.from_draws,
+        mixed,
     )
     return experiment, batches, recipe
 

@@ -246,3 +246,10 @@ def test_float64_run_has_float64_parameters(tmp_path):
     run = train(compose(*SMALL, "max_steps=20", "dtype=float64"), tmp_path / "run")
     assert {parameter.dtype for parameter in run.flow.parameters()} == {torch.float64}
     assert run.result["inverse_error"] < 1e-9
+
+
+def test_configuration_of_a_wrong_type_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"train: config is a str and must come from flowlab\.compose"):
+        train("flow.depth=2", tmp_path)
+    with pytest.raises(ConfigError, match=r"compose: 3: must be text KEY=VALUE"):
+        compose(3)
