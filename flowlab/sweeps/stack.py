@@ -13,7 +13,7 @@ from flowlab.loggers.base import open_loggers
 from flowlab.runs.directory import Run, mark_failed, mark_interrupted, track_status
 from flowlab.system.process import STOP_HANDLERS, Progress, handle_signals, print_line, set_threads
 from flowlab.targets.base import Target
-from flowlab.training.build import Experiment, Targets, build
+from flowlab.training.build import Experiment, build
 from flowlab.training.loop import Loop
 from flowlab.training.record import Record
 from flowlab.training.train import build_job, expected_metrics, find_run, finish_job, open_run, run_training
@@ -36,13 +36,11 @@ class Piece:
         members: the jobs.
         stacked: the jobs are trained together.
         group: the name of the sweep.
-        targets: targets that are built already.
     """
 
     members: list[Member]
     stacked: bool
     group: str | None
-    targets: Targets
 
     @property
     def config(self) -> Config:
@@ -59,7 +57,7 @@ class Piece:
         opened: list[tuple[Run, Experiment]] = []
         try:
             for member in self.members:
-                if experiment := self._open(member.run):
+                if experiment := self._open(member):
                     opened.append((member.run, experiment))
             if self.stacked and opened:
                 train_stack(opened, Reporter(send))
@@ -74,10 +72,11 @@ class Piece:
             for run, _ in opened:
                 mark_failed_if_running(run, error)
 
-    def _open(self, run: Run) -> Experiment | None:
+    def _open(self, member: Member) -> Experiment | None:
         """Build a job and make its directory ready; None if it cannot be trained."""
+        run = member.run
         try:
-            experiment = build(run.config, targets=self.targets)
+            experiment = build(run.config, checked=(member.target, member.costs))
             open_run(find_run(run.directory, run.config), experiment, run.directory, self.group)
         except (ConfigError, OSError) as error:
             print_line(f"flowlab: {run.directory}: cannot be trained: {error}")

@@ -70,7 +70,7 @@ def train_many(
     check_same_data(runs)
     waiting = [member for member in members if not member.run.done]
     planned = _plan(members, waiting, processes, memory_gb, say)
-    pooled, in_turn = ([Piece(jobs, stacked, group, targets) for jobs, stacked in some] for some in planned)
+    pooled, in_turn = ([Piece(jobs, stacked, group) for jobs, stacked in some] for some in planned)
     pooled.sort(key=lambda piece: -piece.work)  # the longest first, so none works alone at the end
     pieces = [*pooled, *in_turn]
     sizes = [len(piece.members) for piece in pieces]

@@ -59,18 +59,24 @@ class Experiment:
     dtype: torch.dtype
 
 
-def build(config: Config, here: bool = True, targets: Targets | None = None) -> Experiment:
+Checked = tuple[Target, Costs | None]
+
+
+def build(
+    config: Config, here: bool = True, targets: Targets | None = None, checked: Checked | None = None
+) -> Experiment:
     """Build every object of a configuration, each once.
 
     Arguments:
         config: the configuration.
         here: it will run on this machine, so check what that has.
         targets: targets that are built already; a new one is added.
+        checked: what `check` gave, if it was called before.
 
     Raises:
         ConfigError: parts of the configuration that do not fit each other or this machine.
     """
-    target, costs = check(config, here, targets)
+    target, costs = checked or check(config, here, targets)
     dtype, draws = getattr(torch, config.dtype), generator(config.seed, "start")
     flow = assemble(config.flow, tuple(target.event_shape), target.context_shape, draws, target.standardization, dtype)
     if config.flow.initialized_from_data:
@@ -78,8 +84,8 @@ def build(config: Config, here: bool = True, targets: Targets | None = None) -> 
     return Experiment(config, target, flow, config.objective.build(), config.optimizer.build(), costs, dtype)
 
 
-def check(config: Config, here: bool = True, targets: Targets | None = None) -> tuple[Target, Costs | None]:
-    """Check all that can be checked before the flow is built; the ConfigErrors of build."""
+def check(config: Config, here: bool = True, targets: Targets | None = None) -> Checked:
+    """Check all that can be checked before the flow is built; arguments and ConfigErrors as in build."""
     targets = {} if targets is None else targets
     key = json.dumps(config.target.to_dict(), sort_keys=True, default=str)
     if key not in targets:

@@ -213,7 +213,7 @@ ELSEWHERE = {
     "a mistyped device": (["trainer.device=5"], "trainer.device=5: a run resumes", "devices, nodes"),
     "a trainer that is not there": (["trainer=nowhere"], "trainer=nowhere: no such option", "allowed: cpu"),
     "a flag": (["-m"], "-m: resume=RUN_DIR allows trainer", "trainer=... and trainer.KEY=..."),
-    "help": (["--help"], "--help: resume=RUN_DIR allows trainer", "trainer=... and trainer.KEY=..."),
+    "a flag of Hydra": (["--resolve"], "--resolve: resume=RUN_DIR allows trainer", "trainer=... and trainer.KEY=..."),
     "Slurm": (["trainer=slurm"], "srun did not start this process", "run `srun"),
     "torchrun": (["trainer=torchrun"], "torchrun did not start this process", "run `torchrun"),
 }

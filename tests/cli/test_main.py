@@ -113,7 +113,7 @@ def test_a_resumed_run_ends_at_the_same_bits(tmp_path, monkeypatch, capsys):
     assert "last.ckpt: cannot be read" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", ["--help", "flow.depth=2 --help", "-m seed=0,1 -h"])
+@pytest.mark.parametrize("words", ["--help", "flow.depth=2 --help", "-m seed=0,1 -h", "resume=runs/none --help"])
 def test_help_names_every_option(capsys, words):
     assert main(words.split()) == 0
     said = capsys.readouterr().out
