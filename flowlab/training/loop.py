@@ -174,7 +174,8 @@ class Loop:
         if self.world.size > 1:
             drawn = [self.world.shard(each) for each in drawn]
         stacked = Batch(*(torch.stack(tensors) for tensors in zip(*(each.tensors() for each in drawn), strict=True)))
-        self.state, losses = self.take_step(self.state, stacked, rates)
+        with torch.enable_grad():  # the caller may be inside `torch.no_grad()`
+            self.state, losses = self.take_step(self.state, stacked, rates)
         return losses
 
     def _next_event(self) -> int:

@@ -278,3 +278,10 @@ def test_divergence_error_names_step_and_layer():
     with pytest.raises(DivergedError, match=r"not finite at step \d+: |the update at step \d+"):
         fit(flow, points(), steps=400, optimizer=AdamW(lr=1e20, schedule="constant"), **QUIET)
     assert weights(flow).isfinite().all()
+
+
+def test_fit_inside_no_grad_trains():
+    flow = Flow(StandardNormal(2), LowRankAffine(2))
+    with torch.no_grad():
+        fit(flow, 3 + torch.randn(100, 2), steps=5, progress="off")
+    assert flow.bijector.shift.abs().min() > 0
