@@ -72,7 +72,7 @@ def write_record(directory: str | Path, path: str | Path, curves: Sequence[str] 
 
     Where runs failed, PATH.csv says why. The same sweep gives the same bytes. Of an absolute path the last part is
     kept. In PATH.json, what differs between runs is a list; `training_seconds` is the sum over runs, `wall_seconds`
-    that of the sweep's manifest.json if it has one.
+    comes from the sweep's manifest.json, if it has one.
 
     Raises:
         ConfigError: there is no run, the runs come from several commits, or none has a value of a metric.

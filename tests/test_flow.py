@@ -292,15 +292,3 @@ def test_summary_names_wrapped_objects_and_omits_empty_tensors():
     assert list(summary["name"]) == ["Exponential", "inverse of Exp"]
     assert list(summary["shapes"]) == ["rate ()", ""]
     assert list(summary["constant"]) == [1, 0]
-
-
-def test_number_of_samples_is_a_shape():
-    flow = Flow(StandardNormal(2), LowRankAffine(2))
-    assert flow.sample(5).shape == flow.rsample_and_log_prob(5)[0].shape == (5, 2)
-    assert flow.distribution().sample((5,)).shape == (5, 2)
-
-
-@pytest.mark.parametrize("parts", [(LowRankAffine(2), StandardNormal(2)), (StandardNormal(2), torch.nn.Linear(2, 2))])
-def test_parts_of_wrong_types_are_refused(parts):
-    with pytest.raises(TypeError, match="Flow takes a base and a bijector, got "):
-        Flow(*parts)

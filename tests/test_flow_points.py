@@ -180,3 +180,15 @@ def test_log_prob_of_an_empty_batch_is_empty(flow, shape):
         assert flow.log_prob(points).shape == shape[:-1]
         assert flow.prepared().log_prob(points).shape == shape[:-1]
     assert flow.sample((0,)).shape == (0, 2)
+
+
+def test_number_of_samples_is_a_shape():
+    flow = Flow(StandardNormal(2), LowRankAffine(2))
+    assert flow.sample(5).shape == flow.rsample_and_log_prob(5)[0].shape == (5, 2)
+    assert flow.distribution().sample((5,)).shape == (5, 2)
+
+
+@pytest.mark.parametrize("parts", [(LowRankAffine(2), StandardNormal(2)), (StandardNormal(2), torch.nn.Linear(2, 2))])
+def test_parts_of_wrong_types_are_refused(parts):
+    with pytest.raises(TypeError, match="Flow takes a base and a bijector, got "):
+        Flow(*parts)

@@ -3,7 +3,7 @@
     python experiments/benchmarks/gpu.py [--jobs 1 8 64 256] [--batch-sizes 512 4096 32768] [--steps 500] [--repeat 5]
 
 The banana with the default flow, float32. A step draws its minibatches on the device and is one CUDA graph of the
-compiled step. torch is told to refuse any synchronization between host and device. The clock runs until the device has
+compiled step. torch refuses any synchronization between host and device. The clock runs until the device has
 taken `--steps` steps; compilation and capture come before. The last line is `ratio: R`: flows times steps a second of
 the largest stack over a single flow, at the smallest minibatch.
 

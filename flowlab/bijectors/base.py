@@ -129,7 +129,7 @@ class Bijector(nn.Module):
             ) from None
 
     def event_shape_before(self, image: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        """The shape of an event of x from that of an event of y, or of more; None where either is unknown.
+        """The shape of an event of x, from the shape of an event of y or more; None where either is unknown.
 
         A shape that no image has raises a ValueError.
         """

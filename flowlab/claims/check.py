@@ -28,7 +28,7 @@ Value = float | Sequence[float]
 class Measured:
     """Our values of one quantity.
 
-    `standard_error` is that of an estimate; None where the rule does not count in standard errors.
+    `standard_error` belongs to an estimate; it is None if the rule does not count in standard errors.
     """
 
     quantity: Quantity

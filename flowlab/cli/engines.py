@@ -42,7 +42,7 @@ class StackedLauncherConfig:
 
 
 def check_launcher(settings: DictConfig) -> None:
-    """Check the settings of the stacked launcher; Hydra checks those of the others."""
+    """Check the settings of the stacked launcher; Hydra checks every other launcher."""
     if find_target(settings, "launcher") == StackedLauncherConfig._target_:
         launcher: dict = OmegaConf.to_container(settings.launcher)  # type: ignore[assignment]
         as_typed(StackedLauncherConfig, launcher, "hydra.launcher.")

@@ -125,7 +125,7 @@ def option_names(group: str) -> list[str]:
 def _load(group: str, entry: EntryPoint) -> None:
     try:
         component = entry.load()
-    except Exception as error:  # whatever a package raises when it is imported
+    except Exception as error:  # an import may raise anything
         raise ConfigError(
             f"{group}={entry.name}: {entry.value} cannot be imported: {type(error).__name__}: {error}"
         ) from error
@@ -169,7 +169,7 @@ class FromClass(Component):
         keys = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name != "_target_"}
         try:
             return self.made_from(**keys, **{name: value for name, value in given.items() if name in takes})
-        except Exception as error:  # whatever a user's class raises
+        except Exception as error:  # a user's class may raise anything
             raise ConfigError(f"{self.where()}: cannot be built: {type(error).__name__}: {error}") from error
 
     def where(self) -> str:

@@ -125,7 +125,7 @@ def load_class(where: str, path: Any, kinds: tuple[type, ...]) -> type:
         found = getattr(import_module(module), name)
     except ConfigError:
         raise
-    except Exception as error:  # whatever a module raises when it is imported
+    except Exception as error:  # an import may raise anything
         raise ConfigError(f"{where}={path}: cannot be imported: {type(error).__name__}: {error}") from error
     wanted = " or ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
     if not isinstance(found, type) or not issubclass(found, kinds):

@@ -52,8 +52,8 @@ def as_shape(shape: Shape) -> tuple[int, ...]:
 class Base(nn.Module):
     """A `torch.distributions` distribution as a module: its tensors are buffers, which move and save with it.
 
-    A distribution that holds an `nn.Parameter` itself, as GumbelDifferences does, is learned; those of torch hold
-    copies of their arguments, which are constants here. Unlike theirs, samples can be drawn from a given generator.
+    A distribution that holds an `nn.Parameter` itself, as GumbelDifferences does, is learned. A torch
+    distribution holds copies of its arguments, which are constants here. Samples can be drawn from a given generator.
     """
 
     anchor: Tensor  # empty; it knows the device and dtype of the module

@@ -23,8 +23,8 @@ def load_sweep(directory: str | Path) -> pandas.DataFrame:
 
     Settings have their dotted names (`flow.depth`), results the names of result.json; runs without a result have NaN
     there. Numbers that come with an option are left out: with a different `target.name` goes a different
-    `target.noise`. Rows are in the order of the job numbers. The status is that of status.json, "not begun" for a job
-    of the manifest that has no run yet, or "unreadable" for a run that is half-written or damaged; `error` is None
+    `target.noise`. Rows are in the order of the job numbers. The status comes from status.json; it is "not begun" for a
+    job of the manifest that has no run yet, or "unreadable" for a run that is half-written or damaged. `error` is None
     where nothing went wrong.
 
     Raises:
@@ -61,7 +61,7 @@ def _number(path: Path) -> tuple[int, str]:
 
 
 def _read(directory: Path, config: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Settings, results and the rest of one run, as far as they can be read; `config` is that of a sweep's job."""
+    """Settings, results and the rest of one run, as far as they can be read; `config` is the manifest's."""
     settings: dict[str, Any] = flat(rename_keys(config)) if config else {}
     results: dict[str, Any] = {}
     try:

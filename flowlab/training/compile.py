@@ -41,7 +41,7 @@ class Compiled:
         with torch.no_grad():
             if tensors[0].device.type == "cpu":
                 return self.graph(*tensors)
-            # A CUDA graph writes its results where those of its last call are.
+            # A CUDA graph overwrites the results of its last call.
             torch.compiler.cudagraph_mark_step_begin()
             return tuple(tensor.clone() for tensor in self.graph(*tensors))
 

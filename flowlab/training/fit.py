@@ -77,7 +77,7 @@ def fit(
 ) -> Fit:
     """Train a flow, or any module with a `loss`, in place.
 
-    The loop and its numbers are those of `flowlab.train` with the same settings. After training on finite data the
+    The loop and its numbers equal `flowlab.train` with the same settings. After training on finite data the
     module has the weights of the best validation (early stopping, see `patience`), otherwise the last ones.
 
     Arguments:

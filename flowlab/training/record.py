@@ -44,7 +44,7 @@ class Record:
     Attributes:
         rows: what was logged in this session, by step.
         row, row_step: the last row, and its step.
-        metrics: those of the last validation.
+        metrics: the metrics of the last validation.
         seconds: training time over all sessions of a run.
     """
 

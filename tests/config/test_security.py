@@ -1,4 +1,4 @@
-"""Code outside the allow-list is refused before it is imported; secrets are recognized, taken out, and refused."""
+"""Code outside the allow-list is refused before it is imported; secrets are recognized, removed, and refused."""
 
 import os
 import sys
