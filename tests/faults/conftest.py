@@ -114,6 +114,11 @@ class Disk:
         self.ballast.unlink()
 
     def make_read_only(self):
+        # The disk is busy while a run has a file open for writing, which it has for a moment at each write.
+        for _ in range(1000):
+            if subprocess.run(["mount", "-o", "remount,ro", self.path], capture_output=True).returncode == 0:
+                return
+            time.sleep(0.01)
         self._run("mount", "-o", "remount,ro", self.path)
 
     def make_writable(self):
