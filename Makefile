@@ -121,7 +121,7 @@ lint: $(VENV)/installed  ## style and types
 	$(BIN)/mypy
 
 lab: $(VENV)/installed  ## open the notebooks
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 clean:           ## remove the environments and all caches; runs/ stays
 	rm -rf $(VENV) $(ENGINES) $(BENCH) $(AUDIT) $(MUTANTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

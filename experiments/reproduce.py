@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         print(f"flowlab: {error}", file=sys.stderr)
         return DIFFERS
     except ModuleNotFoundError as error:
-        print(f"flowlab: {error}: pip install 'flowlab[notebooks]'", file=sys.stderr)
+        print(f"flowlab: {error}; run pip install '.[notebooks]' in a clone of flowlab", file=sys.stderr)
         return MISTAKE
     except OSError as error:
         print(f"flowlab: {error.filename}: cannot be written: {error.strerror}", file=sys.stderr)

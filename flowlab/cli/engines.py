@@ -18,9 +18,9 @@ from flowlab.config.errors import ConfigError
 
 # How to install each engine. Ray's launcher pins versions that are older than those that it works with.
 EXTRAS = {
-    "hydra_ray_launcher": "pip install 'flowlab[ray]' && pip install --no-deps hydra-ray-launcher==1.2.2",
-    "hydra_submitit_launcher": "pip install 'flowlab[slurm]'",
-    "hydra_optuna_sweeper": "pip install 'flowlab[optuna]'",
+    "hydra_ray_launcher": "pip install '.[ray]' && pip install --no-deps hydra-ray-launcher==1.2.2",
+    "hydra_submitit_launcher": "pip install '.[slurm]'",
+    "hydra_optuna_sweeper": "pip install '.[optuna]'",
 }
 
 # The packages of launchers and sweepers.
@@ -54,7 +54,7 @@ def check_engine(settings: DictConfig) -> None:
         package = next((name for name in EXTRAS if name in find_target(settings, part).split(".")), None)
         chosen = f"hydra/{part}={settings.runtime.choices[f'hydra/{part}']}"
         if package and find_spec(f"hydra_plugins.{package}") is None:
-            raise ConfigError(f"{chosen}: this extra is not installed; run {EXTRAS[package]}")
+            raise ConfigError(f"{chosen}: this extra is not installed; in a clone of flowlab, run {EXTRAS[package]}")
         if package == "hydra_submitit_launcher" and not shutil.which("sbatch"):
             raise ConfigError(
                 f"{chosen}: there is no Slurm on this machine, as sbatch is not found; use another launcher"

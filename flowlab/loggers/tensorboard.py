@@ -35,7 +35,8 @@ class TensorBoard(Logger):
             import tensorboard  # noqa: F401
         except ImportError:
             raise ConfigError(
-                "logger=tensorboard: needs the package tensorboard: pip install 'flowlab[tensorboard]'"
+                "logger=tensorboard: needs the package tensorboard; in a clone of flowlab, run "
+                "pip install '.[tensorboard]'"
             ) from None
 
     @contextmanager

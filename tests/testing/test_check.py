@@ -1,6 +1,9 @@
-"""`flowlab.testing` passes a correct bijector and names the names_of_failing_properties property of a wrong one."""
+"""`flowlab.testing` passes a correct bijector and names the failing property of a wrong one."""
 
+import importlib
 import math
+import re
+import sys
 
 import pytest
 import torch
@@ -212,3 +215,11 @@ def test_nan_is_not_close_to_any_number():
         with pytest.raises(AssertionError, match="the value: .* is expected"):
             close("the value", value, expected, 1e-3)
     close("where any number passes", nan, one, math.inf)
+
+
+def test_missing_hypothesis_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    for name in [name for name in sys.modules if name.startswith("flowlab.testing")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ModuleNotFoundError, match=re.escape("run pip install '.[testing]' in a clone of flowlab")):
+        importlib.import_module("flowlab.testing")
