@@ -48,7 +48,9 @@ def read_points(path: Path, columns: Sequence[str] | None = None) -> tuple[list[
     except DataError:
         raise
     except ImportError:
-        raise DataError(f"{path}: reading Parquet needs pyarrow; run pip install '.[parquet]' in a clone of flowlab") from None
+        raise DataError(
+            f"{path}: reading Parquet needs pyarrow; in a clone of flowlab, run pip install '.[parquet]'"
+        ) from None
     except Exception as error:  # whatever a reader raises on a damaged file
         reason = str(error).splitlines()[0].removeprefix("Error tokenizing data. C error: ")
         raise DataError(f"{path}: cannot be read: {reason}; needed: {NEEDED[suffix]}") from None

@@ -9,7 +9,7 @@ from flowlab.cli.main import main
 ENGINES = {
     "hydra/launcher=slurm": "pip install '.[slurm]'",
     "hydra/launcher=ray_cluster": "pip install --no-deps hydra-ray-launcher",
-    "+sweep=search": "hydra/sweeper=search: this extra is not installed; in a clone of flowlab, run pip install '.[optuna]'",
+    "+sweep=search": "this extra is not installed; in a clone of flowlab, run pip install '.[optuna]'",
 }
 
 
