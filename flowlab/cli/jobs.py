@@ -167,13 +167,13 @@ def check_jobs(overrides: list[list[str]], sweep: Path | None, here: bool = True
         import flowlab.training.train  # noqa: F401  the jobs need it
         from flowlab.training.build import build, check
 
-    targets: dict = {}
+    known: dict = {}
     for number, job in enumerate(jobs):
         with _name_job_in_errors(number, overrides[number], sweep):
             if sweep is None:
                 job.experiment = build(job.config, here)
             else:
-                check(job.config, here, targets)
+                check(job.config, here, known)
     return jobs
 
 

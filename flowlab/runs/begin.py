@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import subprocess
 import sys
@@ -123,6 +124,7 @@ def origin() -> dict[str, Any]:
     }
 
 
+@functools.cache  # the jobs of a sweep share it: this process runs the code that it has imported
 def _git() -> tuple[str | None, bool | None]:
     """The commit of flowlab's source, and whether files differ from it; None outside a checkout."""
     here = Path(__file__).parent

@@ -23,7 +23,7 @@ from flowlab.sweeps.pool import run_pool
 from flowlab.sweeps.stack import Member, Piece, mark_failed_if_running
 from flowlab.system.process import build_display
 from flowlab.targets.base import Target
-from flowlab.training.build import Targets, check
+from flowlab.training.build import Known, check
 from flowlab.training.train import find_run
 
 T = TypeVar("T")
@@ -60,11 +60,11 @@ def train_many(
     Raises:
         ConfigError: a configuration that cannot be run, or a directory that holds something else.
     """
-    targets: Targets = {}
+    known: Known = {}
     members: list[Member] = []
     for directory, config in zip(directories, (to_config(config.to_dict()) for config in configs), strict=True):
         run = Run(Path(directory), with_absolute_paths(config))
-        members.append(Member(run, *check(run.config, targets=targets)))
+        members.append(Member(run, *check(run.config, known=known)))
         find_run(run.directory, run.config)
     runs = [member.run for member in members]
     check_same_data(runs)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import psutil
 import torch
@@ -23,14 +23,15 @@ from flowlab.distributed.cluster import check_started
 from flowlab.distributed.world import check_gpus, resolve_device
 from flowlab.flow import Flow
 from flowlab.flows._assemble import Costs, assemble, check_shapes, count_costs
-from flowlab.flows.base import DATA_POINTS
+from flowlab.flows.base import DATA_POINTS, Architecture
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
 from flowlab.seeding import generator
 from flowlab.targets.base import Batch, ExactTarget, Target
 from flowlab.training.step import as_drawn
 
-Targets = dict[str, Target]  # by their settings: jobs of a sweep share a target
+Known = dict[str, Any]  # targets, and costs of flows, by their settings: the jobs of a sweep share them
+T = TypeVar("T")
 
 # A run of this many steps or more is compiled by default. A compilation takes 10 to 100 s on a common server, and saves
 # 0.2 ms a step and layer of a small flow: by count of steps alone, so the same command makes the same choice.
@@ -62,21 +63,19 @@ class Experiment:
 Checked = tuple[Target, Costs | None]
 
 
-def build(
-    config: Config, here: bool = True, targets: Targets | None = None, checked: Checked | None = None
-) -> Experiment:
+def build(config: Config, here: bool = True, known: Known | None = None, checked: Checked | None = None) -> Experiment:
     """Build every object of a configuration, each once.
 
     Arguments:
         config: the configuration.
         here: it will run on this machine, so check what that has.
-        targets: targets that are built already; a new one is added.
+        known: what `check` found for other configurations; what it finds for this one is added.
         checked: what `check` gave, if it was called before.
 
     Raises:
         ConfigError: parts of the configuration that do not fit each other or this machine.
     """
-    target, costs = checked or check(config, here, targets)
+    target, costs = checked or check(config, here, known)
     dtype, draws = getattr(torch, config.dtype), generator(config.seed, "start")
     flow = assemble(config.flow, tuple(target.event_shape), target.context_shape, draws, target.standardization, dtype)
     if config.flow.initialized_from_data:
@@ -84,20 +83,14 @@ def build(
     return Experiment(config, target, flow, config.objective.build(), config.optimizer.build(), costs, dtype)
 
 
-def check(config: Config, here: bool = True, targets: Targets | None = None) -> Checked:
+def check(config: Config, here: bool = True, known: Known | None = None) -> Checked:
     """Check all that can be checked before the flow is built; arguments and ConfigErrors as in build."""
-    targets = {} if targets is None else targets
-    key = json.dumps(config.target.to_dict(), sort_keys=True, default=str)
-    if key not in targets:
-        targets[key] = config.target.build()
-    target, trainer = targets[key], config.trainer
-    shape, dtype = tuple(target.event_shape), getattr(torch, config.dtype)
-    config.flow.check(shape)
-    costs = count_costs(config.flow, shape, target.context_shape, dtype)
-    if costs is None:  # it needs numbers: build it for its errors
-        flow = assemble(config.flow, shape, target.context_shape, torch.Generator(), None, dtype)
-        with torch.no_grad():
-            check_shapes(flow, shape, target.context_shape, dtype)
+    known = {} if known is None else known
+    target = _find(known, [config.target.to_dict()], config.target.build)
+    trainer, dtype = config.trainer, getattr(torch, config.dtype)
+    shapes = tuple(target.event_shape), target.context_shape
+    settings = [config.flow.to_dict(), shapes, config.dtype]
+    costs = _find(known, settings, lambda: _check_flow(config.flow, *shapes, dtype))
     if here:
         if trainer.launcher != "flowlab":
             check_started(trainer)
@@ -122,6 +115,26 @@ def check(config: Config, here: bool = True, targets: Targets | None = None) -> 
             "their number"
         )
     return target, costs
+
+
+def _find(known: Known, settings: list[Any], make: Callable[[], T]) -> T:
+    key = json.dumps(settings, sort_keys=True, default=str)
+    if key not in known:
+        known[key] = make()
+    return known[key]
+
+
+def _check_flow(
+    architecture: Architecture, shape: tuple[int, ...], context_shape: tuple[int, ...] | None, dtype: torch.dtype
+) -> Costs | None:
+    """Check that an architecture fits the points, and count the costs of its flow, if they can be counted."""
+    architecture.check(shape)
+    costs = count_costs(architecture, shape, context_shape, dtype)
+    if costs is None:  # it needs numbers: build it for its errors
+        flow = assemble(architecture, shape, context_shape, torch.Generator(), None, dtype)
+        with torch.no_grad():
+            check_shapes(flow, shape, context_shape, dtype)
+    return costs
 
 
 def check_memory(config: Config, target: Target, costs: Costs | None) -> None:

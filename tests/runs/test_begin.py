@@ -20,15 +20,15 @@ def test_recorded_commit_is_of_flowlabs_own_repository(tmp_path, monkeypatch):
     monkeypatch.setattr(begin, "__file__", str(copy))
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "commit", "--quiet", "--allow-empty", "-m", "somebody else's")
-    assert begin._git() == (None, None)
+    assert begin._git.__wrapped__() == (None, None)
     for name in ("conf", "experiments"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a").write_text("a")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "--quiet", "-m", "own")
-    assert begin._git() == (git(tmp_path, "rev-parse", "HEAD"), False)
+    assert begin._git.__wrapped__() == (git(tmp_path, "rev-parse", "HEAD"), False)
     copy.write_text("# changed")
-    assert begin._git()[1] is True
+    assert begin._git.__wrapped__()[1] is True
 
 
 def test_provenance_names_seed_device_and_versions():

@@ -9,6 +9,7 @@ from flowlab.flows.mlp import MLP
 from flowlab.objectives import MaximumLikelihood, ReverseKL
 from flowlab.targets import Banana
 from flowlab.targets.base import Batch
+from flowlab.training import build as build_module
 from flowlab.training.build import MANY_STEPS, build, build_batches, check, choose, epoch_batches
 
 
@@ -43,12 +44,15 @@ def test_the_flow_is_in_the_units_of_the_data_and_drawn_from_the_seed():
     assert any(not torch.equal(other.state_dict()[name], tensor) for name, tensor in first.state_dict().items())
 
 
-def test_jobs_of_a_sweep_share_a_target():
-    targets = {}
-    first, second = (build(compose(f"seed={seed}"), targets=targets) for seed in (0, 1))
+def test_jobs_of_a_sweep_share_a_target_and_the_costs_of_a_flow(monkeypatch):
+    known, count, counted = {}, build_module.count_costs, []
+    monkeypatch.setattr(build_module, "count_costs", lambda *words: counted.append(words) or count(*words))
+    first, second = (build(compose(f"seed={seed}"), known=known) for seed in (0, 1))
     assert first.target is second.target
-    assert build(compose("target=funnel"), targets=targets).target is not first.target
-    assert len(targets) == 2
+    assert build(compose("target=funnel"), known=known).target is not first.target
+    assert len(counted) == 1
+    assert build(compose("flow.depth=2"), known=known).costs != first.costs
+    assert len(counted) == 2
 
 
 def test_costs_are_counted_on_the_meta_device(monkeypatch):
