@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import biject_to, constraints, transform_to
 from torch.distributions.transforms import AffineTransform, ComposeTransform, Transform, _InverseTransform
 
@@ -11,19 +11,20 @@ from flowlab.bijectors.base import Bijector
 from flowlab.bijectors.compose import Chain
 from flowlab.bijectors.linear.fixed import FillTriangular
 from flowlab.torch_distributions import (
-    detached_copy,
+    KeptInverse,
     event_constraint,
     open_interval,
     open_simplex,
     rebuild,
-    tensors_of,
+    register_contents,
+    registered,
 )
 
 
 class FromTransform(Bijector):
     """A bijective `torch.distributions` transform as a bijector; made by `from_transform`.
 
-    The tensors of the transform become parameters or buffers, so they are learned, moved and saved.
+    The tensors and modules inside the transform are registered, so they are learned, moved and saved.
 
     Raises:
         ValueError: the transform is not bijective.
@@ -35,13 +36,7 @@ class FromTransform(Bijector):
             raise ValueError(f"{type(transform).__name__} is not bijective, so it has no log det and no inverse")
         # A cache would make a result depend on earlier calls.
         uncached = transform.with_cache(0) if transform._cache_size else transform
-        tensors = tensors_of(uncached)
-        self._transform, self._names = detached_copy(uncached), tuple(tensors)
-        for name, tensor in tensors.items():
-            if isinstance(tensor, nn.Parameter):
-                self.register_parameter(f"{name}_", tensor)
-            else:  # indices and masks keep their dtype
-                self.register_buffer(f"{name}_", tensor.detach().clone())
+        self._transform = register_contents(self, uncached, suffix="_")
         self.affine = self.constant_log_det = isinstance(transform, AffineTransform)
         self.domain, self.codomain = self._transform.domain, self._transform.codomain
         if isinstance(self.codomain, constraints.interval):
@@ -88,9 +83,8 @@ class FromTransform(Bijector):
 
     def _bound(self) -> Transform:
         """The transform, with this module's tensors."""
-        if not self._names:
-            return self._transform
-        return rebuild(self._transform, {name: getattr(self, f"{name}_") for name in self._names})
+        held = registered(self)
+        return rebuild(self._transform, {name[:-1]: value for name, value in held.items()}) if held else self._transform
 
 
 def from_transform(transform: Transform) -> Bijector:
@@ -140,6 +134,18 @@ class BijectorTransform(Transform):
         if not torch.as_tensor(sign).all():
             raise NotImplementedError(f"{type(self.bijector).__name__} is neither increasing nor decreasing")
         return sign
+
+    @property
+    def inv(self) -> Transform:
+        if self._inv is None:
+            self._inv = KeptInverse(self)
+        return self._inv
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BijectorTransform) and self.bijector is other.bijector
+
+    def __hash__(self) -> int:
+        return hash(self.bijector)
 
     def with_cache(self, cache_size: int = 1) -> BijectorTransform:
         return self if self._cache_size == cache_size else BijectorTransform(self.bijector, cache_size)

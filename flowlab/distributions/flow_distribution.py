@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
-from flowlab.bijectors.base import sum_rightmost
+from flowlab.bijectors.base import Bijector, sum_rightmost
 from flowlab.bijectors.compose import stages
 from flowlab.distributions.base import as_points
 from flowlab.torch_distributions import clamp_to, event_constraint
@@ -32,9 +32,13 @@ class FlowDistribution(Distribution):
     has_rsample = True
 
     def __init__(self, flow: Flow, context: Any = None) -> None:
-        self.flow, self.bijector = flow, flow.bijector
+        self.flow = flow
         self.context = None if context is None else as_points(context, flow.anchor)
         super().__init__(flow.batch_shape(self.context), flow.event_shape, validate_args=False)
+
+    @property
+    def bijector(self) -> Bijector:
+        return self.flow.bijector
 
     @property
     def support(self) -> Constraint:

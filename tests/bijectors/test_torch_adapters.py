@@ -1,11 +1,21 @@
 """Adapters to torch.distributions keep tensors and parameters, and do not modify the user's objects."""
 
 import copy
+import pickle
 
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Independent, MultivariateNormal, Normal, StudentT, Uniform, transforms
+from torch.distributions import (
+    Independent,
+    MultivariateNormal,
+    Normal,
+    StudentT,
+    TransformedDistribution,
+    Uniform,
+    kl_divergence,
+    transforms,
+)
 
 from flowlab import Flow
 from flowlab.bijectors import AffineScalar, Exp, LowRankAffine, SmoothPReLU, Tanh, from_transform, to_transform
@@ -83,6 +93,41 @@ def test_round_trip_through_transform_keeps_parameters():
     assert from_transform(to_transform(affine)) is affine
     chain = from_transform(transforms.ComposeTransform([to_transform(affine), transforms.ExpTransform()]))
     assert list(chain.parameters()) == list(affine.parameters())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: from_transform(transforms.IndependentTransform(transforms.ExpTransform().inv, 1)),
+        lambda: from_transform(transforms.IndependentTransform(to_transform(LowRankAffine(3)).inv, 1)),
+        lambda: from_transform(transforms.ExpTransform().inv),
+    ],
+)
+def test_an_inverse_inside_a_transform_is_copied(make):
+    bijector, x = make(), torch.rand(4, 3) + 0.5
+    for copied in (copy.deepcopy(bijector), pickle.loads(pickle.dumps(bijector))):
+        torch.testing.assert_close(copied(x), bijector(x))
+        assert len(list(copied.parameters())) == len(list(bijector.parameters()))
+
+
+def test_transforms_of_one_bijector_are_equal():
+    exp = Exp()
+    assert to_transform(exp) == to_transform(exp) != to_transform(Exp())
+    assert pickle.loads(pickle.dumps(to_transform(exp).inv))(torch.ones(2)).tolist() == [0.0, 0.0]
+    first, second = (TransformedDistribution(Normal(mean, 1.0), to_transform(exp)) for mean in (0.0, 1.0))
+    assert kl_divergence(first, second) == 0.5
+
+
+def test_parameters_of_a_bijector_inside_a_transform_are_learned():
+    affine = LowRankAffine(2)
+    wrapped = from_transform(transforms.IndependentTransform(to_transform(affine), 1)).double()
+    assert set(wrapped.parameters()) == set(affine.parameters())
+    assert wrapped(torch.ones(3, 2, 2, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_a_tensor_computed_from_a_parameter_is_refused():
+    with pytest.raises(ValueError, match=r"AffineTransform: scale was computed from an nn.Parameter"):
+        from_transform(transforms.AffineTransform(0.0, nn.Parameter(torch.ones(2)).exp()))
 
 
 def test_sign_of_a_map_that_is_not_monotonic_raises():
