@@ -13,13 +13,13 @@ from torch.distributions import Distribution, constraints
 from flowlab.autocast import is_any_autocast_on, is_autocast_on, upcast
 from flowlab.bijectors.base import Bijector, check_event_shape, sum_rightmost
 from flowlab.bijectors.compose import method_of_parts, prepare, push_forward, stages, uncovered_dims
+from flowlab.bijectors.fit import push_support
 from flowlab.bijectors.shapes import broadcast_batches, summarize
 from flowlab.distributions.base import Base, Shape, as_points
-from flowlab.distributions.flow_distribution import FlowDistribution
+from flowlab.distributions.flow_distribution import FlowDistribution, known_support
 from flowlab.torch_distributions import (
     can_branch_on_values,
     holds_for_all,
-    is_lower_dimensional,
     is_unbounded,
     open_interval,
     replace_outside,
@@ -57,7 +57,8 @@ class Flow(nn.Module):
         event_dim: how many dimensions one point has.
 
     Raises:
-        ValueError: the base does not have events that the bijector takes.
+        ValueError: the base does not have events that the bijector takes, is discrete, or is known to lie outside the
+            domain of a stage.
         TypeError: there is no base, or no bijector.
 
     Example:
@@ -100,13 +101,7 @@ class Flow(nn.Module):
         # Rows of points of more dimensions than this are known to be mapped in the same way; None: nothing is known.
         parameters = bijector.parameter_shape
         self._row_ndim = None if parameters is None else max(len(parameters), len(shape))
-        support = self.base.distribution().support
-        lower_dimensional = support is not None and is_lower_dimensional(support)
-        if parts and lower_dimensional and not is_lower_dimensional(parts[0].domain):
-            raise ValueError(
-                f"Flow: {type(parts[0]).__name__} maps all numbers, but the base lies on {support}, which has fewer "
-                "free coordinates than numbers; begin with a map from there, such as SoftmaxCentered().inv on a simplex"
-            )
+        push_support(known_support(self.base.distribution()), parts, "Flow")
 
     @property
     def anchor(self) -> Tensor:

@@ -33,6 +33,9 @@ class open_simplex(type(constraints.simplex)):  # type: ignore[misc]
     def check(self, value: Tensor) -> Tensor:
         return super().check(value) & (value > 0).all(-1)
 
+    def __repr__(self) -> str:
+        return "open_simplex()"
+
 
 for registry in (transform_to, biject_to):
     registry.register(open_interval)(lambda constraint, onto=registry: onto(constraints.interval(*constraint.bounds)))
@@ -60,6 +63,16 @@ def innermost(constraint: Constraint) -> Constraint:
     while hasattr(constraint, "base_constraint"):  # an independent or a mixture
         constraint = constraint.base_constraint
     return constraint
+
+
+def bounds(constraint: Constraint) -> tuple[Tensor, Tensor] | None:
+    """The ends between which the numbers lie; None where they lie in no interval, or their values are not known."""
+    interval = innermost(constraint)
+    if interval is not constraints.real and not (hasattr(interval, "lower_bound") or hasattr(interval, "upper_bound")):
+        return None
+    lower = torch.as_tensor(getattr(interval, "lower_bound", -torch.inf), dtype=torch.get_default_dtype())
+    upper = torch.as_tensor(getattr(interval, "upper_bound", torch.inf), dtype=torch.get_default_dtype())
+    return None if lower.is_meta or upper.is_meta else (lower, upper)
 
 
 def event_constraint(constraint: Constraint, event_dim: int) -> Constraint:

@@ -47,6 +47,7 @@ class Bijector(nn.Module):
         forward_shape, inverse_shape: the shape of y from the shape of x and back, where they differ. The log det is
             then taken between equally many free coordinates on both sides; the subclass says which.
         domain, codomain: constraints of `torch.distributions` on x and on y.
+        onto: the image of the domain is known to be all of the codomain, not a part of it.
         sign: +1 for an increasing elementwise map, -1 for a decreasing one, 0 for neither; a tensor if it is learned.
         constant_log_det: the log det is the same at every x.
         affine: f(x) = A x + b, so the mean of x is mapped to the mean of y.
@@ -65,6 +66,7 @@ class Bijector(nn.Module):
     parameter_shape: torch.Size | None = None
     domain: Constraint = constraints.real
     codomain: Constraint = constraints.real
+    onto: bool = True
     sign: int | Tensor = 0
     constant_log_det: bool = False
     affine: bool = False

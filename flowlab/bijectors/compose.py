@@ -11,7 +11,7 @@ from torch.distributions import constraints
 
 from flowlab.autocast import is_any_autocast_on
 from flowlab.bijectors.base import METHODS, Bijector, NoInverseError
-from flowlab.torch_distributions import is_lower_dimensional
+from flowlab.bijectors.fit import check_supports, common_event_shape
 
 
 class Chain(Bijector):
@@ -22,9 +22,8 @@ class Chain(Bijector):
 
     Raises:
         TypeError: a part is not a bijector.
-        ValueError: a part maps to events of a shape that the next part does not take; or its image has fewer free
-            coordinates than numbers, such as a simplex, and a map of all numbers follows, whose log det counts each
-            number as free.
+        ValueError: a part maps to events of a shape that the next part does not take; or the images of a part are known
+            to lie outside the domain of the next.
 
     Example:
         >>> import torch
@@ -49,22 +48,17 @@ class Chain(Bijector):
                     "Inline one of a pair of functions"
                 )
             flat += part.applied()
-        lower = [is_lower_dimensional(part.codomain) for part in flat]
-        for part, following, is_lower in zip(flat, flat[1:], lower, strict=False):
-            if is_lower and not is_lower_dimensional(following.domain):
-                raise ValueError(
-                    f"Chain: {type(following).__name__} cannot follow {type(part).__name__}, whose image "
-                    f"{part.codomain} has fewer free coordinates than numbers; put it before"
-                )
+        check_supports(flat)
         self.parts = nn.ModuleList(flat)  # type: ignore[assignment]
         added = [part.added_dims for part in flat]
         for part, dims in zip(reversed(flat), reversed(added), strict=True):
             self.event_dim = max(self.event_dim - dims, part.event_dim)  # gives every part all dimensions of its own
         self.image_event_dim = self.event_dim + sum(added)
         self.uncovered = uncovered_dims(flat, self.event_dim)
-        self.event_shape = _common_event_shape(flat)
+        self.event_shape = common_event_shape(flat)
         self.domain = flat[0].domain if flat else constraints.real
         self.codomain = flat[-1].codomain if flat else constraints.real
+        self.onto = all(part.onto for part in flat)
         self.constant_log_det = all(part.constant_log_det for part in flat)
         self.affine = all(part.affine for part in flat)
         self.has_inverse = all(part.has_inverse for part in flat)
@@ -156,7 +150,7 @@ class Invert(Bijector):
         self.bijector = bijector
         self.event_dim, self.image_event_dim = bijector.image_event_dim, bijector.event_dim
         self.event_shape, self.image_event_shape = bijector.image_event_shape, bijector.event_shape
-        self.domain, self.codomain = bijector.codomain, bijector.domain
+        self.domain, self.codomain, self.onto = bijector.codomain, bijector.domain, bijector.onto
         self.constant_log_det, self.affine = bijector.constant_log_det, bijector.affine
         self.forward_passes, self.inverse_passes = bijector.inverse_passes, bijector.forward_passes
 
@@ -280,21 +274,3 @@ def push_forward(
             log_det = (log_det.expand(x.shape[: x.ndim - part.image_event_dim]) if constant else log_det).sum(dims)
         total = log_det if total is None else total + log_det
     return x, total
-
-
-def _common_event_shape(parts: Sequence[Bijector]) -> tuple[int, ...] | None:
-    """The shape of an event of the first part that suits all parts, None where any will do; found from the last back.
-
-    Raises:
-        ValueError: no shape suits a part and the part after it.
-    """
-    shape: tuple[int, ...] | None = None
-    following = ""
-    for part in reversed(parts):
-        name = type(part).__name__
-        try:
-            shape = part.event_shape_before(shape)
-        except ValueError as error:
-            raise ValueError(f"Chain: {following} cannot follow {name}: {error}") from None
-        following = name
-    return shape

@@ -65,7 +65,7 @@ class Inline(Bijector):
         *,
         event_dim: int = 0,
         domain: Constraint = constraints.real,
-        codomain: Constraint = constraints.real,
+        codomain: Constraint | None = None,
         sign: int = 0,
         constant_log_det: bool = False,
         **parameters: Any,
@@ -75,7 +75,8 @@ class Inline(Bijector):
             raise ValueError(f"Inline: event_dim={event_dim!r} must be 0 (elementwise) or 1 (vectors)")
         self._functions = (forward, inverse, log_det)
         self._take_context = tuple(map(_takes_context, self._functions))
-        self.event_dim, self.domain, self.codomain = event_dim, domain, codomain
+        self.event_dim, self.domain = event_dim, domain
+        self.codomain, self.onto = codomain or constraints.real, codomain is not None
         self.sign, self.constant_log_det, self.has_inverse = sign, constant_log_det, inverse is not None
         for name, value in parameters.items():
             if name == "context" or hasattr(self, name):

@@ -78,8 +78,12 @@ class FromTransform(Bijector):
         x = transform.inv(y)
         return x, -transform.log_abs_det_jacobian(x, y)
 
-    def extra_repr(self) -> str:
+    @property
+    def layer_name(self) -> str:
         return type(self._transform).__name__
+
+    def extra_repr(self) -> str:
+        return self.layer_name
 
     def _bound(self) -> Transform:
         """The transform, with this module's tensors."""
