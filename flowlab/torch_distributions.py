@@ -13,6 +13,7 @@ from torch.distributions.constraints import Constraint
 from torch.distributions.transforms import Transform, _InverseTransform
 from torch.distributions.utils import lazy_property
 
+NUMBERS = {constraints.real, constraints.real_vector}  # constraints that every number or vector satisfies
 LEAVES = (Tensor, nn.Module)  # what a module registers
 
 

@@ -11,7 +11,8 @@ from torch.distributions import constraints
 
 from flowlab.autocast import is_any_autocast_on
 from flowlab.bijectors.base import METHODS, Bijector, NoInverseError
-from flowlab.bijectors.fit import check_supports, common_event_shape
+from flowlab.bijectors.shapes import check_supports
+from flowlab.torch_distributions import NUMBERS
 
 
 class Chain(Bijector):
@@ -48,14 +49,16 @@ class Chain(Bijector):
                     "Inline one of a pair of functions"
                 )
             flat += part.applied()
-        check_supports(flat)
+        if {*(part.domain for part in flat), *(part.codomain for part in flat)} - NUMBERS:
+            check_supports(flat)
         self.parts = nn.ModuleList(flat)  # type: ignore[assignment]
+        self.parameter_shape = _common_parameter_shape(flat)
         added = [part.added_dims for part in flat]
         for part, dims in zip(reversed(flat), reversed(added), strict=True):
             self.event_dim = max(self.event_dim - dims, part.event_dim)  # gives every part all dimensions of its own
         self.image_event_dim = self.event_dim + sum(added)
         self.uncovered = uncovered_dims(flat, self.event_dim)
-        self.event_shape = common_event_shape(flat)
+        self.event_shape = _common_event_shape(flat)
         self.domain = flat[0].domain if flat else constraints.real
         self.codomain = flat[-1].codomain if flat else constraints.real
         self.onto = all(part.onto for part in flat)
@@ -71,11 +74,6 @@ class Chain(Bijector):
         for part in self.parts:
             sign = sign * part.sign
         return sign
-
-    @property
-    def parameter_shape(self) -> torch.Size | None:  # type: ignore[override]
-        shapes = [part.parameter_shape for part in self.parts]
-        return None if None in shapes else torch.broadcast_shapes(*shapes)
 
     def forward_shape(self, shape: torch.Size) -> torch.Size:
         for part in self.parts:
@@ -152,15 +150,12 @@ class Invert(Bijector):
         self.event_shape, self.image_event_shape = bijector.image_event_shape, bijector.event_shape
         self.domain, self.codomain, self.onto = bijector.codomain, bijector.domain, bijector.onto
         self.constant_log_det, self.affine = bijector.constant_log_det, bijector.affine
+        self.parameter_shape = bijector.parameter_shape
         self.forward_passes, self.inverse_passes = bijector.inverse_passes, bijector.forward_passes
 
     @property
     def sign(self) -> int | Tensor:  # type: ignore[override]
         return self.bijector.sign
-
-    @property
-    def parameter_shape(self) -> torch.Size | None:  # type: ignore[override]
-        return self.bijector.parameter_shape
 
     def forward_shape(self, shape: torch.Size) -> torch.Size:
         return self.bijector.inverse_shape(shape)
@@ -274,3 +269,32 @@ def push_forward(
             log_det = (log_det.expand(x.shape[: x.ndim - part.image_event_dim]) if constant else log_det).sum(dims)
         total = log_det if total is None else total + log_det
     return x, total
+
+
+def _common_event_shape(parts: Sequence[Bijector]) -> tuple[int, ...] | None:
+    """The shape of an event of the first part that suits all parts, None where any will do; found from the last back.
+
+    Raises:
+        ValueError: no shape suits a part and the part after it.
+    """
+    shape: tuple[int, ...] | None = None
+    following = ""
+    for part in reversed(parts):
+        name = type(part).__name__
+        try:
+            shape = part.event_shape_before(shape)
+        except ValueError as error:
+            raise ValueError(f"Chain: {following} cannot follow {name}: {error}") from None
+        following = name
+    return shape
+
+
+def _common_parameter_shape(parts: Sequence[Bijector]) -> torch.Size | None:
+    shapes = [part.parameter_shape for part in parts]
+    try:
+        return None if None in shapes else torch.broadcast_shapes(*shapes)
+    except RuntimeError:
+        raise ValueError(
+            f"Chain: parameters of shapes {', '.join(str(tuple(shape)) for shape in shapes)} do not broadcast; give "
+            "each part one parameter, or one a coordinate"
+        ) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 from torch.distributions import biject_to, constraints, transform_to
@@ -57,26 +59,36 @@ class FromTransform(Bijector):
         return self._transform.codomain.event_dim
 
     def forward_shape(self, shape: torch.Size) -> torch.Size:
-        return torch.Size(self._transform.forward_shape(shape))
+        return self._shape_after(self._transform.forward_shape, shape)
 
     def inverse_shape(self, shape: torch.Size) -> torch.Size:
-        return torch.Size(self._transform.inverse_shape(shape))
+        return self._shape_after(self._transform.inverse_shape, shape)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        self.forward_shape(x.shape)  # for an error in words
         return self._bound()(x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        self.inverse_shape(y.shape)
         return self._bound().inv(y)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self.forward_shape(x.shape)
         transform = self._bound()
         y = transform(x)
         return y, transform.log_abs_det_jacobian(x, y)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self.inverse_shape(y.shape)
         transform = self._bound()
         x = transform.inv(y)
         return x, -transform.log_abs_det_jacobian(x, y)
+
+    def _shape_after(self, shape_after: Callable[[torch.Size], Sequence[int]], shape: torch.Size) -> torch.Size:
+        try:
+            return torch.Size(shape_after(shape))
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"{self.layer_name}: points of shape {tuple(shape)} do not fit: {error}") from None
 
     @property
     def layer_name(self) -> str:

@@ -8,13 +8,31 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.distributions import Distribution, Independent, MixtureSameFamily, Normal, constraints
+from torch.distributions import (
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    Normal,
+    TransformedDistribution,
+    constraints,
+)
 from torch.distributions.constraints import Constraint
 from torch.nn.functional import pad
 
-from flowlab.autocast import full_precision
+from flowlab.autocast import HALF, call_in_common, full_precision
 from flowlab.bijectors.base import check_event_shape, sum_rightmost
-from flowlab.torch_distributions import is_unbounded, rebuild, register_contents, registered, replace_outside
+from flowlab.bijectors.compose import stages
+from flowlab.bijectors.shapes import push_support
+from flowlab.bijectors.torch_adapters import from_transform
+from flowlab.torch_distributions import (
+    bounds,
+    innermost,
+    is_unbounded,
+    rebuild,
+    register_contents,
+    registered,
+    replace_outside,
+)
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -110,6 +128,17 @@ class Base(nn.Module):
         return self._draw("sample", shape, generator, batch_shape)
 
     def _draw(self, method: str, shape: Shape, generator: Generator | None, batch_shape: torch.Size | None) -> Tensor:
+        if self.anchor.dtype in HALF:  # not all of torch's distributions draw in half precision
+            return call_in_common(
+                self,
+                None,
+                lambda base, _, *given: base._draw(*given),
+                self.anchor,
+                method,
+                shape,
+                generator,
+                batch_shape,
+            )
         distribution, own = self.distribution(), self.batch_shape
         shape = as_shape(shape)
         if batch_shape is not None and batch_shape != own:
@@ -149,6 +178,33 @@ def _log_density(distribution: Distribution, x: Tensor) -> Tensor:
         return distribution.log_prob(x)
     inside = support.check(x)
     return torch.where(inside, distribution.log_prob(replace_outside(x, inside, support)), -torch.inf)
+
+
+def known_support(distribution: Distribution) -> Constraint | None:
+    """The support of a distribution, as an interval where it is one; None where only a part of it is known.
+
+    Raises:
+        ValueError: the distribution is discrete, or a transform inside it does not take the points before it.
+    """
+    if isinstance(distribution, Independent):
+        return known_support(distribution.base_dist)
+    if isinstance(distribution, MixtureSameFamily):
+        support = known_support(distribution.component_distribution)
+        ends = None if support is None else bounds(support)
+        return support if ends is None else constraints.interval(ends[0].min(), ends[1].max())
+    if hasattr(distribution, "known_support"):  # a flow's
+        return distribution.known_support()  # type: ignore[no-any-return]
+    if type(distribution).support is TransformedDistribution.support:  # torch gives the codomain of the last transform
+        parts = [from_transform(transform) for transform in distribution.transforms if transform.bijective]
+        known = known_support(distribution.base_dist) if len(parts) == len(distribution.transforms) else None
+        return push_support(known, [stage for part in parts for stage in stages(part)], "TransformedDistribution")
+    support = distribution.support
+    if support is not None and innermost(support).is_discrete:
+        raise ValueError(
+            f"Flow: {type(distribution).__name__} is discrete, and a flow has a density; give it a continuous base, "
+            "such as StandardNormal(dim)"
+        )
+    return support
 
 
 class StandardNormal(Base):

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MixtureSameFamily, TransformedDistribution, constraints
+from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
 from flowlab.bijectors.base import Bijector, sum_rightmost
 from flowlab.bijectors.compose import stages
-from flowlab.bijectors.fit import push_support
-from flowlab.bijectors.torch_adapters import from_transform
-from flowlab.distributions.base import as_points
-from flowlab.torch_distributions import bounds, clamp_to, event_constraint, innermost
+from flowlab.bijectors.shapes import push_support
+from flowlab.distributions.base import as_points, known_support
+from flowlab.torch_distributions import clamp_to, event_constraint
 
 if TYPE_CHECKING:
     from flowlab.flow import Flow
@@ -46,6 +45,10 @@ class FlowDistribution(Distribution):
     def support(self) -> Constraint:
         """The codomain of the last stage; the support itself can be smaller, and log_prob is -inf on the rest."""
         return event_constraint(self.bijector.codomain, self.flow.event_dim)
+
+    def known_support(self) -> Constraint | None:
+        """The support itself; None where it is unknown."""
+        return push_support(known_support(self.flow.base.distribution()), stages(self.bijector), "Flow")
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         return self.flow.sample(torch.Size(sample_shape), self.context)
@@ -104,30 +107,3 @@ class FlowDistribution(Distribution):
             )
         mean = self.flow.base.distribution().mean
         return self.bijector.forward(mean.expand(self.batch_shape + self.flow.base_event_shape), self.context)
-
-
-def known_support(distribution: Distribution) -> Constraint | None:
-    """The support of a distribution, as an interval where it is one; None where only a part of it is known.
-
-    Raises:
-        ValueError: the distribution is discrete, or a transform inside it does not take the points before it.
-    """
-    if isinstance(distribution, Independent):
-        return known_support(distribution.base_dist)
-    if isinstance(distribution, MixtureSameFamily):
-        support = known_support(distribution.component_distribution)
-        ends = None if support is None else bounds(support)
-        return support if ends is None else constraints.interval(ends[0].min(), ends[1].max())
-    if isinstance(distribution, FlowDistribution):
-        return push_support(known_support(distribution.flow.base.distribution()), stages(distribution.bijector), "Flow")
-    if type(distribution).support is TransformedDistribution.support:  # torch gives the codomain of the last transform
-        parts = [from_transform(transform) for transform in distribution.transforms if transform.bijective]
-        known = known_support(distribution.base_dist) if len(parts) == len(distribution.transforms) else None
-        return push_support(known, [stage for part in parts for stage in stages(part)], "TransformedDistribution")
-    support = distribution.support
-    if support is not None and innermost(support).is_discrete:
-        raise ValueError(
-            f"Flow: {type(distribution).__name__} is discrete, and a flow has a density; give it a continuous base, "
-            "such as StandardNormal(dim)"
-        )
-    return support
