@@ -133,7 +133,8 @@ def replace_outside(value: Tensor, inside: Tensor, constraint: Constraint) -> Te
 
 def clamp_to(value: Tensor, constraint: Constraint) -> Tensor:
     """`value` clamped to the bounds of an interval; a constraint without bounds changes nothing."""
-    lower, upper = getattr(constraint, "lower_bound", None), getattr(constraint, "upper_bound", None)
+    interval = innermost(constraint)
+    lower, upper = getattr(interval, "lower_bound", None), getattr(interval, "upper_bound", None)
     value = value if lower is None else value.clamp(min=lower)
     return value if upper is None else value.clamp(max=upper)
 

@@ -99,7 +99,16 @@ class Exp(Bijector):
         return x, -x
 
 
-class Sigmoid(Bijector):
+class SymmetricCDF(Bijector):  # F of a variable that is symmetric about 0, so 1 - F(x) is F(-x)
+    def complement(self, x: Tensor) -> Tensor:
+        """1 - y, without cancellation."""
+        return self.forward(-x)
+
+    def inverse_complement(self, y: Tensor) -> Tensor:
+        return -self.inverse(y)
+
+
+class Sigmoid(SymmetricCDF):
     r"""y = 1 / (1 + exp(-x)), elementwise, from the real line to (0, 1).
 
     forward  y = sigmoid(x)             log det  -softplus(x) - softplus(-x)
@@ -195,7 +204,7 @@ class Softplus(Bijector):
         return y - log_det, log_det
 
 
-class NormalCDF(Bijector):
+class NormalCDF(SymmetricCDF):
     r"""y = Phi(x), the distribution function of N(0, 1), elementwise; its inverse turns uniforms into normals.
 
     forward  y = Phi(x)       log det  -x^2 / 2 - log(2 pi) / 2
@@ -274,6 +283,13 @@ class ExponentialCDF(Bijector):
 
     def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
         return 0.0, (16.6 if dtype == torch.float32 else 36.7) / float(self.rate.detach().max())
+
+    def complement(self, x: Tensor) -> Tensor:
+        """1 - y, without cancellation."""
+        return (-self.rate * x).exp()
+
+    def inverse_complement(self, y: Tensor) -> Tensor:
+        return -y.log() / self.rate
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z = self.rate * x
