@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
-from flowlab.torch_distributions import bounds, is_lower_dimensional, is_unbounded
+from flowlab.torch_distributions import bounds, innermost, is_lower_dimensional, is_unbounded
 
 if TYPE_CHECKING:
     import pandas
@@ -146,6 +146,8 @@ def _leaves(support: Constraint, domain: Constraint) -> bool:
     """Whether some points of a support are known to lie outside a domain."""
     if is_lower_dimensional(support) or is_lower_dimensional(domain):
         return is_lower_dimensional(support) != is_lower_dimensional(domain)
+    if isinstance(parts := innermost(domain), constraints.cat):
+        return any(_leaves(support, part) for part in parts.cseq)
     inner, outer = bounds(support), bounds(domain)
     if inner is None or outer is None or outer[0].ndim or outer[1].ndim:
         return False

@@ -1,6 +1,7 @@
 """Adapters to torch.distributions keep tensors and parameters, and do not modify the user's objects."""
 
 import copy
+import math
 import pickle
 
 import pytest
@@ -17,8 +18,8 @@ from torch.distributions import (
     transforms,
 )
 
-from flowlab import Flow
-from flowlab.bijectors import AffineScalar, Exp, LowRankAffine, SmoothPReLU, Tanh, from_transform, to_transform
+from flowlab import Flow, StandardNormal
+from flowlab.bijectors import AffineScalar, Exp, LowRankAffine, Sigmoid, SmoothPReLU, Tanh, from_transform, to_transform
 
 EXPANDED = {
     "Normal": lambda: Flow(Normal(torch.zeros(3), 1.0), Exp()),
@@ -136,3 +137,48 @@ def test_sign_of_a_map_that_is_not_monotonic_raises():
     unknown = AffineScalar(scale=2.0) | from_transform(transforms.StickBreakingTransform())
     with pytest.raises(NotImplementedError, match="neither increasing nor decreasing"):
         _ = to_transform(unknown).sign
+
+
+SIGMOID_AND_AFFINE = [transforms.SigmoidTransform(), transforms.AffineTransform(1.0, -2.0)]
+
+
+@pytest.mark.parametrize("kind", [transforms.CatTransform, transforms.StackTransform])
+@pytest.mark.parametrize("dim", [-1, -2])
+def test_joined_transforms_agree_with_their_parts(kind, dim):
+    bijector = from_transform(kind(SIGMOID_AND_AFFINE, dim=dim))
+    x = torch.randn(5, 3, 2) if dim == -1 else torch.randn(5, 2, 3)
+    y, log_det = bijector.forward_and_log_det(x)
+    first, second = x.unbind(dim)
+    torch.testing.assert_close(y, torch.stack([first.sigmoid(), 1 - 2 * second], dim))
+    expected = torch.stack([Sigmoid().forward_and_log_det(first)[1], torch.full_like(second, math.log(2))], dim)
+    torch.testing.assert_close(log_det, expected.sum(-1) if dim == -1 else expected.sum((-2, -1)))
+    back, inverse_log_det = bijector.inverse_and_log_det(y)
+    torch.testing.assert_close((back, inverse_log_det), (x, -log_det))
+    flow = Flow(Independent(Normal(torch.zeros(x.shape[1:]), 1.0), 2), bijector)
+    samples = flow.sample((4,))
+    assert flow.log_prob(samples).isfinite().all()
+    assert flow.log_prob(samples).shape == (4,)
+    outside = samples.clone()
+    outside.select(dim, 0)[0] += 1
+    assert flow.log_prob(outside).isinf().tolist() == [True, False, False, False]
+
+
+def test_joined_transforms_that_torch_gets_wrong_are_refused():
+    for kind in (transforms.CatTransform, transforms.StackTransform):
+        with pytest.raises(ValueError, match=r"dim=0 counts from the left.*dim=-1"):
+            from_transform(kind(SIGMOID_AND_AFFINE))
+        with pytest.raises(ValueError, match=r"StickBreakingTransform is not elementwise"):
+            from_transform(kind([transforms.StickBreakingTransform()] * 2, dim=-2))
+    lengths = from_transform(transforms.CatTransform(SIGMOID_AND_AFFINE, dim=-1, lengths=[1, 2]))
+    with pytest.raises(ValueError, match=r"do not have 3 numbers along dim=-1"):
+        Flow(StandardNormal(4), lengths)
+    logarithm = from_transform(transforms.CatTransform([transforms.ExpTransform().inv, SIGMOID_AND_AFFINE[1]], dim=-1))
+    with pytest.raises(ValueError, match=r"CatTransform maps .* but the base lies on all numbers"):
+        Flow(StandardNormal(2), logarithm)
+
+
+def test_affine_transform_of_vectors_is_affine():
+    affine = transforms.IndependentTransform(transforms.AffineTransform(1.0, 2.0), 1)
+    distribution = Flow(StandardNormal(3), from_transform(affine)).distribution()
+    assert distribution.mean.tolist() == [1.0] * 3
+    torch.testing.assert_close(distribution.entropy(), 3 * Normal(0.0, 2.0).entropy())
