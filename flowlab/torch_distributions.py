@@ -28,19 +28,28 @@ class open_interval(constraints.interval):
         return (self.lower_bound < value) & (value < self.upper_bound)
 
 
-class open_simplex(type(constraints.simplex)):  # type: ignore[misc]
+class loose_simplex(type(constraints.simplex)):  # type: ignore[misc]
+    """Numbers from 0 that sum to 1 along the last dimension, up to rounding, which grows with their count."""
+
+    def check(self, value: Tensor) -> Tensor:
+        slack = max(1e-6, 16 * torch.finfo(value.dtype).eps * value.shape[-1] ** 0.5)
+        return (value >= 0).all(-1) & ((value.sum(-1) - 1).abs() < slack)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class open_simplex(loose_simplex):
     """Positive numbers that sum to 1 along the last dimension: the simplex without its faces."""
 
     def check(self, value: Tensor) -> Tensor:
         return super().check(value) & (value > 0).all(-1)
 
-    def __repr__(self) -> str:
-        return "open_simplex()"
-
 
 for registry in (transform_to, biject_to):
     registry.register(open_interval)(lambda constraint, onto=registry: onto(constraints.interval(*constraint.bounds)))
-    registry.register(open_simplex)(lambda constraint, onto=registry: onto(constraints.simplex))
+    for kind in (loose_simplex, open_simplex):
+        registry.register(kind)(lambda constraint, onto=registry: onto(constraints.simplex))
 
 # Events with more numbers than free coordinates: the sum is known, or half of a matrix determines the other half.
 LOWER_DIMENSIONAL = tuple(
@@ -201,6 +210,8 @@ def rebuild(thing: Any, contents: Mapping[str, Any], prefix: str = "") -> Any:
     clone = KeptInverse(thing.inv) if isinstance(thing, _InverseTransform) else copy.copy(thing)
     if isinstance(clone, Transform):  # what torch caches would still use the old tensors
         clone._inv, clone._cached_x_y = None, (None, None)
+    if isinstance(clone, Distribution):
+        clone._validate_args = False  # points are checked before, with a tolerance for rounding
     vars(clone).update(parts)
     return clone
 

@@ -28,6 +28,7 @@ from flowlab.torch_distributions import (
     bounds,
     innermost,
     is_unbounded,
+    loose_simplex,
     rebuild,
     register_contents,
     registered,
@@ -176,6 +177,7 @@ def _log_density(distribution: Distribution, x: Tensor) -> Tensor:
     assert support is not None
     if is_unbounded(support):
         return distribution.log_prob(x)
+    support = loose_simplex() if support is constraints.simplex else support
     inside = support.check(x)
     return torch.where(inside, distribution.log_prob(replace_outside(x, inside, support)), -torch.inf)
 
