@@ -1,16 +1,20 @@
-"""Flows inside `torch.autocast`: products of points with matrices run in its dtype, all other operations do not.
+"""Precision: points and parameters of different dtypes, half precision, and flows inside `torch.autocast`.
 
-By itself autocast lowers every product of float32 matrices, also inside a log det. torch can neither solve with the
-result nor factorize it. So every method of a bijector runs outside of autocast, except for those that it names.
+Points and parameters of different dtypes are computed in the wider one. torch can neither solve nor factorize in half
+precision, so that is computed in float32; points are rounded back to it, log dets and densities are not.
+
+By itself autocast lowers every product of float32 matrices, also inside a log det. So every method of a bijector runs
+outside of autocast, except for those that it names.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 HALF = (torch.bfloat16, torch.float16)
 
@@ -44,3 +48,48 @@ def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
 def upcast(value: Any) -> Any:
     """Convert a half-precision tensor to float32; return anything else as it is."""
     return value.float() if isinstance(value, Tensor) and value.dtype in HALF else value
+
+
+def call_converted(
+    module: nn.Module, own: torch.dtype | None, name: str, method: Callable[..., Any], points: Tensor, context: Any
+) -> Any:
+    """A method of a bijector on points of any dtype, or inside autocast."""
+    points = points if points.is_floating_point() else points.to(own or torch.get_default_dtype())
+    if not is_autocast_on(points):
+        return call_in_common(module, own, method, points, context)
+    with nullcontext() if name in module.handles_autocast else full_precision(points):  # type: ignore[operator]
+        result = method(module, upcast(points), upcast(context))
+    if points.dtype not in HALF:
+        return result
+    return result.to(points.dtype) if isinstance(result, Tensor) else (result[0].to(points.dtype), result[1])
+
+
+def call_in_common(module: nn.Module, own: torch.dtype | None, function: Callable[..., Any], *arguments: Any) -> Any:
+    """function(module, *arguments) in the wider of the dtypes of a module and of its first argument, at least float32.
+
+    The first result, points, is rounded to half precision where both are in it. Gradients reach the parameters.
+    """
+    common = torch.promote_types(arguments[0].dtype, own or arguments[0].dtype)
+    result = call_in(torch.float32 if common in HALF else common, module, function, *arguments)
+    if common not in HALF:
+        return result
+    return result.to(common) if isinstance(result, Tensor) else (result[0].to(common), *result[1:])
+
+
+def call_in(dtype: torch.dtype, module: nn.Module, function: Callable[..., Any], *arguments: Any) -> Any:
+    """function(module, *arguments) with all floating-point tensors of the module and the arguments in one dtype."""
+
+    def convert(value: Any) -> Any:
+        return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    tensors = {f"module.{name}": convert(each) for name, each in [*module.named_parameters(), *module.named_buffers()]}
+    return torch.func.functional_call(_Call(module, function), tensors, tuple(map(convert, arguments)))
+
+
+class _Call(nn.Module):
+    def __init__(self, module: nn.Module, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.module, self.function = module, function
+
+    def forward(self, *arguments: Any) -> Any:
+        return self.function(self.module, *arguments)

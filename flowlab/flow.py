@@ -10,16 +10,16 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Distribution, constraints
 
-from flowlab.autocast import is_any_autocast_on, is_autocast_on, upcast
+from flowlab.autocast import HALF, call_in_common, is_any_autocast_on, is_autocast_on, upcast
 from flowlab.bijectors.base import Bijector, check_event_shape, sum_rightmost
 from flowlab.bijectors.compose import method_of_parts, prepare, push_forward, stages, uncovered_dims
-from flowlab.bijectors.shapes import broadcast_batches, summarize
-from flowlab.distributions.base import Base, Shape, as_points
+from flowlab.bijectors.shapes import broadcast_batches, push_support, summarize
+from flowlab.distributions.base import Base, Shape, as_points, known_support
 from flowlab.distributions.flow_distribution import FlowDistribution
 from flowlab.torch_distributions import (
+    NUMBERS,
     can_branch_on_values,
     holds_for_all,
-    is_lower_dimensional,
     is_unbounded,
     open_interval,
     replace_outside,
@@ -46,7 +46,8 @@ class Flow(nn.Module):
     the base, batch dimensions of the base count as the event.
 
     Points are tensors, numpy arrays, DataFrames or lists of numbers, of shape (*, event). Arrays, DataFrames, lists and
-    integers are converted to the flow's dtype; a floating-point tensor keeps its own.
+    integers are converted to the flow's dtype. A floating-point tensor in a different dtype is computed in the wider of
+    both, and half precision in float32: see `Bijector`.
 
     A context has shape (*batch, c): its last dimension is the context vector, all dimensions before it are batch. The
     batch of the flow is the broadcast of the batches of the base, the parameters and the context. Samples draw
@@ -57,7 +58,8 @@ class Flow(nn.Module):
         event_dim: how many dimensions one point has.
 
     Raises:
-        ValueError: the base does not have events that the bijector takes.
+        ValueError: the base does not have events that the bijector takes, is discrete, or is known to lie outside the
+            domain of a stage.
         TypeError: there is no base, or no bijector.
 
     Example:
@@ -100,13 +102,9 @@ class Flow(nn.Module):
         # Rows of points of more dimensions than this are known to be mapped in the same way; None: nothing is known.
         parameters = bijector.parameter_shape
         self._row_ndim = None if parameters is None else max(len(parameters), len(shape))
-        support = self.base.distribution().support
-        lower_dimensional = support is not None and is_lower_dimensional(support)
-        if parts and lower_dimensional and not is_lower_dimensional(parts[0].domain):
-            raise ValueError(
-                f"Flow: {type(parts[0]).__name__} maps all numbers, but the base lies on {support}, which has fewer "
-                "free coordinates than numbers; begin with a map from there, such as SoftmaxCentered().inv on a simplex"
-            )
+        support = known_support(self.base.distribution())
+        if {support, *(part.domain for part in parts)} - NUMBERS:
+            push_support(support, parts, "Flow")
 
     @property
     def anchor(self) -> Tensor:
@@ -184,6 +182,7 @@ class Flow(nn.Module):
         if context is None:
             return points, None
         context = as_points(context, self.anchor)
+        context = context.to(torch.promote_types(points.dtype, self.anchor.dtype))
         event = points.ndim - event_dim
         batch = broadcast_batches(points.shape[:event], context.shape)
         return points.expand(batch + points.shape[event:]), context
@@ -214,6 +213,9 @@ class Flow(nn.Module):
         if y.shape[y.ndim - event_dim :] != self.event_shape:
             check_event_shape("Flow", y.shape, self.event_shape)
         y = upcast(y) if is_any_autocast_on() and is_autocast_on(y) else y
+        if (own := self.base.anchor.dtype) is not y.dtype or own in HALF:
+            back = call_in_common(self, own, lambda flow, *given: flow._pull_back(flow._stages, *given), y, context)
+            return back  # type: ignore[no-any-return]
         branches = can_branch_on_values(y)  # then points that are all inside need no check of each
         inside: Tensor | None = None
         if not (branches and holds_for_all(FINITE, y)):
@@ -249,6 +251,9 @@ class Flow(nn.Module):
         """The image of x, and the log density of the image."""
         x, context = self.broadcast(x, context, self.base_event_dim)
         check_event_shape("Flow.push_forward", x.shape, self.base_event_shape)
+        if (own := self.base.anchor.dtype) is not x.dtype or own in HALF:
+            there = call_in_common(self, own, Flow.push_forward, x, context)
+            return there  # type: ignore[no-any-return]
         y, log_det = push_forward(parts, self._uncovered, x, context)
         log_prob = self.base.log_prob(x)
         if self.promoted_dims:

@@ -4,20 +4,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch.distributions import Dirichlet, Exponential, Independent, Normal
+from torch.distributions import Dirichlet, Exponential, Independent, Normal, transforms
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from flowlab import Flow, StandardNormal
 from flowlab.bijectors import (
     AffineScalar,
     Chain,
+    DiscreteCosineTransform,
     Exp,
     FillTriangular,
     LowRankAffine,
     Planar,
     Radial,
+    SmoothPReLU,
     SoftmaxCentered,
     Tanh,
+    from_transform,
 )
 
 SHIFT = torch.zeros(3)
@@ -95,6 +98,29 @@ def test_a_bijector_checks_events_of_a_fixed_size(bijector):
     for call in (bijector, bijector.inverse, bijector.forward_and_log_det, bijector.inverse_and_log_det):
         with pytest.raises(ValueError, match=r"points of shape \(5, 1\) do not hold events of shape \(3,\)"):
             call(torch.ones(5, 1))
+
+
+@pytest.mark.parametrize(
+    ("bijector", "shape", "message"),
+    [
+        (SmoothPReLU(size=3), (5, 2), r"SmoothPReLU: parameters of shape \(3,\) do not broadcast .* shape \(5, 2\)"),
+        (AffineScalar(torch.ones(3)) | Tanh(), (2,), r"Chain: parameters of shape \(3,\) do not broadcast"),
+        (DiscreteCosineTransform(), (), r"points of shape \(\) do not hold events of shape \(d,\); give .* \(\*, d\)"),
+        (SoftmaxCentered(), (), r"points of shape \(\) do not hold events"),
+        (FillTriangular().inv, (3,), r"points of shape \(3,\) do not hold events of shape \(d, d\)"),
+        (from_transform(transforms.CorrCholeskyTransform()), (4,), r"points of shape \(4,\) do not fit"),
+        (from_transform(transforms.ReshapeTransform((6,), (2, 3))), (5,), r"points of shape \(5,\) do not fit"),
+    ],
+)
+def test_a_bijector_checks_the_shape_of_its_points(bijector, shape, message):
+    for method in (bijector, bijector.forward_and_log_det):
+        with pytest.raises(ValueError, match=message):
+            method(torch.ones(shape))
+
+
+def test_parts_whose_parameters_do_not_broadcast_are_refused():
+    with pytest.raises(ValueError, match=r"parameters of shapes \(3,\), \(2,\) do not broadcast"):
+        Chain([AffineScalar(torch.ones(3)), SmoothPReLU(size=2)])
 
 
 def test_chain_has_the_event_shape_of_its_parts():

@@ -6,8 +6,8 @@ One direction holds in the whole library: `forward` maps the base to the data, `
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
-from flowlab.autocast import HALF, full_precision, is_any_autocast_on, is_autocast_on, upcast
-from flowlab.bijectors.shapes import event_shape_error, summarize
+from flowlab.autocast import HALF, call_converted, is_any_autocast_on
+from flowlab.bijectors.shapes import event_shape_error, sum_rightmost, summarize
 
 if TYPE_CHECKING:
     import pandas
@@ -47,6 +47,7 @@ class Bijector(nn.Module):
         forward_shape, inverse_shape: the shape of y from the shape of x and back, where they differ. The log det is
             then taken between equally many free coordinates on both sides; the subclass says which.
         domain, codomain: constraints of `torch.distributions` on x and on y.
+        onto: the image of the domain is known to be all of the codomain, not a part of it.
         sign: +1 for an increasing elementwise map, -1 for a decreasing one, 0 for neither; a tensor if it is learned.
         constant_log_det: the log det is the same at every x.
         affine: f(x) = A x + b, so the mean of x is mapped to the mean of y.
@@ -56,8 +57,9 @@ class Bijector(nn.Module):
         preparation_key: maps of one class and one key can be prepared together, see `prepare`; None: no map can.
 
     Log dets are in nats. `context` conditions the map: a tensor of shape (*batch, c) whose batch broadcasts against the
-    batch of the points; see `broadcast_context`. A bijector without use for a context ignores it. Integer points are
-    converted to torch's default dtype.
+    batch of the points; see `broadcast_context`. A bijector without use for a context ignores it. Points and parameters
+    of different dtypes are computed in the wider one, and half precision in float32, to which only points are rounded
+    back. Integer points are converted to the dtype of the parameters, or else to torch's default.
     """
 
     event_dim: int = 0
@@ -65,6 +67,7 @@ class Bijector(nn.Module):
     parameter_shape: torch.Size | None = None
     domain: Constraint = constraints.real
     codomain: Constraint = constraints.real
+    onto: bool = True
     sign: int | Tensor = 0
     constant_log_det: bool = False
     affine: bool = False
@@ -247,45 +250,47 @@ class Bijector(nn.Module):
 
 
 def _checked(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of a bijector that checks the shape of its points, converts integers, and runs outside of autocast."""
+    """A method of a bijector that checks the shape of its points, and converts points of a different dtype."""
 
     @functools.wraps(method)
     def forward(self: Bijector, x: Tensor, context: Tensor | None = None) -> Any:
-        shape = self.event_shape
-        if (shape and x.shape[-len(shape) :] != shape) or is_any_autocast_on() or not x.is_floating_point():
-            return _call_converted(self, name, method, x, context, shape)
+        _check_points(self, x.shape, self.event_shape, self.event_dim)
+        if is_any_autocast_on() or _differ(self, x, context):
+            return call_converted(self, dtype_of(self), name, method, x, context)
         return method(self, x, context)
 
     @functools.wraps(method)
     def inverse(self: Bijector, y: Tensor, context: Tensor | None = None) -> Any:
-        shape = self.image_event_shape
-        if (shape and y.shape[-len(shape) :] != shape) or is_any_autocast_on() or not y.is_floating_point():
-            return _call_converted(self, name, method, y, context, shape)
+        _check_points(self, y.shape, self.image_event_shape, self.image_event_dim)
+        if is_any_autocast_on() or _differ(self, y, context):
+            return call_converted(self, dtype_of(self), name, method, y, context)
         return method(self, y, context)
 
     return inverse if name.startswith("inverse") else forward
 
 
-def _call_converted(
-    bijector: Bijector, name: str, method: Callable[..., Any], points: Tensor, context: Tensor | None, shape: Any
-) -> Any:
-    check_event_shape(type(bijector).__name__, points.shape, shape)
-    points = points if points.is_floating_point() else points.to(torch.get_default_dtype())
-    if not is_autocast_on(points):
-        return method(bijector, points, context)
-    with nullcontext() if name in bijector.handles_autocast else full_precision(points):
-        result = method(bijector, upcast(points), upcast(context))
-    if points.dtype not in HALF:
-        return result
-    return result.to(points.dtype) if isinstance(result, Tensor) else (result[0].to(points.dtype), result[1])
+def _check_points(bijector: Bijector, shape: torch.Size, event_shape: tuple[int, ...] | None, event_dim: int) -> None:
+    any_event = ("d",) * event_dim if len(shape) < event_dim else None
+    check_event_shape(type(bijector).__name__, shape, event_shape or any_event)
+    parameters = bijector.parameter_shape
+    if parameters and shape[-len(parameters) :] != parameters:
+        bijector._broadcast_with_parameters(shape)
 
 
-def sum_rightmost(value: Tensor, dims: int) -> Tensor:
-    """Sum over the last `dims` dimensions; 0 leaves the value as it is."""
-    return value.sum(dim=tuple(range(-dims, 0))) if dims > 0 else value
+def dtype_of(module: nn.Module) -> torch.dtype | None:
+    """The dtype of the first floating-point parameter or buffer of a module; None where it has none."""
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
 
 
-def check_event_shape(owner: str, shape: Sequence[int], event_shape: tuple[int, ...] | None) -> None:
+def _differ(bijector: Bijector, points: Tensor, context: Tensor | None) -> bool:
+    """Whether points, parameters and context are in different dtypes, or in one that torch does not compute with."""
+    dtype = points.dtype
+    same = dtype.is_floating_point and dtype not in HALF and (context is None or context.dtype is dtype)
+    return not same or dtype_of(bijector) not in (None, dtype)
+
+
+def check_event_shape(owner: str, shape: Sequence[int], event_shape: tuple[Any, ...] | None) -> None:
     """Check that points of a shape end in the shape of an event; None and () allow any shape.
 
     Raises:

@@ -11,7 +11,8 @@ from torch.distributions import constraints
 
 from flowlab.autocast import is_any_autocast_on
 from flowlab.bijectors.base import METHODS, Bijector, NoInverseError
-from flowlab.torch_distributions import is_lower_dimensional
+from flowlab.bijectors.shapes import check_supports
+from flowlab.torch_distributions import NUMBERS
 
 
 class Chain(Bijector):
@@ -22,9 +23,8 @@ class Chain(Bijector):
 
     Raises:
         TypeError: a part is not a bijector.
-        ValueError: a part maps to events of a shape that the next part does not take; or its image has fewer free
-            coordinates than numbers, such as a simplex, and a map of all numbers follows, whose log det counts each
-            number as free.
+        ValueError: a part maps to events of a shape that the next part does not take; or the images of a part are known
+            to lie outside the domain of the next.
 
     Example:
         >>> import torch
@@ -49,14 +49,10 @@ class Chain(Bijector):
                     "Inline one of a pair of functions"
                 )
             flat += part.applied()
-        lower = [is_lower_dimensional(part.codomain) for part in flat]
-        for part, following, is_lower in zip(flat, flat[1:], lower, strict=False):
-            if is_lower and not is_lower_dimensional(following.domain):
-                raise ValueError(
-                    f"Chain: {type(following).__name__} cannot follow {type(part).__name__}, whose image "
-                    f"{part.codomain} has fewer free coordinates than numbers; put it before"
-                )
+        if {*(part.domain for part in flat), *(part.codomain for part in flat)} - NUMBERS:
+            check_supports(flat)
         self.parts = nn.ModuleList(flat)  # type: ignore[assignment]
+        self.parameter_shape = _common_parameter_shape(flat)
         added = [part.added_dims for part in flat]
         for part, dims in zip(reversed(flat), reversed(added), strict=True):
             self.event_dim = max(self.event_dim - dims, part.event_dim)  # gives every part all dimensions of its own
@@ -65,6 +61,7 @@ class Chain(Bijector):
         self.event_shape = _common_event_shape(flat)
         self.domain = flat[0].domain if flat else constraints.real
         self.codomain = flat[-1].codomain if flat else constraints.real
+        self.onto = all(part.onto for part in flat)
         self.constant_log_det = all(part.constant_log_det for part in flat)
         self.affine = all(part.affine for part in flat)
         self.has_inverse = all(part.has_inverse for part in flat)
@@ -77,11 +74,6 @@ class Chain(Bijector):
         for part in self.parts:
             sign = sign * part.sign
         return sign
-
-    @property
-    def parameter_shape(self) -> torch.Size | None:  # type: ignore[override]
-        shapes = [part.parameter_shape for part in self.parts]
-        return None if None in shapes else torch.broadcast_shapes(*shapes)
 
     def forward_shape(self, shape: torch.Size) -> torch.Size:
         for part in self.parts:
@@ -156,17 +148,14 @@ class Invert(Bijector):
         self.bijector = bijector
         self.event_dim, self.image_event_dim = bijector.image_event_dim, bijector.event_dim
         self.event_shape, self.image_event_shape = bijector.image_event_shape, bijector.event_shape
-        self.domain, self.codomain = bijector.codomain, bijector.domain
+        self.domain, self.codomain, self.onto = bijector.codomain, bijector.domain, bijector.onto
         self.constant_log_det, self.affine = bijector.constant_log_det, bijector.affine
+        self.parameter_shape = bijector.parameter_shape
         self.forward_passes, self.inverse_passes = bijector.inverse_passes, bijector.forward_passes
 
     @property
     def sign(self) -> int | Tensor:  # type: ignore[override]
         return self.bijector.sign
-
-    @property
-    def parameter_shape(self) -> torch.Size | None:  # type: ignore[override]
-        return self.bijector.parameter_shape
 
     def forward_shape(self, shape: torch.Size) -> torch.Size:
         return self.bijector.inverse_shape(shape)
@@ -298,3 +287,14 @@ def _common_event_shape(parts: Sequence[Bijector]) -> tuple[int, ...] | None:
             raise ValueError(f"Chain: {following} cannot follow {name}: {error}") from None
         following = name
     return shape
+
+
+def _common_parameter_shape(parts: Sequence[Bijector]) -> torch.Size | None:
+    shapes = [part.parameter_shape for part in parts]
+    try:
+        return None if None in shapes else torch.broadcast_shapes(*shapes)
+    except RuntimeError:
+        raise ValueError(
+            f"Chain: parameters of shapes {', '.join(str(tuple(shape)) for shape in shapes)} do not broadcast; give "
+            "each part one parameter, or one a coordinate"
+        ) from None

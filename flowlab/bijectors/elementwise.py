@@ -15,7 +15,12 @@ from flowlab.torch_distributions import open_interval
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 HALF_SQRT_TWO = math.sqrt(0.5)
 HALF_SQRT_TWO_REST = -4.833646656726457e-17  # sqrt(1/2) minus its nearest double
-SQRT_PI_INVERSE = 1 / math.sqrt(math.pi)
+# The first bits of sqrt(1/2), the others, and the grid on which |x| < 64 is split; farther out all is 0 or 1.
+SPLIT = {
+    dtype: (root, HALF_SQRT_TWO - root + HALF_SQRT_TWO_REST, 2.0 ** (bits - 6))
+    for dtype, bits in ((torch.float64, 26), (torch.float32, 12))
+    for root in [round(HALF_SQRT_TWO * 2**bits) / 2**bits]
+}
 
 
 class AffineScalar(Bijector):
@@ -99,7 +104,15 @@ class Exp(Bijector):
         return x, -x
 
 
-class Sigmoid(Bijector):
+class SymmetricCDF(Bijector):  # F of a variable that is symmetric about 0, so 1 - F(x) is F(-x)
+    def complement(self, x: Tensor) -> Tensor:
+        return self.forward(-x)
+
+    def inverse_complement(self, y: Tensor) -> Tensor:
+        return -self.inverse(y)
+
+
+class Sigmoid(SymmetricCDF):
     r"""y = 1 / (1 + exp(-x)), elementwise, from the real line to (0, 1).
 
     forward  y = sigmoid(x)             log det  -softplus(x) - softplus(-x)
@@ -195,7 +208,7 @@ class Softplus(Bijector):
         return y - log_det, log_det
 
 
-class NormalCDF(Bijector):
+class NormalCDF(SymmetricCDF):
     r"""y = Phi(x), the distribution function of N(0, 1), elementwise; its inverse turns uniforms into normals.
 
     forward  y = Phi(x)       log det  -x^2 / 2 - log(2 pi) / 2
@@ -220,7 +233,7 @@ class NormalCDF(Bijector):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         z = -HALF_SQRT_TWO * x
         # The rounding of z, to first order: far to the left it costs up to x^2 units in the last place.
-        return 0.5 * torch.special.erfc(z) - _rounding_error(z, x) * (-z.square()).exp() * SQRT_PI_INVERSE
+        return 0.5 * torch.special.erfc(z) - _rounding_error(z, x) * (-z.square()).exp() * (1 / math.sqrt(math.pi))
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.forward(x), -0.5 * x.square() - HALF_LOG_TWO_PI
@@ -232,13 +245,9 @@ class NormalCDF(Bijector):
 
 def _rounding_error(z: Tensor, x: Tensor) -> Tensor:
     """-sqrt(1/2) x - z, where z is that product rounded: x and the root are split into halves with exact products."""
-    bits = 26 if x.dtype == torch.float64 else 12
-    root = round(HALF_SQRT_TWO * 2**bits) / 2**bits
-    rest = (HALF_SQRT_TWO - root) + HALF_SQRT_TWO_REST
-    grid = 2.0 ** (bits - 6)  # |x| < 64; farther out all is 0 or 1
+    root, rest, grid = SPLIT[x.dtype]
     first = (grid * x).round() / grid
-    lost = -((root * first + z) + root * (x - first) + rest * x)
-    return lost.nan_to_num(0.0, 0.0, 0.0)  # at infinity
+    return (-((root * first + z) + root * (x - first) + rest * x)).nan_to_num(0.0, 0.0, 0.0)  # at infinity
 
 
 class ExponentialCDF(Bijector):
@@ -274,6 +283,13 @@ class ExponentialCDF(Bijector):
 
     def invertible(self, dtype: torch.dtype) -> tuple[float, float]:
         return 0.0, (16.6 if dtype == torch.float32 else 36.7) / float(self.rate.detach().max())
+
+    def complement(self, x: Tensor) -> Tensor:
+        """1 - y, without cancellation."""
+        return (-self.rate * x).exp()
+
+    def inverse_complement(self, y: Tensor) -> Tensor:
+        return -y.log() / self.rate
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z = self.rate * x

@@ -17,7 +17,7 @@ from flowlab.bijectors.linear.fixed import DiscreteCosineTransform, FillTriangul
 from flowlab.bijectors.linear.low_rank_affine import LowRankAffine
 from flowlab.bijectors.planar_radial import Planar, Radial
 from flowlab.bijectors.simplex import SoftmaxCentered
-from flowlab.bijectors.torch_adapters import from_transform
+from flowlab.bijectors.torch_adapters import from_transform, to_transform
 
 DIM = 3  # the length of the vectors that every example accepts
 
@@ -84,4 +84,14 @@ EXAMPLES: dict[str, Callable[[], Bijector]] = {
         transforms.ComposeTransform([transforms.SoftplusTransform(), transforms.PowerTransform(torch.tensor(0.5))])
     ),
     "from_transform to a simplex": lambda: from_transform(transforms.StickBreakingTransform()),
+    "from_transform joined": lambda: from_transform(
+        transforms.CatTransform(
+            [transforms.SigmoidTransform(), transforms.AffineTransform(_learned(0.5), 2.0)], dim=-1, lengths=[1, 2]
+        )
+    ),
+    "from_transform stacked": lambda: from_transform(
+        transforms.StackTransform(
+            [transforms.ExpTransform(), transforms.TanhTransform(), to_transform(PReLU())], dim=-1
+        )
+    ),
 }

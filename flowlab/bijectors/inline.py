@@ -65,7 +65,7 @@ class Inline(Bijector):
         *,
         event_dim: int = 0,
         domain: Constraint = constraints.real,
-        codomain: Constraint = constraints.real,
+        codomain: Constraint | None = None,
         sign: int = 0,
         constant_log_det: bool = False,
         **parameters: Any,
@@ -75,13 +75,20 @@ class Inline(Bijector):
             raise ValueError(f"Inline: event_dim={event_dim!r} must be 0 (elementwise) or 1 (vectors)")
         self._functions = (forward, inverse, log_det)
         self._take_context = tuple(map(_takes_context, self._functions))
-        self.event_dim, self.domain, self.codomain = event_dim, domain, codomain
+        self.event_dim, self.domain = event_dim, domain
+        self.codomain, self.onto = codomain or constraints.real, codomain is not None
         self.sign, self.constant_log_det, self.has_inverse = sign, constant_log_det, inverse is not None
         for name, value in parameters.items():
             if name == "context" or hasattr(self, name):
                 raise ValueError(f"Inline: a parameter cannot be called {name!r}: every bijector has that name already")
             self._register(name, value)
         self._names = tuple(parameters)
+
+    def forward_shape(self, shape: torch.Size) -> torch.Size:
+        return self._shape_after(FORWARD, super().forward_shape(shape))
+
+    def inverse_shape(self, shape: torch.Size) -> torch.Size:
+        return self._shape_after(INVERSE, super().inverse_shape(shape))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return self._call(FORWARD, *self._broadcast(x, context))
@@ -111,6 +118,14 @@ class Inline(Bijector):
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = self.inverse(y, context)
         return x, -self.forward_and_log_det(x, context)[1]
+
+    def _shape_after(self, place: int, shape: torch.Size) -> torch.Size:
+        """The shape that an elementwise function gives to points, which its tensors may broadcast."""
+        if self.event_dim or self._take_context[place] or self._functions[place] is None:
+            return shape
+        like = next((tensor for tensor in (*self.parameters(), *self.buffers())), torch.empty(0))
+        with torch.no_grad():
+            return self._call(place, like.new_zeros(shape), None).shape
 
     def _broadcast(self, points: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Vectors and their context with one batch; anything else as it is."""

@@ -8,13 +8,32 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.distributions import Distribution, Independent, Normal, constraints
+from torch.distributions import (
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    Normal,
+    TransformedDistribution,
+    constraints,
+)
 from torch.distributions.constraints import Constraint
 from torch.nn.functional import pad
 
-from flowlab.autocast import full_precision
-from flowlab.bijectors.base import check_event_shape
-from flowlab.torch_distributions import detached_copy, is_unbounded, rebuild, replace_outside, tensors_of
+from flowlab.autocast import HALF, call_in_common, full_precision
+from flowlab.bijectors.base import check_event_shape, sum_rightmost
+from flowlab.bijectors.compose import stages
+from flowlab.bijectors.shapes import push_support
+from flowlab.bijectors.torch_adapters import from_transform
+from flowlab.torch_distributions import (
+    bounds,
+    innermost,
+    is_unbounded,
+    loose_simplex,
+    rebuild,
+    register_contents,
+    registered,
+    replace_outside,
+)
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -52,24 +71,22 @@ def as_shape(shape: Shape) -> tuple[int, ...]:
 class Base(nn.Module):
     """A `torch.distributions` distribution as a module: its tensors are buffers, which move and save with it.
 
-    A distribution that holds an `nn.Parameter` itself, as GumbelDifferences does, is learned. A torch
-    distribution holds copies of its arguments, which are constants here. Samples can be drawn from a given generator.
+    A distribution that holds an `nn.Parameter` itself, as GumbelDifferences does, is learned, and so are the modules
+    inside it, such as another flow. All other tensors are constants. Samples can be drawn from a given generator.
+
+    Raises:
+        ValueError: the distribution holds a tensor computed from an `nn.Parameter`, as most of torch's do in place of
+            a parameter itself; it would not be learned.
     """
 
     anchor: Tensor  # empty; it knows the device and dtype of the module
 
     def __init__(self, distribution: Distribution) -> None:
         super().__init__()
-        # A copy, since torch's distributions cache results in themselves.
-        self._template = detached_copy(distribution)
         self.event_shape = distribution.event_shape
         self.batch_shape = distribution.batch_shape
         self.register_buffer("anchor", torch.empty(0), persistent=False)
-        for name, tensor in tensors_of(distribution).items():
-            if isinstance(tensor, nn.Parameter):
-                self.register_parameter(name, tensor)
-            else:
-                self.register_buffer(name, tensor.detach().clone())  # nothing can be loaded into an expanded tensor
+        self._template = register_contents(self, distribution)
 
     @property
     def layer_name(self) -> str:
@@ -78,7 +95,7 @@ class Base(nn.Module):
 
     def distribution(self) -> Distribution:
         """The torch distribution, with this module's buffers and parameters."""
-        return rebuild(self._template, dict([*self.named_buffers(), *self.named_parameters()]))
+        return rebuild(self._template, registered(self))
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density in nats, -inf outside the support; of shape sample + batch.
@@ -87,18 +104,11 @@ class Base(nn.Module):
             ValueError: the events of x do not have the shape of an event.
         """
         check_event_shape(type(self).__name__, x.shape, self.event_shape)
-        distribution = self.distribution()
-        support = distribution.support
-        assert support is not None
         if not x.numel():  # not all of torch's distributions take an empty batch
             points = x.shape[: x.ndim - len(self.event_shape)]
             return x.new_zeros(torch.broadcast_shapes(points, self.batch_shape))
         with full_precision(x):
-            if is_unbounded(support):
-                return distribution.log_prob(x)
-            inside = support.check(x)
-            safe = replace_outside(x, inside, support)
-            return torch.where(inside, distribution.log_prob(safe), -torch.inf)
+            return _log_density(self.distribution(), x)
 
     def rsample(
         self, shape: Shape = (), generator: Generator | None = None, batch_shape: torch.Size | None = None
@@ -119,6 +129,17 @@ class Base(nn.Module):
         return self._draw("sample", shape, generator, batch_shape)
 
     def _draw(self, method: str, shape: Shape, generator: Generator | None, batch_shape: torch.Size | None) -> Tensor:
+        if self.anchor.dtype in HALF:  # not all of torch's distributions draw in half precision
+            return call_in_common(
+                self,
+                None,
+                lambda base, _, *given: base._draw(*given),
+                self.anchor,
+                method,
+                shape,
+                generator,
+                batch_shape,
+            )
         distribution, own = self.distribution(), self.batch_shape
         shape = as_shape(shape)
         if batch_shape is not None and batch_shape != own:
@@ -139,6 +160,53 @@ class Base(nn.Module):
 
     def extra_repr(self) -> str:
         return str(self._template)
+
+
+def _log_density(distribution: Distribution, x: Tensor) -> Tensor:
+    """The log density of a torch distribution in nats, -inf outside the support."""
+    if isinstance(distribution, Independent):
+        parts = _log_density(distribution.base_dist, x)
+        total = sum_rightmost(parts, distribution.reinterpreted_batch_ndims)
+        return total.nan_to_num(-torch.inf, torch.inf, -torch.inf)  # a part outside beside an infinite density
+    if isinstance(distribution, MixtureSameFamily):  # the support is that of any component, not of all as in torch
+        weights = distribution.mixture_distribution.logits.log_softmax(-1)
+        joint = weights + _log_density(distribution.component_distribution, distribution._pad(x))
+        inside = (joint > -torch.inf).any(-1)
+        return torch.where(inside, joint.where(inside[..., None], 0.0).logsumexp(-1), -torch.inf)
+    support = distribution.support
+    assert support is not None
+    if is_unbounded(support):
+        return distribution.log_prob(x)
+    support = loose_simplex() if support is constraints.simplex else support
+    inside = support.check(x)
+    return torch.where(inside, distribution.log_prob(replace_outside(x, inside, support)), -torch.inf)
+
+
+def known_support(distribution: Distribution) -> Constraint | None:
+    """The support of a distribution, as an interval where it is one; None where only a part of it is known.
+
+    Raises:
+        ValueError: the distribution is discrete, or a transform inside it does not take the points before it.
+    """
+    if isinstance(distribution, Independent):
+        return known_support(distribution.base_dist)
+    if isinstance(distribution, MixtureSameFamily):
+        support = known_support(distribution.component_distribution)
+        ends = None if support is None else bounds(support)
+        return support if ends is None else constraints.interval(ends[0].min(), ends[1].max())
+    if hasattr(distribution, "known_support"):  # a flow's
+        return distribution.known_support()  # type: ignore[no-any-return]
+    if type(distribution).support is TransformedDistribution.support:  # torch gives the codomain of the last transform
+        parts = [from_transform(transform) for transform in distribution.transforms if transform.bijective]
+        known = known_support(distribution.base_dist) if len(parts) == len(distribution.transforms) else None
+        return push_support(known, [stage for part in parts for stage in stages(part)], "TransformedDistribution")
+    support = distribution.support
+    if support is not None and innermost(support).is_discrete:
+        raise ValueError(
+            f"Flow: {type(distribution).__name__} is discrete, and a flow has a density; give it a continuous base, "
+            "such as StandardNormal(dim)"
+        )
+    return support
 
 
 class StandardNormal(Base):

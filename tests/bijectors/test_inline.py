@@ -3,8 +3,10 @@
 import pytest
 import torch
 from torch import nn
+from torch.distributions import Normal
 
-from flowlab.bijectors import Inline
+from flowlab import Flow
+from flowlab.bijectors import Inline, Tanh
 
 
 def test_module_can_be_a_parameter():
@@ -51,3 +53,23 @@ def test_points_and_contexts_are_broadcast_to_one_batch(shape):
 def test_a_parameter_cannot_be_called_context():
     with pytest.raises(ValueError, match="'context'"):
         Inline(lambda x: x, context=1.0)
+
+
+CONSTANT = torch.tensor([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Inline(lambda x, scale: scale * x, lambda y, scale: y / scale, scale=nn.Parameter(CONSTANT.clone())),
+        lambda: Inline(lambda x: x + CONSTANT, lambda y: y - CONSTANT),
+        lambda: Inline(lambda x: x + CONSTANT, lambda y: y - CONSTANT).inv,
+        lambda: Inline(lambda x: x + CONSTANT, lambda y: y - CONSTANT) | Tanh(),
+    ],
+)
+def test_tensors_of_a_function_are_part_of_the_batch(make):
+    flow = Flow(Normal(0.0, 1.0), make())
+    assert flow.batch_shape() == (3,)
+    samples = flow.sample((2000,))
+    assert samples.shape == flow.log_prob(samples).shape == (2000, 3)
+    assert (torch.corrcoef(samples.T) - torch.eye(3)).abs().max() < 0.15

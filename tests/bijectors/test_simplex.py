@@ -9,7 +9,15 @@ from torch.distributions.transforms import CorrCholeskyTransform, StickBreakingT
 from torch.func import jacfwd, vmap
 
 from flowlab import Flow, StandardNormal
-from flowlab.bijectors import AffineScalar, FillTriangular, LowRankAffine, SoftmaxCentered, from_transform, to_transform
+from flowlab.bijectors import (
+    AffineScalar,
+    Chain,
+    FillTriangular,
+    LowRankAffine,
+    SoftmaxCentered,
+    from_transform,
+    to_transform,
+)
 
 
 def triangle(cells=400):
@@ -98,3 +106,21 @@ def test_unconstrained_map_cannot_follow_a_lower_dimensional_image():
         with pytest.raises(ValueError, match="AffineScalar cannot follow"):
             lower_dimensional | AffineScalar(scale=2.0)
         assert len(lower_dimensional | lower_dimensional.inv | AffineScalar(scale=2.0)) == 3
+
+
+@pytest.mark.parametrize("classes", [3, 10_000, 100_000])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda classes: Flow(StandardNormal(classes - 1), AffineScalar(scale=5.0) | SoftmaxCentered()),
+        lambda classes: Flow(Dirichlet(torch.ones(classes)), SoftmaxCentered().inv),
+        lambda classes: Flow(Dirichlet(torch.ones(classes)), Chain([])),
+    ],
+)
+def test_samples_with_many_classes_have_a_density(classes, make):
+    """Their sum is 1 up to rounding, which grows with the number of classes."""
+    flow = make(classes)
+    y = flow.sample((5,), generator=torch.Generator().manual_seed(0))
+    assert flow.log_prob(y).isfinite().all()
+    if flow.event_shape == (classes,):
+        assert (flow.log_prob(1.01 * y) == -torch.inf).all()

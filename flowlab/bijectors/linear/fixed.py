@@ -121,7 +121,7 @@ class FillTriangular(Bijector):
 
 def _side(length: int) -> int:
     """d from d (d + 1) / 2."""
-    dim = (math.isqrt(8 * length + 1) - 1) // 2
+    dim = (int(math.sqrt(8 * length + 1)) - 1) // 2  # exact for whole d; torch.compile has no isqrt
     if dim < 1 or dim * (dim + 1) // 2 != length:
         near = [f"{d * (d + 1) // 2} (d = {d})" for d in (dim, dim + 1) if d > 0]
         raise ValueError(
