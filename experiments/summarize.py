@@ -20,9 +20,10 @@ import pandas
 
 from flowlab.config.errors import ConfigError
 from flowlab.config.untrusted import printable
+from flowlab.plotting.labels import setting_texts
 from flowlab.sweeps.manifest import NAME as MANIFEST
 from flowlab.sweeps.summary import summarize
-from flowlab.sweeps.table import load_sweep
+from flowlab.sweeps.table import load_sweep, to_csv, varied_settings
 from flowlab.system.files import read_json, write_json, write_text
 
 SAME = ("git_commit", "git_dirty", "flowlab", "python", "packages", "platform", "device", "threads", "command")
@@ -71,7 +72,7 @@ def write_record(directory: str | Path, path: str | Path, curves: Sequence[str] 
     first, its largest and its last value, of all that a run has logged, as METRIC_first and so on.
 
     Where runs failed, PATH.csv says why. The same sweep gives the same bytes. Of an absolute path the last part is
-    kept. In PATH.json, what differs between runs is a list; `training_seconds` is the sum over runs, `wall_seconds`
+    kept, or more where two paths end alike. In PATH.json, what differs between runs is a list; `training_seconds` is the sum over runs, `wall_seconds`
     comes from the sweep's manifest.json, if it has one.
 
     Raises:
@@ -97,10 +98,14 @@ def write_record(directory: str | Path, path: str | Path, curves: Sequence[str] 
         if values:
             content[key] = values[0] if len(values) == 1 else values
     # Where nothing went wrong, a column of errors would say nothing.
-    rows = table.drop(columns=["directory", *([] if table["error"].notna().any() else ["error"])]).map(without_paths)
+    rows = table.drop(columns=["directory", *([] if table["error"].notna().any() else ["error"])])
+    for name in varied_settings(rows):  # two files of one name stay two values
+        texts = setting_texts(rows[name])
+        rows[name] = [text if _is_path(value) else value for value, text in zip(rows[name], texts, strict=True)]
+    rows = rows.map(without_paths)
     csv, json_ = (Path(f"{_stem(path)}.{ending}") for ending in ("csv", "json"))
     csv.parent.mkdir(parents=True, exist_ok=True)
-    write_text(csv, rows.to_csv(index=False, lineterminator="\n"))
+    write_text(csv, to_csv(rows))
     write_json(json_, content)
     return [csv, json_, *(write_curve(directory, metric, path) for metric in curves)]
 
@@ -182,6 +187,10 @@ def without_paths(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return ABSOLUTE.sub(lambda found: found[1] + Path(found[0][len(found[1]) :]).name, value)
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and Path(value).is_absolute()
 
 
 def _one_commit(origins: list[dict[str, Any]]) -> None:

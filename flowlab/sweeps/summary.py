@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -18,9 +19,9 @@ from rich.table import Table
 from flowlab.config.errors import ConfigError
 from flowlab.config.untrusted import check_links, printable
 from flowlab.plotting import density_panels, run_densities, save_figure, setting_labels, sweep_heatmap, sweep_lines
-from flowlab.plotting.labels import setting_name, setting_text
+from flowlab.plotting.labels import setting_name, setting_texts
 from flowlab.runs.directory import load_run
-from flowlab.sweeps.table import load_sweep, varied_settings
+from flowlab.sweeps.table import load_sweep, to_csv, varied_settings
 from flowlab.system.files import write_text
 
 DONE, NOT_DONE = 0, 1  # exit status
@@ -86,9 +87,10 @@ def seeds_table(table: pandas.DataFrame) -> pandas.DataFrame | None:
     if known.empty or value not in table:
         return None
     rows = []
-    for _, runs in known.groupby(setting_labels(known, settings), sort=False):
+    texts = _settings_as_text(known, settings)
+    for texts_of_group, runs in known.groupby([texts[name] for name in settings] or (lambda _: ""), sort=False):
         values = runs[value].dropna()
-        row = dict(_settings_as_text(runs, settings).iloc[0]) | {"done": f"{len(values)} of {len(runs)}"}
+        row = dict(zip(settings, texts_of_group, strict=False)) | {"done": f"{len(values)} of {len(runs)}"}
         numbers = {f"median {value} (nats)": values.median(), "least": values.min(), "greatest": values.max()}
         row |= {name: "" if values.empty else _nats(number) for name, number in numbers.items()}
         rows.append(row)
@@ -100,8 +102,14 @@ def _nats(number: float) -> str:
 
 
 def _settings_as_text(table: pandas.DataFrame, names: list[str]) -> pandas.DataFrame:
-    unreadable = table[names].isna().all(axis=1)
-    return table[names].map(setting_text).mask(unreadable, "")
+    """The settings of each run; an empty text where a run has no such setting, or could not be read."""
+    texts = {name: setting_texts(table[name].tolist()) for name in names}
+    return pandas.DataFrame(texts, index=table.index).mask(table[names].map(_is_absent), "")
+
+
+def _is_absent(value: object) -> bool:
+    """Whether a cell is NaN and not None, which is the value null."""
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _rich(table: pandas.DataFrame, title: str) -> Table:
@@ -128,7 +136,7 @@ def _changed_files(table: pandas.DataFrame) -> list[str]:
 def _write(directory: Path, relative: pandas.DataFrame, table: pandas.DataFrame) -> list[Path]:
     """Write the table and the figures; a figure that cannot be drawn is left out."""
     written = [directory / "summary.csv"]
-    write_text(written[0], relative.to_csv(index=False, lineterminator="\n"))
+    write_text(written[0], to_csv(relative))
     for name, draw in sweep_figures(table).items():
         path = directory / "figures" / f"{name}.png"
         try:

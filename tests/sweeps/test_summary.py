@@ -13,8 +13,8 @@ from summarize import main, without_paths
 
 from flowlab import compose, load_run, load_sweep
 from flowlab.plotting import grid_density, run_densities
-from flowlab.sweeps.summary import seeds_table, sweep_figures
-from flowlab.sweeps.table import varied_settings
+from flowlab.sweeps.summary import runs_table, seeds_table, sweep_figures
+from flowlab.sweeps.table import to_csv, varied_settings
 from flowlab.sweeps.train_many import train_many
 
 ROOT = Path(__file__).parents[2]
@@ -213,6 +213,22 @@ def test_seeds_table_has_median_and_range():
     assert list(seeds["median kl (nats)"]) == ["2.0000", "4.5000"]
     assert list(seeds["least"]) == ["1.0000", "4.0000"]
     assert list(seeds["greatest"]) == ["9.0000", "5.0000"]
+
+
+def test_settings_are_grouped_by_value():
+    """Files of one name, numbers that round alike, and null are values of their own."""
+    paths = ["/data/a/points.csv", "/data/b/points.csv", "/data/b/c/moons.csv"]
+    table = make_table(**{"target.path": paths, "seed": [0, 1]})
+    assert list(seeds_table(table)["target.path"]) == ["a/points.csv", "b/points.csv", "moons.csv"]
+    assert list(runs_table(table)["target.path"][::2]) == ["a/points.csv", "b/points.csv", "moons.csv"]
+    table = make_table(**{"optimizer.lr": [0.1234567, 0.1234568], "seed": [0, 1]})
+    assert list(seeds_table(table)["optimizer.lr"]) == ["0.1234567", "0.1234568"]
+    for others in ({}, {"flow.depth": [1]}):
+        table = make_table(**{"optimizer.clip": [1, 2], "seed": [0, 1], **others})
+        table["optimizer.clip"] = pandas.Series([None, None, 2.0, 2.0], dtype=object)
+        assert list(seeds_table(table)["optimizer.clip"]) == ["null", "2"]
+        assert list(runs_table(table)["optimizer.clip"]) == ["null", "null", "2", "2"]
+        assert to_csv(table).splitlines()[1].startswith("null,0,")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
+import numpy
 import pandas
 import pytest
+from summarize import main
 
 from flowlab import ConfigError, compose, load_sweep
 from flowlab.sweeps.table import varied_settings
@@ -30,6 +32,25 @@ def test_settings_implied_by_an_option_are_left_out(tmp_path):
     assert varied_settings(table) == ["target.name", "target.mean", "optimizer.clip"]
     assert list(table["target.mean"][1:3]) == [[1.0, 1.0], [0.4, 1.0]]
     assert list(table["optimizer.clip"].isna()) == [True, True, True, False]
+
+
+def test_null_is_a_value_and_an_absent_setting_is_none(tmp_path):
+    words = [["optimizer.clip=null"], ["optimizer.clip=1"], ["optimizer.clip=null", "target=gaussian"]]
+    train_many([compose(*QUICK, *each) for each in words], [tmp_path / str(number) for number in range(3)])
+    clip = load_sweep(tmp_path)["optimizer.clip"]
+    assert [value is None for value in clip] == [True, False, True]
+    assert clip[1] == 1.0
+
+
+def test_two_files_of_one_name_stay_two_values(tmp_path):
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        numpy.savetxt(tmp_path / folder / "points.csv", numpy.random.default_rng(0).normal(size=(60, 2)), delimiter=",")
+    files = ["target=file", *QUICK]
+    configs = [compose(*files, f"target.path={tmp_path / folder}/points.csv") for folder in "ab"]
+    train_many(configs, [tmp_path / "sweep" / folder for folder in "ab"])
+    assert main([str(tmp_path / "sweep"), "--record", str(tmp_path / "record")]) == 0
+    assert list(pandas.read_csv(tmp_path / "record.csv")["target.path"]) == ["a/points.csv", "b/points.csv"]
 
 
 def test_directory_without_runs_is_refused(tmp_path):
