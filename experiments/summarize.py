@@ -72,8 +72,8 @@ def write_record(directory: str | Path, path: str | Path, curves: Sequence[str] 
     first, its largest and its last value, of all that a run has logged, as METRIC_first and so on.
 
     Where runs failed, PATH.csv says why. The same sweep gives the same bytes. Of an absolute path the last part is
-    kept, or more where two paths end alike. In PATH.json, what differs between runs is a list; `training_seconds` is the sum over runs, `wall_seconds`
-    comes from the sweep's manifest.json, if it has one.
+    kept, or more where two paths end alike. In PATH.json, what differs between runs is a list;
+    `training_seconds` is the sum over runs, `wall_seconds` comes from the sweep's manifest.json, if it has one.
 
     Raises:
         ConfigError: there is no run, the runs come from several commits, or none has a value of a metric.

@@ -6,17 +6,21 @@ Nothing here imports torch, so it is shown at once.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.version import VersionBase
 from omegaconf import DictConfig, open_dict
 
 from flowlab.config.component import MISSING
@@ -83,7 +87,7 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
     groups = sorted(path.name for path in directory.iterdir() if path.is_dir() and path.name != "hydra")
     for override in parsed:
         _check_option(override, groups)
-    with initialize_config_dir(version_base="1.3", config_dir=str(directory)):
+    with initialize_hydra():
         composed = _try_compose(overrides)
         if isinstance(composed, Exception):
             choices = [o for o in parsed if o.key_or_group in groups or o.key_or_group.startswith("hydra/")]
@@ -98,6 +102,27 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
         with open_dict(composed):
             del composed["hydra"]
     return composed
+
+
+_in_use = threading.RLock()
+
+
+@contextlib.contextmanager
+def initialize_hydra() -> Iterator[None]:
+    """Initialize Hydra with flowlab's configuration inside the block, by one thread at a time.
+
+    Hydra keeps its state in globals, which may belong to the user's own `@hydra.main`; they are put back at the end.
+    """
+    with _in_use:
+        outer, version = GlobalHydra.instance(), VersionBase.instance()
+        hydra, base = outer.hydra, version.version_base
+        outer.hydra = None
+        try:
+            with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
+                yield
+        finally:
+            GlobalHydra.set_instance(outer)
+            outer.hydra, version.version_base = hydra, base
 
 
 def rename_words(words: Sequence[str]) -> list[str]:

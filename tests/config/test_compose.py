@@ -3,9 +3,12 @@
 import dataclasses
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import hydra
 import pytest
 import yaml
+from hydra.core.global_hydra import GlobalHydra
 
 from flowlab.config.component import Component
 from flowlab.config.compose import compose, rename_words
@@ -194,3 +197,33 @@ def test_missing_key_keeps_the_old_behaviour():
     assert rename_keys(values)["trainer"]["compile"] == "auto"
     del values["trainer"]["compile"]
     assert to_config(values).trainer.compile == "false"
+
+
+def test_compose_leaves_the_users_own_hydra_as_it_is(tmp_path):
+    (tmp_path / "mine.yaml").write_text("x: 1\n")
+    with hydra.initialize_config_dir(version_base="1.2", config_dir=str(tmp_path)):
+        assert compose("flow.depth=4").flow.depth == 4
+        with pytest.raises(ConfigError, match=r"flow\.dept: no such key"):
+            compose("flow.dept=4")
+        assert hydra.compose("mine") == {"x": 1}
+        assert str(hydra.version.getbase()) == "1.2"
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_compose_works_in_the_users_own_hydra_main(tmp_path):
+    (tmp_path / "mine.yaml").write_text("x: 1\n")
+    script = (
+        "import flowlab, hydra\n"
+        f"@hydra.main(version_base='1.3', config_path={str(tmp_path)!r}, config_name='mine')\n"
+        "def main(config):\n"
+        "    print(flowlab.compose('flow.depth=4').flow.depth, hydra.compose('mine').x, config.x)\n"
+        "main()\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    command = [sys.executable, "script.py", f"hydra.run.dir={tmp_path}/out"]
+    assert subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True).stdout == "4 1 1\n"
+
+
+def test_threads_compose_at_once():
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda seed: compose(f"seed={seed}").seed, range(12))) == list(range(12))
