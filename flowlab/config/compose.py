@@ -48,11 +48,12 @@ PLAIN_WORDS = {
 }
 
 
-def compose(*overrides: str) -> Config:
+def compose(*overrides: str | Sequence[str]) -> Config:
     """Compose a configuration from overrides, as the command line does.
 
     Arguments:
-        overrides: as on the command line, such as "experiment=banana", "flow.depth=4", "target=two_moons".
+        overrides: as on the command line, such as "experiment=banana", "flow.depth=4", "target=two_moons"; a list of
+            them may stand for several.
 
     Raises:
         ConfigError: a key or an option is unknown, or a value has the wrong type or is out of range.
@@ -66,14 +67,11 @@ def compose(*overrides: str) -> Config:
     return to_config(compose_yaml(overrides))
 
 
-def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> DictConfig:
+def compose_yaml(overrides: Sequence[str | Sequence[str]], hydra_settings: bool = False) -> DictConfig:
     """Compose overrides by Hydra, without checking types.
 
     Raise ConfigError if an override cannot be parsed, a key or an option is unknown, or code is not allowed.
     """
-    for word in overrides:
-        if not isinstance(word, str):
-            raise ConfigError(f'compose: {word!r}: must be text KEY=VALUE, such as "flow.depth=4"')
     overrides = rename_words(overrides)
     parsed = parse_overrides(overrides)
     check_words(str(override.input_line) for override in parsed)
@@ -125,14 +123,20 @@ def initialize_hydra() -> Iterator[None]:
             outer.hydra, version.version_base = hydra, base
 
 
-def rename_words(words: Sequence[str]) -> list[str]:
+def rename_words(given: Sequence[str | Sequence[str]]) -> list[str]:
     """Replace old names in the overrides of a command line, so commands of earlier versions still work.
+
+    Raise ConfigError if an override is neither text nor a list of texts.
 
     Example:
         >>> from flowlab.config.compose import rename_words
         >>> rename_words(["experiment=banana_document", "flow.start=glorot"])
         ['experiment=jang2018', 'flow.initialization=glorot']
     """
+    words = [word for each in given for word in (each if isinstance(each, list | tuple) else [each])]
+    for word in words:
+        if not isinstance(word, str):
+            raise ConfigError(f'compose: {word!r}: must be text KEY=VALUE, such as "flow.depth=4"')
     logger = next((word.partition("=")[2] for word in words if word.startswith("logger=")), "csv")
     return [_rename(word, logger) for word in words]
 

@@ -71,8 +71,8 @@ def allow(*packages: str) -> None:
         >>> os.environ.pop("FLOWLAB_ALLOW")
         'mypackage'
     """
-    names = list(dict.fromkeys([*allowed_packages(), *packages]))
-    _check_names(names)
+    _check_names(packages)
+    names = dict.fromkeys([*allowed_packages(), *packages])
     os.environ[VARIABLE] = ",".join(names)
 
 
@@ -85,7 +85,7 @@ def allowed_packages() -> list[str]:
 
 def _check_names(names: Sequence[str]) -> None:
     for name in names:
-        if not DOTTED.fullmatch(name):
+        if not isinstance(name, str) or not DOTTED.fullmatch(name):
             raise ConfigError(f"{VARIABLE}: {name!r} is not the name of a package; separate several by commas")
 
 

@@ -42,10 +42,10 @@ class FlowDistribution(Distribution):
         return event_constraint(self.bijector.codomain, self.flow.event_dim)
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
-        return self.flow.sample(torch.Size(sample_shape), self.context)
+        return self.flow.sample(sample_shape, self.context)
 
     def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
-        return self.flow.rsample(torch.Size(sample_shape), self.context)
+        return self.flow.rsample(sample_shape, self.context)
 
     def log_prob(self, value: Any) -> Tensor:
         return self.flow.log_prob(value, self.context)

@@ -63,13 +63,17 @@ def train(config: Config, directory: str | Path | None = None, group: str | None
         ...     run.result["steps"]
         20
     """
+    return train_experiment(build(check_again(config, "train")), directory, group)
+
+
+def check_again(config: Config, where: str) -> Config:
+    """Check a configuration of a caller, who may have set a field to any value; raise ConfigError for its mistakes."""
     if not isinstance(config, Config):
         raise ConfigError(
-            f"train: config is a {type(config).__name__} and must come from flowlab.compose; to train a flow that is "
+            f"{where}: config is a {type(config).__name__} and must come from flowlab.compose; to train a flow that is "
             "built already, use flowlab.fit"
         )
-    checked = to_config(config.to_dict())  # in Python a field may have been set to any value
-    return train_experiment(build(checked), directory, group)
+    return to_config(config.to_dict())
 
 
 def train_experiment(experiment: Experiment, directory: str | Path | None = None, group: str | None = None) -> Run:
