@@ -25,6 +25,7 @@ from omegaconf import DictConfig, open_dict
 
 from flowlab.config.component import MISSING
 from flowlab.config.errors import ConfigError, did_you_mean
+from flowlab.config.hints import find_key
 from flowlab.config.registry import PACKAGES, added, conf_directory, lookup, option_names
 from flowlab.config.schema import OLD_KEYS, Config, RunConfig, to_config
 from flowlab.config.security import check_targets, check_words
@@ -80,7 +81,11 @@ def compose_yaml(overrides: Sequence[str | Sequence[str]], hydra_settings: bool 
     store_added(parsed)
     swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
     if swept:
-        raise ConfigError(f"{swept[0]}: several values make a sweep; add -m (--multirun) to the command line")
+        several = next(override for override in parsed if override.is_sweep_override())
+        raise ConfigError(
+            f"{swept[0]}: several values make a sweep; add -m (--multirun) to the command line; one value with a comma "
+            f"in it needs two kinds of quotes: \"{swept[0]}='{several.get_value_string()}'\""
+        )
     directory = conf_directory()
     groups = sorted(path.name for path in directory.iterdir() if path.is_dir() and path.name != "hydra")
     for override in parsed:
@@ -225,7 +230,8 @@ def _check_key(composed: DictConfig, override: Override, groups: Sequence[str]) 
                 raise ConfigError(f"{key}: a key of your own class needs a plus: +{key}=...")
             allowed = [str(name) for name in node if where or name != "hydra"]
             allowed += [] if where else [group for group in groups if group not in allowed]
-            raise ConfigError(f"{key}: no such key{f' in {where}' if where else ''}; {did_you_mean(part, allowed)}")
+            hint = find_key(composed, part, groups) or did_you_mean(part, allowed)
+            raise ConfigError(f"{key}: no such key{f' in {where}' if where else ''}; {hint}")
         node = node._get_node(part)
 
 

@@ -168,13 +168,23 @@ def load_run(directory: str | Path) -> Run:
     directory = Path(directory)
     path = directory / "config.yaml"
     if not path.is_file():
-        begun = (directory / "status.json").is_file()
-        remedy = "; the run was killed before it began: start it again" if begun else ""
-        raise ConfigError(f"{directory}: not a run directory: there is no config.yaml in it{remedy}")
+        raise ConfigError(f"{directory}: not a run directory: there is no config.yaml in it{_advise(directory)}")
     try:
         return Run(directory, to_config(read_plain_yaml(path)))
     except ConfigError as error:
         raise ConfigError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+
+
+def _advise(directory: Path) -> str:
+    """What to type instead of a directory that is no run."""
+    if (directory / "status.json").is_file():
+        return "; the run was killed before it began: start it again"
+    if (directory / "manifest.json").is_file():
+        return f"; it is a sweep: continue it with -m sweep_resume={directory}, read it with flowlab.load_sweep"
+    for near in (*directory.parents, *sorted(directory.glob("*"))):
+        if (near / "config.yaml").is_file() and (near / "status.json").is_file():
+            return f"; did you mean {near}?"
+    return ""
 
 
 def check_data(run: Run, target: Target) -> None:

@@ -59,6 +59,11 @@ COMMAND_LINES = {
     "a mistake beside --cfg": (["--cfg", "job", "nope=1"], "nope: no such key", "allowed: seed"),
     # sweeps
     "a sweep without -m": (["seed=0,1"], "seed: several values make a sweep", "add -m"),
+    "a comma without quotes": (
+        ["target=file", "target.path=a,b.csv"],
+        "target.path: several values make a sweep",
+        "two kinds of quotes: \"target.path='a,b.csv'\"",
+    ),
     "a named sweep without -m": (["+sweep=depth_rank"], "sweep=depth_rank", "needs -m"),
     "a launcher without -m": (["hydra/launcher=stacked"], "hydra/launcher=stacked", "needs -m"),
     "a named sweep that is not there": (["-m", "+sweep=nope"], "sweep=nope", "allowed: depth_rank, jang2018"),
