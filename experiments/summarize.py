@@ -25,6 +25,7 @@ from flowlab.sweeps.manifest import NAME as MANIFEST
 from flowlab.sweeps.summary import summarize
 from flowlab.sweeps.table import load_sweep, to_csv, varied_settings
 from flowlab.system.files import read_json, write_json, write_text
+from flowlab.system.process import protect_output
 
 SAME = ("git_commit", "git_dirty", "flowlab", "python", "packages", "platform", "device", "threads", "command")
 ROWS = 100  # of a curve, about
@@ -34,6 +35,11 @@ MISTAKE = 2  # exit status
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line, given without the program's name; gives the exit status."""
+    with protect_output():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser("summarize.py", description="The runs of a sweep: a table, figures, a record.")
     parser.add_argument("directory", metavar="DIR", type=Path, help="the sweep directory, which holds one for each run")
     parser.add_argument(

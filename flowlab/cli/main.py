@@ -26,7 +26,7 @@ from flowlab.config.security import redact
 from flowlab.config.untrusted import check_links, check_replayed, forget_pickles, printable
 from flowlab.sweeps.manifest import NAME, Manifest, check_same_data
 from flowlab.system.files import WriteError, check_unlocked, lock_directory, read_json
-from flowlab.system.process import EXIT_INTERRUPTED, STOP_HANDLERS, handle_signals, print_line
+from flowlab.system.process import EXIT_INTERRUPTED, STOP_HANDLERS, handle_signals, print_line, protect_output
 
 if TYPE_CHECKING:
     from flowlab.runs.directory import Run
@@ -38,7 +38,11 @@ OK, FAILED, MISTAKE = 0, 1, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, the words after the program's name, and return the exit status."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with protect_output():
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(arguments: list[str]) -> int:
     if "-h" in arguments or "--help" in arguments:
         print(usage())
         return OK

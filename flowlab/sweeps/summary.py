@@ -116,8 +116,9 @@ def _rich(table: pandas.DataFrame, title: str) -> Table:
     rich = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for name in table:
         rich.add_column(setting_name(name), overflow="fold")
+    plain = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
     for row in table.itertuples(index=False):
-        rich.add_row(*(printable(str(cell)) for cell in row))
+        rich.add_row(*(printable(str(cell)).replace("±", "+-" if plain else "±") for cell in row))
     return rich
 
 

@@ -157,3 +157,18 @@ def test_a_sweep_overwrites_no_file(name, tmp_path, monkeypatch, capsys):
     assert main(["-m", "seed=0,1", "max_steps=2", "flow.depth=1", "hydra.sweep.dir=."]) == 2
     assert f"holds {name}, which this sweep would overwrite; choose another directory" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["target=nope"]], ids=" ".join)
+@pytest.mark.parametrize("closed", ["pipe", "stream"])
+def test_closed_output_is_no_error(words, closed):
+    """Nothing is said about a pipe that nobody reads, as after `| head -1`, and the exit status stays."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    close = {"preexec_fn": lambda: os.close(1)} if closed == "stream" else {"stdout": writing}
+    command = [sys.executable, "-m", "flowlab.cli.main", *words]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, check=False, **close)
+    os.close(writing)
+    assert done.returncode == (2 if words == ["target=nope"] else 0)
+    assert done.stderr.startswith("flowlab: target=nope: no such option" if done.returncode else "")
+    assert done.stderr.count("\n") == bool(done.returncode)

@@ -1,6 +1,7 @@
 """summarize.py: its output, its files and its exit status."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,15 @@ def test_finished_sweep_is_summarized(sweep):
     np.testing.assert_allclose(written["kl"], table["kl"])
     assert list(written["directory"]) == [0, 1, 2, 3]
     assert len(load_sweep(sweep)) == 4, "the written files do not count as runs"
+
+
+def test_ascii_terminal_shows_the_table(sweep):
+    command = [sys.executable, str(ROOT / "experiments/summarize.py"), str(sweep)]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    said = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert (said.returncode, said.stderr) == (0, "")
+    row = load_sweep(sweep).iloc[0]
+    assert f"{row.kl:.4f} +- {row.kl_se:.4f}" in said.stdout
 
 
 def test_unfinished_runs_are_listed(sweep, capsys):
