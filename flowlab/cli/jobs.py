@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from flowlab.cli.engines import check_engine, check_launcher, is_search, list_bounds
 from flowlab.config.compose import compose_yaml, initialize_hydra, parse_overrides, rename_words, store_added
 from flowlab.config.errors import ConfigError
-from flowlab.config.schema import Config, to_config
+from flowlab.config.schema import ESCAPED, Config, to_config
 from flowlab.config.security import check_written
 from flowlab.system.process import pause_garbage_collection
 
@@ -251,6 +251,9 @@ def _find_directory(settings: DictConfig, sweep: Path | None) -> Path:
 def _read(settings: DictConfig, key: str) -> str:
     """Read one of Hydra's settings; an interpolation without a value is an error that names the key."""
     try:
-        return str(OmegaConf.select(settings, key, throw_on_missing=True))
+        value = str(OmegaConf.select(settings, key, throw_on_missing=True))
     except OmegaConfBaseException as error:
         raise ConfigError(f"hydra.{key}: {error}".splitlines()[0]) from None
+    if "${" in value:
+        raise ConfigError(f"hydra.{key}={value}: {ESCAPED}")
+    return value

@@ -121,7 +121,7 @@ def initialize_hydra() -> Iterator[None]:
         hydra, base = outer.hydra, version.version_base
         outer.hydra = None
         try:
-            with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
+            with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory()), job_name="main"):
                 yield
         finally:
             GlobalHydra.set_instance(outer)
@@ -147,6 +147,8 @@ def rename_words(given: Sequence[str | Sequence[str]]) -> list[str]:
 
 
 def _rename(word: str, logger: str) -> str:
+    if word.startswith("hydra."):  # ${hydra:KEY} has a value only while Hydra runs a job; ${hydra.KEY} always
+        return word.replace("${hydra:", "${hydra.")
     bare = word.lstrip("+")
     signs, (key, equals, value) = word[: len(word) - len(bare)], bare.partition("=")
     group, _, name = key.partition(".")

@@ -27,6 +27,8 @@ OLD_KEYS = {
     "trainer.started_by": "trainer.launcher",
 }
 
+ESCAPED = "must not hold ${ once every ${...} is replaced; leave out the backslash, or choose other characters"
+
 
 @dataclass(kw_only=True)
 class TrainerConfig(Settings):
@@ -112,6 +114,9 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     except (InterpolationResolutionError, RecursionError) as error:
         raise ConfigError(f"{_unresolvable(values)}: {str(error).splitlines()[0]}") from None
     plain = rename_keys(OmegaConf.to_container(values))  # type: ignore[arg-type]
+    for key, value in flat(plain).items():
+        if "${" in str(value):  # a run directory holds plain values; it could not be read again
+            raise ConfigError(f"{key}={value!r}: {ESCAPED}")
     check_written(plain)
     built: dict[str, Any] = {group: build_component(group, plain.pop(group, None), group) for group in COMPONENTS}
     loggers, trainer = plain.pop("logger", None), plain.pop("trainer", None)

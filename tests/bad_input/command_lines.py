@@ -164,6 +164,27 @@ COMMAND_LINES = {
         "hydra=null: flowlab does not pass this setting to Hydra",
         "allowed: hydra.run.dir",
     ),
+    "a directory of an unknown value": (["hydra.run.dir=a_${hydra:nope}"], "hydra.run.dir", "'hydra.nope' not found"),
+    "an escaped value in a directory": (["hydra.run.dir='a_\\${x}'"], "hydra.run.dir=a_${x}", "leave out the"),
+        ["hydra.run.dir='a_\\${x}'"],
+        "hydra.run.dir=a_${x}",
+        "leave out the backslash",
+    ),
+    "an escaped value in the directory of a sweep": (
+        ["-m", "seed=0,1", "hydra.sweep.dir='a_\\${x}'"],
+        "hydra.sweep.dir=a_${x}",
+        "leave out the backslash",
+    ),
+    "an escaped value in the directory of a job": (
+        ["-m", "seed=0,1", "hydra.sweep.dir=a", "hydra.sweep.subdir='${hydra.job.num}\\${x}'"],
+        "hydra.sweep.subdir=0${x}",
+        "leave out the backslash",
+    ),
+    "an escaped value": (
+        ["logger=wandb", "logger.wandb.run_name='\\${x}'"],
+        "logger.wandb.run_name='${x}'",
+        "leave out the backslash",
+    ),
     "a secret": (["+hydra.job.env_set.WANDB_API_KEY=abc"], "+hydra.job.env_set.WANDB_API_KEY: a secret", "environment"),
     # resuming
     "resuming nothing": (["resume="], "resume: must be given", "resume=DIR"),

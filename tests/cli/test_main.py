@@ -172,3 +172,12 @@ def test_closed_output_is_no_error(words, closed):
     assert done.returncode == (2 if words == ["target=nope"] else 0)
     assert done.stderr.startswith("flowlab: target=nope: no such option" if done.returncode else "")
     assert done.stderr.count("\n") == bool(done.returncode)
+
+
+def test_values_of_hydra_name_directories(tmp_path):
+    quick = [*QUICK, "max_steps=2"]
+    assert run(*quick, "hydra.run.dir=${hydra:runtime.choices.target}_${hydra:job.num}", cwd=tmp_path).returncode == 0
+    jobs = ["-m", "seed=3,4", "hydra.sweep.dir=${hydra:job.name}", "hydra.sweep.subdir=${hydra:job.num}_${seed}"]
+    assert run(*quick, *jobs, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "banana_0/result.json").is_file()
+    assert [(tmp_path / "main" / name / "result.json").is_file() for name in ("0_3", "1_4")] == [True, True]
