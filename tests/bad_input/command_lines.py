@@ -166,10 +166,6 @@ COMMAND_LINES = {
     ),
     "a directory of an unknown value": (["hydra.run.dir=a_${hydra:nope}"], "hydra.run.dir", "'hydra.nope' not found"),
     "an escaped value in a directory": (["hydra.run.dir='a_\\${x}'"], "hydra.run.dir=a_${x}", "leave out the"),
-        ["hydra.run.dir='a_\\${x}'"],
-        "hydra.run.dir=a_${x}",
-        "leave out the backslash",
-    ),
     "an escaped value in the directory of a sweep": (
         ["-m", "seed=0,1", "hydra.sweep.dir='a_\\${x}'"],
         "hydra.sweep.dir=a_${x}",
