@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra._internal.utils import get_args_parser
 
-from flowlab.cli.engines import is_search, runs_elsewhere
+from flowlab.cli.engines import continue_search, is_search, runs_elsewhere
 from flowlab.cli.jobs import check_directory_name, check_distinct, check_jobs, check_new, expand, hydra_settings
 from flowlab.cli.output import last_line, score, usage
 from flowlab.config.compose import compose_yaml, parse_overrides
@@ -148,24 +148,27 @@ def _sweep(flags: list[str], words: list[str]) -> int:
             raise ConfigError(f"{root}: holds {taken[0]}, which this sweep would overwrite; choose another directory")
         root.mkdir(parents=True, exist_ok=True)
     # Hydra need not check the jobs again.
-    checked = [] if is_search(settings) else ["hydra/sweeper=checked"]
+    checked = continue_search(settings) if is_search(settings) else ["hydra/sweeper=checked"]
     with lock_directory(root, "working on this sweep"):
         for job in jobs:
             check_unlocked(job.directory)
         try:
             with manifest.timed():
-                status = _run_hydra([*flags, *words, *checked])
+                status = _run_hydra([*flags, *words, *checked], root if is_search(settings) else None)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"-m sweep_resume={root}") from None
-    if status != OK:
+    if status == MISTAKE or not any(root.glob("*/status.json")):
         return status
     from flowlab.sweeps.summary import summarize
 
-    return summarize(root)
+    return max(summarize(root), status)
 
 
-def _run_hydra(arguments: list[str]) -> int:
-    """Let Hydra make the directories and start the jobs; a job that fails does not stop the others."""
+def _run_hydra(arguments: list[str], search: Path | None = None) -> int:
+    """Let Hydra make the directories and start the jobs; a job that fails does not stop the others.
+
+    `search` is the directory of a search, which has no result if none of its runs is done.
+    """
     import hydra
 
     mistakes: list[int] = []
@@ -190,6 +193,9 @@ def _run_hydra(arguments: list[str]) -> int:
     except Exception as error:
         if full:
             raise
+        if search and any(search.glob("*/status.json")) and not any(search.glob("*/result.json")):
+            print("flowlab: the search has no best trial, because none of its runs is done", file=sys.stderr)
+            return FAILED
         print(f"flowlab: failed: {type(error).__name__}: {_printable(error)}", file=sys.stderr)
         print("flowlab: for the traceback set HYDRA_FULL_ERROR=1", file=sys.stderr)
         return FAILED
