@@ -68,7 +68,13 @@ def _run_command(arguments: list[str]) -> int:
         return _resume(arguments)
     parser = get_args_parser()
     parser.allow_abbrev = False
-    parsed = parser.parse_intermixed_args(arguments)
+    parsed, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:
+        key = unknown[0].lstrip("-").partition("=")[0]
+        raise ConfigError(
+            f"{unknown[0]}: no such option; a key has no hyphens before it: {key}=...; a W&B agent leaves them out "
+            "with ${args_no_hyphens}"
+        )
     words = [word for word in parsed.overrides if not word.startswith("sweep_resume=")]  # a path may hold any character
     for flag in ("config_name", "config_path", "config_dir", "experimental_rerun"):
         if getattr(parsed, flag):

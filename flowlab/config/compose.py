@@ -31,8 +31,8 @@ from flowlab.config.schema import OLD_KEYS, Config, RunConfig, to_config
 from flowlab.config.security import check_targets, check_words
 
 OLD_OPTIONS = {"experiment=banana_document": "experiment=jang2018", "sweep=document": "sweep=jang2018"}
-# The keys of `logger` when a run had one logger.
-OLD_LOGGER_KEYS = {"project", "mode", "run_name", "group", "tags", "figures_every"}
+# The keys that `logger` may have, as when a run had one logger.
+OLD_LOGGER_KEYS = {"project", "entity", "mode", "run_name", "group", "tags", "figures_every"}
 
 RUN_KEYS = {item.name for item in dataclasses.fields(RunConfig)}  # keys outside any group
 # Settings of Hydra that a user may give. Others run code (callbacks, logging), read files (searchpath) or write them.

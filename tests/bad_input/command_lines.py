@@ -35,9 +35,9 @@ COMMAND_LINES = {
     "an option in another place": (["target@flow=banana"], "target@flow", "Did you mean to override target?"),
     "a sweep without its plus": (["-m", "sweep=depth_rank"], "'sweep'", "use +sweep=depth_rank"),
     # flags
-    "unknown flag": (["--nonsense"], "unrecognized arguments: --nonsense", "usage:"),
-    "an abbreviated flag": (["--experiment", "banana"], "--experiment", "usage:"),
-    "a key as a flag": (["--seed=3"], "--seed=3", "usage:"),
+    "unknown flag": (["--nonsense"], "--nonsense: no such option", "a key has no hyphens before it: nonsense=..."),
+    "an abbreviated flag": (["--experiment", "banana"], "--experiment: no such option", "experiment=..."),
+    "a key as a flag": (["--seed=3"], "--seed=3: no such option", "seed=...; a W&B agent leaves them out with ${args"),
     "a mistyped -m": (["-M", "seed=0,1"], "-M", "usage:"),
     "a value that --cfg does not take": (["--cfg", "jobb"], "'jobb'", "choose from 'job', 'hydra', 'all'"),
     "a value that --info does not take": (["--info", "nope"], "'nope'", "choose from"),
