@@ -69,6 +69,8 @@ def _run_command(arguments: list[str]) -> int:
     parser = get_args_parser()
     parser.allow_abbrev = False
     parsed, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown and not unknown[0].startswith("--"):
+        parser.error(f"unrecognized arguments: {unknown[0]}")
     if unknown:
         key = unknown[0].lstrip("-").partition("=")[0]
         raise ConfigError(
