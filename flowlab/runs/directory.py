@@ -50,8 +50,12 @@ class Run:
 
     @cached_property
     def flow(self) -> Flow:
-        """The trained flow, with the weights that gave `result`, or the last weights before there is a result."""
-        return self.load_flow(self.result.get("weights", "last"))
+        """The trained flow, with the weights that gave `result`, or the last weights before there is a result.
+
+        Its parameters ask for no gradient, so log densities of many points take little memory; to train it further call
+        `run.flow.requires_grad_()`, or take `run.load_flow()`.
+        """
+        return self.load_flow(self.result.get("weights", "last")).requires_grad_(False)
 
     def load_flow(self, weights: str = "last") -> Flow:
         """Load the flow of a checkpoint, "last" or "best", without executing code in the file."""
@@ -105,12 +109,7 @@ class Run:
     @property
     def result(self) -> dict[str, Any]:
         """result.json: the final metrics; empty before the run is done."""
-        path = self.directory / "result.json"
-        result = read_json(path)
-        for name in ("nll", "nll_se", "kl", "kl_se", "entropy"):
-            if not isinstance(result.get(name, None), float | int | None):
-                raise ConfigError(f"{path}: {name}={result[name]!r}: must be a number")
-        return result
+        return read_result(self.directory / "result.json")
 
     @property
     def status(self) -> dict[str, Any]:
@@ -157,6 +156,15 @@ class Run:
         result = self.result
         numbers = "".join(f", {name}={result[name]:.4f}" for name in ("nll", "kl") if result.get(name) is not None)
         return f"Run({self.status.get('status', 'unknown')}{numbers}, {str(self.directory)!r})"
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """The content of a result.json; empty without the file."""
+    result = read_json(path)
+    for name in ("nll", "nll_se", "kl", "kl_se", "entropy"):
+        if not isinstance(result.get(name, None), float | int | None):
+            raise ConfigError(f"{path}: {name}={result[name]!r}: must be a number")
+    return result
 
 
 def load_run(directory: str | Path) -> Run:

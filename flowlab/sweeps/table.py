@@ -10,7 +10,8 @@ import pandas
 
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config, flat, rename_keys
-from flowlab.runs.directory import load_run
+from flowlab.config.untrusted import read_plain_yaml
+from flowlab.runs.directory import load_run, read_result
 from flowlab.sweeps.manifest import NAME as MANIFEST
 from flowlab.sweeps.manifest import Manifest
 from flowlab.system.files import read_json
@@ -74,14 +75,23 @@ def _read(directory: Path, config: dict[str, Any] | None) -> tuple[dict[str, Any
         if config and not (directory / "config.yaml").is_file():  # it failed before it began, or has not begun
             said = {"status": "not begun"} | read_json(directory / "status.json")
         else:
-            run = load_run(directory)
-            settings = flat(run.config.to_dict())
-            said = {"status": "unknown"} | run.status
-            results = run.result
+            settings = _read_settings(directory)
+            said = {"status": "unknown"} | read_json(directory / "status.json")
+            results = read_result(directory / "result.json")
     except ConfigError as unreadable:
         said = {"status": "unreadable", "error": str(unreadable)}
     rest = {"status": str(said["status"]), "error": said.get("error"), "directory": str(directory)}
     return settings, results, rest
+
+
+def _read_settings(directory: Path) -> dict[str, Any]:
+    """The settings of a run; as they are written where its classes are not allowed or not installed."""
+    try:
+        return flat(load_run(directory).config.to_dict())
+    except ConfigError:
+        if (directory / "config.yaml").is_file():
+            return flat(rename_keys(read_plain_yaml(directory / "config.yaml")))
+        raise
 
 
 def _varied(runs: list[dict[str, Any]]) -> pandas.DataFrame:
