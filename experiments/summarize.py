@@ -22,7 +22,7 @@ from flowlab.config.errors import ConfigError
 from flowlab.config.untrusted import printable
 from flowlab.plotting.labels import setting_texts
 from flowlab.sweeps.manifest import NAME as MANIFEST
-from flowlab.sweeps.summary import summarize
+from flowlab.sweeps.summary import FORMS, summarize
 from flowlab.sweeps.table import load_sweep, to_csv, varied_settings
 from flowlab.system.files import read_json, write_json, write_text
 from flowlab.system.process import protect_output
@@ -52,6 +52,18 @@ def _main(arguments: Sequence[str] | None) -> int:
         default=[],
         help="with --record: also write PATH_METRIC.csv, a metric of every run by step: a column of metrics.csv",
     )
+    parser.add_argument(
+        "--statistic",
+        choices=("median", "mean"),
+        default="median",
+        help="over seeds; mean with its standard error",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("text", *FORMS),
+        default="text",
+        help="of the tables; markdown, latex: for a document",
+    )
     options = parser.parse_args(arguments)
     if options.curve and not options.record:
         parser.error("--curve: is written beside a record; name it with --record PATH")
@@ -60,7 +72,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     try:
         for metric in options.curve:
             check_curve(load_sweep(options.directory)["directory"], metric)
-        status = summarize(options.directory)
+        status = summarize(options.directory, options.statistic, options.format)
         for path in write_record(options.directory, options.record, options.curve) if options.record else ():
             print(f"wrote {path}")
         return status

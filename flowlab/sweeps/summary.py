@@ -29,8 +29,14 @@ TARGET = "target.name"
 PANELS = 60
 
 
-def summarize(directory: Path) -> int:
-    """Print the tables of a sweep, write DIR/summary.csv and DIR/figures/; gives the exit status."""
+def summarize(directory: Path, statistic: str = "median", form: str = "text") -> int:
+    """Print the tables of a sweep, write DIR/summary.csv and DIR/figures/; gives the exit status.
+
+    Arguments:
+        directory: the sweep directory.
+        statistic: "median", with the range, or "mean", with the standard error, over seeds.
+        form: "text", "markdown" or "latex". The last two print the tables alone on stdout, for a document.
+    """
     if not directory.is_dir():
         raise ConfigError(f"{directory}: there is no such directory")
     if (directory / "config.yaml").is_file():
@@ -38,11 +44,12 @@ def summarize(directory: Path) -> int:
     check_links(directory)
     table = load_sweep(directory)
     names = [Path(run).name for run in table["directory"]]
-    console = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else 160)
-    console.print(_rich(runs_table(table).assign(run=names), "runs"))
-    seeds = seeds_table(table)
-    if seeds is not None:
-        console.print(_rich(seeds, "over seeds"))
+    width = None if sys.stdout.isatty() else 160
+    console = Console(markup=False, emoji=False, highlight=False, width=width, stderr=form != "text")
+    tables = {"runs": runs_table(table).assign(run=names), "over seeds": seeds_table(table, statistic)}
+    for title, each in tables.items():
+        if each is not None:
+            console.print(_rich(each, title)) if form == "text" else print(f"{FORMS[form](each)}\n")
     wrong = table.assign(run=names)[table["status"] != "done"]
     if len(wrong):
         said = wrong["error"].where(wrong["error"].notna(), "")
@@ -76,10 +83,11 @@ def runs_table(table: pandas.DataFrame) -> pandas.DataFrame:
     return shown.assign(status=table["status"])
 
 
-def seeds_table(table: pandas.DataFrame) -> pandas.DataFrame | None:
+def seeds_table(table: pandas.DataFrame, statistic: str = "median") -> pandas.DataFrame | None:
     """For each setting, as text: how many seeds are done, and median, least and greatest kl or nll in nats.
 
-    None where no setting has several seeds.
+    With statistic="mean" the mean and its standard error, the deviation between seeds over the root of their number, in
+    place of the last three. None where no setting has several seeds.
     """
     value = measure(table)
     settings = [name for name in varied_settings(table) if name != "seed"]
@@ -92,7 +100,11 @@ def seeds_table(table: pandas.DataFrame) -> pandas.DataFrame | None:
         values = runs[value].dropna()
         row = dict(zip(settings, texts_of_group, strict=False)) | {"done": f"{len(values)} of {len(runs)}"}
         numbers = {f"median {value} (nats)": values.median(), "least": values.min(), "greatest": values.max()}
-        row |= {name: "" if values.empty else _nats(number) for name, number in numbers.items()}
+        if statistic == "mean":
+            error = "" if len(values) < 2 else f" ± {_nats(values.sem())}"
+            row[f"mean {value} (nats)"] = "" if values.empty else f"{_nats(values.mean())}{error}"
+        else:
+            row |= {name: "" if values.empty else _nats(number) for name, number in numbers.items()}
         rows.append(row)
     return pandas.DataFrame(rows) if len(rows) < len(known) else None
 
@@ -114,12 +126,46 @@ def _is_absent(value: object) -> bool:
 
 def _rich(table: pandas.DataFrame, title: str) -> Table:
     rich = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for name in table:
-        rich.add_column(setting_name(name), overflow="fold")
+    names, *rows = _cells(table)
+    for name in names:
+        rich.add_column(name, overflow="fold")
     plain = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
-    for row in table.itertuples(index=False):
-        rich.add_row(*(printable(str(cell)).replace("±", "+-" if plain else "±") for cell in row))
+    for row in rows:
+        rich.add_row(*(cell.replace("±", "+-" if plain else "±") for cell in row))
     return rich
+
+
+def as_markdown(table: pandas.DataFrame) -> str:
+    """A table of texts in Markdown.
+
+    Example:
+        >>> import pandas
+        >>> from flowlab.sweeps.summary import as_markdown
+        >>> print(as_markdown(pandas.DataFrame({"flow.depth": ["2"], "mean kl (nats)": ["0.1 ± 0.2"]})))
+        | depth | mean kl (nats) |
+        |---|---|
+        | 2 | 0.1 ± 0.2 |
+    """
+    rows = [[cell.replace("|", r"\|") for cell in row] for row in _cells(table)]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(table.columns), *lines[1:]])
+
+
+def as_latex(table: pandas.DataFrame) -> str:
+    """A table of texts as a LaTeX tabular; it needs the package booktabs."""
+    rows = [" & ".join(re.sub(r"([&%$#_{}])", r"\\\1", cell) for cell in row) + r" \\" for row in _cells(table)]
+    begin = rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}"
+    lines = [begin, r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(lines).replace("±", r"$\pm$")
+
+
+def _cells(table: pandas.DataFrame) -> list[list[str]]:
+    """The rows of a table as text that is safe to print, the names of the columns first."""
+    body = [[printable(str(cell)) for cell in row] for row in table.itertuples(index=False)]
+    return [[setting_name(name) for name in table], *body]
+
+
+FORMS = {"markdown": as_markdown, "latex": as_latex}
 
 
 def _changed_files(table: pandas.DataFrame) -> list[str]:

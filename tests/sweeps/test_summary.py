@@ -14,7 +14,7 @@ from summarize import main, without_paths
 
 from flowlab import compose, load_run, load_sweep
 from flowlab.plotting import grid_density, run_densities
-from flowlab.sweeps.summary import runs_table, seeds_table, sweep_figures
+from flowlab.sweeps.summary import as_latex, runs_table, seeds_table, sweep_figures
 from flowlab.sweeps.table import to_csv, varied_settings
 from flowlab.sweeps.train_many import train_many
 
@@ -239,6 +239,30 @@ def test_settings_are_grouped_by_value():
         assert list(seeds_table(table)["optimizer.clip"]) == ["null", "2"]
         assert list(runs_table(table)["optimizer.clip"]) == ["null", "null", "2", "2"]
         assert to_csv(table).splitlines()[1].startswith("null,0,")
+
+
+def test_seeds_table_has_mean_and_standard_error():
+    table = make_table(**{"flow.depth": [1, 2], "seed": [0, 1, 2]}).assign(kl=[1.0, 2.0, 9.0, 4.0, np.nan, np.nan])
+    table["status"] = table["kl"].isna().map({False: "done", True: "failed"})
+    seeds = seeds_table(table, "mean")
+    assert list(seeds["mean kl (nats)"]) == ["4.0000 ± 2.5166", "4.0000"]  # sqrt(19 / 3)
+    assert list(seeds) == ["flow.depth", "done", "mean kl (nats)"]
+
+
+def test_tables_are_printed_for_a_document(sweep, capsys):
+    mean = load_sweep(sweep).groupby("flow.depth")["kl"].agg(["mean", "sem"]).loc[1]
+    text = f"{mean['mean']:.4f} ± {mean['sem']:.4f}"
+    assert main([str(sweep), "--statistic", "mean", "--format", "markdown"]) == 0
+    printed = capsys.readouterr()
+    assert f"| depth | done | mean kl (nats) |\n|---|---|---|\n| 1 | 2 of 2 | {text} |" in printed.out
+    assert "4 runs: 4 done" in printed.err
+    assert main([str(sweep), "--statistic", "mean", "--format", "latex"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count(r"\begin{tabular}") == printed.count(r"\end{tabular}") == 2
+    assert f"1 & 2 of 2 & {text} ".replace("±", r"$\pm$") + r"\\" in printed
+    assert as_latex(pandas.DataFrame({"flow.activation": ["smooth_prelu & 50%"]})).splitlines()[4] == (
+        r"smooth\_prelu \& 50\% \\"
+    )
 
 
 @pytest.mark.parametrize(
