@@ -233,7 +233,7 @@ def _is_rank_zero(config: Config) -> bool:
 
 
 def _resume(arguments: list[str]) -> int:
-    """Resume a run: `resume=RUN_DIR`, with settings of the trainer."""
+    """Resume a run: `resume=RUN_DIR`, with settings of the trainer, or more steps."""
     resumed = [word for word in arguments if word.startswith("resume=")]
     others = [word for word in arguments if word not in resumed]
     if len(resumed) > 1:

@@ -134,6 +134,16 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     return config
 
 
+def check_again(config: Config, where: str) -> Config:
+    """Check a configuration of a caller, who may have set a field to any value; raise ConfigError for its mistakes."""
+    if not isinstance(config, Config):
+        raise ConfigError(
+            f"{where}: config is a {type(config).__name__} and must come from flowlab.compose; to train a flow that is "
+            "built already, use flowlab.fit"
+        )
+    return to_config(config.to_dict())
+
+
 def _unresolvable(values: DictConfig) -> str:
     """The first key whose interpolation has no value."""
     for key, value in flat(OmegaConf.to_container(values, resolve=False)).items():  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from flowlab.config.component import per_job_fields
 from flowlab.config.errors import ConfigError
-from flowlab.config.schema import Config, RunConfig
+from flowlab.config.schema import Config, RunConfig, check_again
 from flowlab.distributed.world import resolve_device
 from flowlab.flows._assemble import Costs
 from flowlab.runs.begin import with_absolute_paths
@@ -24,7 +24,7 @@ from flowlab.sweeps.stack import Member, Piece, mark_failed_if_running
 from flowlab.system.process import build_display
 from flowlab.targets.base import Target
 from flowlab.training.build import Targets, check
-from flowlab.training.train import check_again, find_run
+from flowlab.training.train import find_run
 
 T = TypeVar("T")
 

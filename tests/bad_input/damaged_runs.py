@@ -216,7 +216,8 @@ RUNS = {
 
 # Command lines after `resume=run`; the directory is undamaged.
 ELSEWHERE = {
-    "more steps": (["max_steps=5"], "max_steps=5: a run resumes", "the configuration it began with"),
+    "fewer steps": (["max_steps=5"], "max_steps=5: the run has max_steps=20", "a larger number trains it longer"),
+    "no number of steps": (["max_steps=x"], "max_steps='x'", "must be a whole number"),
     "another target": (["target=funnel"], "target=funnel: a run resumes", "allowed: trainer=..."),
     "no trainer": (["~trainer"], "~trainer: a run resumes", "allowed: trainer=..."),
     "a setting that does not move": (["trainer.log_every=7"], "trainer.log_every=7: a run resumes", "devices, nodes"),
