@@ -20,10 +20,12 @@ import pandas
 
 from flowlab.config.errors import ConfigError
 from flowlab.config.untrusted import printable
+from flowlab.plotting.labels import setting_texts
 from flowlab.sweeps.manifest import NAME as MANIFEST
-from flowlab.sweeps.summary import summarize
-from flowlab.sweeps.table import load_sweep
+from flowlab.sweeps.summary import FORMS, summarize
+from flowlab.sweeps.table import load_sweep, to_csv, varied_settings
 from flowlab.system.files import read_json, write_json, write_text
+from flowlab.system.process import protect_output
 
 SAME = ("git_commit", "git_dirty", "flowlab", "python", "packages", "platform", "device", "threads", "command")
 ROWS = 100  # of a curve, about
@@ -33,6 +35,11 @@ MISTAKE = 2  # exit status
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line, given without the program's name; gives the exit status."""
+    with protect_output():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser("summarize.py", description="The runs of a sweep: a table, figures, a record.")
     parser.add_argument("directory", metavar="DIR", type=Path, help="the sweep directory, which holds one for each run")
     parser.add_argument(
@@ -45,6 +52,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=[],
         help="with --record: also write PATH_METRIC.csv, a metric of every run by step: a column of metrics.csv",
     )
+    parser.add_argument(
+        "--statistic",
+        choices=("median", "mean"),
+        default="median",
+        help="over seeds; mean with its standard error",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("text", *FORMS),
+        default="text",
+        help="of the tables; markdown, latex: for a document",
+    )
     options = parser.parse_args(arguments)
     if options.curve and not options.record:
         parser.error("--curve: is written beside a record; name it with --record PATH")
@@ -53,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for metric in options.curve:
             check_curve(load_sweep(options.directory)["directory"], metric)
-        status = summarize(options.directory)
+        status = summarize(options.directory, options.statistic, options.format)
         for path in write_record(options.directory, options.record, options.curve) if options.record else ():
             print(f"wrote {path}")
         return status
@@ -71,8 +90,8 @@ def write_record(directory: str | Path, path: str | Path, curves: Sequence[str] 
     first, its largest and its last value, of all that a run has logged, as METRIC_first and so on.
 
     Where runs failed, PATH.csv says why. The same sweep gives the same bytes. Of an absolute path the last part is
-    kept. In PATH.json, what differs between runs is a list; `training_seconds` is the sum over runs, `wall_seconds`
-    comes from the sweep's manifest.json, if it has one.
+    kept, or more where two paths end alike. In PATH.json, what differs between runs is a list;
+    `training_seconds` is the sum over runs, `wall_seconds` comes from the sweep's manifest.json, if it has one.
 
     Raises:
         ConfigError: there is no run, the runs come from several commits, or none has a value of a metric.
@@ -97,10 +116,14 @@ def write_record(directory: str | Path, path: str | Path, curves: Sequence[str] 
         if values:
             content[key] = values[0] if len(values) == 1 else values
     # Where nothing went wrong, a column of errors would say nothing.
-    rows = table.drop(columns=["directory", *([] if table["error"].notna().any() else ["error"])]).map(without_paths)
+    rows = table.drop(columns=["directory", *([] if table["error"].notna().any() else ["error"])])
+    for name in varied_settings(rows):  # two files of one name stay two values
+        texts = setting_texts(rows[name])
+        rows[name] = [text if _is_path(value) else value for value, text in zip(rows[name], texts, strict=True)]
+    rows = rows.map(without_paths)
     csv, json_ = (Path(f"{_stem(path)}.{ending}") for ending in ("csv", "json"))
     csv.parent.mkdir(parents=True, exist_ok=True)
-    write_text(csv, rows.to_csv(index=False, lineterminator="\n"))
+    write_text(csv, to_csv(rows))
     write_json(json_, content)
     return [csv, json_, *(write_curve(directory, metric, path) for metric in curves)]
 
@@ -182,6 +205,10 @@ def without_paths(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return ABSOLUTE.sub(lambda found: found[1] + Path(found[0][len(found[1]) :]).name, value)
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and Path(value).is_absolute()
 
 
 def _one_commit(origins: list[dict[str, Any]]) -> None:

@@ -208,6 +208,14 @@ def test_log_prob_of_an_empty_batch_is_empty(flow, shape):
     assert flow.sample((0,)).shape == (0, 2)
 
 
+@pytest.mark.parametrize("count", [5, np.int64(5), torch.tensor(5), (5,), [5], torch.Size([5])])
+def test_number_of_samples_may_be_of_any_kind(count):
+    flow = Flow(StandardNormal(2), LowRankAffine(2, rank=1))
+    assert flow.sample(count).shape == flow.rsample(count).shape == flow.distribution().sample(count).shape == (5, 2)
+    with pytest.raises(TypeError, match=r"shape=5\.0: must be a number of samples, or a shape such as \(5, 2\)"):
+        flow.sample(5.0)
+
+
 def test_number_of_samples_is_a_shape():
     flow = Flow(StandardNormal(2), LowRankAffine(2))
     assert flow.sample(5).shape == flow.rsample_and_log_prob(5)[0].shape == (5, 2)

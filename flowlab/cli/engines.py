@@ -59,9 +59,10 @@ def check_engine(settings: DictConfig) -> None:
             raise ConfigError(
                 f"{chosen}: there is no Slurm on this machine, as sbatch is not found; use another launcher"
             )
-    most = settings.sweeper.get("max_batch_size")
-    if most is not None and most < 1:
-        raise ConfigError(f"hydra.sweeper.max_batch_size={most}: must be at least 1 or null")
+    for key in ("max_batch_size", "n_trials", "n_jobs"):
+        most = settings.sweeper.get(key, 1)
+        if most is not None and not (isinstance(most, int) and most >= 1):
+            raise ConfigError(f"hydra.sweeper.{key}={most}: must be a whole number of at least 1")
 
 
 def find_target(settings: DictConfig, part: str) -> str:
@@ -81,6 +82,24 @@ def runs_elsewhere(settings: DictConfig) -> bool:
 def is_search(settings: DictConfig) -> bool:
     """Whether the sweeper chooses each job by the results of others, so the jobs are not known in advance."""
     return not str(settings.sweeper._target_).startswith("hydra._internal.core_plugins.basic_sweeper.")
+
+
+def continue_search(settings: DictConfig) -> list[str]:
+    """Overrides of a search that continues stored trials: another seed, or it would repeat the first trials."""
+    storage, study, seed = (
+        OmegaConf.select(settings.sweeper, key) for key in ("storage", "study_name", "sampler.seed")
+    )
+    if storage is None or study is None or seed is None:
+        return []
+    import optuna
+
+    try:
+        trials = len(optuna.load_study(study_name=study, storage=storage).trials)
+    except KeyError:  # there is no such study yet
+        return []
+    except Exception as error:  # whatever a database raises
+        raise ConfigError(f"hydra.sweeper.storage={storage}: cannot be used: {error}".splitlines()[0]) from None
+    return [f"hydra.sweeper.sampler.seed={seed + trials}"]
 
 
 def list_bounds(overrides: Sequence[Override]) -> list[list[str]]:

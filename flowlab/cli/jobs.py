@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,10 +19,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from flowlab.cli.engines import check_engine, check_launcher, is_search, list_bounds
-from flowlab.config.compose import compose_yaml, parse_overrides, rename_words, store_added
+from flowlab.config.compose import compose_yaml, initialize_hydra, parse_overrides, rename_words, store_added
 from flowlab.config.errors import ConfigError
-from flowlab.config.registry import conf_directory
-from flowlab.config.schema import Config, to_config
+from flowlab.config.schema import ESCAPED, Config, to_config
 from flowlab.config.security import check_written
 from flowlab.system.process import pause_garbage_collection
 
@@ -80,7 +78,7 @@ def expand(overrides: Sequence[str], settings: DictConfig | None = None) -> list
     check_engine(settings)
     # A named sweep (+sweep=...) brings its own values; the command line comes after it and wins.
     named = [f"{key}={value}" for key, value in (settings.sweeper.get("params") or {}).items()]
-    with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory())):
+    with initialize_hydra():
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
         try:
             parsed = parser.parse_overrides(named) + parser.parse_overrides(list(overrides))
@@ -253,6 +251,9 @@ def _find_directory(settings: DictConfig, sweep: Path | None) -> Path:
 def _read(settings: DictConfig, key: str) -> str:
     """Read one of Hydra's settings; an interpolation without a value is an error that names the key."""
     try:
-        return str(OmegaConf.select(settings, key, throw_on_missing=True))
+        value = str(OmegaConf.select(settings, key, throw_on_missing=True))
     except OmegaConfBaseException as error:
         raise ConfigError(f"hydra.{key}: {error}".splitlines()[0]) from None
+    if "${" in value:
+        raise ConfigError(f"hydra.{key}={value}: {ESCAPED}")
+    return value

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra._internal.utils import get_args_parser
 
-from flowlab.cli.engines import is_search, runs_elsewhere
+from flowlab.cli.engines import continue_search, is_search, runs_elsewhere
 from flowlab.cli.jobs import check_directory_name, check_distinct, check_jobs, check_new, expand, hydra_settings
 from flowlab.cli.output import last_line, score, usage
 from flowlab.config.compose import compose_yaml, parse_overrides
@@ -26,7 +26,7 @@ from flowlab.config.security import redact
 from flowlab.config.untrusted import check_links, check_replayed, forget_pickles, printable
 from flowlab.sweeps.manifest import NAME, Manifest, check_same_data
 from flowlab.system.files import WriteError, check_unlocked, lock_directory, read_json
-from flowlab.system.process import EXIT_INTERRUPTED, STOP_HANDLERS, handle_signals, print_line
+from flowlab.system.process import EXIT_INTERRUPTED, STOP_HANDLERS, handle_signals, print_line, protect_output
 
 if TYPE_CHECKING:
     from flowlab.runs.directory import Run
@@ -38,7 +38,11 @@ OK, FAILED, MISTAKE = 0, 1, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, the words after the program's name, and return the exit status."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with protect_output():
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(arguments: list[str]) -> int:
     if "-h" in arguments or "--help" in arguments:
         print(usage())
         return OK
@@ -64,7 +68,15 @@ def _run_command(arguments: list[str]) -> int:
         return _resume(arguments)
     parser = get_args_parser()
     parser.allow_abbrev = False
-    parsed = parser.parse_intermixed_args(arguments)
+    parsed, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown and not unknown[0].startswith("--"):
+        parser.error(f"unrecognized arguments: {unknown[0]}")
+    if unknown:
+        key = unknown[0].lstrip("-").partition("=")[0]
+        raise ConfigError(
+            f"{unknown[0]}: no such option; a key has no hyphens before it: {key}=...; a W&B agent leaves them out "
+            "with ${args_no_hyphens}"
+        )
     words = [word for word in parsed.overrides if not word.startswith("sweep_resume=")]  # a path may hold any character
     for flag in ("config_name", "config_path", "config_dir", "experimental_rerun"):
         if getattr(parsed, flag):
@@ -144,24 +156,27 @@ def _sweep(flags: list[str], words: list[str]) -> int:
             raise ConfigError(f"{root}: holds {taken[0]}, which this sweep would overwrite; choose another directory")
         root.mkdir(parents=True, exist_ok=True)
     # Hydra need not check the jobs again.
-    checked = [] if is_search(settings) else ["hydra/sweeper=checked"]
+    checked = continue_search(settings) if is_search(settings) else ["hydra/sweeper=checked"]
     with lock_directory(root, "working on this sweep"):
         for job in jobs:
             check_unlocked(job.directory)
         try:
             with manifest.timed():
-                status = _run_hydra([*flags, *words, *checked])
+                status = _run_hydra([*flags, *words, *checked], root if is_search(settings) else None)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"-m sweep_resume={root}") from None
-    if status != OK:
+    if status == MISTAKE or not any(root.glob("*/status.json")):
         return status
     from flowlab.sweeps.summary import summarize
 
-    return summarize(root)
+    return max(summarize(root), status)
 
 
-def _run_hydra(arguments: list[str]) -> int:
-    """Let Hydra make the directories and start the jobs; a job that fails does not stop the others."""
+def _run_hydra(arguments: list[str], search: Path | None = None) -> int:
+    """Let Hydra make the directories and start the jobs; a job that fails does not stop the others.
+
+    `search` is the directory of a search, which has no result if none of its runs is done.
+    """
     import hydra
 
     mistakes: list[int] = []
@@ -186,6 +201,9 @@ def _run_hydra(arguments: list[str]) -> int:
     except Exception as error:
         if full:
             raise
+        if search and any(search.glob("*/status.json")) and not any(search.glob("*/result.json")):
+            print("flowlab: the search has no best trial, because none of its runs is done", file=sys.stderr)
+            return FAILED
         print(f"flowlab: failed: {type(error).__name__}: {_printable(error)}", file=sys.stderr)
         print("flowlab: for the traceback set HYDRA_FULL_ERROR=1", file=sys.stderr)
         return FAILED
@@ -215,7 +233,7 @@ def _is_rank_zero(config: Config) -> bool:
 
 
 def _resume(arguments: list[str]) -> int:
-    """Resume a run: `resume=RUN_DIR`, with settings of the trainer."""
+    """Resume a run: `resume=RUN_DIR`, with settings of the trainer, or more steps."""
     resumed = [word for word in arguments if word.startswith("resume=")]
     others = [word for word in arguments if word not in resumed]
     if len(resumed) > 1:

@@ -19,6 +19,7 @@ flowlab-train: train a normalizing flow into a run directory
   flowlab-train experiment=NAME KEY=VALUE ...    another experiment, other values
   flowlab-train -m seed=0,1 flow.depth=2,4       every combination, one run each
   flowlab-train resume=RUN_DIR                   continue with a run that was stopped
+  flowlab-train resume=RUN_DIR max_steps=20000   train a finished run longer
   flowlab-train -m sweep_resume=SWEEP_DIR        continue with a sweep that was stopped
   flowlab-train hydra.run.dir=RUN_DIR            choose the run directory
   flowlab-train --cfg job                        print the configuration and stop

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -26,7 +27,24 @@ WORDS = {
 }
 
 
-class Component:
+class Settings:
+    """A dataclass whose fields are keys. Once a configuration has made it, assigning to an unknown key is an error."""
+
+    __slots__ = ("_prefix",)  # beside the fields, so vars() gives these alone
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        known = hasattr(type(self), name) or name in vars(self) or name.startswith("_")
+        if hasattr(self, "_prefix") and not known:
+            keys = [item.name for item in dataclasses.fields(self) if item.init]  # type: ignore[arg-type]
+            raise ConfigError(f"{self._prefix}{name}: no such key; {did_you_mean(name, keys)}")
+        super().__setattr__(name, value)
+
+    def close_keys(self, prefix: str) -> None:
+        """Refuse unknown keys from now on; `prefix` is the text before each key in messages."""
+        self._prefix = prefix
+
+
+class Component(Settings):
     """A dataclass whose fields are the keys of a configuration node, and which builds the object that they describe.
 
     Attributes:
@@ -124,7 +142,10 @@ def as_typed(schema: type[T], values: Mapping[str, Any], prefix: str, new_keys: 
             raise ConfigError(f"{prefix}{name}={value!r}: {complaint}")
     option = f"{prefix[:-1]}={name}" if (name := getattr(schema, "name", "")) else prefix[:-1]
     try:
-        return schema(**given)
+        made = schema(**given)
+        if isinstance(made, Settings):
+            made.close_keys(prefix)
+        return made
     except ConfigError:
         raise
     except OverflowError:
@@ -149,6 +170,31 @@ def _convert_field(item: dataclasses.Field[Any], value: Any, where: str) -> Any:
     if "str" not in kind and any(isinstance(n, int) and abs(n) >= 2**63 for n in _flatten(converted)):
         raise ConfigError(f"{where}={value!r}: a whole number must be below 2**63")
     return converted
+
+
+def as_plain(value: Any, where: str = "") -> Any:
+    """A value of Python as the dicts, lists, words and numbers of a configuration, also from numpy and torch.
+
+    Example:
+        >>> import numpy as np
+        >>> from flowlab.config.component import as_plain
+        >>> as_plain({"seed": np.int64(4), "mean": np.zeros(2)})
+        {'seed': 4, 'mean': [0.0, 0.0]}
+
+    Raises:
+        ConfigError: a value is none of these; the message names its key, which begins with `where`.
+    """
+    if isinstance(value, dict):
+        return {str(key): as_plain(part, f"{where}.{key}" if where else str(key)) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_plain(part, where) for part in value]
+    if hasattr(value, "tolist"):
+        return as_plain(value.tolist(), where)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, os.PathLike):
+        return str(value)
+    raise ConfigError(f"{where}={value!r}: must be a number, a word, true, false, null, or a list of these")
 
 
 def _convert(kind: str, value: Any) -> Any:

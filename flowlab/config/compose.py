@@ -6,28 +6,33 @@ Nothing here imports torch, so it is shown at once.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.version import VersionBase
 from omegaconf import DictConfig, open_dict
 
 from flowlab.config.component import MISSING
 from flowlab.config.errors import ConfigError, did_you_mean
+from flowlab.config.hints import find_key
 from flowlab.config.registry import PACKAGES, added, conf_directory, lookup, option_names
 from flowlab.config.schema import OLD_KEYS, Config, RunConfig, to_config
 from flowlab.config.security import check_targets, check_words
 
 OLD_OPTIONS = {"experiment=banana_document": "experiment=jang2018", "sweep=document": "sweep=jang2018"}
-# The keys of `logger` when a run had one logger.
-OLD_LOGGER_KEYS = {"project", "mode", "run_name", "group", "tags", "figures_every"}
+# The keys that `logger` may have, as when a run had one logger.
+OLD_LOGGER_KEYS = {"project", "entity", "mode", "run_name", "group", "tags", "figures_every"}
 
 RUN_KEYS = {item.name for item in dataclasses.fields(RunConfig)}  # keys outside any group
 # Settings of Hydra that a user may give. Others run code (callbacks, logging), read files (searchpath) or write them.
@@ -44,11 +49,12 @@ PLAIN_WORDS = {
 }
 
 
-def compose(*overrides: str) -> Config:
+def compose(*overrides: str | Sequence[str]) -> Config:
     """Compose a configuration from overrides, as the command line does.
 
     Arguments:
-        overrides: as on the command line, such as "experiment=banana", "flow.depth=4", "target=two_moons".
+        overrides: as on the command line, such as "experiment=banana", "flow.depth=4", "target=two_moons"; a list of
+            them may stand for several.
 
     Raises:
         ConfigError: a key or an option is unknown, or a value has the wrong type or is out of range.
@@ -62,14 +68,11 @@ def compose(*overrides: str) -> Config:
     return to_config(compose_yaml(overrides))
 
 
-def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> DictConfig:
+def compose_yaml(overrides: Sequence[str | Sequence[str]], hydra_settings: bool = False) -> DictConfig:
     """Compose overrides by Hydra, without checking types.
 
     Raise ConfigError if an override cannot be parsed, a key or an option is unknown, or code is not allowed.
     """
-    for word in overrides:
-        if not isinstance(word, str):
-            raise ConfigError(f'compose: {word!r}: must be text KEY=VALUE, such as "flow.depth=4"')
     overrides = rename_words(overrides)
     parsed = parse_overrides(overrides)
     check_words(str(override.input_line) for override in parsed)
@@ -78,12 +81,16 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
     store_added(parsed)
     swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
     if swept:
-        raise ConfigError(f"{swept[0]}: several values make a sweep; add -m (--multirun) to the command line")
+        several = next(override for override in parsed if override.is_sweep_override())
+        raise ConfigError(
+            f"{swept[0]}: several values make a sweep; add -m (--multirun) to the command line; one value with a comma "
+            f"in it needs two kinds of quotes: \"{swept[0]}='{several.get_value_string()}'\""
+        )
     directory = conf_directory()
     groups = sorted(path.name for path in directory.iterdir() if path.is_dir() and path.name != "hydra")
     for override in parsed:
         _check_option(override, groups)
-    with initialize_config_dir(version_base="1.3", config_dir=str(directory)):
+    with initialize_hydra():
         composed = _try_compose(overrides)
         if isinstance(composed, Exception):
             choices = [o for o in parsed if o.key_or_group in groups or o.key_or_group.startswith("hydra/")]
@@ -100,19 +107,48 @@ def compose_yaml(overrides: Sequence[str], hydra_settings: bool = False) -> Dict
     return composed
 
 
-def rename_words(words: Sequence[str]) -> list[str]:
+_in_use = threading.RLock()
+
+
+@contextlib.contextmanager
+def initialize_hydra() -> Iterator[None]:
+    """Initialize Hydra with flowlab's configuration inside the block, by one thread at a time.
+
+    Hydra keeps its state in globals, which may belong to the user's own `@hydra.main`; they are put back at the end.
+    """
+    with _in_use:
+        outer, version = GlobalHydra.instance(), VersionBase.instance()
+        hydra, base = outer.hydra, version.version_base
+        outer.hydra = None
+        try:
+            with initialize_config_dir(version_base="1.3", config_dir=str(conf_directory()), job_name="main"):
+                yield
+        finally:
+            GlobalHydra.set_instance(outer)
+            outer.hydra, version.version_base = hydra, base
+
+
+def rename_words(given: Sequence[str | Sequence[str]]) -> list[str]:
     """Replace old names in the overrides of a command line, so commands of earlier versions still work.
+
+    Raise ConfigError if an override is neither text nor a list of texts.
 
     Example:
         >>> from flowlab.config.compose import rename_words
         >>> rename_words(["experiment=banana_document", "flow.start=glorot"])
         ['experiment=jang2018', 'flow.initialization=glorot']
     """
+    words = [word for each in given for word in (each if isinstance(each, list | tuple) else [each])]
+    for word in words:
+        if not isinstance(word, str):
+            raise ConfigError(f'compose: {word!r}: must be text KEY=VALUE, such as "flow.depth=4"')
     logger = next((word.partition("=")[2] for word in words if word.startswith("logger=")), "csv")
     return [_rename(word, logger) for word in words]
 
 
 def _rename(word: str, logger: str) -> str:
+    if word.startswith("hydra."):  # ${hydra:KEY} has a value only while Hydra runs a job; ${hydra.KEY} always
+        return word.replace("${hydra:", "${hydra.")
     bare = word.lstrip("+")
     signs, (key, equals, value) = word[: len(word) - len(bare)], bare.partition("=")
     group, _, name = key.partition(".")
@@ -196,7 +232,8 @@ def _check_key(composed: DictConfig, override: Override, groups: Sequence[str]) 
                 raise ConfigError(f"{key}: a key of your own class needs a plus: +{key}=...")
             allowed = [str(name) for name in node if where or name != "hydra"]
             allowed += [] if where else [group for group in groups if group not in allowed]
-            raise ConfigError(f"{key}: no such key{f' in {where}' if where else ''}; {did_you_mean(part, allowed)}")
+            hint = find_key(composed, part, groups) or did_you_mean(part, allowed)
+            raise ConfigError(f"{key}: no such key{f' in {where}' if where else ''}; {hint}")
         node = node._get_node(part)
 
 

@@ -5,9 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-# Settings of Lightning that flowlab does not have, with the reason.
+# Words of Lightning and of other suites that flowlab does not have, and what to type instead.
+RESUME = "resume=RUN_DIR alone continues a run; "
+EPOCHS = "training is counted in optimizer steps: max_steps=N; "
+GPU = "a GPU is chosen by trainer=gpu, several by trainer=ddp trainer.devices=N; "
 ELSEWHERE = {
-    "accumulate_grad_batches": "batch_size is the batch of a whole step, shared by trainer.devices processes; "
+    "accumulate_grad_batches": "batch_size is the batch of a whole step, shared by trainer.devices processes; ",
+    **dict.fromkeys(("ckpt_path", "checkpoint", "resume_from", "resume_from_checkpoint"), RESUME),
+    **dict.fromkeys(("epochs", "max_epochs", "num_epochs", "n_epochs"), EPOCHS),
+    **dict.fromkeys(("gpu", "gpus", "device", "cuda"), GPU),
+    **dict.fromkeys(("learning_rate", "lr_rate"), "the learning rate is optimizer.lr; "),
+    **dict.fromkeys(("layers", "n_layers", "num_layers"), "the number of layers is flow.depth; "),
+    **dict.fromkeys(("data", "dataset", "datamodule"), "the data are the target: target=file target.path=...; "),
+    "model": "the model is the flow: flow=NAME, flow.KEY=...; ",
 }
 
 
@@ -28,5 +38,5 @@ def did_you_mean(word: str, allowed: Sequence[str]) -> str:
         "did you mean 'depth'? allowed: depth, rank"
     """
     close = difflib.get_close_matches(word, allowed, n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ELSEWHERE.get(word, "")
+    meant = ELSEWHERE.get(word) or (f"did you mean {close[0]!r}? " if close else "")
     return f"{meant}allowed: {', '.join(allowed)}"

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from flowlab.config.component import as_typed, setting
+from flowlab.config.component import Settings, as_plain, as_typed, setting
 from flowlab.config.errors import ConfigError
 from flowlab.config.registry import build_component, lookup, not_an_option
 from flowlab.config.security import check_written
@@ -27,9 +27,11 @@ OLD_KEYS = {
     "trainer.started_by": "trainer.launcher",
 }
 
+ESCAPED = "must not hold ${ once every ${...} is replaced; leave out the backslash, or choose other characters"
+
 
 @dataclass(kw_only=True)
-class TrainerConfig:
+class TrainerConfig(Settings):
     """Settings of training. Results depend on `precision`, on `compile` up to rounding, and on no other of them."""
 
     accelerator: str = setting("cpu", choices=("cpu", "gpu", "auto"))
@@ -60,7 +62,7 @@ class TrainerConfig:
 
 
 @dataclass(kw_only=True)
-class RunConfig:
+class RunConfig(Settings):
     """The settings of a run outside any group."""
 
     seed: int = setting(0, minimum=0, per_job=True)
@@ -92,7 +94,11 @@ class Config(RunConfig):
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain dicts, lists, numbers and strings."""
         values = {name: getattr(self, name) for name in RunConfig.__dataclass_fields__}
-        values |= {group: getattr(self, group).to_dict() for group in COMPONENTS}
+        parts = {group: getattr(self, group) for group in COMPONENTS} | self.logger
+        for group, part in (parts | {"trainer": self.trainer}).items():
+            if not isinstance(part, Settings):  # in Python a field may have been set to any value
+                raise not_an_option(group, part)
+        values |= {group: parts[group].to_dict() for group in COMPONENTS}
         values["trainer"] = asdict(self.trainer)
         values["logger"] = {name: logger.to_dict() for name, logger in self.logger.items()}
         return values
@@ -100,7 +106,7 @@ class Config(RunConfig):
 
 def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     """Check a composed configuration by its components; raise ConfigError if a value is missing, unknown or wrong."""
-    values = OmegaConf.create(composed) if isinstance(composed, dict) else composed.copy()
+    values = OmegaConf.create(as_plain(composed)) if isinstance(composed, dict) else composed.copy()
     OmegaConf.set_struct(values, False)
     values.pop("hydra", None)
     try:
@@ -108,6 +114,9 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     except (InterpolationResolutionError, RecursionError) as error:
         raise ConfigError(f"{_unresolvable(values)}: {str(error).splitlines()[0]}") from None
     plain = rename_keys(OmegaConf.to_container(values))  # type: ignore[arg-type]
+    for key, value in flat(plain).items():
+        if "${" in str(value):  # a run directory holds plain values; it could not be read again
+            raise ConfigError(f"{key}={value!r}: {ESCAPED}")
     check_written(plain)
     built: dict[str, Any] = {group: build_component(group, plain.pop(group, None), group) for group in COMPONENTS}
     loggers, trainer = plain.pop("logger", None), plain.pop("trainer", None)
@@ -120,7 +129,19 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
     top = as_typed(RunConfig, plain, "")
     for name in top.metrics:
         lookup("metric", name, "metrics")
-    return Config(**vars(top), **built)
+    config = Config(**asdict(top), **built)
+    config.close_keys("")
+    return config
+
+
+def check_again(config: Config, where: str) -> Config:
+    """Check a configuration of a caller, who may have set a field to any value; raise ConfigError for its mistakes."""
+    if not isinstance(config, Config):
+        raise ConfigError(
+            f"{where}: config is a {type(config).__name__} and must come from flowlab.compose; to train a flow that is "
+            "built already, use flowlab.fit"
+        )
+    return to_config(config.to_dict())
 
 
 def _unresolvable(values: DictConfig) -> str:

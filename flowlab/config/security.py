@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +18,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from flowlab.config.errors import ConfigError
+from flowlab.config.registry import conf_directory
 
 VARIABLE = "FLOWLAB_ALLOW"
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -71,8 +73,8 @@ def allow(*packages: str) -> None:
         >>> os.environ.pop("FLOWLAB_ALLOW")
         'mypackage'
     """
-    names = list(dict.fromkeys([*allowed_packages(), *packages]))
-    _check_names(names)
+    _check_names(packages)
+    names = dict.fromkeys([*allowed_packages(), *packages])
     os.environ[VARIABLE] = ",".join(names)
 
 
@@ -85,7 +87,7 @@ def allowed_packages() -> list[str]:
 
 def _check_names(names: Sequence[str]) -> None:
     for name in names:
-        if not DOTTED.fullmatch(name):
+        if not isinstance(name, str) or not DOTTED.fullmatch(name):
             raise ConfigError(f"{VARIABLE}: {name!r} is not the name of a package; separate several by commas")
 
 
@@ -179,7 +181,12 @@ def redact(text: str) -> str:
         text = text.replace(value, REDACTED)
     text = LOGIN.sub(rf"\1{REDACTED}@", text)
     text = HEX.sub(REDACTED, TOKEN.sub(REDACTED, text))
-    return ASSIGNED.sub(rf"\1{REDACTED}", text)
+    return ASSIGNED.sub(lambda found: found[0] if _is_number(found) else found[1] + REDACTED, text)
+
+
+def _is_number(found: re.Match[str]) -> bool:
+    """Whether an assignment in text gives a number, as in `flow.n_tokens=8: must be at most 4`."""
+    return NUMBER.fullmatch(found[0].removeprefix(found[1]).rstrip(":.")) is not None
 
 
 def redact_command(words: Sequence[str]) -> list[str]:
@@ -217,7 +224,7 @@ def secret_in(text: str) -> str | None:
         return "an address with a password in it"
     if TOKEN.search(text) or HEX.fullmatch(text.strip(" '\"")):
         return "what looks like a key"
-    if any(not NUMBER.fullmatch(found[0].removeprefix(found[1])) for found in ASSIGNED.finditer(text)):
+    if not all(map(_is_number, ASSIGNED.finditer(text))):
         return "a value beside the name of a secret"
     return None
 
@@ -253,8 +260,18 @@ def check_written(value: Any, where: str = "") -> None:
 
 
 def _environment_secrets() -> Iterator[tuple[str, str]]:
-    """The environment variables whose values are secrets, the longest value first; a path or a number is none."""
+    """The environment variables whose values are secrets, the longest value first.
+
+    A path, a number and a word of flowlab's own configuration are none.
+    """
     named = [(name, value) for name, value in os.environ.items() if NAME.search(name) and len(value) >= SHORTEST]
     for name, value in sorted(named, key=lambda item: -len(item[1])):
-        if not value.isdigit() and not os.path.exists(value):
+        if not value.isdigit() and not os.path.exists(value) and value not in _own_words():
             yield name, value
+
+
+@cache
+def _own_words() -> set[str]:
+    """The keys and options of flowlab's YAML: hiding `ray_cluster` in a list of launchers protects nobody."""
+    files = conf_directory().rglob("*.yaml")
+    return {word for path in files for word in re.findall(r"\w+", f"{path.stem} {path.read_text(encoding='utf-8')}")}

@@ -6,6 +6,7 @@ this process for good, its workers outlive a killed parent, and it gives the oth
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import pickle
@@ -16,13 +17,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import torch.distributed as dist
 
 from flowlab.config.schema import TrainerConfig
 from flowlab.distributed.world import LostRankError
-from flowlab.system.process import EXIT_INTERRUPTED
+from flowlab.system.process import EXIT_INTERRUPTED, build_display, is_in_notebook, print_line
 
 # Variables that a launcher around this process may have set for ranks of its own.
 LAUNCHER_VARIABLE = re.compile(r"((LOCAL|GROUP|ROLE|NODE)_)?(RANK|WORLD_SIZE)$|MASTER_(ADDR|PORT)$|TORCHELASTIC_|PL_")
@@ -30,6 +33,10 @@ LAUNCHER_VARIABLE = re.compile(r"((LOCAL|GROUP|ROLE|NODE)_)?(RANK|WORLD_SIZE)$|M
 STOP_TIMEOUT = 60.0  # seconds for the ranks to save and end after a signal
 FAILURE_TIMEOUT = 3.0  # seconds for the other ranks to end after one has failed
 POLL = 0.05  # seconds
+
+# Lines of a rank's progress; see RunProgress.
+STEP = re.compile(r"(step +(\d+)/(\d+).*)")
+OF_PROGRESS = re.compile(r"step +\d+/\d+|^the step is (not )?compiled")
 
 
 def train_on_ranks(directory: Path, trainer: TrainerConfig) -> None:
@@ -50,13 +57,17 @@ def train_on_ranks(directory: Path, trainer: TrainerConfig) -> None:
     environment |= {"TORCHELASTIC_USE_AGENT_STORE": "True"}  # torch: no rank opens the store
     environment |= {"OMP_NUM_THREADS": str(trainer.threads)} if trainer.threads else {}
     ranks: list[subprocess.Popen[bytes]] = []
-    with tempfile.TemporaryDirectory() as errors:
+    with tempfile.TemporaryDirectory() as errors, _stderr_of_ranks(trainer.progress) as (stderr, show):
         command = [sys.executable, "-m", "flowlab.distributed.worker", str(directory.resolve()), errors]
         try:
             for rank in range(trainer.devices):
                 variables = environment | {"LOCAL_RANK": str(rank)}
-                ranks.append(subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, start_new_session=True))
-            _wait(ranks, math.inf, until_failure=True)
+                ranks.append(
+                    subprocess.Popen(
+                        command, env=variables, stdin=subprocess.PIPE, stderr=stderr, start_new_session=True
+                    )
+                )
+            _wait(ranks, math.inf, until_failure=True, show=show)
             _wait(ranks, FAILURE_TIMEOUT)
             codes = {number: rank.returncode for number, rank in enumerate(ranks) if rank.poll()}
         except KeyboardInterrupt:
@@ -75,12 +86,46 @@ def train_on_ranks(directory: Path, trainer: TrainerConfig) -> None:
             raise find_cause(Path(errors), codes, trainer.devices)
 
 
-def _wait(ranks: list[subprocess.Popen[bytes]], seconds: float, until_failure: bool = False) -> None:
-    """Wait until all ranks have ended, the time is over, or one has failed."""
+@contextlib.contextmanager
+def _stderr_of_ranks(progress: str) -> Iterator[tuple[IO[bytes] | None, Callable[[], None]]]:
+    """A stderr for the ranks, and a function that shows their progress; None shares this process's stderr.
+
+    In a notebook their progress belongs into the cell's bar: a notebook with lines on stderr could not be compared with
+    a fresh run. Other lines follow at the end.
+    """
+    if not is_in_notebook():
+        yield None, lambda: None
+        return
+    display = build_display(progress)
+    with tempfile.NamedTemporaryFile() as written:
+
+        def show() -> None:
+            if found := STEP.findall(Path(written.name).read_bytes().decode(errors="replace")):
+                text, step, display.total = found[-1][0], int(found[-1][1]), int(found[-1][2])
+                display.update(step, text)
+
+        display.start(0, 1)
+        try:
+            yield written, show
+        finally:
+            display.close()
+            for line in Path(written.name).read_text(errors="replace").splitlines():
+                if not OF_PROGRESS.search(line):
+                    print_line(line)
+
+
+def _wait(
+    ranks: list[subprocess.Popen[bytes]],
+    seconds: float,
+    until_failure: bool = False,
+    show: Callable[[], None] = lambda: None,
+) -> None:
+    """Wait until all ranks have ended, the time is over, or one has failed; `show` is called meanwhile."""
     deadline = time.monotonic() + seconds
     while None in (codes := [rank.poll() for rank in ranks]) and time.monotonic() < deadline:
         if until_failure and any(codes):
             return
+        show()
         time.sleep(POLL)
 
 

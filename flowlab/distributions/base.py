@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,7 +66,11 @@ def as_points(value: Any, like: Tensor) -> Tensor:
 
 def as_shape(shape: Shape) -> tuple[int, ...]:
     """The shape of a sample; a number is the shape of so many samples."""
-    return (shape,) if isinstance(shape, int) else tuple(shape)
+    is_number = isinstance(shape, int) or getattr(shape, "shape", None) == ()  # of Python, or of numpy or torch
+    try:
+        return tuple(map(operator.index, [shape] if is_number else shape))  # type: ignore[list-item, arg-type]
+    except TypeError:
+        raise TypeError(f"shape={shape!r}: must be a number of samples, or a shape such as (5, 2)") from None
 
 
 class Base(nn.Module):

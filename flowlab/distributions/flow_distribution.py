@@ -69,12 +69,12 @@ class FlowDistribution(Distribution):
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         if self.batch_shape == self.flow.batch_shape(self.context):
-            return self.flow.sample(torch.Size(sample_shape), self.context)
+            return self.flow.sample(sample_shape, self.context)
         with torch.no_grad():
-            return self._map(self.flow.base.sample(torch.Size(sample_shape), None, self._base_batch_shape))
+            return self._map(self.flow.base.sample(sample_shape, None, self._base_batch_shape))
 
     def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
-        return self._map(self.flow.base.rsample(torch.Size(sample_shape), None, self._base_batch_shape))
+        return self._map(self.flow.base.rsample(sample_shape, None, self._base_batch_shape))
 
     def log_prob(self, value: Any) -> Tensor:
         return self._expand(self.flow.log_prob(value, self.context))

@@ -238,10 +238,11 @@ def _init(settings: Wandb, ours: Run, mode: Any, resume: Any) -> wandb.Run:
         )
         try:
             theirs = wandb.init(
-                project=settings.project,
-                name=settings.run_name or default_name,
-                group=settings.group or origin["group"],
-                tags=settings.tags,
+                project=settings.project or os.environ.get("WANDB_PROJECT") or "flowlab",
+                entity=settings.entity or os.environ.get("WANDB_ENTITY"),
+                name=settings.run_name or os.environ.get("WANDB_NAME") or default_name,
+                group=settings.group or os.environ.get("WANDB_RUN_GROUP") or origin["group"],
+                tags=settings.tags or [tag for tag in os.environ.get("WANDB_TAGS", "").split(",") if tag],
                 job_type="train",
                 dir=ours.directory,
                 id=origin["run_id"],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,35 @@ def setting_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def setting_texts(values: Iterable[Any]) -> list[str]:
+    """Return a text for each value of one setting: the shortest texts that differ where the values do.
+
+    Example:
+        >>> from flowlab.plotting.labels import setting_texts
+        >>> setting_texts(["/data/a/points.csv", "/data/b/points.csv", "/data/moons.csv", 0.1234567, 0.1234568])
+        ['a/points.csv', 'b/points.csv', 'moons.csv', '0.1234567', '0.1234568']
+    """
+    values = [None if isinstance(value, float) and math.isnan(value) else value for value in values]
+    same: dict[str, dict[str, Any]] = defaultdict(dict)
+    for value in values:
+        same[setting_text(value)][repr(value)] = value
+    texts: dict[str, str] = {}
+    for alike in same.values():
+        for longer in zip(*map(_longer_texts, alike.values()), strict=False):
+            texts |= zip(alike, longer, strict=True)
+            if len(set(longer)) == len(alike):
+                break
+    return [texts[repr(value)] for value in values]
+
+
+def _longer_texts(value: Any) -> Iterator[str]:
+    """Texts for a value, each longer than the one before; the last is followed by itself without end."""
+    yield setting_text(value)
+    parts = Path(value).parts if isinstance(value, str) and Path(value).is_absolute() else ()
+    yield from ("/".join(parts[-count:]) for count in range(2, len(parts)))
+    yield from itertools.repeat(value if parts else repr(value))
+
+
 def setting_labels(table: pandas.DataFrame, names: Sequence[str]) -> list[str]:
     """Return the settings of each row of a sweep's table in words; leave out null unless all are null.
 
@@ -59,7 +90,7 @@ def setting_labels(table: pandas.DataFrame, names: Sequence[str]) -> list[str]:
         >>> setting_labels(table, ["target.name", "target.mean"])
         ['banana', 'gaussian, mean [1, 1]']
     """
-    rows = zip(*(map(setting_text, table[name].tolist()) for name in names), strict=True)
+    rows = zip(*(setting_texts(table[name].tolist()) for name in names), strict=True)
     return [_join_settings(dict(zip(names, row, strict=True))) for row in rows] if names else [""] * len(table)
 
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from flowlab.plotting.figures import GREY, format_log_axis, styled
-from flowlab.plotting.labels import MEASURES, setting_labels, setting_name, setting_text
+from flowlab.plotting.labels import MEASURES, setting_labels, setting_name, setting_text, setting_texts
 
 DEFAULT_BY = "flow.rank"
 CHARACTER = 0.068  # inches: the width of a character in the style's font
@@ -172,7 +172,7 @@ def _sort_labels(table: pandas.DataFrame, names: Sequence[str], labels: Sequence
 
 def _place_values(column: pandas.Series) -> tuple[pandas.Series, dict[float, str]]:
     """Return the positions of a setting's values on an axis, and the tick label at each position, left to right."""
-    texts = column.map(setting_text, na_action=None)
+    texts = pandas.Series(setting_texts(column.tolist()), index=column.index)
     if _is_number(column):
         return column.astype(float), {float(value): setting_text(value) for value in sorted(column.unique().tolist())}
     order = texts.unique().tolist()
@@ -180,6 +180,7 @@ def _place_values(column: pandas.Series) -> tuple[pandas.Series, dict[float, str
 
 
 def _is_number(column: pandas.Series) -> bool:
+    column = column.infer_objects()
     return bool(is_numeric_dtype(column) and not is_bool_dtype(column) and column.notna().all())
 
 

@@ -50,8 +50,12 @@ class Run:
 
     @cached_property
     def flow(self) -> Flow:
-        """The trained flow, with the weights that gave `result`, or the last weights before there is a result."""
-        return self.load_flow(self.result.get("weights", "last"))
+        """The trained flow, with the weights that gave `result`, or the last weights before there is a result.
+
+        Its parameters ask for no gradient, so log densities of many points take little memory; to train it further call
+        `run.flow.requires_grad_()`, or take `run.load_flow()`.
+        """
+        return self.load_flow(self.result.get("weights", "last")).requires_grad_(False)
 
     def load_flow(self, weights: str = "last") -> Flow:
         """Load the flow of a checkpoint, "last" or "best", without executing code in the file."""
@@ -105,12 +109,7 @@ class Run:
     @property
     def result(self) -> dict[str, Any]:
         """result.json: the final metrics; empty before the run is done."""
-        path = self.directory / "result.json"
-        result = read_json(path)
-        for name in ("nll", "nll_se", "kl", "kl_se", "entropy"):
-            if not isinstance(result.get(name, None), float | int | None):
-                raise ConfigError(f"{path}: {name}={result[name]!r}: must be a number")
-        return result
+        return read_result(self.directory / "result.json")
 
     @property
     def status(self) -> dict[str, Any]:
@@ -159,6 +158,15 @@ class Run:
         return f"Run({self.status.get('status', 'unknown')}{numbers}, {str(self.directory)!r})"
 
 
+def read_result(path: Path) -> dict[str, Any]:
+    """The content of a result.json; empty without the file."""
+    result = read_json(path)
+    for name in ("nll", "nll_se", "kl", "kl_se", "entropy"):
+        if not isinstance(result.get(name, None), float | int | None):
+            raise ConfigError(f"{path}: {name}={result[name]!r}: must be a number")
+    return result
+
+
 def load_run(directory: str | Path) -> Run:
     """Read a run directory: its flow, configuration and metrics, without executing code in it.
 
@@ -168,13 +176,23 @@ def load_run(directory: str | Path) -> Run:
     directory = Path(directory)
     path = directory / "config.yaml"
     if not path.is_file():
-        begun = (directory / "status.json").is_file()
-        remedy = "; the run was killed before it began: start it again" if begun else ""
-        raise ConfigError(f"{directory}: not a run directory: there is no config.yaml in it{remedy}")
+        raise ConfigError(f"{directory}: not a run directory: there is no config.yaml in it{_advise(directory)}")
     try:
         return Run(directory, to_config(read_plain_yaml(path)))
     except ConfigError as error:
         raise ConfigError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+
+
+def _advise(directory: Path) -> str:
+    """What to type instead of a directory that is no run."""
+    if (directory / "status.json").is_file():
+        return "; the run was killed before it began: start it again"
+    if (directory / "manifest.json").is_file():
+        return f"; it is a sweep: continue it with -m sweep_resume={directory}, read it with flowlab.load_sweep"
+    for near in (*directory.parents, *sorted(directory.glob("*"))):
+        if (near / "config.yaml").is_file() and (near / "status.json").is_file():
+            return f"; did you mean {near}?"
+    return ""
 
 
 def check_data(run: Run, target: Target) -> None:

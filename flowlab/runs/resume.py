@@ -1,4 +1,4 @@
-"""Resume a stopped run: on other hardware, and from files that are all there."""
+"""Resume a stopped run: on other hardware, for more steps, and from files that are all there."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ FILES = (
 
 
 def relocate(config: Config, overrides: Sequence[str]) -> Config:
-    """The configuration of a run that resumes elsewhere, by overrides of its trainer such as "trainer.devices=4".
+    """The configuration of a run that resumes elsewhere or for longer, as by "trainer.devices=4" or "max_steps=20000".
 
-    Raise ConfigError if an override changes a different setting.
+    Raise ConfigError if an override changes a different setting, or does not raise the number of steps.
 
     Example:
         >>> from flowlab.config.compose import compose
@@ -38,13 +38,22 @@ def relocate(config: Config, overrides: Sequence[str]) -> Config:
     parsed = parse_overrides(overrides)
     for override in parsed:
         group, _, key = override.key_or_group.partition(".")
-        if group != "trainer" or (key and key not in MOVABLE) or override.is_delete():
+        is_allowed = group == "max_steps" or (group == "trainer" and (not key or key in MOVABLE))
+        if not is_allowed or override.is_delete():
             raise ConfigError(
-                f"{override.input_line}: a run resumes with the configuration it began with; allowed: trainer=..., or "
-                f"trainer.KEY=... of {', '.join(MOVABLE)}"
+                f"{override.input_line}: a run resumes with the configuration it began with; allowed: trainer=..., "
+                f"trainer.KEY=... of {', '.join(MOVABLE)}, or max_steps=N to train longer"
             )
-    composed, values = compose_yaml(overrides).trainer, config.to_dict()
-    chosen = {override.key_or_group.partition(".")[2] for override in parsed}
+    whole, values = compose_yaml(overrides), config.to_dict()
+    if any(override.key_or_group == "max_steps" for override in parsed):
+        values["max_steps"] = whole.max_steps
+        if to_config(values).max_steps <= config.max_steps:
+            raise ConfigError(
+                f"max_steps={whole.max_steps}: the run has max_steps={config.max_steps}; a larger number trains it "
+                "longer"
+            )
+    composed = whole.trainer
+    chosen = {key for group, _, key in (o.key_or_group.partition(".") for o in parsed) if group == "trainer"}
     keys = (chosen | set(WHERE) if "" in chosen else chosen) - {""}
     values["trainer"] |= {key: composed[key] for key in keys}
     return to_config(values)

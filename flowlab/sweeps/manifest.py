@@ -57,7 +57,9 @@ class Manifest:
         """Read the manifest of a sweep directory; raise ConfigError if there is none, or it is damaged."""
         path = directory / NAME
         if not path.is_file():
-            raise ConfigError(f"{directory}: not the directory of a sweep: there is no {NAME} in it")
+            is_run = (directory / "config.yaml").is_file()
+            hint = f"; it is a run: continue it with resume={directory}" if is_run else ""
+            raise ConfigError(f"{directory}: not the directory of a sweep: there is no {NAME} in it{hint}")
         content = read_json(path)
         try:
             words, seconds = content["words"], float(content["seconds"])

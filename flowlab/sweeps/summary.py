@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -18,9 +19,9 @@ from rich.table import Table
 from flowlab.config.errors import ConfigError
 from flowlab.config.untrusted import check_links, printable
 from flowlab.plotting import density_panels, run_densities, save_figure, setting_labels, sweep_heatmap, sweep_lines
-from flowlab.plotting.labels import setting_name, setting_text
+from flowlab.plotting.labels import setting_name, setting_texts
 from flowlab.runs.directory import load_run
-from flowlab.sweeps.table import load_sweep, varied_settings
+from flowlab.sweeps.table import load_sweep, to_csv, varied_settings
 from flowlab.system.files import write_text
 
 DONE, NOT_DONE = 0, 1  # exit status
@@ -28,8 +29,14 @@ TARGET = "target.name"
 PANELS = 60
 
 
-def summarize(directory: Path) -> int:
-    """Print the tables of a sweep, write DIR/summary.csv and DIR/figures/; gives the exit status."""
+def summarize(directory: Path, statistic: str = "median", form: str = "text") -> int:
+    """Print the tables of a sweep, write DIR/summary.csv and DIR/figures/; gives the exit status.
+
+    Arguments:
+        directory: the sweep directory.
+        statistic: "median", with the range, or "mean", with the standard error, over seeds.
+        form: "text", "markdown" or "latex". The last two print the tables alone on stdout, for a document.
+    """
     if not directory.is_dir():
         raise ConfigError(f"{directory}: there is no such directory")
     if (directory / "config.yaml").is_file():
@@ -37,11 +44,12 @@ def summarize(directory: Path) -> int:
     check_links(directory)
     table = load_sweep(directory)
     names = [Path(run).name for run in table["directory"]]
-    console = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else 160)
-    console.print(_rich(runs_table(table).assign(run=names), "runs"))
-    seeds = seeds_table(table)
-    if seeds is not None:
-        console.print(_rich(seeds, "over seeds"))
+    width = None if sys.stdout.isatty() else 160
+    console = Console(markup=False, emoji=False, highlight=False, width=width, stderr=form != "text")
+    tables = {"runs": runs_table(table).assign(run=names), "over seeds": seeds_table(table, statistic)}
+    for title, each in tables.items():
+        if each is not None:
+            console.print(_rich(each, title)) if form == "text" else print(f"{FORMS[form](each)}\n")
     wrong = table.assign(run=names)[table["status"] != "done"]
     if len(wrong):
         said = wrong["error"].where(wrong["error"].notna(), "")
@@ -75,10 +83,11 @@ def runs_table(table: pandas.DataFrame) -> pandas.DataFrame:
     return shown.assign(status=table["status"])
 
 
-def seeds_table(table: pandas.DataFrame) -> pandas.DataFrame | None:
+def seeds_table(table: pandas.DataFrame, statistic: str = "median") -> pandas.DataFrame | None:
     """For each setting, as text: how many seeds are done, and median, least and greatest kl or nll in nats.
 
-    None where no setting has several seeds.
+    With statistic="mean" the mean and its standard error, the deviation between seeds over the root of their number, in
+    place of the last three. None where no setting has several seeds.
     """
     value = measure(table)
     settings = [name for name in varied_settings(table) if name != "seed"]
@@ -86,11 +95,16 @@ def seeds_table(table: pandas.DataFrame) -> pandas.DataFrame | None:
     if known.empty or value not in table:
         return None
     rows = []
-    for _, runs in known.groupby(setting_labels(known, settings), sort=False):
+    texts = _settings_as_text(known, settings)
+    for texts_of_group, runs in known.groupby([texts[name] for name in settings] or (lambda _: ""), sort=False):
         values = runs[value].dropna()
-        row = dict(_settings_as_text(runs, settings).iloc[0]) | {"done": f"{len(values)} of {len(runs)}"}
+        row = dict(zip(settings, texts_of_group, strict=False)) | {"done": f"{len(values)} of {len(runs)}"}
         numbers = {f"median {value} (nats)": values.median(), "least": values.min(), "greatest": values.max()}
-        row |= {name: "" if values.empty else _nats(number) for name, number in numbers.items()}
+        if statistic == "mean":
+            error = "" if len(values) < 2 else f" ± {_nats(values.sem())}"
+            row[f"mean {value} (nats)"] = "" if values.empty else f"{_nats(values.mean())}{error}"
+        else:
+            row |= {name: "" if values.empty else _nats(number) for name, number in numbers.items()}
         rows.append(row)
     return pandas.DataFrame(rows) if len(rows) < len(known) else None
 
@@ -100,17 +114,58 @@ def _nats(number: float) -> str:
 
 
 def _settings_as_text(table: pandas.DataFrame, names: list[str]) -> pandas.DataFrame:
-    unreadable = table[names].isna().all(axis=1)
-    return table[names].map(setting_text).mask(unreadable, "")
+    """The settings of each run; an empty text where a run has no such setting, or could not be read."""
+    texts = {name: setting_texts(table[name].tolist()) for name in names}
+    return pandas.DataFrame(texts, index=table.index).mask(table[names].map(_is_absent), "")
+
+
+def _is_absent(value: object) -> bool:
+    """Whether a cell is NaN and not None, which is the value null."""
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _rich(table: pandas.DataFrame, title: str) -> Table:
     rich = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for name in table:
-        rich.add_column(setting_name(name), overflow="fold")
-    for row in table.itertuples(index=False):
-        rich.add_row(*(printable(str(cell)) for cell in row))
+    names, *rows = _cells(table)
+    for name in names:
+        rich.add_column(name, overflow="fold")
+    plain = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    for row in rows:
+        rich.add_row(*(cell.replace("±", "+-" if plain else "±") for cell in row))
     return rich
+
+
+def as_markdown(table: pandas.DataFrame) -> str:
+    """A table of texts in Markdown.
+
+    Example:
+        >>> import pandas
+        >>> from flowlab.sweeps.summary import as_markdown
+        >>> print(as_markdown(pandas.DataFrame({"flow.depth": ["2"], "mean kl (nats)": ["0.1 ± 0.2"]})))
+        | depth | mean kl (nats) |
+        |---|---|
+        | 2 | 0.1 ± 0.2 |
+    """
+    rows = [[cell.replace("|", r"\|") for cell in row] for row in _cells(table)]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(table.columns), *lines[1:]])
+
+
+def as_latex(table: pandas.DataFrame) -> str:
+    """A table of texts as a LaTeX tabular; it needs the package booktabs."""
+    rows = [" & ".join(re.sub(r"([&%$#_{}])", r"\\\1", cell) for cell in row) + r" \\" for row in _cells(table)]
+    begin = rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}"
+    lines = [begin, r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(lines).replace("±", r"$\pm$")
+
+
+def _cells(table: pandas.DataFrame) -> list[list[str]]:
+    """The rows of a table as text that is safe to print, the names of the columns first."""
+    body = [[printable(str(cell)) for cell in row] for row in table.itertuples(index=False)]
+    return [[setting_name(name) for name in table], *body]
+
+
+FORMS = {"markdown": as_markdown, "latex": as_latex}
 
 
 def _changed_files(table: pandas.DataFrame) -> list[str]:
@@ -128,7 +183,7 @@ def _changed_files(table: pandas.DataFrame) -> list[str]:
 def _write(directory: Path, relative: pandas.DataFrame, table: pandas.DataFrame) -> list[Path]:
     """Write the table and the figures; a figure that cannot be drawn is left out."""
     written = [directory / "summary.csv"]
-    write_text(written[0], relative.to_csv(index=False, lineterminator="\n"))
+    write_text(written[0], to_csv(relative))
     for name, draw in sweep_figures(table).items():
         path = directory / "figures" / f"{name}.png"
         try:

@@ -10,7 +10,8 @@ import pandas
 
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config, flat, rename_keys
-from flowlab.runs.directory import load_run
+from flowlab.config.untrusted import read_plain_yaml
+from flowlab.runs.directory import load_run, read_result
 from flowlab.sweeps.manifest import NAME as MANIFEST
 from flowlab.sweeps.manifest import Manifest
 from flowlab.system.files import read_json
@@ -22,10 +23,10 @@ def load_sweep(directory: str | Path) -> pandas.DataFrame:
     """One row for each run below a directory: the settings that varied, results, status, error and directory.
 
     Settings have their dotted names (`flow.depth`), results the names of result.json; runs without a result have NaN
-    there. Numbers that come with an option are left out: with a different `target.name` goes a different
-    `target.noise`. Rows are in the order of the job numbers. The status comes from status.json; it is "not begun" for a
-    job of the manifest that has no run yet, or "unreadable" for a run that is half-written or damaged. `error` is None
-    where nothing went wrong.
+    there. A setting that is null is None; one that a run does not have is NaN. Numbers that come with an option are
+    left out: with a different `target.name` goes a different `target.noise`. Rows are in the order of the job numbers.
+    The status comes from status.json; it is "not begun" for a job of the manifest that has no run yet, or "unreadable"
+    for a run that is half-written or damaged. `error` is None where nothing went wrong.
 
     Raises:
         ConfigError: there is no run below the directory.
@@ -56,6 +57,12 @@ def varied_settings(table: pandas.DataFrame) -> list[str]:
     return [name for name in table if name.partition(".")[0] in SETTINGS]
 
 
+def to_csv(table: pandas.DataFrame) -> str:
+    """A table of runs as CSV; a setting that is null is the word null, which pandas reads as NaN."""
+    nulls = {name: table[name].map(lambda value: "null" if value is None else value) for name in varied_settings(table)}
+    return table.assign(**nulls).to_csv(index=False, lineterminator="\n")
+
+
 def _number(path: Path) -> tuple[int, str]:
     return (int(path.name), "") if path.name.isdigit() else (-1, path.name)
 
@@ -68,18 +75,28 @@ def _read(directory: Path, config: dict[str, Any] | None) -> tuple[dict[str, Any
         if config and not (directory / "config.yaml").is_file():  # it failed before it began, or has not begun
             said = {"status": "not begun"} | read_json(directory / "status.json")
         else:
-            run = load_run(directory)
-            settings = flat(run.config.to_dict())
-            said = {"status": "unknown"} | run.status
-            results = run.result
+            settings = _read_settings(directory)
+            said = {"status": "unknown"} | read_json(directory / "status.json")
+            results = read_result(directory / "result.json")
     except ConfigError as unreadable:
         said = {"status": "unreadable", "error": str(unreadable)}
     rest = {"status": str(said["status"]), "error": said.get("error"), "directory": str(directory)}
     return settings, results, rest
 
 
+def _read_settings(directory: Path) -> dict[str, Any]:
+    """The settings of a run; as they are written where its classes are not allowed or not installed."""
+    try:
+        return flat(load_run(directory).config.to_dict())
+    except ConfigError:
+        if (directory / "config.yaml").is_file():
+            return flat(rename_keys(read_plain_yaml(directory / "config.yaml")))
+        raise
+
+
 def _varied(runs: list[dict[str, Any]]) -> pandas.DataFrame:
-    table = pandas.DataFrame(runs)
+    table = pandas.DataFrame(runs, dtype=object)  # pandas would turn null among numbers into NaN
+    table = table.apply(lambda column: column if any(value is None for value in column) else column.infer_objects())
     words = table[[bool(run) for run in runs]].map(str)  # lists and null are values like others
     groups = list(dict.fromkeys(name.partition(".")[0] for name in words))
     varied: list[str] = []

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from flowlab.config.component import per_job_fields
 from flowlab.config.errors import ConfigError
-from flowlab.config.schema import Config, RunConfig, to_config
+from flowlab.config.schema import Config, RunConfig, check_again
 from flowlab.distributed.world import resolve_device
 from flowlab.flows._assemble import Costs
 from flowlab.runs.begin import with_absolute_paths
@@ -62,7 +62,9 @@ def train_many(
     """
     known: Known = {}
     members: list[Member] = []
-    for directory, config in zip(directories, (to_config(config.to_dict()) for config in configs), strict=True):
+    if isinstance(configs, Config) or isinstance(directories, str | Path) or len(configs) != len(directories):
+        raise ConfigError("train_many: needs a list of configurations, and a list of as many directories")
+    for directory, config in zip(directories, (check_again(config, "train_many") for config in configs), strict=True):
         run = Run(Path(directory), with_absolute_paths(config))
         members.append(Member(run, *check(run.config, known=known)))
         find_run(run.directory, run.config)

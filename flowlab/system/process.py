@@ -88,13 +88,59 @@ def print_line(line: str, stream: TextIO | None = None) -> None:
     The line is a single write. `print` makes two under PYTHONUNBUFFERED, which mix with the lines of other processes.
     """
     stream = stream or sys.stderr
-    try:
-        stream.write(f"{line}\n")
-        stream.flush()
-    except OSError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())  # the stream's buffer would fail again at exit
-        os.close(null)
+    output = Output(stream)
+    output.write(f"{line}\n")
+    output.flush()
+
+
+class Output:
+    """A text stream that drops what can no longer be written, because a pipe is closed or a disk is full.
+
+    Arguments:
+        stream: the stream.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._drop():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._drop():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _drop(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())  # the stream's buffer would fail again at exit
+            os.close(null)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def protect_output() -> Iterator[None]:
+    """Keep a closed pipe, and a terminal that lacks a character, from ending what the block does."""
+    before = sys.stdout, sys.stderr
+    for stream in before:
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    with open(os.devnull, "w", encoding="utf-8") as null:
+        # Python has None for a stream that was closed when it started.
+        sys.stdout, sys.stderr = (Output(null if stream is None else stream) for stream in before)  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            sys.stdout, sys.stderr = before
 
 
 def is_in_notebook() -> bool:

@@ -121,7 +121,7 @@ def fit(
     goal = objective if isinstance(objective, Objective) else lookup("objective", objective, "objective")()
     like = next((each for each in flow.parameters() if each.requires_grad), None)
     if like is None:
-        raise ConfigError(f"fit: {type(flow).__name__} has no parameters to train")
+        raise ConfigError(f"fit: {type(flow).__name__} has no parameters to train; call flow.requires_grad_() first")
     target = data if isinstance(data, Target) else None
     loss = _loss(flow, goal, target)
     batches, held_out = _batches(flow, goal, data, context, validation, seed, batch_size, like)

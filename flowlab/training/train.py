@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from flowlab.config.errors import ConfigError
-from flowlab.config.schema import Config, TrainerConfig, to_config
+from flowlab.config.schema import Config, TrainerConfig, check_again
 from flowlab.config.untrusted import check_links
 from flowlab.distributed.cluster import join_world, requeue_job
 from flowlab.distributed.launch import train_on_ranks
@@ -63,13 +63,7 @@ def train(config: Config, directory: str | Path | None = None, group: str | None
         ...     run.result["steps"]
         20
     """
-    if not isinstance(config, Config):
-        raise ConfigError(
-            f"train: config is a {type(config).__name__} and must come from flowlab.compose; to train a flow that is "
-            "built already, use flowlab.fit"
-        )
-    checked = to_config(config.to_dict())  # in Python a field may have been set to any value
-    return train_experiment(build(checked), directory, group)
+    return train_experiment(build(check_again(config, "train")), directory, group)
 
 
 def train_experiment(experiment: Experiment, directory: str | Path | None = None, group: str | None = None) -> Run:
@@ -90,7 +84,8 @@ def resume(directory: str | Path, *overrides: str) -> Run:
     Arguments:
         directory: the run directory.
         overrides: where it resumes, as "trainer.devices=4" or "trainer=gpu"; with more or fewer processes the end is
-            the same up to rounding. A GPU draws other points than a CPU.
+            the same up to rounding. A GPU draws other points than a CPU. "max_steps=20000" trains a run longer, also
+            one that is done; its learning rate then is that of a run of so many steps.
 
     Raises:
         ConfigError: no run directory, a run that is done already, or a data file that has changed since.
@@ -101,9 +96,20 @@ def resume(directory: str | Path, *overrides: str) -> Run:
 
 def resume_run(run: Run) -> Run:
     """Resume a run where its configuration says; see resume."""
-    if run.done:
-        raise ConfigError(f"{run.directory}: this run is done already: {run!r}")
+    before = load_run(run.directory).config.max_steps
+    if run.done and run.config.max_steps == before:
+        raise ConfigError(
+            f"{run.directory}: this run is done already: {run!r}; resume={run.directory} max_steps=N, with N above "
+            f"{before}, trains it longer"
+        )
     experiment = build(run.config)
+    if run.config.max_steps > before and run.config.trainer.progress != "off":
+        step = run.checkpoint("last")["global_step"] if run.has_checkpoint("last") else 0
+        rate = experiment.optimizer.learning_rate(step, run.config.max_steps)
+        print_line(
+            f"flowlab: from step {step} on, the learning rate is that of a run of {run.config.max_steps} steps, by "
+            f"optimizer.schedule={experiment.optimizer.schedule}: it goes on at {rate:g}"
+        )
     with _ranks(run.config.trainer) as world:
         world.broadcast_from_rank_zero(lambda: reopen(run, experiment))
         return run_training(run, experiment, world)

@@ -35,9 +35,9 @@ COMMAND_LINES = {
     "an option in another place": (["target@flow=banana"], "target@flow", "Did you mean to override target?"),
     "a sweep without its plus": (["-m", "sweep=depth_rank"], "'sweep'", "use +sweep=depth_rank"),
     # flags
-    "unknown flag": (["--nonsense"], "unrecognized arguments: --nonsense", "usage:"),
-    "an abbreviated flag": (["--experiment", "banana"], "--experiment", "usage:"),
-    "a key as a flag": (["--seed=3"], "--seed=3", "usage:"),
+    "unknown flag": (["--nonsense"], "--nonsense: no such option", "a key has no hyphens before it: nonsense=..."),
+    "an abbreviated flag": (["--experiment", "banana"], "--experiment: no such option", "experiment=..."),
+    "a key as a flag": (["--seed=3"], "--seed=3: no such option", "seed=...; a W&B agent leaves them out with ${args"),
     "a mistyped -m": (["-M", "seed=0,1"], "-M", "usage:"),
     "a value that --cfg does not take": (["--cfg", "jobb"], "'jobb'", "choose from 'job', 'hydra', 'all'"),
     "a value that --info does not take": (["--info", "nope"], "'nope'", "choose from"),
@@ -59,6 +59,11 @@ COMMAND_LINES = {
     "a mistake beside --cfg": (["--cfg", "job", "nope=1"], "nope: no such key", "allowed: seed"),
     # sweeps
     "a sweep without -m": (["seed=0,1"], "seed: several values make a sweep", "add -m"),
+    "a comma without quotes": (
+        ["target=file", "target.path=a,b.csv"],
+        "target.path: several values make a sweep",
+        "two kinds of quotes: \"target.path='a,b.csv'\"",
+    ),
     "a named sweep without -m": (["+sweep=depth_rank"], "sweep=depth_rank", "needs -m"),
     "a launcher without -m": (["hydra/launcher=stacked"], "hydra/launcher=stacked", "needs -m"),
     "a named sweep that is not there": (["-m", "+sweep=nope"], "sweep=nope", "allowed: depth_rank, jang2018"),
@@ -158,6 +163,23 @@ COMMAND_LINES = {
         ["hydra=null"],
         "hydra=null: flowlab does not pass this setting to Hydra",
         "allowed: hydra.run.dir",
+    ),
+    "a directory of an unknown value": (["hydra.run.dir=a_${hydra:nope}"], "hydra.run.dir", "'hydra.nope' not found"),
+    "an escaped value in a directory": (["hydra.run.dir='a_\\${x}'"], "hydra.run.dir=a_${x}", "leave out the"),
+    "an escaped value in the directory of a sweep": (
+        ["-m", "seed=0,1", "hydra.sweep.dir='a_\\${x}'"],
+        "hydra.sweep.dir=a_${x}",
+        "leave out the backslash",
+    ),
+    "an escaped value in the directory of a job": (
+        ["-m", "seed=0,1", "hydra.sweep.dir=a", "hydra.sweep.subdir='${hydra.job.num}\\${x}'"],
+        "hydra.sweep.subdir=0${x}",
+        "leave out the backslash",
+    ),
+    "an escaped value": (
+        ["logger=wandb", "logger.wandb.run_name='\\${x}'"],
+        "logger.wandb.run_name='${x}'",
+        "leave out the backslash",
     ),
     "a secret": (["+hydra.job.env_set.WANDB_API_KEY=abc"], "+hydra.job.env_set.WANDB_API_KEY: a secret", "environment"),
     # resuming

@@ -117,6 +117,16 @@ RUNS = {
     ),
     "directory for a configuration": (swap(CONFIG, os.mkdir), "run: not a run directory", "no config.yaml in it"),
     "pipe for a configuration": (swap(CONFIG, os.mkfifo), "run: not a run directory", "no config.yaml in it"),
+    "a sweep for a run": (
+        swap("run", lambda run: shutil.copytree(run.parent / "sweep", run)),
+        "run: not a run directory",
+        "it is a sweep: continue it with -m sweep_resume=run",
+    ),
+    "a directory of runs": (
+        swap("run", lambda run: shutil.copytree(run.parent / "sweep/0", run / "other")),
+        "run: not a run directory",
+        "did you mean run/other?",
+    ),
     "no configuration": (remove(CONFIG), "run: not a run directory", "no config.yaml in it"),
     "layers without end": (replace(CONFIG, "depth: 1\n", "depth: 1000000000\n"), "flow.depth=1000000000", "at most"),
     "status cut short": (cut(STATUS, 5), "run/status.json: cannot be read", "Unterminated"),
@@ -206,7 +216,8 @@ RUNS = {
 
 # Command lines after `resume=run`; the directory is undamaged.
 ELSEWHERE = {
-    "more steps": (["max_steps=5"], "max_steps=5: a run resumes", "the configuration it began with"),
+    "fewer steps": (["max_steps=5"], "max_steps=5: the run has max_steps=20", "a larger number trains it longer"),
+    "no number of steps": (["max_steps=x"], "max_steps='x'", "must be a whole number"),
     "another target": (["target=funnel"], "target=funnel: a run resumes", "allowed: trainer=..."),
     "no trainer": (["~trainer"], "~trainer: a run resumes", "allowed: trainer=..."),
     "a setting that does not move": (["trainer.log_every=7"], "trainer.log_every=7: a run resumes", "devices, nodes"),
@@ -236,6 +247,11 @@ SWEEPS = {
 }
 # Damage that stops only a resume, and mistakes in the command line of a summary.
 RESUMED = {
+    "a run for a sweep": (
+        swap("sweep", lambda sweep: shutil.copytree(sweep.parent / "run", sweep)),
+        "sweep: not the directory of a sweep",
+        "it is a run: continue it with resume=sweep",
+    ),
     "no manifest": (remove(MANIFEST), "sweep: not the directory of a sweep", "no manifest.json in it"),
     "directory for a manifest": (swap(MANIFEST, os.mkdir), "sweep: not the directory of a sweep", "no manifest.json"),
     "words of another sweep": (

@@ -157,3 +157,27 @@ def test_a_sweep_overwrites_no_file(name, tmp_path, monkeypatch, capsys):
     assert main(["-m", "seed=0,1", "max_steps=2", "flow.depth=1", "hydra.sweep.dir=."]) == 2
     assert f"holds {name}, which this sweep would overwrite; choose another directory" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["target=nope"]], ids=" ".join)
+@pytest.mark.parametrize("closed", ["pipe", "stream"])
+def test_closed_output_is_no_error(words, closed):
+    """Nothing is said about a pipe that nobody reads, as after `| head -1`, and the exit status stays."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    close = {"preexec_fn": lambda: os.close(1)} if closed == "stream" else {"stdout": writing}
+    command = [sys.executable, "-m", "flowlab.cli.main", *words]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, check=False, **close)
+    os.close(writing)
+    assert done.returncode == (2 if words == ["target=nope"] else 0)
+    assert done.stderr.startswith("flowlab: target=nope: no such option" if done.returncode else "")
+    assert done.stderr.count("\n") == bool(done.returncode)
+
+
+def test_values_of_hydra_name_directories(tmp_path):
+    quick = [*QUICK, "max_steps=2"]
+    assert run(*quick, "hydra.run.dir=${hydra:runtime.choices.target}_${hydra:job.num}", cwd=tmp_path).returncode == 0
+    jobs = ["-m", "seed=3,4", "hydra.sweep.dir=${hydra:job.name}", "hydra.sweep.subdir=${hydra:job.num}_${seed}"]
+    assert run(*quick, *jobs, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "banana_0/result.json").is_file()
+    assert [(tmp_path / "main" / name / "result.json").is_file() for name in ("0_3", "1_4")] == [True, True]

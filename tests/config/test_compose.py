@@ -1,11 +1,17 @@
 """Composition from YAML: every option composes, values equal the Python defaults, and precedence holds."""
 
 import dataclasses
+import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import hydra
+import numpy as np
 import pytest
+import torch
 import yaml
+from hydra.core.global_hydra import GlobalHydra
 
 from flowlab.config.component import Component
 from flowlab.config.compose import compose, rename_words
@@ -194,3 +200,74 @@ def test_missing_key_keeps_the_old_behaviour():
     assert rename_keys(values)["trainer"]["compile"] == "auto"
     del values["trainer"]["compile"]
     assert to_config(values).trainer.compile == "false"
+
+
+def test_compose_leaves_the_users_own_hydra_as_it_is(tmp_path):
+    (tmp_path / "mine.yaml").write_text("x: 1\n")
+    with hydra.initialize_config_dir(version_base="1.2", config_dir=str(tmp_path)):
+        assert compose("flow.depth=4").flow.depth == 4
+        with pytest.raises(ConfigError, match=r"flow\.dept: no such key"):
+            compose("flow.dept=4")
+        assert hydra.compose("mine") == {"x": 1}
+        assert str(hydra.version.getbase()) == "1.2"
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_compose_works_in_the_users_own_hydra_main(tmp_path):
+    (tmp_path / "mine.yaml").write_text("x: 1\n")
+    script = (
+        "import flowlab, hydra\n"
+        f"@hydra.main(version_base='1.3', config_path={str(tmp_path)!r}, config_name='mine')\n"
+        "def main(config):\n"
+        "    print(flowlab.compose('flow.depth=4').flow.depth, hydra.compose('mine').x, config.x)\n"
+        "main()\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    command = [sys.executable, "script.py", f"hydra.run.dir={tmp_path}/out"]
+    assert subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True).stdout == "4 1 1\n"
+
+
+def test_threads_compose_at_once():
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda seed: compose(f"seed={seed}").seed, range(12))) == list(range(12))
+
+
+@pytest.mark.parametrize("part", ["", "flow.", "trainer.", "optimizer.", "target.", "objective.", "logger.csv."])
+def test_unknown_key_of_a_configuration_object_is_refused(part):
+    config = compose()
+    node = config.logger["csv"] if part.startswith("logger") else getattr(config, part[:-1]) if part else config
+    with pytest.raises(ConfigError, match=rf"^{re.escape(part)}dpeth: no such key"):
+        node.dpeth = 4
+    with pytest.raises(ConfigError, match=r"did you mean 'depth'\? allowed: depth"):
+        config.flow.dpeth = 4
+    config.flow.depth = 4
+    assert to_config(config.to_dict()).flow.depth == 4
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.array, torch.tensor])
+def test_numbers_of_numpy_and_torch_are_numbers(kind):
+    config = compose("target=gaussian")
+    config.seed, config.optimizer.lr, config.flow.depth = kind(4), kind(1), kind(3)
+    config.target.mean, config.flow.final_activation = np.array([1.0, 2.0]), np.bool_(True)
+    checked = to_config(config.to_dict())
+    assert (checked.seed, checked.optimizer.lr, checked.flow.depth) == (4, 1.0, 3)
+    assert (checked.target.mean, checked.flow.final_activation) == ([1.0, 2.0], True)
+    assert type(checked.seed) is int
+
+
+def test_values_of_other_kinds_are_refused_in_words():
+    config = compose()
+    config.flow.depth = object()
+    with pytest.raises(ConfigError, match=r"flow\.depth=<object .*>: must be a number, a word, true"):
+        to_config(config.to_dict())
+    config = compose()
+    config.flow = "prelu"
+    with pytest.raises(ConfigError, match="flow='prelu': must be an option of the group flow: custom, prelu"):
+        config.to_dict()
+
+
+def test_overrides_may_be_a_list():
+    assert compose(["flow.depth=4", "seed=1"], "max_steps=5") == compose("flow.depth=4", "seed=1", "max_steps=5")
+    for wrong in ({"flow.depth": 4}, [["seed=1"]], None):
+        with pytest.raises(ConfigError, match="must be text KEY=VALUE"):
+            compose(wrong)

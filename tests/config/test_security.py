@@ -216,6 +216,7 @@ def test_secret_is_removed_from_text(text, clean):
     [
         "KeyError: 'depth'",
         "no such key: depth",
+        "flow.n_tokens=8: must be at most 4",
         "rows = sorted(rows, key=len)",
         "flow.key_dim=7: must be at most 4",
         "git@github.com:me/flow.git",
@@ -299,3 +300,13 @@ def test_secret_environment_variable_is_recognized_by_its_value(monkeypatch, tmp
         compose("logger=wandb", "logger.wandb.tags=[a,'${oc.env:PLAIN}']")
     with pytest.raises(ConfigError, match=r"wandb\.project: holds what looks like a key"):
         compose("logger=wandb", "logger.wandb.project=${oc.env:PLAIN}")
+
+
+def test_own_words_are_not_hidden(monkeypatch):
+    """A variable may hold any word, also one that flowlab prints in its lists."""
+    monkeypatch.setenv("MY_TOKEN", "ray_cluster")
+    monkeypatch.setenv("DB_PASSWORD", "smooth_prelu")
+    listed = "Available options in 'hydra/launcher':\n\tbasic\n\tray_cluster\nflow: smooth_prelu"
+    assert redact(listed) == listed
+    monkeypatch.setenv("DB_PASSWORD", "smooth_prelu7")
+    assert redact("smooth_prelu7") == REDACTED

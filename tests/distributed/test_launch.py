@@ -18,6 +18,7 @@ from flowlab.distributed.launch import STOP_TIMEOUT, find_cause, open_loopback_s
 from flowlab.distributed.worker import dump_error
 from flowlab.distributed.world import LostRankError
 from flowlab.system.files import WriteError
+from flowlab.system.process import Display
 from flowlab.training.divergence import DivergedError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -263,3 +264,20 @@ def test_each_job_of_a_sweep_has_its_own_processes_and_directory(tmp_path):
     assert [list(run.metrics["step"]) for run in (two, one)] == [[60]] * 2
     manifest = json.loads((tmp_path / "sweep/manifest.json").read_text())
     assert [job["config"]["trainer"]["devices"] for job in manifest["jobs"]] == [2, 1]
+
+
+def test_in_a_notebook_the_ranks_write_nothing_to_stderr(tmp_path, monkeypatch, capfd):
+    """Their progress is the cell's, so the notebook can be compared with a fresh run."""
+    shown = []
+
+    class Recorded(Display):
+        def update(self, done, text, is_complete=True):
+            shown.append((done, self.total, text))
+
+    monkeypatch.setattr("flowlab.distributed.launch.is_in_notebook", lambda: True)
+    monkeypatch.setattr("flowlab.distributed.launch.build_display", lambda kind: Recorded())
+    train(compose(*SMALL, "max_steps=3000", "trainer=ddp_cpu", "trainer.progress=auto"), tmp_path / "run")
+    assert capfd.readouterr().err == ""
+    assert shown
+    assert all(total == 3000 and 0 < done <= 3000 for done, total, _ in shown)
+    assert "loss" in shown[-1][2]

@@ -47,7 +47,8 @@ def test_search_fails_when_all_trials_fail(sweep, tmp_path):
     done = sweep("search", *SEARCH, *words)
     assert done.returncode == 1
     assert list(load_sweep(tmp_path / "search")["status"]) == ["failed"] * 4
-    assert "flowlab: failed: ValueError: No trials are completed yet" in done.stderr
+    assert "flowlab: the search has no best trial, because none of its runs is done" in done.stderr
+    assert "4 runs: 4 failed" in done.stdout
     assert "Traceback" not in done.stderr
 
 
@@ -56,6 +57,8 @@ def test_search_on_a_file_minimizes_nll_and_continues_stored_trials(sweep, tmp_p
     for directory in ("first", "second"):
         done = sweep(directory, *SEARCH, *kept, "target=file", f"target.path={iris}")
         assert done.returncode == 0, done.stderr
+    rates = [set(load_sweep(tmp_path / directory)["optimizer.lr"]) for directory in ("first", "second")]
+    assert not rates[0] & rates[1], "the second search tries other values"
     lowest = min(load_sweep(tmp_path / directory)["nll"].min() for directory in ("first", "second"))
     best = yaml.safe_load((tmp_path / "second/optimization_results.yaml").read_text())
     assert best["best_value"] == lowest

@@ -241,12 +241,39 @@ def test_default_mode_is_offline_and_disabled_mode_writes_nothing(tmp_path, capf
     assert "W&B" not in capfd.readouterr().err
 
 
+NAMED = {"PROJECT": "theirs", "ENTITY": "team", "NAME": "one", "RUN_GROUP": "many", "TAGS": "a,b"}
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"project": "mine", "entity": "me", "run_name": "x", "group": "y", "tags": ["z"]}]
+)
+def test_variables_of_wandb_give_what_the_configuration_does_not(given, tmp_path, monkeypatch):
+    for name, value in NAMED.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    run = stub_run(tmp_path / "run", *WORDS, *(f"logger.{key}={value}" for key, value in given.items()))
+    run.config.logger["wandb"].check()
+    log_session(run, [100])
+    record = wandb_records.run_record(wandb_records.sessions(run.directory)[-1])
+    assert (record.project, record.entity) == (given.get("project", "theirs"), given.get("entity", "team"))
+    assert (record.display_name, record.run_group) == (given.get("run_name", "one"), given.get("group", "many"))
+    assert list(record.tags) == given.get("tags", ["a", "b"])
+
+
+@pytest.mark.parametrize(("name", "value"), [("TAGS", "a," + 65 * "t"), ("PROJECT", 129 * "p"), ("PROJECT", "a/b")])
+def test_variables_of_wandb_have_its_limits(name, value, monkeypatch):
+    monkeypatch.setenv(f"WANDB_{name}", value)
+    with pytest.raises(ConfigError, match=f"WANDB_{name}=.* must "):
+        compose(*WORDS).logger["wandb"].check()
+
+
 @pytest.mark.parametrize(
     ("word", "complaint"),
     {
         "mode=never": r"logger\.wandb\.mode='never': allowed: auto, online, offline, disabled",
         "project=a/b": r"logger\.wandb\.project='a/b': must be a name without any of",
         "tags=['']": r"logger\.wandb\.tags=\[''\]: a tag must not be empty",
+        "project=" + 129 * "p": r"logger\.wandb\.project='p{129}': must have at most 128 characters",
+        "tags=[a," + 65 * "t" + "]": r"logger\.wandb\.tags=\['t{65}'\]: a tag must have at most 64 characters",
         "figures_every=0": r"logger\.wandb\.figures_every=0: must be at least 1",
     }.items(),
 )

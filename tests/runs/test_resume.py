@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 
 from flowlab import ConfigError, compose, resume, train
 from flowlab.runs.begin import write_config
@@ -77,3 +78,23 @@ def test_a_damaged_file_is_named(stopped, name, change, complaint):
     with pytest.raises(ConfigError, match=re.escape(complaint)):
         resume(stopped)
     assert before == {file: file.read_bytes() for file in stopped.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_finished_run_trains_longer(schedule, tmp_path, capfd):
+    quick = ("test_size=100", "validation_size=100", "batch_size=16", "flow.depth=1", f"optimizer.schedule={schedule}")
+    train(compose(*quick, "max_steps=40"), tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"done already.*max_steps=N, with N above 40, trains it longer"):
+        resume(tmp_path / "run")
+    with pytest.raises(ConfigError, match="max_steps=40: the run has max_steps=40; a larger number"):
+        resume(tmp_path / "run", "max_steps=40")
+    capfd.readouterr()
+    longer = resume(tmp_path / "run", "max_steps=80")
+    rate = {"constant": "0.01", "cosine": "0.005"}[schedule]
+    assert f"of a run of 80 steps, by optimizer.schedule={schedule}: it goes on at {rate}\n" in capfd.readouterr().err
+    assert (longer.result["steps"], longer.done, longer.config.max_steps) == (80, True, 80)
+    assert list(longer.metrics["step"]) == [40, 80]
+    whole = train(compose(*quick, "max_steps=80"), tmp_path / "whole")
+    weights = [run.load_flow("last").state_dict() for run in (longer, whole)]
+    same = all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+    assert same == (schedule == "constant")

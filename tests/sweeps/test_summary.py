@@ -1,6 +1,7 @@
 """summarize.py: its output, its files and its exit status."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,8 @@ from summarize import main, without_paths
 
 from flowlab import compose, load_run, load_sweep
 from flowlab.plotting import grid_density, run_densities
-from flowlab.sweeps.summary import seeds_table, sweep_figures
-from flowlab.sweeps.table import varied_settings
+from flowlab.sweeps.summary import as_latex, runs_table, seeds_table, sweep_figures
+from flowlab.sweeps.table import to_csv, varied_settings
 from flowlab.sweeps.train_many import train_many
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,15 @@ def test_finished_sweep_is_summarized(sweep):
     np.testing.assert_allclose(written["kl"], table["kl"])
     assert list(written["directory"]) == [0, 1, 2, 3]
     assert len(load_sweep(sweep)) == 4, "the written files do not count as runs"
+
+
+def test_ascii_terminal_shows_the_table(sweep):
+    command = [sys.executable, str(ROOT / "experiments/summarize.py"), str(sweep)]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    said = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert (said.returncode, said.stderr) == (0, "")
+    row = load_sweep(sweep).iloc[0]
+    assert f"{row.kl:.4f} +- {row.kl_se:.4f}" in said.stdout
 
 
 def test_unfinished_runs_are_listed(sweep, capsys):
@@ -213,6 +223,46 @@ def test_seeds_table_has_median_and_range():
     assert list(seeds["median kl (nats)"]) == ["2.0000", "4.5000"]
     assert list(seeds["least"]) == ["1.0000", "4.0000"]
     assert list(seeds["greatest"]) == ["9.0000", "5.0000"]
+
+
+def test_settings_are_grouped_by_value():
+    """Files of one name, numbers that round alike, and null are values of their own."""
+    paths = ["/data/a/points.csv", "/data/b/points.csv", "/data/b/c/moons.csv"]
+    table = make_table(**{"target.path": paths, "seed": [0, 1]})
+    assert list(seeds_table(table)["target.path"]) == ["a/points.csv", "b/points.csv", "moons.csv"]
+    assert list(runs_table(table)["target.path"][::2]) == ["a/points.csv", "b/points.csv", "moons.csv"]
+    table = make_table(**{"optimizer.lr": [0.1234567, 0.1234568], "seed": [0, 1]})
+    assert list(seeds_table(table)["optimizer.lr"]) == ["0.1234567", "0.1234568"]
+    for others in ({}, {"flow.depth": [1]}):
+        table = make_table(**{"optimizer.clip": [1, 2], "seed": [0, 1], **others})
+        table["optimizer.clip"] = pandas.Series([None, None, 2.0, 2.0], dtype=object)
+        assert list(seeds_table(table)["optimizer.clip"]) == ["null", "2"]
+        assert list(runs_table(table)["optimizer.clip"]) == ["null", "null", "2", "2"]
+        assert to_csv(table).splitlines()[1].startswith("null,0,")
+
+
+def test_seeds_table_has_mean_and_standard_error():
+    table = make_table(**{"flow.depth": [1, 2], "seed": [0, 1, 2]}).assign(kl=[1.0, 2.0, 9.0, 4.0, np.nan, np.nan])
+    table["status"] = table["kl"].isna().map({False: "done", True: "failed"})
+    seeds = seeds_table(table, "mean")
+    assert list(seeds["mean kl (nats)"]) == ["4.0000 ± 2.5166", "4.0000"]  # sqrt(19 / 3)
+    assert list(seeds) == ["flow.depth", "done", "mean kl (nats)"]
+
+
+def test_tables_are_printed_for_a_document(sweep, capsys):
+    mean = load_sweep(sweep).groupby("flow.depth")["kl"].agg(["mean", "sem"]).loc[1]
+    text = f"{mean['mean']:.4f} ± {mean['sem']:.4f}"
+    assert main([str(sweep), "--statistic", "mean", "--format", "markdown"]) == 0
+    printed = capsys.readouterr()
+    assert f"| depth | done | mean kl (nats) |\n|---|---|---|\n| 1 | 2 of 2 | {text} |" in printed.out
+    assert "4 runs: 4 done" in printed.err
+    assert main([str(sweep), "--statistic", "mean", "--format", "latex"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count(r"\begin{tabular}") == printed.count(r"\end{tabular}") == 2
+    assert f"1 & 2 of 2 & {text} ".replace("±", r"$\pm$") + r"\\" in printed
+    assert as_latex(pandas.DataFrame({"flow.activation": ["smooth_prelu & 50%"]})).splitlines()[4] == (
+        r"smooth\_prelu \& 50\% \\"
+    )
 
 
 @pytest.mark.parametrize(

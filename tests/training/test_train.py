@@ -12,7 +12,7 @@ import pandas
 import pytest
 import torch
 
-from flowlab import ConfigError, compose, load_run, resume, train
+from flowlab import ConfigError, compose, load_run, resume, train, train_many
 from flowlab.loggers.base import CSVMetrics
 from flowlab.metrics.evaluation import evaluate
 from flowlab.runs.begin import begin
@@ -253,3 +253,7 @@ def test_configuration_of_a_wrong_type_is_refused(tmp_path):
         train("flow.depth=2", tmp_path)
     with pytest.raises(ConfigError, match=r"compose: 3: must be text KEY=VALUE"):
         compose(3)
+    with pytest.raises(ConfigError, match=r"train_many: needs a list of configurations, and a list of as many"):
+        train_many([compose()], tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"train_many: config is a str and must come from flowlab\.compose"):
+        train_many(["flow.depth=2"], [tmp_path / "run"])

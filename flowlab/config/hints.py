@@ -1,0 +1,44 @@
+"""Where a key is that was looked for in another place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from omegaconf import DictConfig, OmegaConf
+
+from flowlab.config.registry import conf_directory, lookup, option_names
+
+
+def find_key(composed: DictConfig, name: str, groups: Sequence[str]) -> str:
+    """Say where a key is: in another group, in another option of a group, or an option itself; empty if nowhere.
+
+    Arguments:
+        composed: the configuration with the groups that the user has chosen.
+        name: the last part of the key, such as "lr".
+        groups: the names of all groups.
+    """
+    if name in groups:
+        return ""
+    for where in ("", *groups):
+        node = composed.get(where) if where else composed
+        nodes = {f"logger.{logger}": node[logger] for logger in node} if where == "logger" else {where: node}
+        for prefix, each in nodes.items():
+            if isinstance(each, DictConfig) and name in each:
+                return f"did you mean {'.'.join(filter(None, (prefix, name)))!r}?"
+    for group in groups:
+        if options := [option for option in option_names(group) if name in _keys(group, option)]:
+            prefix = f"{group}.{options[0]}" if group == "logger" else group
+            added = " or ".join(f"{group}={option}" for option in options)
+            return f"{prefix}.{name} is a key of another option: add {added}"
+    return next((f"did you mean {group}={name}?" for group in groups if name in option_names(group)), "")
+
+
+def _keys(group: str, option: str) -> list[str]:
+    """The keys of an option; an experiment or a sweep has none, as it sets keys of others."""
+    path = conf_directory() / group / f"{option}.yaml"
+    if group in ("experiment", "sweep"):
+        return []
+    if path.is_file():
+        return [str(key) for key in OmegaConf.load(path)]
+    return [item.name for item in dataclasses.fields(lookup(group, option))]
