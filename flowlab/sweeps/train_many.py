@@ -68,6 +68,8 @@ def train_many(
         find_run(run.directory, run.config)
     runs = [member.run for member in members]
     check_same_data(runs)
+    for note in dict.fromkeys(note for target in targets.values() for note in target.notes):
+        say(note)
     waiting = [member for member in members if not member.run.done]
     planned = _plan(members, waiting, processes, memory_gb, say)
     pooled, in_turn = ([Piece(jobs, stacked, group) for jobs, stacked in some] for some in planned)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,6 +55,7 @@ class Target:
         standardization: mean and standard deviation of each coordinate, which become a flow's last bijector; None if
             the flow is not standardized.
         fingerprint: identifies the data, such as the hash of a file; None if there is no file.
+        notes: lines about the data that a run prints before it trains.
     """
 
     event_shape: tuple[int, ...]
@@ -63,6 +65,7 @@ class Target:
     train_size: int | None = None
     standardization: tuple[Tensor, Tensor] | None = None
     fingerprint: str | None = None
+    notes: Sequence[str] = ()
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

@@ -1,4 +1,4 @@
-"""The target of a table of points: a CSV, NPY or Parquet file."""
+"""The target of a table of points in a file: a text, an array, Parquet or Feather."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from flowlab.config.component import Component, setting
 from flowlab.config.errors import ConfigError, DataError
 from flowlab.config.registry import register
+from flowlab.targets._dialect import Dialect
 from flowlab.targets.base import SPLITS, Target
 
 if TYPE_CHECKING:
@@ -23,15 +24,16 @@ if TYPE_CHECKING:
 class FileTarget(Target):
     """Points from a file, split once by a seed into train, validation and test.
 
-    A CSV file whose first line holds numbers alone has no header; its columns are called x1, x2, ... An NPY file holds
-    one array of shape (n, dim). No row is dropped or filled in.
+    The columns of an array, or of a text without a header, are called x1, x2, ... No row is dropped or filled in.
 
     Arguments:
-        path: the file; its suffix is .csv, .npy or .parquet.
+        path: the file; its suffix is .csv, .tsv or .txt, perhaps with .gz, .bz2 or .xz after it, or .npy, .npz,
+            .parquet or .feather. A directory of Parquet files is one table.
         columns: the columns to use, in this order; None uses all.
         validation, test: the fraction of the rows in each held-out split, between 0 and 1, together below 1.
         split_seed: the seed of the random split.
         standardize: let the flow end with the inverse of a standardization; densities stay in the units of the data.
+        dialect: how a text is written: header, delimiter, decimal, thousands, comment and index, see Dialect.
 
     Attributes:
         mean, deviation: the training rows' mean and standard deviation, each of shape (dim,) in float64.
@@ -52,12 +54,14 @@ class FileTarget(Target):
         test: float = 0.15,
         split_seed: int = 0,
         standardize: bool = True,
+        **dialect: Any,
     ) -> None:
         from flowlab.targets._points import read_points  # it imports pandas, which other targets do not need
 
         self.path = Path(path)
-        self._columns, values, content = read_points(self.path, columns)
+        self._columns, values, content, decided = read_points(self.path, columns, Dialect(**dialect))
         self.fingerprint = hashlib.sha256(content).hexdigest()
+        self.notes = [decided] if decided else []
         self.event_shape = (values.shape[1],)
         self._split(values, validation, test, split_seed)
         train = self._splits["train"]
@@ -132,7 +136,7 @@ class FileTarget(Target):
 
 @register("target", "file")
 @dataclass(kw_only=True)
-class FileSettings(Component):
+class FileSettings(Dialect, Component):
     """The keys of `target=file`; see FileTarget."""
 
     path: str

@@ -220,6 +220,8 @@ def train_in_process(
         job = build_job(run, experiment, world)
         if world.is_rank_zero:
             job.loggers = stack.enter_context(open_loggers(run, expected_metrics(experiment)))
+            for note in experiment.target.notes:
+                print_line(note)
         loop = Loop([job], trainer, run.config.max_steps, GracefulStop(world, trainer.launcher == "slurm"))
         if run.has_checkpoint("last"):
             loop.restore([run.checkpoint("last")])

@@ -81,7 +81,9 @@ DATA_FILES = {
         "points.xlsx: files with the ending '.xlsx' cannot be read",
         "allowed: .csv, .npy, .parquet",
     ),
-    "points.csv.gz": (text(GOOD), "the ending '.gz'", "allowed: .csv, .npy, .parquet"),
+    "points.csv.gz": (text(GOOD), "points.csv.gz: cannot be read: Not a gzipped file", CSV),
+    "cut.csv.gz": (raw(gzip.compress(GOOD.encode())[:60]), "cut.csv.gz: cannot be read", CSV),
+    "points.npy.gz": (text(GOOD), "the ending '.gz'", "allowed: .csv, .npy, .parquet"),
     "points": (text(GOOD), "the ending ''", "allowed: .csv, .npy, .parquet"),
     # CSV: not text, or not a table
     "empty.csv": (text(""), "empty.csv: cannot be read", CSV),
@@ -99,7 +101,11 @@ DATA_FILES = {
     "bars_without_header.csv": (text(BARE.replace(",", "|")), "separated by '|'", "save the file with commas"),
     "decimal_commas.csv": (text("a;b\n" + "1,5;2,5\n" * 9), "decimal_commas.csv: cannot be read", CSV),
     "mixed.csv": (column(lambda i: f"{i};" if i % 2 else i), "column 'a' holds '1;' in row 2", NUMBERS),
-    "comments.csv": (text("# a comment\n" + GOOD), "comments.csv: cannot be read: Expected 1 fields in line 2", CSV),
+    "comments.csv": (
+        text("# a comment\n" + GOOD),
+        "the first line begins with '# a comment'",
+        "add target.comment='#'",
+    ),
     "open_quote.csv": (text(GOOD + '"3,4\n5,6\n'), "EOF inside string", CSV),
     "longer_row.csv": (text(GOOD + "1,2,3\n"), "Expected 2 fields in line 42, saw 3", CSV),
     "longer_rows.csv": (text("a,b\n" + BARE.replace("\n", ",\n")), "longer_rows.csv: cannot be read", CSV),

@@ -1,6 +1,7 @@
 """Points from a file: formats, columns, splits, and refused files."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,40 @@ def test_formats_give_the_same_points(iris, tmp_path):
     table = pandas.read_csv(iris)
     np.save(tmp_path / "iris.npy", table.to_numpy())
     table.to_parquet(tmp_path / "iris.parquet")
+    table.to_feather(tmp_path / "iris.feather")
+    np.savez(tmp_path / "iris.npz", points=table.to_numpy())
+    np.savez(tmp_path / "columns.npz", **{name: table[name].to_numpy() for name in table})
     table.to_csv(tmp_path / "bare.csv", index=False, header=False)
     reference = FileTarget(iris)
-    for name in ("iris.npy", "iris.parquet", "bare.csv"):
+    for name in ("iris.npy", "iris.parquet", "iris.feather", "iris.npz", "columns.npz", "bare.csv"):
         other = FileTarget(tmp_path / name)
         assert torch.equal(reference.rows("train", 0, 0, torch.float64), other.rows("train", 0, 0, torch.float64))
     assert FileTarget(tmp_path / "bare.csv").columns == ["x1", "x2", "x3", "x4"]
+
+
+def test_partitioned_parquet_is_one_table(iris, tmp_path):
+    table = pandas.read_csv(iris).assign(year=np.repeat([2020, 2021, 2022], 50))
+    table.to_parquet(tmp_path / "iris", partition_cols=["year"])
+    (tmp_path / "iris/_SUCCESS").touch()
+    target = FileTarget(tmp_path / "iris")
+    assert target.columns == list(table)
+    rows = torch.cat([target.rows(split, 0, 0, torch.float64) for split in ("train", "validation", "test")]).numpy()
+    np.testing.assert_array_equal(rows[np.lexsort(rows.T)], table.to_numpy()[np.lexsort(table.to_numpy().T)])
+    before = target.fingerprint
+    shutil.move(next((tmp_path / "iris/year=2021").iterdir()), tmp_path / "iris/year=2020/moved.parquet")
+    assert FileTarget(tmp_path / "iris").fingerprint != before
+
+
+def test_several_arrays_are_refused(tmp_path):
+    np.savez(tmp_path / "two.npz", train=np.zeros((9, 2)), test=np.zeros((4, 2)))
+    with pytest.raises(DataError, match=r"holds train of shape \(9, 2\), test of .*; save the one array of points"):
+        FileTarget(tmp_path / "two.npz")
+
+
+def test_settings_of_texts_are_refused_elsewhere(tmp_path):
+    np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(50, 2)))
+    with pytest.raises(DataError, match=r"target.decimal=, is for text files \(.csv, .tsv, .txt\); leave it out"):
+        FileTarget(tmp_path / "points.npy", decimal=",")
 
 
 def test_splits_are_a_partition_that_the_seed_decides(iris):
