@@ -60,7 +60,8 @@ class Run:
         dtype = getattr(torch, self.config.dtype)
         # Earlier versions had one target that is standardized, and its setting says whether it is.
         standardized = checkpoint["flowlab"].get("standardized", getattr(self.config.target, "standardize", False))
-        units = (torch.zeros(shape), torch.ones(shape)) if standardized else None
+        robust = getattr(self.config.target, "robust", False)
+        units = (torch.zeros(shape), torch.ones(shape), robust) if standardized else None
         try:
             flow = assemble(self.config.flow, shape, context_shape, torch.Generator(), units, dtype)
         except ConfigError as error:

@@ -155,7 +155,7 @@ def stack_key(config: Config, target: Target) -> str | None:
         for name in per_job_fields(type(getattr(config, group))):
             del shared[group][name]
     if not config.objective.needs_density:
-        shared["target"] = target.standardization is not None
+        shared["target"] = target.standardization and len(target.standardization)
     return json.dumps([shared, list(target.event_shape), target.context_shape], sort_keys=True, default=str)
 
 

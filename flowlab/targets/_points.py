@@ -37,6 +37,8 @@ UNPACK: dict[str, Callable[[bytes], bytes]] = {
     ".bz2": bz2.decompress,
     ".xz": lzma.decompress,
 }
+OBJECTS = "it holds Python objects, which flowlab does not load, as they can run code; save array.astype(float)"
+EXACT = 2**53  # float64 holds every whole number up to it
 GZIP, NPY = b"\x1f\x8b", b"\x93NUMPY"
 
 
@@ -100,6 +102,7 @@ def read_points(path: Path, columns: Sequence[str] | None = None, dialect: Diale
         raise DataError(f"{path}: reading {suffix} needs pyarrow: pip install pyarrow") from None
     except Exception as error:  # whatever a reader raises on a damaged file
         reason = str(error).splitlines()[0].removeprefix("Error tokenizing data. C error: ")
+        reason = OBJECTS if "allow_pickle=False" in reason else reason
         raise DataError(f"{path}: cannot be read: {reason}; needed: {NEEDED[suffix]}") from None
     return Points([str(name) for name in table.columns], _numbers(table, path, dialect), content, decided)
 
@@ -113,7 +116,13 @@ def _names_of_parts(path: Path) -> list[str]:
 def _read_part(name: str, content: bytes) -> pandas.DataFrame:
     """The rows of one file of a partitioned table; a directory KEY=VALUE gives a column."""
     keys = [part.split("=", 1) for part in Path(name).parts[:-1] if "=" in part]
-    return pandas.read_parquet(io.BytesIO(content)).assign(**dict(keys))
+    return _read_parquet(content).assign(**dict(keys))
+
+
+def _read_parquet(content: bytes) -> pandas.DataFrame:
+    from pyarrow import parquet  # pandas fails on two columns of one name
+
+    return parquet.ParquetFile(io.BytesIO(content)).read().to_pandas()
 
 
 def _read_npy(content: bytes, path: Path) -> pandas.DataFrame:
@@ -135,7 +144,7 @@ def _read_npz(content: bytes, path: Path) -> pandas.DataFrame:
 READERS: dict[str, Callable[[bytes, Path], pandas.DataFrame]] = {
     ".npy": _read_npy,
     ".npz": _read_npz,
-    ".parquet": lambda content, path: pandas.read_parquet(io.BytesIO(content)),
+    ".parquet": lambda content, path: _read_parquet(content),
     ".feather": lambda content, path: pandas.read_feather(io.BytesIO(content)),
 }
 
@@ -144,8 +153,17 @@ def _table(array: np.ndarray, path: Path) -> pandas.DataFrame:
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or array.dtype.kind not in "fiub":
+        fields = "numpy.lib.recfunctions.structured_to_unstructured(array)"
+        remedy = (
+            fields
+            if array.dtype.names
+            else "array.reshape(len(array), -1)"
+            if array.ndim > 2
+            else "array.astype(float)"
+        )
         raise DataError(
-            f"{path}: holds an array of shape {array.shape} and type {array.dtype}; needed: numbers of shape (n, dim)"
+            f"{path}: holds an array of shape {array.shape} and type {array.dtype}; needed: numbers of shape (n, dim); "
+            f"save {remedy}"
         )
     return pandas.DataFrame(array, columns=column_names(array.shape[1]))
 
@@ -156,17 +174,32 @@ def _select(table: pandas.DataFrame, columns: Sequence[str] | None, path: Path) 
         columns = list(table.columns)
     if not columns:
         raise DataError(f"{path}: no columns to use; the file has: {', '.join(table.columns) or 'none'}")
+    columns = [_find_column(name, table) for name in columns]
+    twice = [name for name in columns if list(table.columns).count(name) > 1]
+    if twice:
+        raise DataError(
+            f"{path}: two columns have the name {twice[0]!r}; rename one, or choose others with target.columns"
+        )
     if len(set(columns)) < len(columns):
-        raise DataError(f"{path}: target.columns={list(columns)} names a column twice")
+        raise DataError(f"{path}: target.columns={columns} names a column twice")
     unknown = [name for name in columns if name not in table.columns]
     if unknown:
         raise DataError(f"{path}: no column {', '.join(map(repr, unknown))}; the file has: {', '.join(table.columns)}")
-    return table[list(columns)]
+    return table[columns]
+
+
+def _find_column(name: str, table: pandas.DataFrame) -> str:
+    """The column of a name; one that begins or ends with a space is found without it."""
+    if name in table.columns:
+        return name
+    alike = [column for column in table.columns if column.strip() == name.strip()]
+    return alike[0] if len(alike) == 1 else name
 
 
 def _numbers(table: pandas.DataFrame, path: Path, dialect: Dialect) -> np.ndarray:
     if table.empty:
         raise DataError(f"{path}: 0 rows; at least 6 are needed, or smaller target.validation and target.test")
+    written = table
     for name in table.columns:
         if not pandas.api.types.is_numeric_dtype(table[name]):
             numbers = [_as_number(value, dialect) for value in table[name]]
@@ -181,6 +214,12 @@ def _numbers(table: pandas.DataFrame, path: Path, dialect: Dialect) -> np.ndarra
             table = table.assign(**{name: numbers})
     with np.errstate(over="ignore"):  # infinities are reported below
         values = table.to_numpy(dtype=np.float64, copy=True)
+    rows, size = values.shape
+    if 1 < rows < size:
+        raise DataError(
+            f"{path}: {rows} row(s) of {size} columns; a density needs more points than columns: save array.T if each "
+            "column is a point, or choose fewer with target.columns"
+        )
     bad_rows = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad_rows):
         column = table.columns[int(np.flatnonzero(~np.isfinite(values[bad_rows[0]]))[0])]
@@ -190,6 +229,13 @@ def _numbers(table: pandas.DataFrame, path: Path, dialect: Dialect) -> np.ndarra
             f"{path}: {len(bad_rows)} row(s) hold NaN, infinity or nothing, the first in row {bad_rows[0] + 1}, column "
             f"{column!r}; remove or fill them first" + (remedy if len(full) < values.shape[1] else "")
         )
+    for name, numbers in zip(table.columns, values.T, strict=True):
+        if np.abs(numbers).max() > EXACT and written[name].nunique() > len(np.unique(numbers)):
+            raise DataError(
+                f"{path}: column {name!r} holds whole numbers beyond 2^53, such as {written[name].iloc[0]}, and "
+                "float64 rounds some to the same; leave it out with target.columns if they identify rows, or subtract "
+                "an offset"
+            )
     return values
 
 

@@ -181,7 +181,7 @@ def _is_header(first: list[str], below: Rows, dialect: Dialect) -> bool | None:
     fractions = all(not any(map(_is_whole, column)) for column in columns)
     if fractions and (start == [0] or (start == [1] and len(first) > 1)):
         return True  # a point would be written with fractions too
-    return None if fractions or start == [0] or (start == [1] and len(first) > 2) else False
+    return None if fractions or start == [0] else False  # pandas names columns from 0
 
 
 def _is_sequence(cells: list[str]) -> bool:

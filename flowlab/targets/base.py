@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch.distributions.constraints import Constraint
 
 Bounds = tuple[tuple[float, float], ...]
+Standardization = tuple["Tensor", "Tensor"] | tuple["Tensor", "Tensor", bool]
 SPLITS = ("train", "validation", "test")
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -52,8 +53,8 @@ class Target:
         columns: the names of the coordinates.
         entropy: the differential entropy in nats, or None if it is not known.
         train_size: the number of training points; None if each step draws fresh points.
-        standardization: mean and standard deviation of each coordinate, which become a flow's last bijector; None if
-            the flow is not standardized.
+        standardization: center and spread of each coordinate, and True if outliers must not dominate, which become a
+            flow's last bijector; None if the flow is not standardized.
         fingerprint: identifies the data, such as the hash of a file; None if there is no file.
         notes: lines about the data that a run prints before it trains.
     """
@@ -63,7 +64,7 @@ class Target:
     bounds: Bounds
     entropy: float | None = None
     train_size: int | None = None
-    standardization: tuple[Tensor, Tensor] | None = None
+    standardization: Standardization | None = None
     fingerprint: str | None = None
     notes: Sequence[str] = ()
 

@@ -33,15 +33,18 @@ class FileTarget(Target):
         validation, test: the fraction of the rows in each held-out split, between 0 and 1, together below 1.
         split_seed: the seed of the random split.
         standardize: let the flow end with the inverse of a standardization; densities stay in the units of the data.
+        robust: standardize by median and quartiles, and bring points beyond three deviations nearer by arcsinh, so
+            that outliers and heavy tails do not spoil the rest; see RobustScale.
         dialect: how a text is written: header, delimiter, decimal, thousands, comment and index, see Dialect.
 
     Attributes:
+        notes: what was decided about the file, and what is likely to spoil a fit.
         mean, deviation: the training rows' mean and standard deviation, each of shape (dim,) in float64.
         fingerprint: the file's SHA-256, so a resumed run can tell whether it changed.
 
     Raises:
-        DataError: the file is missing, unreadable or of another kind, a column is unknown, holds text or does not vary,
-            a row holds NaN or infinity, or there are too few rows.
+        DataError: the file is missing, unreadable or of another kind, a column is unknown, holds text, does not vary or
+            is a linear function of others, a row holds NaN or infinity, or there are too few rows.
     """
 
     train_size: int
@@ -54,20 +57,29 @@ class FileTarget(Target):
         test: float = 0.15,
         split_seed: int = 0,
         standardize: bool = True,
+        robust: bool = False,
         **dialect: Any,
     ) -> None:
-        from flowlab.targets._points import read_points  # it imports pandas, which other targets do not need
+        import torch
+
+        # They import pandas, which other targets do not need.
+        from flowlab.targets._columns import center_and_spread, check_density, describe_outliers, describe_repeats
+        from flowlab.targets._points import read_points
 
         self.path = Path(path)
         self._columns, values, content, decided = read_points(self.path, columns, Dialect(**dialect))
         self.fingerprint = hashlib.sha256(content).hexdigest()
-        self.notes = [decided] if decided else []
         self.event_shape = (values.shape[1],)
         self._split(values, validation, test, split_seed)
         train = self._splits["train"]
+        notes = check_density(self.path, self._columns, train.numpy())
+        notes += describe_repeats(self.path, self._columns, train.numpy())
+        notes += describe_outliers(self.path, self._columns, values)
+        self.notes = [decided, *notes] if decided else notes
         self.mean, self.deviation = train.mean(0), train.std(0)
-        self._check_spread()
-        self.standardization = (self.mean, self.deviation) if standardize else None
+        if standardize:
+            center, spread = map(torch.from_numpy, center_and_spread(train.numpy()))
+            self.standardization = (center, spread, True) if robust else (self.mean, self.deviation)
         low, high = np.quantile(train.numpy(), [0.005, 0.995], axis=0)
         margin = 0.15 * np.maximum(high - low, 1e-12)
         self.bounds = tuple((float(a), float(b)) for a, b in zip(low - margin, high + margin, strict=True))
@@ -90,31 +102,22 @@ class FileTarget(Target):
         sizes = [self.train_size, held_out["validation"], held_out["test"]]
         self._splits = dict(zip(SPLITS, torch.from_numpy(values)[order].split(sizes), strict=True))
 
-    def _check_spread(self) -> None:
-        constant = [name for name, spread in zip(self._columns, self.deviation, strict=True) if not spread > 0]
-        if constant:
-            raise DataError(
-                f"{self.path}: {_some(constant)} the same value in every training row, so the density is infinite "
-                "there; choose other columns with target.columns"
-            )
-        huge = [name for name, spread in zip(self._columns, self.deviation, strict=True) if not spread.isfinite()]
-        if huge:
-            raise DataError(f"{self.path}: {_some(huge)} values too large to compute with; use another unit")
-
     def check(self, dtype: torch.dtype, seed: int) -> None:
         """Check that a dtype can distinguish the values of each column.
 
         Raises:
-            DataError: the rounding of the largest value is more than a thousandth of the standard deviation.
+            DataError: a value overflows, or the rounding of a usual one is more than a thousandth of the standard
+                deviation.
         """
         import torch
 
         word, single = str(dtype).removeprefix("torch."), dtype == torch.float32
-        largest = torch.cat(list(self._splits.values())).abs().max(0).values
-        for name, size, spread in zip(self._columns, largest.tolist(), self.deviation.tolist(), strict=True):
-            if size > torch.finfo(dtype).max or spread < torch.finfo(dtype).tiny:
+        sizes = torch.cat(list(self._splits.values())).abs()
+        largest, usual = sizes.max(0).values.tolist(), sizes.median(0).values.tolist()
+        for name, most, size, spread in zip(self._columns, largest, usual, self.deviation.tolist(), strict=True):
+            if most > torch.finfo(dtype).max or spread < torch.finfo(dtype).tiny:
                 raise DataError(
-                    f"{self.path}: column {name!r} reaches {size:.4g} and varies by {spread:.4g}, which {word} does "
+                    f"{self.path}: column {name!r} reaches {most:.4g} and varies by {spread:.4g}, which {word} does "
                     "not hold; use another unit" + (" or dtype=float64" if single else "")
                 )
             if size * torch.finfo(dtype).eps > 1e-3 * spread:
@@ -145,6 +148,7 @@ class FileSettings(Dialect, Component):
     test: float = setting(0.15, above=0, below=1)
     split_seed: int = setting(0, minimum=0)
     standardize: bool = True
+    robust: bool = False
 
     def build(self, **given: Any) -> FileTarget:
         if not self.path:
@@ -153,8 +157,3 @@ class FileSettings(Dialect, Component):
 
     def with_absolute_paths(self) -> FileSettings:
         return FileSettings(**vars(self) | {"path": str(Path(self.path).resolve())})
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"column {shown} has" if len(names) == 1 else f"columns {shown} have"

@@ -47,6 +47,7 @@ HEADERS = {
     "numbers from 1": (lines(X, "1,2,3"), X, ["1", "2", "3"], "holds the names"),
     "no header": (lines(X), X, ["x1", "x2", "x3"], "is a point"),
     "no header, whole numbers": (lines(WHOLE), WHOLE, ["x1", "x2", "x3"], "is a point"),
+    "whole numbers from 1": (lines(WHOLE, "1,2,3"), [[1, 2, 3], *WHOLE], ["x1", "x2", "x3"], "is a point"),
     "words": (lines(X, "a,b,c"), X, ["a", "b", "c"], None),
     "words and a year": (lines(X, "id,2001,2002"), X, ["id", "2001", "2002"], "holds the names"),
     "blank lines first": ("\n\n" + lines(X, "0,1,2"), X, ["0", "1", "2"], "holds the names"),
