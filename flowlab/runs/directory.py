@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from flowlab.config.errors import ConfigError
+from flowlab.config.paths import local_path
 from flowlab.config.schema import Config, to_config
 from flowlab.config.security import redact
 from flowlab.config.untrusted import read_plain_yaml
@@ -166,7 +167,7 @@ def load_run(directory: str | Path) -> Run:
     Raises:
         ConfigError: the directory is not a run directory, or its configuration is damaged.
     """
-    directory = Path(directory)
+    directory = Path(local_path("directory", directory))
     path = directory / "config.yaml"
     if not path.is_file():
         begun = (directory / "status.json").is_file()

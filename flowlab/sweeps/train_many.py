@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from flowlab.config.component import per_job_fields
 from flowlab.config.errors import ConfigError
+from flowlab.config.paths import local_path
 from flowlab.config.schema import Config, RunConfig, to_config
 from flowlab.distributed.world import resolve_device
 from flowlab.flows._assemble import Costs
@@ -63,7 +64,7 @@ def train_many(
     targets: Targets = {}
     members: list[Member] = []
     for directory, config in zip(directories, (to_config(config.to_dict()) for config in configs), strict=True):
-        run = Run(Path(directory), with_absolute_paths(config))
+        run = Run(Path(local_path("directory", directory)), with_absolute_paths(config))
         members.append(Member(run, *check(run.config, targets=targets)))
         find_run(run.directory, run.config)
     runs = [member.run for member in members]

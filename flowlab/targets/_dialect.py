@@ -50,9 +50,9 @@ class Dialect:
                 continue
             mark = MARKS.get(value, value)
             if len(mark) != 1 or mark.isalnum() or mark in '"\r\n':
-                raise ConfigError(f"{key}={value!r}: must be one mark, as ';', or a word of {', '.join(MARKS)}")
+                raise ConfigError(f"target.{key}={value!r}: must be one mark, as ';', or a word of {', '.join(MARKS)}")
             if mark in used:
-                raise ConfigError(f"{key}={value!r}: is target.{used[mark]} too; choose different marks")
+                raise ConfigError(f"target.{key}={value!r}: is target.{used[mark]} too; choose different marks")
             used[mark] = key
             setattr(self, key, mark)
 

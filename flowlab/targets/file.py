@@ -12,6 +12,7 @@ import numpy as np
 
 from flowlab.config.component import Component, setting
 from flowlab.config.errors import ConfigError, DataError
+from flowlab.config.paths import local_path
 from flowlab.config.registry import register
 from flowlab.targets._dialect import Dialect
 from flowlab.targets.base import SPLITS, Target
@@ -66,7 +67,7 @@ class FileTarget(Target):
         from flowlab.targets._columns import center_and_spread, check_density, describe_outliers, describe_repeats
         from flowlab.targets._points import read_points
 
-        self.path = Path(path)
+        self.path = Path(local_path("target.path", path))
         self._columns, values, content, decided = read_points(self.path, columns, Dialect(**dialect))
         self.fingerprint = hashlib.sha256(content).hexdigest()
         self.event_shape = (values.shape[1],)
@@ -150,10 +151,14 @@ class FileSettings(Dialect, Component):
     standardize: bool = True
     robust: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        local_path("target.path", self.path)
+
     def build(self, **given: Any) -> FileTarget:
         if not self.path:
             raise ConfigError("target.path: must be given: target.path=...")
         return FileTarget(**vars(self))
 
     def with_absolute_paths(self) -> FileSettings:
-        return FileSettings(**vars(self) | {"path": str(Path(self.path).resolve())})
+        return FileSettings(**vars(self) | {"path": str(Path(local_path("target.path", self.path)).resolve())})

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from flowlab.bijectors.base import check_event_shape
 from flowlab.config.component import as_typed
 from flowlab.config.errors import ConfigError
+from flowlab.config.paths import local_path
 from flowlab.config.registry import lookup
 from flowlab.config.schema import WHERE, TrainerConfig
 from flowlab.flow import Flow
@@ -132,7 +133,8 @@ def fit(
             raise ConfigError("compile=true: the batches of a DataLoader may differ in size; use compile=false")
         trainer.compile = "false"
     names, measure = _measure(flow, target, held_out, metrics)
-    finite, place = target is None or target.train_size is not None, None if directory is None else Path(directory)
+    finite = target is None or target.train_size is not None
+    place = None if directory is None else Path(local_path("directory", directory))
     job = Job(
         module=flow,
         loss=loss,
@@ -151,7 +153,7 @@ def fit(
         if job.failure is not None:
             raise job.failure
         if finite and job.checkpoints.best_step:
-            best = job.checkpoints.best or read_checkpoint(Path(directory or "", "checkpoints/best.ckpt"))
+            best = job.checkpoints.best or read_checkpoint(Path(place or "", "checkpoints/best.ckpt"))
             flow.load_state_dict(flow_weights(best))
         rows = dict(rows_after(place / "metrics.csv", 0)) if place else job.record.rows
     return Fit(rows, loop.step, job.checkpoints.best_step, job.record.seconds)

@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from flowlab.config.errors import ConfigError
+from flowlab.config.paths import local_path
 from flowlab.config.schema import Config, TrainerConfig, to_config
 from flowlab.config.untrusted import check_links
 from flowlab.distributed.cluster import join_world, requeue_job
@@ -75,7 +76,7 @@ def train(config: Config, directory: str | Path | None = None, group: str | None
 def train_experiment(experiment: Experiment, directory: str | Path | None = None, group: str | None = None) -> Run:
     """Train an experiment that is built; see train."""
     config = experiment.config
-    chosen = Path(directory) if directory is not None else default_directory(config)
+    chosen = Path(local_path("directory", directory)) if directory is not None else default_directory(config)
     with _ranks(config.trainer) as world:
         run = world.broadcast_from_rank_zero(lambda: begin(config, experiment.target, chosen, group))
         return run_training(run, experiment, world)
