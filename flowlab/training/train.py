@@ -76,7 +76,9 @@ def train(config: Config, directory: str | Path | None = None, group: str | None
 def train_experiment(experiment: Experiment, directory: str | Path | None = None, group: str | None = None) -> Run:
     """Train an experiment that is built; see train."""
     config = experiment.config
-    chosen = Path(local_path("directory", directory)) if directory is not None else default_directory(config)
+    chosen = default_directory(config) if directory is None else Path(directory)
+    if not chosen.is_absolute():
+        chosen = Path(local_path("directory", directory or chosen))
     with _ranks(config.trainer) as world:
         run = world.broadcast_from_rank_zero(lambda: begin(config, experiment.target, chosen, group))
         return run_training(run, experiment, world)
