@@ -102,6 +102,10 @@ class Target:
         """Points of a split with their contexts; see rows."""
         return Batch(self.rows(split, count, seed, dtype))
 
+    def row_weights(self, split: str) -> Tensor | None:
+        """The weights of the points of a split, of shape (n,) in float64; None if all points count the same."""
+        return None
+
     def check(self, dtype: torch.dtype, seed: int) -> None:
         """Check that a dtype holds the target's points.
 

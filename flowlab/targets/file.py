@@ -36,6 +36,8 @@ class FileTarget(Target):
         standardize: let the flow end with the inverse of a standardization; densities stay in the units of the data.
         robust: standardize by median and quartiles, and bring points beyond three deviations nearer by arcsinh, so
             that outliers and heavy tails do not spoil the rest; see RobustScale.
+        weights: the column that says how much a row counts; it is no coordinate. Training draws rows by their weights,
+            and means over rows are weighted.
         dialect: how a text is written: header, delimiter, decimal, thousands, comment and index, see Dialect.
 
     Attributes:
@@ -59,6 +61,7 @@ class FileTarget(Target):
         split_seed: int = 0,
         standardize: bool = True,
         robust: bool = False,
+        weights: str | None = None,
         **dialect: Any,
     ) -> None:
         import torch
@@ -68,16 +71,29 @@ class FileTarget(Target):
         from flowlab.targets._points import read_points
 
         self.path = Path(local_path("target.path", path))
-        self._columns, values, content, decided = read_points(self.path, columns, Dialect(**dialect))
+        chosen = columns if columns is None or weights is None else [*columns, weights]
+        names, values, content, decided = read_points(self.path, chosen, Dialect(**dialect))
         self.fingerprint = hashlib.sha256(content).hexdigest()
-        self.event_shape = (values.shape[1],)
-        self._split(values, validation, test, split_seed)
-        train = self._splits["train"]
+        places = self._split(len(values), validation, test, split_seed)
+        self._weights: dict[str, Tensor] = {}
+        if weights is not None:
+            names, values, counts = self._take_weights(names, values, weights)
+            self._weights = {split: torch.from_numpy(counts)[place] for split, place in places.items()}
+            if not all(each.sum() > 0 for each in self._weights.values()):
+                raise DataError(
+                    f"{self.path}: target.weights={weights}: no row of a split counts; choose another column"
+                )
+        self._columns, self.event_shape = names, (len(names),)
+        self._splits = {split: torch.from_numpy(values)[place] for split, place in places.items()}
+        train, shares = self._splits["train"], self._weights.get("train")
         notes = check_density(self.path, self._columns, train.numpy())
         notes += describe_repeats(self.path, self._columns, train.numpy())
         notes += describe_outliers(self.path, self._columns, values)
         self.notes = [decided, *notes] if decided else notes
         self.mean, self.deviation = train.mean(0), train.std(0)
+        if shares is not None:
+            self.mean = shares @ train / shares.sum()
+            self.deviation = (shares @ (train - self.mean) ** 2 / shares.sum()).sqrt()
         if standardize:
             center, spread = map(torch.from_numpy, center_and_spread(train.numpy()))
             self.standardization = (center, spread, True) if robust else (self.mean, self.deviation)
@@ -85,12 +101,28 @@ class FileTarget(Target):
         margin = 0.15 * np.maximum(high - low, 1e-12)
         self.bounds = tuple((float(a), float(b)) for a, b in zip(low - margin, high + margin, strict=True))
 
-    def _split(self, values: Any, validation: float, test: float, split_seed: int) -> None:
+    def _take_weights(self, names: list[str], values: Any, column: str) -> tuple[list[str], Any, Any]:
+        """The other columns, their values, and the weights of the rows."""
+        place = next((place for place, name in enumerate(names) if name.strip() == column.strip()), None)
+        if place is None:
+            raise DataError(f"{self.path}: target.weights={column}: no such column; the file has: {', '.join(names)}")
+        weights = values[:, place]
+        if (weights < 0).any():
+            row = int((weights < 0).argmax())
+            raise DataError(
+                f"{self.path}: target.weights={column}: holds {weights[row]:g} in row {row + 1}; a weight must be at "
+                "least 0; choose another column"
+            )
+        if len(names) == 1:
+            raise DataError(f"{self.path}: target.weights={column}: is the only column; there must be points too")
+        return names[:place] + names[place + 1 :], np.delete(values, place, axis=1), weights.copy()
+
+    def _split(self, rows: int, validation: float, test: float, split_seed: int) -> dict[str, Tensor]:
+        """The rows of each split."""
         import torch
 
         from flowlab.seeding import generator
 
-        rows = len(values)
         held_out = {"validation": max(2, round(validation * rows)), "test": max(2, round(test * rows))}
         self.train_size = rows - sum(held_out.values())
         if self.train_size < 2:
@@ -101,7 +133,7 @@ class FileTarget(Target):
             )
         order = torch.randperm(rows, generator=generator(split_seed, "split"))
         sizes = [self.train_size, held_out["validation"], held_out["test"]]
-        self._splits = dict(zip(SPLITS, torch.from_numpy(values)[order].split(sizes), strict=True))
+        return dict(zip(SPLITS, order.split(sizes), strict=True))
 
     def check(self, dtype: torch.dtype, seed: int) -> None:
         """Check that a dtype can distinguish the values of each column.
@@ -137,6 +169,9 @@ class FileTarget(Target):
 
         return self._splits[split].to(dtype or torch.float32)
 
+    def row_weights(self, split: str) -> Tensor | None:
+        return self._weights.get(split)
+
 
 @register("target", "file")
 @dataclass(kw_only=True)
@@ -150,6 +185,7 @@ class FileSettings(Dialect, Component):
     split_seed: int = setting(0, minimum=0)
     standardize: bool = True
     robust: bool = False
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

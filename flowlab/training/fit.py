@@ -132,7 +132,10 @@ def fit(
         if trainer.compile == "true":
             raise ConfigError("compile=true: the batches of a DataLoader may differ in size; use compile=false")
         trainer.compile = "false"
-    names, measure = _measure(flow, target, held_out, metrics)
+    own = target is not None and isinstance(validation, float | int)  # held-out points of the target
+    names, measure = _measure(
+        flow, target, held_out, metrics, target.row_weights("validation") if target and own else None
+    )
     finite = target is None or target.train_size is not None
     place = None if directory is None else Path(local_path("directory", directory))
     job = Job(
@@ -195,14 +198,18 @@ def _loss(module: nn.Module, objective: Objective, target: Target | None) -> Los
 
 
 def _measure(
-    module: nn.Module, target: Target | None, held_out: Batch | None, metrics: Sequence[str]
+    module: nn.Module,
+    target: Target | None,
+    held_out: Batch | None,
+    metrics: Sequence[str],
+    weights: Tensor | None = None,
 ) -> tuple[list[str], Measure | None]:
     """The names of the metrics, first the one that the best weights minimize; and what measures them."""
     if isinstance(module, Flow):
         names = metric_names(metrics)
         for name in names:
             lookup("metric", name, "metrics")
-        return names, held_out and (lambda flow: evaluate(flow, held_out, target).measure(names))
+        return names, held_out and (lambda flow: evaluate(flow, held_out, target, weights=weights).measure(names))
     if metrics:
         raise ConfigError(f"metrics={list(metrics)}: are for a Flow; {type(module).__name__} has a loss alone")
 

@@ -244,10 +244,11 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
     if isinstance(target, ExactTarget):
         target.to_(device)
     held_out = target.batch("validation", config.validation_size, config.seed, experiment.dtype).to(device)
+    weights = target.row_weights("validation")
     names, ranks = metric_names(config.metrics), world if world.size > 1 else None
 
     def measure(module: nn.Module) -> dict[str, float]:
-        return evaluate(module, held_out, target, ranks).measure(names)  # type: ignore[arg-type]
+        return evaluate(module, held_out, target, ranks, weights).measure(names)  # type: ignore[arg-type]
 
     job = Job(
         module=flow,
