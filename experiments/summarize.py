@@ -19,6 +19,7 @@ import numpy as np
 import pandas
 
 from flowlab.config.errors import ConfigError
+from flowlab.config.paths import local_path
 from flowlab.config.untrusted import printable
 from flowlab.plotting.labels import setting_texts
 from flowlab.sweeps.manifest import NAME as MANIFEST
@@ -72,8 +73,9 @@ def _main(arguments: Sequence[str] | None) -> int:
     try:
         for metric in options.curve:
             check_curve(load_sweep(options.directory)["directory"], metric)
-        status = summarize(options.directory, options.statistic, options.format)
-        for path in write_record(options.directory, options.record, options.curve) if options.record else ():
+        directory = Path(local_path("DIR", options.directory))
+        status = summarize(directory, options.statistic, options.format)
+        for path in write_record(directory, options.record, options.curve) if options.record else ():
             print(f"wrote {path}")
         return status
     except ConfigError as error:
@@ -195,7 +197,7 @@ def _extremes(directories: Iterable[str], metric: str) -> dict[str, list[float |
 
 
 def _stem(path: str | Path) -> str:
-    return str(path).removesuffix(".csv").removesuffix(".json")
+    return local_path("--record", path).removesuffix(".csv").removesuffix(".json")
 
 
 def without_paths(value: Any) -> Any:

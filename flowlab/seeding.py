@@ -55,3 +55,19 @@ def _mix(value: int) -> int:
     value ^= value >> 13
     value = value * 0xC2B2AE35 & _MASK
     return value ^ value >> 16
+
+
+def pick(weights: torch.Tensor, count: int, draws: torch.Generator) -> torch.Tensor:
+    """The places of `count` points of shape (count,), each as often as its share of the weights says, up to one.
+
+    Equal weights give every place in its order. The draws are stratified: one from each of `count` equal parts.
+
+    Example:
+        >>> import torch
+        >>> from flowlab.seeding import generator, pick
+        >>> pick(torch.tensor([1.0, 0.0, 3.0]), 4, generator(0, "example"))
+        tensor([0, 2, 2, 2])
+    """
+    share = (weights / weights.sum()).cumsum(0)
+    parts = (torch.arange(count) + torch.rand(count, generator=draws, dtype=torch.float64)) / count
+    return torch.searchsorted(share, parts, right=True).clamp_max(int(weights.nonzero().max()))

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from flowlab.cli.engines import check_engine, check_launcher, is_search, list_bounds
 from flowlab.config.compose import compose_yaml, initialize_hydra, parse_overrides, rename_words, store_added
 from flowlab.config.errors import ConfigError
+from flowlab.config.paths import local_path
 from flowlab.config.schema import ESCAPED, Config, to_config
 from flowlab.config.security import check_written
 from flowlab.system.process import pause_garbage_collection
@@ -224,11 +225,11 @@ def _name_job_in_errors(number: int, words: Sequence[str], sweep: Path | None) -
 
 
 def check_directory_name(key: str, directory: str) -> str:
-    """Give a directory name; raise ConfigError if it is a secret, or empty, which would mean the working directory."""
+    """Give a directory's path; raise ConfigError if it is a secret, an address, or empty: the working directory."""
     check_written(directory, key)
     if not directory.strip():
         raise ConfigError(f"{key}: must be given: {key}=DIR; the working directory is {key}=.")
-    return directory
+    return local_path(key, directory)
 
 
 def _find_directory(settings: DictConfig, sweep: Path | None) -> Path:

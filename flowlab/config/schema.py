@@ -167,6 +167,8 @@ def rename_keys(values: dict[str, Any]) -> dict[str, Any]:
             values[group][new.partition(".")[2]] = values[group].pop(key)
     if isinstance(values.get("trainer"), dict):
         values["trainer"].setdefault("compile", "false")  # in a configuration older than this key
+    if isinstance(values.get("target"), dict) and values["target"].get("name") == "file":
+        values["target"].setdefault("header", "words")
     return values
 
 

@@ -13,8 +13,10 @@ from flowlab.bijectors import AffineScalar, Chain, LowRankAffine, pack_triangula
 from flowlab.bijectors.compose import method_of_parts
 from flowlab.config.errors import ConfigError
 from flowlab.flow import Flow
+from flowlab.flows._robust import RobustScale
 from flowlab.flows.base import Architecture
 from flowlab.seeding import torch_seeded
+from flowlab.targets.base import Standardization
 
 ROWS_OF_STATE = 6  # parameters, gradients, two moments, and the new rows that a step makes
 STAGE_BYTES = 10_000  # of a bijector's Python objects, as measured
@@ -27,7 +29,7 @@ def assemble(
     event_shape: tuple[int, ...],
     context_shape: tuple[int, ...] | None = None,
     generator: torch.Generator | None = None,
-    standardization: tuple[Tensor, Tensor] | None = None,
+    standardization: Standardization | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Flow:
     """Build the flow of an architecture before its first training step.
@@ -36,8 +38,8 @@ def assemble(
         architecture: its settings.
         event_shape, context_shape: the shapes of a point and of a context.
         generator: draws the initial parameters, in single precision.
-        standardization: mean and standard deviation of the data; they become a fixed last bijector, so densities are
-            in the units of the data.
+        standardization: center and spread of the data, and whether it is robust; it becomes a fixed last bijector, so
+            densities are in the units of the data.
         dtype: the parameters' dtype.
 
     Raises:
@@ -54,8 +56,9 @@ def assemble(
                     "Flow(StandardNormal(dim), bijector)"
                 )
             if standardization is not None:
-                mean, deviation = standardization
-                flow = Flow(flow.base, flow.bijector | AffineScalar(shift=mean, scale=deviation))
+                center, spread, *robust = standardization
+                last = RobustScale if any(robust) else AffineScalar
+                flow = Flow(flow.base, flow.bijector | last(shift=center, scale=spread))
             return flow.to(dtype)
     except ConfigError:
         raise

@@ -32,6 +32,7 @@ class Evaluation:
         target: the distribution that they come from, if one is given.
         log_prob: the flow's log density of each point, in nats, of shape (n,) in float64.
         target_log_prob: the target's, or None where it is not known.
+        weights: how much each point counts, of shape (n,); None if all count the same.
         inverse_errors: the largest |f(f^-1(x)) - x| over the coordinates of each point; NaN outside the support.
     """
 
@@ -41,6 +42,7 @@ class Evaluation:
     log_prob: Tensor
     target_log_prob: Tensor | None
     inverse_errors: Tensor
+    weights: Tensor | None = None
 
     @cached_property
     def log_ratio(self) -> Tensor | None:
@@ -54,7 +56,13 @@ class Evaluation:
         return {name: float(value) for name, value in values.items() if value is not None}
 
 
-def evaluate(flow: Flow, batch: Batch, target: Target | None = None, world: World | None = None) -> Evaluation:
+def evaluate(
+    flow: Flow,
+    batch: Batch,
+    target: Target | None = None,
+    world: World | None = None,
+    weights: Tensor | None = None,
+) -> Evaluation:
     """Score a flow on a batch of at least 2 points, CHUNK at a time.
 
     Several ranks score a shard each; all of them then have the scores of all points.
@@ -77,7 +85,8 @@ def evaluate(flow: Flow, batch: Batch, target: Target | None = None, world: Worl
         return world.all_gather(scores, len(batch.x)) if world else scores
 
     known = gather(log_p).double() if log_p else None
-    return Evaluation(flow, batch, target, gather(log_q).double(), known, gather(errors))
+    counts = None if weights is None else weights.to(batch.x.device)
+    return Evaluation(flow, batch, target, gather(log_q).double(), known, gather(errors), counts)
 
 
 def chunks(batch: Batch, size: int = CHUNK) -> list[Batch]:
@@ -92,14 +101,17 @@ def metric_names(extra: Sequence[str] = ()) -> list[str]:
 
 @register("metric", "nll")
 def nll(evaluation: Evaluation) -> float:
-    """-mean log q, in nats."""
-    return -float(evaluation.log_prob.mean())
+    """-mean log q, in nats; with weights the weighted mean."""
+    return -float(_mean(evaluation.log_prob, evaluation.weights))
 
 
 @register("metric", "nll_se")
 def nll_se(evaluation: Evaluation) -> float:
     """The standard error of nll, in nats."""
-    return _standard_error(evaluation.log_prob)
+    log_prob, weights = evaluation.log_prob, evaluation.weights
+    if weights is None:
+        return _standard_error(log_prob)
+    return float((weights * (log_prob - _mean(log_prob, weights))).norm() / weights.sum())
 
 
 @register("metric", "kl")
@@ -126,22 +138,34 @@ def inverse_error(evaluation: Evaluation) -> float:
     return float(evaluation.inverse_errors.max())
 
 
+def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    return values.mean() if weights is None else (weights * values).sum() / weights.sum()
+
+
 def _standard_error(values: Tensor) -> float:
     return float(values.std() / math.sqrt(len(values)))
 
 
-def gaussian_nll(train: Tensor, test: Tensor) -> float:
+def gaussian_nll(
+    train: Tensor, test: Tensor, weights: Tensor | None = None, test_weights: Tensor | None = None
+) -> float:
     """Average NLL in nats, on test points, of the Gaussian with the mean and full covariance of the training points.
 
-    The baseline that a flow must beat; infinite where the covariance is singular.
+    The baseline that a flow must beat; infinite where the covariance is singular. It is computed for standardized
+    columns: in one covariance of columns of very different scale, a small variance looks like none.
     """
     import numpy as np
     import scipy.stats
 
     points, tested = (part.double().cpu().reshape(len(part), -1).numpy() for part in (train, test))
-    covariance = np.atleast_2d(np.cov(points, rowvar=False, bias=True))
+    mean, deviation = points.mean(axis=0), points.std(axis=0)
+    if not deviation.all():
+        return math.inf
+    points, tested = (points - mean) / deviation, (tested - mean) / deviation
+    center = np.average(points, axis=0, weights=weights)
+    covariance = np.atleast_2d(np.cov(points, rowvar=False, bias=True, aweights=weights))
     try:
-        gaussian = scipy.stats.multivariate_normal(points.mean(axis=0), covariance)
+        gaussian = scipy.stats.multivariate_normal(center, covariance)
     except (np.linalg.LinAlgError, ValueError):
         return math.inf
-    return -float(np.mean(gaussian.logpdf(tested)))
+    return float(np.log(deviation).sum() - np.average(gaussian.logpdf(tested), weights=test_weights))

@@ -26,6 +26,7 @@ STYLE = Path(__file__).with_name("flowlab.mplstyle")
 BLUE, VERMILION, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#777777"
 # Jang's red, green, blue and black, in the order x1 < 0 > x2, x1 > 0 > x2, x1 < 0 < x2, x1 > 0 < x2.
 QUADRANT_COLOURS = (VERMILION, GREEN, BLUE, BLACK)
+GRID_COLUMNS = 6  # coordinates in a grid of scatter plots
 styled = matplotlib.style.context(STYLE)  # decorates a figure function; the caller's style stays as it is
 
 
@@ -47,10 +48,10 @@ def format_log_axis(axis: Axis, low: float, high: float) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def draw_points(axes: Axes, points: np.ndarray, colour: str) -> None:
-    """Scatter the first two coordinates of points of shape (n, dim)."""
+def draw_points(axes: Axes, points: np.ndarray, colour: str, first: int = 0, second: int = 1) -> None:
+    """Scatter two coordinates of points of shape (n, dim)."""
     look: dict[str, Any] = {"s": 12, "alpha": 0.7} if len(points) < 500 else {"s": 4, "alpha": 0.35}
-    axes.scatter(points[:, 0], points[:, 1], linewidths=0, color=colour, rasterized=True, **look)
+    axes.scatter(points[:, first], points[:, second], linewidths=0, color=colour, rasterized=True, **look)
 
 
 def draw_density(axes: Axes, density: ArrayLike, bounds: Bounds, highest: float | None = None) -> QuadMesh:
@@ -93,6 +94,50 @@ def scatter_pair(
             axes.set_ylim(bounds[1])
         axes.set(title=f"{title} ({len(points):,} points)", xlabel=columns[0], xlim=bounds[0])
     panels[0].set_ylabel("density" if left.shape[1] == 1 else columns[1])
+    return figure
+
+
+@styled
+def scatter_grid(
+    left: ArrayLike,
+    right: ArrayLike,
+    bounds: Bounds,
+    titles: Sequence[str] = ("target", "samples of the flow"),
+    columns: Sequence[str] = ("x1", "x2", "x3"),
+    note: str = "",
+) -> Figure:
+    """Draw two sets of points for every pair of coordinates: one below and one above a diagonal of both densities.
+
+    Arguments:
+        left: points of shape (n, dim), drawn below the diagonal.
+        right: points of shape (m, dim), drawn above it.
+        bounds, columns: an interval and a name for each coordinate; the first GRID_COLUMNS coordinates are drawn.
+        titles: names of the two sets; the number of points follows them.
+        note: is added to the title.
+    """
+    left, right = np.asarray(left), np.asarray(right)
+    size = min(left.shape[1], GRID_COLUMNS)
+    figure = Figure(figsize=(1.6 * size + 0.8, 1.6 * size + 1.1))
+    space = {"left": 0.09, "right": 0.98, "bottom": 0.07, "top": 0.92, "wspace": 0.08, "hspace": 0.08}
+    for (row, column), axes in np.ndenumerate(figure.subplots(size, size, sharex="col", gridspec_kw=space)):
+        if row == column:
+            for points, colour in ((left, BLUE), (right, VERMILION)):
+                axes.hist(points[:, row], 40, range=bounds[row], density=True, histtype="step", color=colour)
+            axes.set_yticks([])
+        else:
+            draw_points(axes, *((left, BLUE) if row > column else (right, VERMILION)), column, row)
+            axes.set_ylim(bounds[row])
+            axes.tick_params(labelleft=column == 0)
+        axes.set_xlim(bounds[column])
+        axes.tick_params(labelsize=6, length=2)
+        axes.locator_params(nbins=4, axis="x")
+        if column == 0:
+            axes.set_ylabel(columns[row], fontsize=7)
+        if row == size - 1:
+            axes.set_xlabel(columns[column], fontsize=7)
+    drawn = "" if size == left.shape[1] else f"; the first {size} of {left.shape[1]} columns"
+    first, second = (f"{title} ({len(points):,} points)" for title, points in zip(titles, (left, right), strict=True))
+    figure.suptitle(f"below the diagonal: {first}; above: {second}{drawn}{note and f'{chr(10)}{note}'}", fontsize=7.5)
     return figure
 
 

@@ -22,10 +22,11 @@ from flowlab.plotting.figures import (
     draw_density,
     find_maximum,
     loss_curve,
+    scatter_grid,
     scatter_pair,
     styled,
 )
-from flowlab.seeding import generator
+from flowlab.seeding import generator, pick
 from flowlab.targets.base import Batch, Bounds, ExactTarget, Target
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 GRID = 160  # grid points along an axis
 PANEL = 120  # in a panel of many, which is small
 POINTS = 4000
+GRID_POINTS = 1000  # in a grid of scatter plots
+NO_DENSITY = "the figure density shows points with two columns alone: choose them with target.columns"
 
 
 def run_figures(
@@ -41,9 +44,9 @@ def run_figures(
 ) -> dict[str, Figure]:
     """Return a run's figures by name; leave out those that do not fit the shape of the target's points.
 
-    `loss` fits every run, `samples` scalars and vectors: a conditional flow is sampled at the contexts of the test
-    points. The others need an unconditional target: `layers` of vectors with at least two coordinates, `density` of
-    vectors with exactly two.
+    `loss` fits every run, `samples` scalars and vectors, as many as there are test points: a conditional flow is
+    sampled at their contexts. The others need an unconditional target: `layers` of vectors with at least two
+    coordinates, `density` of vectors with exactly two.
 
     Arguments:
         flow: the trained flow.
@@ -52,16 +55,23 @@ def run_figures(
         seed: the run's seed.
         loss_label: the training curve's name in the legend.
     """
-    points = Batch(*(tensor[:POINTS] for tensor in target.batch("test", POINTS, seed).tensors())).to("cpu")
+    points, weights = target.batch("test", POINTS, seed), target.row_weights("test")
+    if weights is not None:
+        points = Batch(points.x[pick(weights, len(points.x), generator(seed, "figure rows"))])
+    points = Batch(*(tensor[:POINTS] for tensor in points.tensors())).to("cpu")
     event, context, columns = points.x.shape[1:], points.context, plain_columns(target)
     figures: dict[str, Figure] = {}
     if len(event) <= 1:
         if context is None:
-            samples = flow_samples(flow, max(len(points.x), 1000), seed)
+            samples = flow_samples(flow, len(points.x), seed)
         else:
             samples = _draw_samples(flow, (), context.to(flow.anchor), seed)
         left, right = (each.reshape(len(each), -1) for each in (points.x, samples))  # a scalar is one coordinate
-        figures["samples"] = scatter_pair(left, right, target.bounds, columns=columns)
+        if left.shape[1] <= 2:
+            figures["samples"] = scatter_pair(left, right, target.bounds, columns=columns)
+        else:
+            left, right = left[:GRID_POINTS], right[:GRID_POINTS]
+            figures["samples"] = scatter_grid(left, right, target.bounds, columns=columns, note=NO_DENSITY)
     if context is None and event == (2,):
         known, title = target_density(target, seed, any_tensor(flow))
         learned = grid_density(flow, target.bounds, any_tensor(flow))
@@ -120,7 +130,7 @@ def target_density(target: Target, seed: int, like: Tensor, size: int = GRID) ->
     points = target.rows("train", 0, seed, torch.float64).cpu()
     bins = max(8, min(size, int(len(points) ** 0.5)))
     ends = [end for interval in target.bounds for end in interval]
-    counts, _ = torch.histogramdd(points, [bins, bins], range=ends, density=True)
+    counts, _ = torch.histogramdd(points, [bins, bins], range=ends, weight=target.row_weights("train"), density=True)
     # A bin covers several grid points.
     return torch.nn.functional.interpolate(counts[None, None], size=(size, size)).squeeze(), "histogram of the data"
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from flowlab.config.errors import ConfigError
+from flowlab.config.paths import local_path
 from flowlab.config.schema import Config, to_config
 from flowlab.config.security import redact
 from flowlab.config.untrusted import read_plain_yaml
@@ -64,7 +65,8 @@ class Run:
         dtype = getattr(torch, self.config.dtype)
         # Earlier versions had one target that is standardized, and its setting says whether it is.
         standardized = checkpoint["flowlab"].get("standardized", getattr(self.config.target, "standardize", False))
-        units = (torch.zeros(shape), torch.ones(shape)) if standardized else None
+        robust = getattr(self.config.target, "robust", False)
+        units = (torch.zeros(shape), torch.ones(shape), robust) if standardized else None
         try:
             flow = assemble(self.config.flow, shape, context_shape, torch.Generator(), units, dtype)
         except ConfigError as error:
@@ -173,7 +175,7 @@ def load_run(directory: str | Path) -> Run:
     Raises:
         ConfigError: the directory is not a run directory, or its configuration is damaged.
     """
-    directory = Path(directory)
+    directory = Path(local_path("directory", directory))
     path = directory / "config.yaml"
     if not path.is_file():
         raise ConfigError(f"{directory}: not a run directory: there is no config.yaml in it{_advise(directory)}")

@@ -9,6 +9,7 @@ from typing import Any
 import pandas
 
 from flowlab.config.errors import ConfigError
+from flowlab.config.paths import local_path
 from flowlab.config.schema import Config, flat, rename_keys
 from flowlab.config.untrusted import read_plain_yaml
 from flowlab.runs.directory import load_run, read_result
@@ -31,7 +32,7 @@ def load_sweep(directory: str | Path) -> pandas.DataFrame:
     Raises:
         ConfigError: there is no run below the directory.
     """
-    directory = Path(directory)
+    directory = Path(local_path("directory", directory))
     # status.json is the first file of a run and config.yaml the last before it starts; one with either is a run.
     found = {path.parent for name in ("status.json", "config.yaml") for path in directory.glob(f"*/{name}")}
     manifest = Manifest.read(directory) if (directory / MANIFEST).is_file() else None

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from flowlab.config.component import per_job_fields
 from flowlab.config.errors import ConfigError
+from flowlab.config.paths import local_path
 from flowlab.config.schema import Config, RunConfig, check_again
 from flowlab.distributed.world import resolve_device
 from flowlab.flows._assemble import Costs
@@ -65,11 +66,13 @@ def train_many(
     if isinstance(configs, Config) or isinstance(directories, str | Path) or len(configs) != len(directories):
         raise ConfigError("train_many: needs a list of configurations, and a list of as many directories")
     for directory, config in zip(directories, (check_again(config, "train_many") for config in configs), strict=True):
-        run = Run(Path(directory), with_absolute_paths(config))
+        run = Run(Path(local_path("directory", directory)), with_absolute_paths(config))
         members.append(Member(run, *check(run.config, known=known)))
         find_run(run.directory, run.config)
     runs = [member.run for member in members]
     check_same_data(runs)
+    for note in dict.fromkeys(note for target in targets.values() for note in target.notes):
+        say(note)
     waiting = [member for member in members if not member.run.done]
     planned = _plan(members, waiting, processes, memory_gb, say)
     pooled, in_turn = ([Piece(jobs, stacked, group) for jobs, stacked in some] for some in planned)
@@ -155,7 +158,7 @@ def stack_key(config: Config, target: Target) -> str | None:
         for name in per_job_fields(type(getattr(config, group))):
             del shared[group][name]
     if not config.objective.needs_density:
-        shared["target"] = target.standardization is not None
+        shared["target"] = target.standardization and len(target.standardization)
     return json.dumps([shared, list(target.event_shape), target.context_shape], sort_keys=True, default=str)
 
 

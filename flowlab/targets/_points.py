@@ -1,128 +1,173 @@
-"""Read points from a CSV, NPY or Parquet file, and say why a file cannot be used."""
+"""Read points from a file or a directory of Parquet files, and say why they cannot be used."""
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import math
-import warnings
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas
 
 from flowlab.config.errors import DataError
+from flowlab.targets._dialect import Dialect, number_remedy
+from flowlab.targets._text import SHOWN, column_names, read_text
 
+TEXT = "UTF-8 text, a line for each point, with as many numbers as there are columns"
 # The content that a file must have, by its suffix.
 NEEDED = {
-    ".csv": "UTF-8 text, a line for each point, with as many numbers as there are columns, separated by commas",
+    ".csv": f"{TEXT}, separated by commas or target.delimiter",
     ".npy": "one array of numbers of shape (n, dim), as written by numpy.save",
     ".parquet": "a table of numbers, as written by pandas.DataFrame.to_parquet",
+    ".tsv": f"{TEXT}, separated by tabs or target.delimiter",
+    ".txt": f"{TEXT}, separated by target.delimiter",
+    ".npz": "one array of shape (n, dim), or an array of shape (n,) for each column, as written by numpy.savez",
+    ".feather": "a table of numbers, as written by pandas.DataFrame.to_feather",
 }
-GZIP = b"\x1f\x8b"
-NPY = b"\x93NUMPY"
-SHOWN = 60  # characters of a value in a message
+TEXTS = (".csv", ".tsv", ".txt")
+UNPACK: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.decompress,
+    ".bz2": bz2.decompress,
+    ".xz": lzma.decompress,
+}
+OBJECTS = "it holds Python objects, which flowlab does not load, as they can run code; save array.astype(float)"
+EXACT = 2**53  # float64 holds every whole number up to it
+GZIP, NPY = b"\x1f\x8b", b"\x93NUMPY"
 
 
-def read_points(path: Path, columns: Sequence[str] | None = None) -> tuple[list[str], np.ndarray, bytes]:
+class Points(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        columns: the names of the columns, in the given order.
+        values: the rows, of shape (n, dim) in float64.
+        content: the bytes that were read.
+        decided: what was decided about the header of a text, in words.
+    """
+
+    columns: list[str]
+    values: np.ndarray
+    content: bytes
+    decided: str
+
+
+def read_points(path: Path, columns: Sequence[str] | None = None, dialect: Dialect | None = None) -> Points:
     """Read a file once.
-
-    Gives the names of the columns in the given order, the rows, of shape (n, dim) in float64, and the bytes.
 
     Raises:
         DataError: the file is missing, unreadable or of another kind, a column is unknown or holds text, or a row holds
             NaN or infinity.
     """
-    suffix = path.suffix.lower()
-    if suffix not in NEEDED:
-        raise DataError(f"{path}: files with the ending {path.suffix!r} cannot be read; allowed: {', '.join(NEEDED)}")
+    dialect = dialect or Dialect()
+    parts = {name: path / name for name in _names_of_parts(path)}
+    packed = path.suffix.lower() if path.suffix.lower() in UNPACK else ""
+    suffix = ".parquet" if parts else Path(path.name.removesuffix(path.suffix) if packed else path).suffix.lower()
+    if suffix not in NEEDED or (packed and suffix not in TEXTS):
+        raise DataError(
+            f"{path}: files with the ending {path.suffix!r} cannot be read; allowed: {', '.join(NEEDED)}, and texts "
+            f"with {', '.join(UNPACK)} after it"
+        )
+    for name, value in asdict(dialect).items() if suffix not in TEXTS else ():
+        if value != getattr(Dialect(), name) and (name, value) != ("header", "words"):
+            raise DataError(f"{path}: target.{name}={value} is for text files ({', '.join(TEXTS)}); leave it out")
     try:
-        if not path.is_file():  # a pipe or a device may be endless
+        if not parts and not path.is_file():  # a pipe or a device may be endless
             state = "is a directory" if path.is_dir() else "is not a file" if path.exists() else "no such file"
-            raise DataError(f"{path}: {state}; target.path must be a file, relative to the working directory")
-        content = path.read_bytes()
-        table = _select(_table_of(path, suffix, content), columns, path)
+            raise DataError(
+                f"{path}: {state}; target.path must be a file, or a directory of Parquet files, relative to the "
+                "working directory"
+            )
+        read, decided = {name: part.read_bytes() for name, part in (parts or {"": path}).items()}, ""
+        content = b"".join(name.encode() + part for name, part in read.items())
+        if parts:
+            table = pandas.concat([_read_part(name, part) for name, part in read.items()], ignore_index=True)
+        elif suffix in TEXTS:
+            if content.startswith(GZIP) and not packed:
+                raise DataError(f"{path}: is compressed by gzip; unpack it first, or name it {path.name}.gz")
+            text = UNPACK[packed](content) if packed else content
+            table, decided = read_text(path, suffix, text, dialect, columns is not None)
+        else:
+            table = READERS[suffix](content, path)
+        table = _select(table, columns, path)
     except DataError:
         raise
     except ImportError:
         raise DataError(
-            f"{path}: reading Parquet needs pyarrow; in a clone of flowlab, run pip install '.[parquet]'"
+            f"{path}: reading {suffix} needs pyarrow; in a clone of flowlab, run pip install '.[parquet]'"
         ) from None
     except Exception as error:  # whatever a reader raises on a damaged file
         reason = str(error).splitlines()[0].removeprefix("Error tokenizing data. C error: ")
+        reason = OBJECTS if "allow_pickle=False" in reason else reason
         raise DataError(f"{path}: cannot be read: {reason}; needed: {NEEDED[suffix]}") from None
-    return [str(name) for name in table.columns], _numbers(table, path), content
+    return Points([str(name) for name in table.columns], _numbers(table, path, dialect), content, decided)
 
 
-def _table_of(path: Path, suffix: str, content: bytes) -> pandas.DataFrame:
-    if suffix == ".csv":
-        return _read_csv(path, content)
-    if suffix == ".npy":
-        if not content.startswith(NPY):
-            raise ValueError(f"it does not begin with {NPY!r}")
-        return _table(np.load(io.BytesIO(content), allow_pickle=False), path)
-    return pandas.read_parquet(io.BytesIO(content))
+def _names_of_parts(path: Path) -> list[str]:
+    """The files of a partitioned table, by their names in its directory."""
+    names = [part.relative_to(path) for part in path.rglob("*.parquet")] if path.is_dir() else []
+    return sorted(str(name) for name in names if not any(part.startswith(("_", ".")) for part in name.parts))
 
 
-def _read_csv(path: Path, content: bytes) -> pandas.DataFrame:
-    if content.startswith(GZIP):
-        raise DataError(f"{path}: is compressed by gzip; unpack it first")
-    if b"\0" in content[: 1 << 16]:
-        raise DataError(f"{path}: holds NUL bytes, as UTF-16 text and binary files do; save it as UTF-8")
-    options: dict[str, Any] = {"skipinitialspace": True, "index_col": False}
-    first: dict[str, Any] = {"header": None, "dtype": str, "keep_default_na": False, **options}
-    cells = [str(cell) for cell in pandas.read_csv(io.BytesIO(content), nrows=1, **first).iloc[0]]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pandas.errors.ParserWarning)  # rows longer than the header
-        if all(_is_number(cell) for cell in cells):
-            names = _names(len(cells))
-            return pandas.read_csv(io.BytesIO(content), header=None, names=names, low_memory=False, **options)
-        rows = pandas.read_csv(io.BytesIO(content), nrows=2, **first)[0]
-        separators = [mark for mark in (";", "\t", "|", " ") if rows.str.contains(mark, regex=False).all()]
-        if len(cells) == 1 and separators:
-            raise DataError(f"{path}: the columns are separated by {separators[0]!r}; save the file with commas")
-        if "" in cells:
-            place = cells.index("") + 1
-            raise DataError(f"{path}: column {place} has no name; if it holds row numbers, save the file without them")
-        if len(set(cells)) < len(cells):
-            twice = next(cell for cell, count in Counter(cells).items() if count > 1)
-            raise DataError(f"{path}: two columns have the name {twice!r}; rename one")
-        return pandas.read_csv(io.BytesIO(content), low_memory=False, **options)
+def _read_part(name: str, content: bytes) -> pandas.DataFrame:
+    """The rows of one file of a partitioned table; a directory KEY=VALUE gives a column."""
+    keys = [part.split("=", 1) for part in Path(name).parts[:-1] if "=" in part]
+    return _read_parquet(content).assign(**dict(keys))
 
 
-def _names(count: int) -> list[str]:
-    return [f"x{number + 1}" for number in range(count)]
+def _read_parquet(content: bytes) -> pandas.DataFrame:
+    from pyarrow import parquet  # pandas fails on two columns of one name
+
+    return parquet.ParquetFile(io.BytesIO(content)).read().to_pandas()
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _read_npy(content: bytes, path: Path) -> pandas.DataFrame:
+    if not content.startswith(NPY):
+        raise ValueError(f"it does not begin with {NPY!r}")
+    return _table(np.load(io.BytesIO(content), allow_pickle=False), path)
 
 
-def _can_be_number(value: Any) -> bool:
-    """Whether an entry of a mixed column is missing or can be read as a number."""
-    if pandas.api.types.is_scalar(value) and pandas.isna(value):
-        return True
-    try:
-        return isinstance(value, int | float | Decimal | str) and math.isfinite(float(value)) and "_" not in str(value)
-    except (ValueError, OverflowError):  # an OverflowError: an integer of hundreds of digits
-        return False
+def _read_npz(content: bytes, path: Path) -> pandas.DataFrame:
+    arrays = dict(np.load(io.BytesIO(content), allow_pickle=False))
+    if len(arrays) == 1:
+        return _table(next(iter(arrays.values())), path)
+    if {array.ndim for array in arrays.values()} == {1} and len({len(array) for array in arrays.values()}) == 1:
+        return pandas.concat([_table(array, path).set_axis([name], axis=1) for name, array in arrays.items()], axis=1)
+    shapes = ", ".join(f"{name} of shape {array.shape}" for name, array in arrays.items())
+    raise DataError(f"{path}: holds {shapes}; save the one array of points, as numpy.save('points.npy', ARRAY)")
+
+
+READERS: dict[str, Callable[[bytes, Path], pandas.DataFrame]] = {
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".parquet": lambda content, path: _read_parquet(content),
+    ".feather": lambda content, path: pandas.read_feather(io.BytesIO(content)),
+}
 
 
 def _table(array: np.ndarray, path: Path) -> pandas.DataFrame:
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or array.dtype.kind not in "fiub":
-        raise DataError(
-            f"{path}: holds an array of shape {array.shape} and type {array.dtype}; needed: numbers of shape (n, dim)"
+        fields = "numpy.lib.recfunctions.structured_to_unstructured(array)"
+        remedy = (
+            fields
+            if array.dtype.names
+            else "array.reshape(len(array), -1)"
+            if array.ndim > 2
+            else "array.astype(float)"
         )
-    return pandas.DataFrame(array, columns=_names(array.shape[1]))
+        raise DataError(
+            f"{path}: holds an array of shape {array.shape} and type {array.dtype}; needed: numbers of shape (n, dim); "
+            f"save {remedy}"
+        )
+    return pandas.DataFrame(array, columns=column_names(array.shape[1]))
 
 
 def _select(table: pandas.DataFrame, columns: Sequence[str] | None, path: Path) -> pandas.DataFrame:
@@ -131,34 +176,77 @@ def _select(table: pandas.DataFrame, columns: Sequence[str] | None, path: Path) 
         columns = list(table.columns)
     if not columns:
         raise DataError(f"{path}: no columns to use; the file has: {', '.join(table.columns) or 'none'}")
+    columns = [_find_column(name, table) for name in columns]
+    twice = [name for name in columns if list(table.columns).count(name) > 1]
+    if twice:
+        raise DataError(
+            f"{path}: two columns have the name {twice[0]!r}; rename one, or choose others with target.columns"
+        )
     if len(set(columns)) < len(columns):
-        raise DataError(f"{path}: target.columns={list(columns)} names a column twice")
+        raise DataError(f"{path}: target.columns={columns} names a column twice")
     unknown = [name for name in columns if name not in table.columns]
     if unknown:
         raise DataError(f"{path}: no column {', '.join(map(repr, unknown))}; the file has: {', '.join(table.columns)}")
-    return table[list(columns)]
+    return table[columns]
 
 
-def _numbers(table: pandas.DataFrame, path: Path) -> np.ndarray:
+def _find_column(name: str, table: pandas.DataFrame) -> str:
+    """The column of a name; one that begins or ends with a space is found without it."""
+    if name in table.columns:
+        return name
+    alike = [column for column in table.columns if column.strip() == name.strip()]
+    return alike[0] if len(alike) == 1 else name
+
+
+def _numbers(table: pandas.DataFrame, path: Path, dialect: Dialect) -> np.ndarray:
     if table.empty:
         raise DataError(f"{path}: 0 rows; at least 6 are needed, or smaller target.validation and target.test")
+    written = table
     for name in table.columns:
         if not pandas.api.types.is_numeric_dtype(table[name]):
-            wrong = np.array([not _can_be_number(value) for value in table[name]])
-            if wrong.any():
-                row = int(wrong.argmax())
+            numbers = [_as_number(value, dialect) for value in table[name]]
+            if None in numbers:
+                row = numbers.index(None)
+                wrong = table[name].iloc[row]
                 raise DataError(
-                    f"{path}: column {name[:SHOWN]!r} holds {repr(table[name].iloc[row])[:SHOWN]} in row {row + 1}, "
-                    "which is not a number; choose other columns with target.columns"
+                    f"{path}: column {name[:SHOWN]!r} holds {repr(wrong)[:SHOWN]} in row {row + 1}, which is not a "
+                    f"number; {number_remedy(wrong) if isinstance(wrong, str) else ''}choose other columns with "
+                    "target.columns"
                 )
-            table = table.assign(**{name: [np.nan if pandas.isna(value) else float(value) for value in table[name]]})
+            table = table.assign(**{name: numbers})
     with np.errstate(over="ignore"):  # infinities are reported below
         values = table.to_numpy(dtype=np.float64, copy=True)
+    rows, size = values.shape
+    if 1 < rows < size:
+        raise DataError(
+            f"{path}: {rows} row(s) of {size} columns; a density needs more points than columns: save array.T if each "
+            "column is a point, or choose fewer with target.columns"
+        )
     bad_rows = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad_rows):
         column = table.columns[int(np.flatnonzero(~np.isfinite(values[bad_rows[0]]))[0])]
+        full = [name for name, empty in zip(table.columns, np.isnan(values).all(axis=0), strict=True) if not empty]
+        remedy = f", or where a column is empty; choose the others with target.columns=[{','.join(full)}]"
         raise DataError(
             f"{path}: {len(bad_rows)} row(s) hold NaN, infinity or nothing, the first in row {bad_rows[0] + 1}, column "
-            f"{column!r}; remove or fill them first"
+            f"{column!r}; remove or fill them first" + (remedy if len(full) < values.shape[1] else "")
         )
+    for name, numbers in zip(table.columns, values.T, strict=True):
+        if np.abs(numbers).max() > EXACT and written[name].nunique() > len(np.unique(numbers)):
+            raise DataError(
+                f"{path}: column {name!r} holds whole numbers beyond 2^53, such as {written[name].iloc[0]}, and "
+                "float64 rounds some to the same; leave it out with target.columns if they identify rows, or subtract "
+                "an offset"
+            )
     return values
+
+
+def _as_number(value: Any, dialect: Dialect) -> float | None:
+    """An entry of a mixed column: NaN if it is missing, None if it is not a finite number."""
+    if pandas.api.types.is_scalar(value) and pandas.isna(value):
+        return math.nan
+    try:
+        number = dialect.parse(value) if isinstance(value, str) else float(value)
+    except (ValueError, TypeError, OverflowError):  # an OverflowError: an integer of hundreds of digits
+        return None
+    return number if isinstance(value, int | float | Decimal | str) and math.isfinite(number) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch.distributions.constraints import Constraint
 
 Bounds = tuple[tuple[float, float], ...]
+Standardization = tuple["Tensor", "Tensor"] | tuple["Tensor", "Tensor", bool]
 SPLITS = ("train", "validation", "test")
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -51,9 +53,10 @@ class Target:
         columns: the names of the coordinates.
         entropy: the differential entropy in nats, or None if it is not known.
         train_size: the number of training points; None if each step draws fresh points.
-        standardization: mean and standard deviation of each coordinate, which become a flow's last bijector; None if
-            the flow is not standardized.
+        standardization: center and spread of each coordinate, and True if outliers must not dominate, which become a
+            flow's last bijector; None if the flow is not standardized.
         fingerprint: identifies the data, such as the hash of a file; None if there is no file.
+        notes: lines about the data that a run prints before it trains.
     """
 
     event_shape: tuple[int, ...]
@@ -61,8 +64,9 @@ class Target:
     bounds: Bounds
     entropy: float | None = None
     train_size: int | None = None
-    standardization: tuple[Tensor, Tensor] | None = None
+    standardization: Standardization | None = None
     fingerprint: str | None = None
+    notes: Sequence[str] = ()
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -97,6 +101,10 @@ class Target:
     def batch(self, split: str, count: int, seed: int, dtype: torch.dtype | None = None) -> Batch:
         """Points of a split with their contexts; see rows."""
         return Batch(self.rows(split, count, seed, dtype))
+
+    def row_weights(self, split: str) -> Tensor | None:
+        """The weights of the points of a split, of shape (n,) in float64; None if all points count the same."""
+        return None
 
     def check(self, dtype: torch.dtype, seed: int) -> None:
         """Check that a dtype holds the target's points.

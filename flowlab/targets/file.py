@@ -1,4 +1,4 @@
-"""The target of a table of points: a CSV, NPY or Parquet file."""
+"""The target of a table of points in a file: a text, an array, Parquet or Feather."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import numpy as np
 
 from flowlab.config.component import Component, setting
 from flowlab.config.errors import ConfigError, DataError
+from flowlab.config.paths import local_path
 from flowlab.config.registry import register
+from flowlab.targets._dialect import Dialect
 from flowlab.targets.base import SPLITS, Target
 
 if TYPE_CHECKING:
@@ -23,23 +25,29 @@ if TYPE_CHECKING:
 class FileTarget(Target):
     """Points from a file, split once by a seed into train, validation and test.
 
-    A CSV file whose first line holds numbers alone has no header; its columns are called x1, x2, ... An NPY file holds
-    one array of shape (n, dim). No row is dropped or filled in.
+    The columns of an array, or of a text without a header, are called x1, x2, ... No row is dropped or filled in.
 
     Arguments:
-        path: the file; its suffix is .csv, .npy or .parquet.
+        path: the file; its suffix is .csv, .tsv or .txt, perhaps with .gz, .bz2 or .xz after it, or .npy, .npz,
+            .parquet or .feather. A directory of Parquet files is one table.
         columns: the columns to use, in this order; None uses all.
         validation, test: the fraction of the rows in each held-out split, between 0 and 1, together below 1.
         split_seed: the seed of the random split.
         standardize: let the flow end with the inverse of a standardization; densities stay in the units of the data.
+        robust: standardize by median and quartiles, and bring points beyond three deviations nearer by arcsinh, so
+            that outliers and heavy tails do not spoil the rest; see RobustScale.
+        weights: the column that says how much a row counts; it is no coordinate. Training draws rows by their weights,
+            and means over rows are weighted.
+        dialect: how a text is written: header, delimiter, decimal, thousands, comment and index, see Dialect.
 
     Attributes:
+        notes: what was decided about the file, and what is likely to spoil a fit.
         mean, deviation: the training rows' mean and standard deviation, each of shape (dim,) in float64.
         fingerprint: the file's SHA-256, so a resumed run can tell whether it changed.
 
     Raises:
-        DataError: the file is missing, unreadable or of another kind, a column is unknown, holds text or does not vary,
-            a row holds NaN or infinity, or there are too few rows.
+        DataError: the file is missing, unreadable or of another kind, a column is unknown, holds text, does not vary or
+            is a linear function of others, a row holds NaN or infinity, or there are too few rows.
     """
 
     train_size: int
@@ -52,28 +60,69 @@ class FileTarget(Target):
         test: float = 0.15,
         split_seed: int = 0,
         standardize: bool = True,
+        robust: bool = False,
+        weights: str | None = None,
+        **dialect: Any,
     ) -> None:
-        from flowlab.targets._points import read_points  # it imports pandas, which other targets do not need
+        import torch
 
-        self.path = Path(path)
-        self._columns, values, content = read_points(self.path, columns)
+        # They import pandas, which other targets do not need.
+        from flowlab.targets._columns import center_and_spread, check_density, describe_outliers, describe_repeats
+        from flowlab.targets._points import read_points
+
+        self.path = Path(local_path("target.path", path))
+        chosen = columns if columns is None or weights is None else [*columns, weights]
+        names, values, content, decided = read_points(self.path, chosen, Dialect(**dialect))
         self.fingerprint = hashlib.sha256(content).hexdigest()
-        self.event_shape = (values.shape[1],)
-        self._split(values, validation, test, split_seed)
-        train = self._splits["train"]
+        places = self._split(len(values), validation, test, split_seed)
+        self._weights: dict[str, Tensor] = {}
+        if weights is not None:
+            names, values, counts = self._take_weights(names, values, weights)
+            self._weights = {split: torch.from_numpy(counts)[place] for split, place in places.items()}
+            if not all(each.sum() > 0 for each in self._weights.values()):
+                raise DataError(
+                    f"{self.path}: target.weights={weights}: no row of a split counts; choose another column"
+                )
+        self._columns, self.event_shape = names, (len(names),)
+        self._splits = {split: torch.from_numpy(values)[place] for split, place in places.items()}
+        train, shares = self._splits["train"], self._weights.get("train")
+        notes = check_density(self.path, self._columns, train.numpy())
+        notes += describe_repeats(self.path, self._columns, train.numpy())
+        notes += describe_outliers(self.path, self._columns, values)
+        self.notes = [decided, *notes] if decided else notes
         self.mean, self.deviation = train.mean(0), train.std(0)
-        self._check_spread()
-        self.standardization = (self.mean, self.deviation) if standardize else None
+        if shares is not None:
+            self.mean = shares @ train / shares.sum()
+            self.deviation = (shares @ (train - self.mean) ** 2 / shares.sum()).sqrt()
+        if standardize:
+            center, spread = map(torch.from_numpy, center_and_spread(train.numpy()))
+            self.standardization = (center, spread, True) if robust else (self.mean, self.deviation)
         low, high = np.quantile(train.numpy(), [0.005, 0.995], axis=0)
         margin = 0.15 * np.maximum(high - low, 1e-12)
         self.bounds = tuple((float(a), float(b)) for a, b in zip(low - margin, high + margin, strict=True))
 
-    def _split(self, values: Any, validation: float, test: float, split_seed: int) -> None:
+    def _take_weights(self, names: list[str], values: Any, column: str) -> tuple[list[str], Any, Any]:
+        """The other columns, their values, and the weights of the rows."""
+        place = next((place for place, name in enumerate(names) if name.strip() == column.strip()), None)
+        if place is None:
+            raise DataError(f"{self.path}: target.weights={column}: no such column; the file has: {', '.join(names)}")
+        weights = values[:, place]
+        if (weights < 0).any():
+            row = int((weights < 0).argmax())
+            raise DataError(
+                f"{self.path}: target.weights={column}: holds {weights[row]:g} in row {row + 1}; a weight must be at "
+                "least 0; choose another column"
+            )
+        if len(names) == 1:
+            raise DataError(f"{self.path}: target.weights={column}: is the only column; there must be points too")
+        return names[:place] + names[place + 1 :], np.delete(values, place, axis=1), weights.copy()
+
+    def _split(self, rows: int, validation: float, test: float, split_seed: int) -> dict[str, Tensor]:
+        """The rows of each split."""
         import torch
 
         from flowlab.seeding import generator
 
-        rows = len(values)
         held_out = {"validation": max(2, round(validation * rows)), "test": max(2, round(test * rows))}
         self.train_size = rows - sum(held_out.values())
         if self.train_size < 2:
@@ -84,33 +133,24 @@ class FileTarget(Target):
             )
         order = torch.randperm(rows, generator=generator(split_seed, "split"))
         sizes = [self.train_size, held_out["validation"], held_out["test"]]
-        self._splits = dict(zip(SPLITS, torch.from_numpy(values)[order].split(sizes), strict=True))
-
-    def _check_spread(self) -> None:
-        constant = [name for name, spread in zip(self._columns, self.deviation, strict=True) if not spread > 0]
-        if constant:
-            raise DataError(
-                f"{self.path}: {_some(constant)} the same value in every training row, so the density is infinite "
-                "there; choose other columns with target.columns"
-            )
-        huge = [name for name, spread in zip(self._columns, self.deviation, strict=True) if not spread.isfinite()]
-        if huge:
-            raise DataError(f"{self.path}: {_some(huge)} values too large to compute with; use another unit")
+        return dict(zip(SPLITS, order.split(sizes), strict=True))
 
     def check(self, dtype: torch.dtype, seed: int) -> None:
         """Check that a dtype can distinguish the values of each column.
 
         Raises:
-            DataError: the rounding of the largest value is more than a thousandth of the standard deviation.
+            DataError: a value overflows, or the rounding of a usual one is more than a thousandth of the standard
+                deviation.
         """
         import torch
 
         word, single = str(dtype).removeprefix("torch."), dtype == torch.float32
-        largest = torch.cat(list(self._splits.values())).abs().max(0).values
-        for name, size, spread in zip(self._columns, largest.tolist(), self.deviation.tolist(), strict=True):
-            if size > torch.finfo(dtype).max or spread < torch.finfo(dtype).tiny:
+        sizes = torch.cat(list(self._splits.values())).abs()
+        largest, usual = sizes.max(0).values.tolist(), sizes.median(0).values.tolist()
+        for name, most, size, spread in zip(self._columns, largest, usual, self.deviation.tolist(), strict=True):
+            if most > torch.finfo(dtype).max or spread < torch.finfo(dtype).tiny:
                 raise DataError(
-                    f"{self.path}: column {name!r} reaches {size:.4g} and varies by {spread:.4g}, which {word} does "
+                    f"{self.path}: column {name!r} reaches {most:.4g} and varies by {spread:.4g}, which {word} does "
                     "not hold; use another unit" + (" or dtype=float64" if single else "")
                 )
             if size * torch.finfo(dtype).eps > 1e-3 * spread:
@@ -129,10 +169,13 @@ class FileTarget(Target):
 
         return self._splits[split].to(dtype or torch.float32)
 
+    def row_weights(self, split: str) -> Tensor | None:
+        return self._weights.get(split)
+
 
 @register("target", "file")
 @dataclass(kw_only=True)
-class FileSettings(Component):
+class FileSettings(Dialect, Component):
     """The keys of `target=file`; see FileTarget."""
 
     path: str
@@ -141,6 +184,12 @@ class FileSettings(Component):
     test: float = setting(0.15, above=0, below=1)
     split_seed: int = setting(0, minimum=0)
     standardize: bool = True
+    robust: bool = False
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        local_path("target.path", self.path)
 
     def build(self, **given: Any) -> FileTarget:
         if not self.path:
@@ -148,9 +197,4 @@ class FileSettings(Component):
         return FileTarget(**vars(self))
 
     def with_absolute_paths(self) -> FileSettings:
-        return FileSettings(**vars(self) | {"path": str(Path(self.path).resolve())})
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"column {shown} has" if len(names) == 1 else f"columns {shown} have"
+        return FileSettings(**vars(self) | {"path": str(Path(local_path("target.path", self.path)).resolve())})

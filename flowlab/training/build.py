@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import psutil
 import torch
+from torch import Tensor
 
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
@@ -26,7 +27,7 @@ from flowlab.flows._assemble import Costs, assemble, check_shapes, count_costs
 from flowlab.flows.base import DATA_POINTS, Architecture
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
-from flowlab.seeding import generator
+from flowlab.seeding import generator, pick
 from flowlab.targets.base import Batch, ExactTarget, Target
 from flowlab.training.step import as_drawn
 
@@ -243,16 +244,23 @@ def build_batches(
             lambda step: exact.draw_batch(batch_size, generator(seed, "train", step, device), dtype),
             exact.batch_from_draws,
         )
-    return epoch_batches(target.batch("train", 0, seed, dtype).to(device), seed, batch_size)
+    return epoch_batches(
+        target.batch("train", 0, seed, dtype).to(device), seed, batch_size, target.row_weights("train")
+    )
 
 
-def epoch_batches(rows: Batch, seed: int, batch_size: int) -> Batches:
-    """Rows in a new random order each epoch; the orders, laid end to end, are cut into minibatches."""
+def epoch_batches(rows: Batch, seed: int, batch_size: int, weights: Tensor | None = None) -> Batches:
+    """Rows in a new random order each epoch; the orders, laid end to end, are cut into minibatches.
+
+    With weights, of shape (n,), an epoch has a row as often as its share of the weights says, up to one.
+    """
     count = len(rows.x)
 
     @lru_cache(maxsize=2)
     def order(epoch: int) -> torch.Tensor:
-        return torch.randperm(count, generator=generator(seed, "order", epoch)).to(rows.x.device)
+        draws = generator(seed, "order", epoch)
+        order = torch.randperm(count, generator=draws)
+        return (order if weights is None else pick(weights, count, draws)[order]).to(rows.x.device)
 
     def draw(step: int) -> Batch:
         first, end = step * batch_size, (step + 1) * batch_size

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from flowlab.bijectors.base import check_event_shape
 from flowlab.config.component import as_typed
 from flowlab.config.errors import ConfigError
+from flowlab.config.paths import local_path
 from flowlab.config.registry import lookup
 from flowlab.config.schema import WHERE, TrainerConfig
 from flowlab.flow import Flow
@@ -131,8 +132,12 @@ def fit(
         if trainer.compile == "true":
             raise ConfigError("compile=true: the batches of a DataLoader may differ in size; use compile=false")
         trainer.compile = "false"
-    names, measure = _measure(flow, target, held_out, metrics)
-    finite, place = target is None or target.train_size is not None, None if directory is None else Path(directory)
+    own = target is not None and isinstance(validation, float | int)  # held-out points of the target
+    names, measure = _measure(
+        flow, target, held_out, metrics, target.row_weights("validation") if target and own else None
+    )
+    finite = target is None or target.train_size is not None
+    place = None if directory is None else Path(local_path("directory", directory))
     job = Job(
         module=flow,
         loss=loss,
@@ -151,7 +156,7 @@ def fit(
         if job.failure is not None:
             raise job.failure
         if finite and job.checkpoints.best_step:
-            best = job.checkpoints.best or read_checkpoint(Path(directory or "", "checkpoints/best.ckpt"))
+            best = job.checkpoints.best or read_checkpoint(Path(place or "", "checkpoints/best.ckpt"))
             flow.load_state_dict(flow_weights(best))
         rows = dict(rows_after(place / "metrics.csv", 0)) if place else job.record.rows
     return Fit(rows, loop.step, job.checkpoints.best_step, job.record.seconds)
@@ -193,14 +198,18 @@ def _loss(module: nn.Module, objective: Objective, target: Target | None) -> Los
 
 
 def _measure(
-    module: nn.Module, target: Target | None, held_out: Batch | None, metrics: Sequence[str]
+    module: nn.Module,
+    target: Target | None,
+    held_out: Batch | None,
+    metrics: Sequence[str],
+    weights: Tensor | None = None,
 ) -> tuple[list[str], Measure | None]:
     """The names of the metrics, first the one that the best weights minimize; and what measures them."""
     if isinstance(module, Flow):
         names = metric_names(metrics)
         for name in names:
             lookup("metric", name, "metrics")
-        return names, held_out and (lambda flow: evaluate(flow, held_out, target).measure(names))
+        return names, held_out and (lambda flow: evaluate(flow, held_out, target, weights=weights).measure(names))
     if metrics:
         raise ConfigError(f"metrics={list(metrics)}: are for a Flow; {type(module).__name__} has a loss alone")
 

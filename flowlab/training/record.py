@@ -202,11 +202,13 @@ def _measure(run: Run, flow: Flow, target: Target) -> dict[str, Any]:
     config = run.config
     test = target.batch("test", config.test_size, config.seed, torch.float64)
     train = target.rows("train", config.test_size, config.seed, torch.float64)
+    train_weights, weights = target.row_weights("train"), target.row_weights("test")
     like = next(flow.parameters())
-    measured = evaluate(flow, test.to(like.device, like.dtype), target).measure([*TEST, *config.metrics])
+    scored = evaluate(flow, test.to(like.device, like.dtype), target, weights=weights)
+    measured = scored.measure([*TEST, *config.metrics])
     _check_sound(measured, float(test.x.abs().max()))
     result: dict[str, Any] = {name: measured[name] for name in measured if name not in ("kl", "kl_se")} | {
-        "gaussian_nll": gaussian_nll(train, test.x),
+        "gaussian_nll": gaussian_nll(train, test.x, train_weights, weights),
         "test_points": len(test.x),
         "parameters": sum(parameter.numel() for parameter in flow.parameters()),
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from flowlab.config.errors import ConfigError
+from flowlab.config.paths import local_path
 from flowlab.config.schema import Config, TrainerConfig, check_again
 from flowlab.config.untrusted import check_links
 from flowlab.distributed.cluster import join_world, requeue_job
@@ -69,7 +70,9 @@ def train(config: Config, directory: str | Path | None = None, group: str | None
 def train_experiment(experiment: Experiment, directory: str | Path | None = None, group: str | None = None) -> Run:
     """Train an experiment that is built; see train."""
     config = experiment.config
-    chosen = Path(directory) if directory is not None else default_directory(config)
+    chosen = default_directory(config) if directory is None else Path(directory)
+    if not chosen.is_absolute():
+        chosen = Path(local_path("directory", directory or chosen))
     with _ranks(config.trainer) as world:
         run = world.broadcast_from_rank_zero(lambda: begin(config, experiment.target, chosen, group))
         return run_training(run, experiment, world)
@@ -226,6 +229,8 @@ def train_in_process(
         job = build_job(run, experiment, world)
         if world.is_rank_zero:
             job.loggers = stack.enter_context(open_loggers(run, expected_metrics(experiment)))
+            for note in experiment.target.notes:
+                print_line(note)
         loop = Loop([job], trainer, run.config.max_steps, GracefulStop(world, trainer.launcher == "slurm"))
         if run.has_checkpoint("last"):
             loop.restore([run.checkpoint("last")])
@@ -245,10 +250,11 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
     if isinstance(target, ExactTarget):
         target.to_(device)
     held_out = target.batch("validation", config.validation_size, config.seed, experiment.dtype).to(device)
+    weights = target.row_weights("validation")
     names, ranks = metric_names(config.metrics), world if world.size > 1 else None
 
     def measure(module: nn.Module) -> dict[str, float]:
-        return evaluate(module, held_out, target, ranks).measure(names)  # type: ignore[arg-type]
+        return evaluate(module, held_out, target, ranks, weights).measure(names)  # type: ignore[arg-type]
 
     job = Job(
         module=flow,

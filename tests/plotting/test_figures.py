@@ -12,7 +12,7 @@ from flowlab.plotting import (
     save_figure,
     scatter_pair,
 )
-from flowlab.plotting.figures import QUADRANT_COLOURS
+from flowlab.plotting.figures import QUADRANT_COLOURS, scatter_grid
 
 BOUNDS = ((-3.0, 3.0), (-2.0, 2.0))
 rng = np.random.default_rng(0)
@@ -30,6 +30,19 @@ def test_scatter_pair_draws_both_sets():
         assert axes.get_xlabel() == "u"
     assert first.get_ylabel() == "v"
     assert first.get_title(loc="left") == "a (50 points)"
+
+
+def test_scatter_grid_draws_every_pair_of_columns():
+    left, right = rng.normal(size=(50, 8)), rng.normal(size=(50, 8))
+    figure = scatter_grid(left, right, ((-3.0, 3.0),) * 8, columns=list("abcdefgh"), note="a note")
+    panels = np.array(figure.axes).reshape(6, 6)
+    for (row, column), axes in np.ndenumerate(panels):
+        if row != column:
+            points = left if row > column else right
+            np.testing.assert_array_equal(axes.collections[0].get_offsets(), points[:, [column, row]])
+    assert [axes.get_xlabel() for axes in panels[-1]] == [axes.get_ylabel() for axes in panels[:, 0]] == list("abcdef")
+    title = figure.get_suptitle()
+    assert "target (50 points); above: samples of the flow (50 points); the first 6 of 8 columns\na note" in title
 
 
 def test_scatter_pair_of_one_coordinate_is_two_histograms():
@@ -89,7 +102,7 @@ def test_save_figure_is_reproducible_and_keeps_the_callers_style(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
 
 
-@pytest.mark.parametrize("draw", [scatter_pair, density_pair])
+@pytest.mark.parametrize("draw", [scatter_pair, scatter_grid, density_pair])
 def test_figures_do_not_change_their_data(draw):
     left, right = (np.abs(LEFT[:20]), np.abs(RIGHT[:20])) if draw is density_pair else (LEFT, RIGHT)
     copies = left.copy(), right.copy()

@@ -11,6 +11,7 @@ from torch.distributions import Independent, Normal
 from flowlab import Flow
 from flowlab.bijectors import AffineScalar, Chain
 from flowlab.plotting import flow_samples, grid_density, layer_samples, run_figures, target_density
+from flowlab.targets import FileTarget
 from flowlab.targets.base import Batch, Target
 
 METRICS = pandas.DataFrame({"step": [0, 10, 20], "loss": [3.0, 2.0, 1.5], "nll": [math.nan, 2.1, math.nan]})
@@ -62,6 +63,30 @@ def test_conditional_flow_is_sampled_at_the_contexts_of_the_points(monkeypatch):
     assert list(figures) == ["samples", "loss"]
     points, samples = (axes.collections[0].get_offsets() for axes in figures["samples"].axes)
     assert points.shape == samples.shape
+
+
+def test_more_than_two_columns_are_drawn_in_a_grid_of_equal_numbers_of_points():
+    figure = draw(5)["samples"]
+    assert len(figure.axes) == 25
+    assert {len(axes.collections[0].get_offsets()) for axes in figure.axes if axes.collections} == {1000}
+    assert "the figure density shows points with two columns alone" in figure.get_suptitle()
+
+
+def test_as_many_samples_as_points_are_drawn(tmp_path):
+    np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(90, 2)))
+    figure = run_figures(normal_flow(2), FileTarget(tmp_path / "points.npy"), METRICS, seed=3)["samples"]
+    assert [len(axes.collections[0].get_offsets()) for axes in figure.axes] == [14, 14]
+
+
+def test_points_are_drawn_by_their_weights(tmp_path):
+    x = np.random.default_rng(0).normal(size=(900, 2))
+    np.savez(tmp_path / "points.npz", a=x[:, 0], b=x[:, 1], w=1.0 * (x[:, 0] > 0))
+    target = FileTarget(tmp_path / "points.npz", weights="w")
+    figure = run_figures(normal_flow(2), target, METRICS, seed=3)["samples"]
+    assert (figure.axes[0].collections[0].get_offsets()[:, 0] > 0).all()
+    density, _ = target_density(target, 0, torch.zeros(()), size=40)
+    x1 = torch.linspace(*target.bounds[0], 40)
+    assert density[x1 < -0.3].sum() == 0 < density.sum()
 
 
 def test_scalars_are_drawn_as_histograms():

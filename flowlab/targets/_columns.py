@@ -1,0 +1,130 @@
+"""What the columns of a table mean for its density: refuse an infinite one, and note what spoils a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from flowlab.config.errors import DataError
+
+EXACT, THIN = 1e-6, 1e-3  # of a column's spread that the other columns leave unexplained
+FAR = 30  # spreads from the median; in 3000 rows a Gaussian reaches 5, an exponential distribution 11
+FEW, FEW_WHOLE, OFTEN = 20, 200, 0.05  # different values, different whole numbers, the part of the rows with one value
+NORMAL_QUARTILES = 1.349  # the distance of a standard normal's quartiles
+SHOWN = 5  # columns in a message
+
+
+def check_density(path: Path, names: Sequence[str], train: np.ndarray) -> list[str]:
+    """Check that the training rows can have a density; gives notes on columns that nearly have none.
+
+    Raises:
+        DataError: a column is constant, or a linear function of others, or there are fewer rows than columns.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, deviation = train.mean(0), train.std(0)
+    constant = [name for name, column in zip(names, train.T, strict=True) if column.min() == column.max()]
+    if constant:
+        raise DataError(
+            f"{path}: {_some(constant)} the same value in every training row, so the density is infinite there; choose "
+            "other columns with target.columns"
+        )
+    huge = [name for name, spread in zip(names, deviation, strict=True) if not np.isfinite(spread)]
+    if huge:
+        raise DataError(f"{path}: {_some(huge)} values too large to compute with; use another unit")
+    exact, thin = _dependent((train - mean) / deviation)
+    if exact:
+        place, others = next(iter(exact.items()))
+        rest = [name for number, name in enumerate(names) if number not in exact]
+        choice = f"=[{','.join(rest)}]" if len(rest) <= SHOWN else ""
+        raise DataError(
+            f"{path}: column {names[place]!r} is a linear function of {_shown(names, others)} in every training row, "
+            f"so the density is infinite; leave it out with target.columns{choice}"
+        )
+    return [
+        f"{path}: column {names[place]!r} is nearly a linear function of {_shown(names, others)}, so the density is "
+        "very high and hard to learn; leave it out with target.columns, or replace it by the difference"
+        for place, others in thin.items()
+    ]
+
+
+def _dependent(z: np.ndarray) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+    """The columns of standardized rows that are exactly, and nearly, linear functions of others, and of which."""
+    from scipy.linalg import lapack
+
+    rows, size = z.shape
+    exact: dict[int, list[int]] = {}
+    thin: dict[int, list[int]] = {}
+    if not 1 < size < rows:
+        return exact, thin
+    # A pivoted Cholesky factor takes the columns in the order of what the earlier ones leave unexplained.
+    _, order, rank, _ = lapack.dpstrf(z.T @ z / rows, tol=THIN**2)
+    basis = order[:rank] - 1
+    for place in map(int, order[rank:] - 1):
+        weights = np.linalg.lstsq(z[:, basis], z[:, place], rcond=None)[0]
+        left = np.abs(z[:, place] - z[:, basis] @ weights)
+        others = [int(number) for number, weight in zip(basis, weights, strict=True) if abs(weight) > THIN]
+        _, spread = center_and_spread(z[:, place])  # of most rows: an outlier may be all that two columns share
+        if left.max() <= EXACT * spread:
+            exact[place] = others
+        elif np.median(left) <= THIN * spread:
+            thin[place] = others
+    return exact, thin
+
+
+def center_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The median, and the standard deviation of a Gaussian with the same quartiles, of rows of shape (n, *).
+
+    Where the quartiles are equal, the spread is the median distance of the other values.
+    """
+    low, center, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
+    distance = np.abs(values - center)
+    with np.errstate(all="ignore"):
+        other = np.nanmedian(np.where(distance > 0, distance, np.nan), axis=0)
+    return center, np.where(high > low, (high - low) / NORMAL_QUARTILES, other)
+
+
+def describe_repeats(path: Path, names: Sequence[str], train: np.ndarray) -> list[str]:
+    """Note the columns in which values repeat so often that a density grows there without end."""
+    repeated = []
+    for name, column in zip(names, train.T, strict=True):
+        values, counts = np.unique(column, return_counts=True)
+        few = FEW_WHOLE if (values == np.round(values)).all() else FEW
+        if len(values) <= few and len(column) >= 5 * len(values):
+            repeated.append(f"{name!r} ({len(values)} different values)")
+        elif counts.max() >= max(10, OFTEN * len(column)):
+            repeated.append(f"{name!r} ({values[counts.argmax()]:g} in {counts.max() / len(column):.0%} of the rows)")
+    if not repeated:
+        return []
+    shown = ", ".join(repeated[:SHOWN]) + (f" and {len(repeated) - SHOWN} more" if len(repeated) > SHOWN else "")
+    return [
+        f"{path}: values repeat in {shown}, and there a density can grow without end; add noise of the size of a step "
+        "to such a column, or leave it out with target.columns"
+    ]
+
+
+def describe_outliers(path: Path, names: Sequence[str], values: np.ndarray) -> list[str]:
+    """Note the columns with a value far from all others, by the row that is farthest."""
+    center, spread = center_and_spread(values)
+    distance = np.abs(values - center) / spread
+    notes = []
+    for name, column, far in zip(names, values.T, distance.T, strict=True):
+        row, count = int(far.argmax()), int((far > FAR).sum())
+        if count:
+            others = f" ({count - 1} more row(s) are far)" if count > 1 else ""
+            notes.append(
+                f"{path}: column {name!r} holds {column[row]:g} in row {row + 1}, {far[row]:.3g} times its usual "
+                f"distance from the median{others}; remove the row if the value is wrong or stands for a missing one, "
+                "take logarithms of a heavy tail, or add target.robust=true"
+            )
+    return notes[:SHOWN]
+
+
+def _shown(names: Sequence[str], places: Sequence[int]) -> str:
+    shown = ", ".join(repr(names[place]) for place in places[:SHOWN])
+    return shown + (f" and {len(places) - SHOWN} more" if len(places) > SHOWN else "")
+
+
+def _some(names: list[str]) -> str:
+    return f"column{'s' * (len(names) > 1)} {_shown(names, range(len(names)))} {'have' if len(names) > 1 else 'has'}"

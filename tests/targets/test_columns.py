@@ -1,0 +1,118 @@
+"""Columns without a finite density are refused; columns and values that spoil a fit are named."""
+
+import numpy as np
+import pandas
+import pytest
+import torch
+
+from flowlab import compose, load_run, train
+from flowlab.bijectors import stages
+from flowlab.flows._robust import RobustScale
+from flowlab.targets import DataError, FileTarget
+
+COUNT = 1000
+RNG = np.random.default_rng(0)
+A, B, C = RNG.normal(size=(3, COUNT))
+PARTS = RNG.dirichlet([1.0, 2.0, 3.0], COUNT)
+
+
+def write(path, **columns):
+    pandas.DataFrame(columns).to_csv(path / "points.csv", index=False)
+    return path / "points.csv"
+
+
+INFINITE = {
+    "repeated": ({"a": A, "b": B, "c": A}, "'c' is a linear function of 'a' in every", "target.columns=[a,b]"),
+    "scaled": ({"a": 2 - 3 * A, "b": B, "c": A}, "is a linear function of", "leave it out with target.columns="),
+    "sum": ({"a": A, "b": B, "c": 1e6 * (A + B)}, "is a linear function of", "leave it out with target.columns="),
+    "rows that sum to one": (
+        dict(zip("abc", PARTS.T, strict=True)),
+        "is a linear function of",
+        "so the density is infinite",
+    ),
+    "constant": ({"a": A, "b": np.full(COUNT, 1e20)}, "column 'b' has the same value", "target.columns"),
+}
+
+
+@pytest.mark.parametrize("name", INFINITE)
+def test_infinite_density_is_refused(name, tmp_path):
+    columns, *said = INFINITE[name]
+    with pytest.raises(DataError) as error:
+        FileTarget(write(tmp_path, **columns))
+    for part in said:
+        assert part in str(error.value)
+
+
+NOTED = {
+    "rounded shares": (dict(zip("abc", PARTS.T.round(4), strict=True)), ["is nearly a linear function of"]),
+    "two units": (
+        {"kg": 70 + 10 * A, "b": B, "lb": (22.0462 * A).round(3)},
+        ["'lb' is nearly a linear function of 'kg'"],
+    ),
+    "boolean": ({"a": A, "flag": B > 0}, ["values repeat in 'flag' (2 different values)"]),
+    "counts": (
+        {"a": A, "n": RNG.poisson(3, COUNT), "m": RNG.poisson(100, COUNT)},
+        ["'n' (", "'m' (", "different values)"],
+    ),
+    "zeros": ({"a": A, "rain": np.where(B < 0.5, 0, np.exp(C))}, ["'rain' (0 in ", "% of the rows)", "add noise"]),
+    "few values": ({"a": A, "kind": RNG.choice([0.1, 0.25, 1.7], COUNT)}, ["'kind' (3 different values)"]),
+    "sentinel": (
+        {"a": A, "b": np.where(np.arange(COUNT) % 400 == 7, -9999, B)},
+        ["'b' holds -9999 in row 8", "2 more row"],
+    ),
+    "outlier": (
+        {"a": np.where(np.arange(COUNT) == 41, 1e9, A), "b": B},
+        ["column 'a' holds 1e+09 in row 42", "target.robust"],
+    ),
+    "outlier among zeros": (
+        {"a": A, "b": np.where(np.arange(COUNT) == 9, 1e6, np.where(C > 0, 0, B))},
+        ["'b' holds 1e+06 in row"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOTED)
+def test_spoiling_columns_are_named(name, tmp_path):
+    columns, said = NOTED[name]
+    notes = "\n".join(FileTarget(write(tmp_path, **columns)).notes)
+    for part in said:
+        assert part in notes
+
+
+def test_sound_columns_give_no_notes(tmp_path):
+    shared = np.where(np.arange(COUNT) == 5, 1e3, 0)  # two columns that share an outlier alone
+    columns = {"a": A, "b": A + 0.02 * B, "c": np.exp(C), "d": RNG.exponential(size=COUNT)}
+    assert FileTarget(write(tmp_path, **columns)).notes == []
+    notes = FileTarget(write(tmp_path, a=A + shared, b=B + shared)).notes
+    assert len(notes) == 2
+    assert all("in row 6" in note for note in notes)
+
+
+def test_notes_are_printed_before_training(tmp_path, capsys):
+    path = write(tmp_path, a=np.where(np.arange(COUNT) == 41, -1e6, A), b=B)
+    train(compose("target=file", f"target.path={path}", "max_steps=2", "trainer.progress=off"), tmp_path / "run")
+    assert "column 'a' holds -1e+06 in row 42" in capsys.readouterr().err
+
+
+def test_robust_standardization_keeps_an_outlier_from_spoiling_the_rest(tmp_path):
+    path = write(tmp_path, a=np.where(np.arange(COUNT) == 41, 1e6, A), b=B)
+    words = ("target=file", f"target.path={path}", "target.robust=true", "target.split_seed=2")
+    run = train(compose(*words, "max_steps=1500", "trainer.progress=off"), tmp_path / "run")
+    assert run.target.rows("train", 0, 0).max() == 1e6
+    assert run.result["nll"] < 3.2, "a standard normal in two dimensions has 2.84"
+    ends = load_run(tmp_path / "run").flow.sample((4000,))[:, 0].detach().quantile(torch.tensor([0.05, 0.95]))
+    torch.testing.assert_close(ends, torch.tensor([-1.64, 1.64]), atol=0.5, rtol=0)
+    assert isinstance(stages(load_run(tmp_path / "run").flow.bijector)[-1], RobustScale)
+
+
+def test_robust_scale_is_a_bijector(dtype):
+    bijector = RobustScale(shift=torch.tensor([1.0, -2.0]), scale=torch.tensor([0.5, 3.0])).to(dtype)
+    x = torch.linspace(-60, 60, 241, dtype=torch.float64).to(dtype)[:, None].expand(-1, 2).requires_grad_()
+    y, log_det = bijector.forward_and_log_det(x)
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    back, inverse_log_det = bijector.inverse_and_log_det(y)
+    torch.testing.assert_close(log_det, slope.log())
+    torch.testing.assert_close(inverse_log_det, -log_det, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(back, x, atol=1e-4, rtol=1e-5)
+    low, high = bijector.invertible(dtype)
+    assert bijector.forward(torch.tensor([low, high], dtype=dtype)[:, None]).isfinite().all()
