@@ -84,6 +84,7 @@ class Loop:
         stop: the signals that end training early, and the ranks.
         same_batches: all jobs make their minibatches of draws in the same way, so they can be made together.
         stacked: take the step of a stack even for one job, so a job's numbers do not depend on the jobs beside it.
+        fail_fast: stop all jobs, and save them, when one diverges.
 
     Attributes:
         step: how many steps have been taken.
@@ -99,9 +100,10 @@ class Loop:
         stop: GracefulStop | None = None,
         same_batches: bool = True,
         stacked: bool = False,
+        fail_fast: bool = False,
     ) -> None:
         self.jobs, self.settings, self.max_steps = list(jobs), settings, max_steps
-        self.stop = stop or GracefulStop()
+        self.stop, self.fail_fast = stop or GracefulStop(), fail_fast
         self.world, self.step, stacked = self.stop.world, 0, stacked or len(self.jobs) > 1
         first, modules = self.jobs[0], [job.module for job in self.jobs]
         self.draws = [job.batches.draw if same_batches else job.batches for job in self.jobs]
@@ -169,6 +171,7 @@ class Loop:
                 norm = float(self.state.grad_norms[place])
                 job.record.write(self.step, self.module(place), norm, job.loggers)
         stopping = self.stop.agree((time.perf_counter() - begun) / len(losses))
+        stopping = stopping or (self.fail_fast and any(job.failure for job in self.jobs))
         for place, job in self.living():
             job.checkpoints.step(self.step, job.record, lambda place=place: self.checkpoint(place), stopping)  # type: ignore[misc]
             if job.figures_every and self.step % job.figures_every == 0 and self.step < self.max_steps:

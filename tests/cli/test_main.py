@@ -157,3 +157,12 @@ def test_a_sweep_overwrites_no_file(name, tmp_path, monkeypatch, capsys):
     assert main(["-m", "seed=0,1", "max_steps=2", "flow.depth=1", "hydra.sweep.dir=."]) == 2
     assert f"holds {name}, which this sweep would overwrite; choose another directory" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("fail_fast", [True, False])
+def test_first_failure_ends_a_sweep_with_fail_fast(tmp_path, monkeypatch, fail_fast):
+    monkeypatch.chdir(tmp_path)
+    words = ["optimizer.lr=0.01,1e30,0.02", "max_steps=20", "test_size=200", "validation_size=200", "batch_size=32"]
+    assert main(["-m", *words, "hydra.sweep.dir=sweep", f"hydra.launcher.fail_fast={fail_fast}"]) == 1
+    statuses = list(load_sweep("sweep")["status"])
+    assert statuses == ["done", "failed", "not begun" if fail_fast else "done"]
