@@ -133,15 +133,19 @@ def _standard_error(values: Tensor) -> float:
 def gaussian_nll(train: Tensor, test: Tensor) -> float:
     """Average NLL in nats, on test points, of the Gaussian with the mean and full covariance of the training points.
 
-    The baseline that a flow must beat; infinite where the covariance is singular.
+    The baseline that a flow must beat; infinite where the covariance is singular. It is computed for standardized
+    columns: in one covariance of columns of very different scale, a small variance looks like none.
     """
     import numpy as np
     import scipy.stats
 
     points, tested = (part.double().cpu().reshape(len(part), -1).numpy() for part in (train, test))
-    covariance = np.atleast_2d(np.cov(points, rowvar=False, bias=True))
+    mean, deviation = points.mean(axis=0), points.std(axis=0)
+    if not deviation.all():
+        return math.inf
+    points, tested = (points - mean) / deviation, (tested - mean) / deviation
     try:
-        gaussian = scipy.stats.multivariate_normal(points.mean(axis=0), covariance)
+        gaussian = scipy.stats.multivariate_normal(cov=np.atleast_2d(np.cov(points, rowvar=False, bias=True)))
     except (np.linalg.LinAlgError, ValueError):
         return math.inf
-    return -float(np.mean(gaussian.logpdf(tested)))
+    return float(np.log(deviation).sum() - np.mean(gaussian.logpdf(tested)))

@@ -107,7 +107,7 @@ class Run:
         """result.json: the final metrics; empty before the run is done."""
         path = self.directory / "result.json"
         result = read_json(path)
-        for name in ("nll", "nll_se", "kl", "kl_se", "entropy"):
+        for name in ("nll", "nll_se", "kl", "kl_se", "entropy", "gaussian_nll"):
             if not isinstance(result.get(name, None), float | int | None):
                 raise ConfigError(f"{path}: {name}={result[name]!r}: must be a number")
         return result
