@@ -86,3 +86,15 @@ def test_files_of_other_dimensions_are_trained(tmp_path):
         words = ("trainer.progress=off", "target=file", f"target.path={path}", "max_steps=50", "flow.rank=1")
         run = train(compose(*words), tmp_path / f"run{dim}")
         assert np.isfinite(run.result["nll"])
+
+
+@pytest.mark.parametrize(("dim", "depth"), [(1, 8), (6, 6), (12, 24)])
+def test_flow_of_any_depth_learns_a_gaussian_table_in_600_steps(tmp_path, dim, depth):
+    draws = np.random.default_rng(0)
+    table = draws.normal(size=(2000, dim)) @ draws.normal(size=(dim, dim)) * 10 ** draws.uniform(-2, 2, dim)
+    np.save(tmp_path / "table.npy", 5 + table)
+    of_table = ("target=file", f"target.path={tmp_path}/table.npy", "trainer.progress=off", "batch_size=256")
+    run = train(
+        compose(*of_table, "max_steps=600", f"flow.depth={depth}", f"flow.rank={min(2, dim)}"), tmp_path / "run"
+    )
+    assert run.result["nll"] < run.result["gaussian_nll"] + 0.1
