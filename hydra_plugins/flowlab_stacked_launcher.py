@@ -1,10 +1,11 @@
-"""The launcher `hydra/launcher=stacked`, and a sweeper for jobs that are checked already: plugins of Hydra."""
+"""The launchers `hydra/launcher=stacked` and `basic`, and a sweeper for jobs that are checked: plugins of Hydra."""
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra._internal.core_plugins import basic_launcher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
@@ -12,7 +13,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from flowlab.cli.engines import StackedLauncherConfig
+from flowlab.cli.engines import BasicLauncherConfig, StackedLauncherConfig
 
 
 @dataclass
@@ -22,6 +23,7 @@ class CheckedSweeperConfig(BasicSweeperConf):
 
 STORE = ConfigStore.instance()
 STORE.store(group="hydra/launcher", name="stacked", node=StackedLauncherConfig, provider="flowlab")
+STORE.store(group="hydra/launcher", name="basic", node=BasicLauncherConfig, provider="flowlab")  # in place of Hydra's
 STORE.store(group="hydra/sweeper", name="checked", node=CheckedSweeperConfig, provider="flowlab")
 
 
@@ -32,14 +34,21 @@ class CheckedSweeper(BasicSweeper):
         """Do nothing: `flowlab.cli.jobs` has composed every job already, at about 40 ms a job."""
 
 
+class BasicLauncher(basic_launcher.BasicLauncher):
+    """Hydra's own launcher; the function that it calls for each job reads `fail_fast`."""
+
+    def __init__(self, fail_fast: bool = False) -> None:
+        super().__init__()
+
+
 class StackedLauncher(Launcher):
     """`hydra/launcher=stacked` trains the jobs in a few processes; jobs of one shape become one batched model."""
 
     config: DictConfig
     hydra_context: HydraContext
 
-    def __init__(self, processes: int | None, memory_gb: float) -> None:
-        self.processes, self.memory_gb = processes, memory_gb
+    def __init__(self, processes: int | None, memory_gb: float, fail_fast: bool = False) -> None:
+        self.processes, self.memory_gb, self.fail_fast = processes, memory_gb, fail_fast
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.hydra_context = config, hydra_context
@@ -66,6 +75,7 @@ class StackedLauncher(Launcher):
             self.memory_gb,
             ended=lambda run: print_line(last_line(run), sys.stdout) if run.result else None,
             say=print_line,
+            fail_fast=self.fail_fast,
         )
         # A failed job is recorded in its directory; None tells a search that a trial has failed.
         return [

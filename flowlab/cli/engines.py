@@ -34,18 +34,33 @@ class StackedLauncherConfig:
     Attributes:
         processes: the number of processes; null means one for each core.
         memory_gb: the largest stack, in gigabytes of memory; a larger one is split.
+        fail_fast: the first job that fails ends the sweep.
     """
 
     _target_: str = "hydra_plugins.flowlab_stacked_launcher.StackedLauncher"
     processes: int | None = setting(None, minimum=1)
     memory_gb: float = setting(2.0, above=0)
+    fail_fast: bool = False
+
+
+@dataclass(kw_only=True)
+class BasicLauncherConfig:
+    """Hydra's node `hydra/launcher=basic`: one job after the other, each in this process.
+
+    Attributes:
+        fail_fast: the first job that fails ends the sweep.
+    """
+
+    _target_: str = "hydra_plugins.flowlab_stacked_launcher.BasicLauncher"
+    fail_fast: bool = False
 
 
 def check_launcher(settings: DictConfig) -> None:
-    """Check the settings of the stacked launcher; Hydra checks every other launcher."""
-    if find_target(settings, "launcher") == StackedLauncherConfig._target_:
-        launcher: dict = OmegaConf.to_container(settings.launcher)  # type: ignore[assignment]
-        as_typed(StackedLauncherConfig, launcher, "hydra.launcher.")
+    """Check the settings of flowlab's launchers; Hydra checks every other launcher."""
+    for kind in (StackedLauncherConfig, BasicLauncherConfig):
+        if find_target(settings, "launcher") == kind._target_:
+            launcher: dict = OmegaConf.to_container(settings.launcher)  # type: ignore[assignment]
+            as_typed(kind, launcher, "hydra.launcher.")
 
 
 def check_engine(settings: DictConfig) -> None:

@@ -180,6 +180,7 @@ def _run_hydra(arguments: list[str], search: Path | None = None) -> int:
     import hydra
 
     mistakes: list[int] = []
+    failures: list[int] = []
     before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     command = [before[0], *arguments]
 
@@ -189,9 +190,12 @@ def _run_hydra(arguments: list[str], search: Path | None = None) -> int:
         sys.argv = command  # for the run's provenance; Slurm and Ray start their processes with other arguments
         settings = HydraConfig.get()
         directory = Path(settings.runtime.output_dir)
+        if failures and settings.launcher.get("fail_fast"):
+            return None
         sweep = settings.sweep.dir if settings.mode is not None and settings.mode.name == "MULTIRUN" else None
         status = _run_job(to_config(composed), directory, sweep)
         mistakes.extend([status] if status == MISTAKE else [])
+        failures.extend([status] if status != OK else [])
         return score(directory)
 
     sys.argv = command

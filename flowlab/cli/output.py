@@ -36,11 +36,13 @@ def usage() -> str:
 
 
 def last_line(run: Run) -> str:
-    """KL where it is known, NLL with its standard error, and the run directory."""
+    """KL where it is known, NLL with its standard error, the NLL of a Gaussian beside data, and the run directory."""
     result, shown = run.result, run.directory
     shown = shown.relative_to(Path.cwd()) if shown.is_relative_to(Path.cwd()) else shown
     numbers = [f"kl={result['kl']:.4f}"] if result.get("kl") is not None else []
     numbers += [f"nll={result['nll']:.4f}+-{result['nll_se']:.4f}"]
+    if result.get("kl") is None and result.get("gaussian_nll") is not None:
+        numbers += [f"gaussian_nll={result['gaussian_nll']:.4f}"]
     return f"{' '.join(numbers)} nats  {shown}"
 
 

@@ -32,7 +32,11 @@ ESCAPED = "must not hold ${ once every ${...} is replaced; leave out the backsla
 
 @dataclass(kw_only=True)
 class TrainerConfig(Settings):
-    """Settings of training. Results depend on `precision`, on `compile` up to rounding, and on no other of them."""
+    """Settings of training.
+
+    Results depend on `precision`, on `compile` up to rounding, on `max_time`, for finite data on `validate_every` and
+    `patience`, and on no other of them.
+    """
 
     accelerator: str = setting("cpu", choices=("cpu", "gpu", "auto"))
     devices: int = setting(1, minimum=1)
@@ -45,6 +49,7 @@ class TrainerConfig(Settings):
     log_every: int = setting(100, minimum=1)
     validate_every: int = setting(200, minimum=1)
     patience: int | None = setting(10, minimum=1)
+    max_time: float | None = setting(None, above=0)
     checkpoint_every: int = setting(1000, minimum=1, maximum=1000)  # so a killed run loses at most 1000 steps
     progress: str = setting("auto", choices=("auto", "bar", "lines", "off"))
 

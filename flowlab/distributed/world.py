@@ -220,11 +220,14 @@ class GracefulStop:
         self.steps = None if world.size == 1 else 1
         self._received_at: float | None = None
 
-    def iterate(self, steps: Iterable[T]) -> Iterator[T]:
-        """Yield steps until a signal arrives, at least one; several ranks yield all steps and then agree."""
+    def iterate(self, steps: Iterable[T], deadline: float = math.inf) -> Iterator[T]:
+        """Yield steps until a signal arrives or the clock reaches the deadline, at least one.
+
+        Several ranks yield all steps and then agree.
+        """
         for step in steps:
             yield step
-            if self.received and self.world.size == 1:
+            if self.world.size == 1 and (self.received or time.perf_counter() >= deadline):
                 return
 
     def agree(self, seconds: float) -> bool:

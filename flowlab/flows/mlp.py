@@ -37,9 +37,16 @@ class MLP(Architecture):
         positive: how a slope is kept positive: softplus(raw) + 0.01 or |raw| + 0.01.
         smoothness: half width of the rounded kink of smooth_prelu.
         final_activation: put an activation after the last map too.
-        initialization: near_identity; glorot, as in Jang's tutorial; or covering, stretched over the data.
+        initialization: bounded, so samples spread no wider at any depth or dimension; near_identity, as in earlier
+            versions, whose spread grows with both; glorot, as in Jang's tutorial; or covering, stretched over the data.
+
+    A bounded initialization is that of near_identity for up to 6 layers in 2 dimensions. With more layers, each is
+    closer to the identity: V V^T, the variance of the shift and the log of the slope are multiplied by 6 / depth. With
+    more dimensions, V V^T is also multiplied by 2 / dim.
 
     Reference:
+        | Fixup Initialization: Residual Learning Without Normalization (Hongyi Zhang, Yann Dauphin, Tengyu Ma, 2019)
+        | https://arxiv.org/abs/1901.09321
         | Normalizing Flows Tutorial, Part 1: Distributions and Determinants (Eric Jang, 2018)
         | https://blog.evjang.com/2018/01/nf1.html
     """
@@ -54,7 +61,7 @@ class MLP(Architecture):
     positive: str = setting("softplus", choices=("softplus", "abs"))
     smoothness: float = setting(1.0, above=0, per_job=True)
     final_activation: bool = False
-    initialization: str = setting("near_identity", choices=("near_identity", "glorot", "covering"), per_job=True)
+    initialization: str = setting("bounded", choices=("near_identity", "glorot", "covering", "bounded"), per_job=True)
 
     def check(self, event_shape: tuple[int, ...]) -> None:
         if len(event_shape) != 1:
@@ -82,7 +89,11 @@ class MLP(Architecture):
         from flowlab.flows._assemble import glorot_uniform_
 
         (dim,) = event_shape
-        slopes = (self.initial_slope, dim if self.slope == "vector" else None, self.positive)
+        share = spread = 1.0
+        if self.initialization == "bounded":
+            share, spread = min(1.0, 6 / self.depth), min(1.0, 2 / dim)
+        slopes = (self.initial_slope**share, dim if self.slope == "vector" else None, self.positive)
+        deviations = 0.5 * (share * spread) ** 0.5, 0.5 * share**0.5  # of V and of the shift
         activations: dict[str, Callable[[], Bijector]] = {
             "tanh": Tanh,
             "sigmoid": Sigmoid,
@@ -90,7 +101,7 @@ class MLP(Architecture):
             "smooth_prelu": partial(SmoothPReLU, *slopes, self.smoothness),
         }
         affines = [
-            LowRankAffine(dim, self.rank, self.scale, self.weighted, 0.5, 0.5, generator) for _ in range(self.depth)
+            LowRankAffine(dim, self.rank, self.scale, self.weighted, *deviations, generator) for _ in range(self.depth)
         ]
         between = [activations[self.activation]() for _ in affines]
         parts = [part for layer in zip(affines, between, strict=True) for part in layer]

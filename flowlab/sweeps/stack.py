@@ -36,11 +36,13 @@ class Piece:
         members: the jobs.
         stacked: the jobs are trained together.
         group: the name of the sweep.
+        fail_fast: a job that fails interrupts the others.
     """
 
     members: list[Member]
     stacked: bool
     group: str | None
+    fail_fast: bool = False
 
     @property
     def config(self) -> Config:
@@ -60,7 +62,7 @@ class Piece:
                 if experiment := self._open(member):
                     opened.append((member.run, experiment))
             if self.stacked and opened:
-                train_stack(opened, Reporter(send))
+                train_stack(opened, Reporter(send), self.fail_fast)
             elif opened:
                 run_training(*opened[0], progress=Reporter(send))
         except (KeyboardInterrupt, SystemExit):
@@ -99,11 +101,14 @@ class Reporter(Progress):
         self.send(step)
 
 
-def train_stack(stack: Sequence[tuple[Run, Experiment]], progress: Progress | None = None) -> None:
+def train_stack(
+    stack: Sequence[tuple[Run, Experiment]], progress: Progress | None = None, fail_fast: bool = False
+) -> None:
     """Train jobs of equal keys together, from step 0 or all from the step of their checkpoints.
 
     Every job keeps its own parameters, minibatches, learning rate, metrics and run directory; the jobs share the call
-    that computes their gradients. A job equals the same job trained alone up to rounding.
+    that computes their gradients. A job equals the same job trained alone up to rounding. With `fail_fast`, a job that
+    diverges interrupts the others, which can resume.
     """
     config = stack[0][0].config
     runs = [run for run, _ in stack]
@@ -114,14 +119,16 @@ def train_stack(stack: Sequence[tuple[Run, Experiment]], progress: Progress | No
             closing.append(outer.enter_context(contextlib.ExitStack()))
             job.loggers = closing[-1].enter_context(open_loggers(run, expected_metrics(experiment)))
         same = len({str(run.config.target) for run in runs}) == 1
-        loop = Loop(jobs, config.trainer, config.max_steps, same_batches=same, stacked=True)
+        loop = Loop(jobs, config.trainer, config.max_steps, same_batches=same, stacked=True, fail_fast=fail_fast)
         if runs[0].has_checkpoint("last"):
             loop.restore([run.checkpoint("last") for run in runs])
         with handle_signals(STOP_HANDLERS), track_status(*runs, to_the_end=False):
             loop.run(progress)
         for number, (run, experiment) in enumerate(stack):
             # An error is then recorded in its directory, and its loggers have seen it.
-            with contextlib.suppress(Exception), track_status(run), closing[number]:
+            with contextlib.suppress(Exception, KeyboardInterrupt), track_status(run), closing[number]:
+                if loop.state.alive[number] and loop.step < loop.max_steps:  # another job has failed
+                    raise KeyboardInterrupt
                 finish_job(run, experiment, loop, number)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +42,7 @@ def train_many(
     memory_gb: float = 2.0,
     ended: Callable[[Run], None] = lambda run: None,
     say: Callable[[str], None] = print,
+    fail_fast: bool = False,
 ) -> list[Run]:
     """Train every configuration into its own directory; a job that fails says so there and stops no other.
 
@@ -57,6 +58,7 @@ def train_many(
         memory_gb: the most that a stack may take, in gigabytes; a larger one is split.
         ended: called with every run that was worked on, when it has ended.
         say: receives a line on how the jobs are grouped.
+        fail_fast: the first job that fails interrupts the others, which can resume; waiting ones do not begin.
 
     Raises:
         ConfigError: a configuration that cannot be run, or a directory that holds something else.
@@ -71,17 +73,18 @@ def train_many(
         find_run(run.directory, run.config)
     runs = [member.run for member in members]
     check_same_data(runs)
-    for note in dict.fromkeys(note for target in targets.values() for note in target.notes):
+    for note in dict.fromkeys(note for member in members for note in member.target.notes):
         say(note)
     waiting = [member for member in members if not member.run.done]
     planned = _plan(members, waiting, processes, memory_gb, say)
-    pooled, in_turn = ([Piece(jobs, stacked, group) for jobs, stacked in some] for some in planned)
+    pooled, in_turn = ([Piece(jobs, stacked, group, fail_fast) for jobs, stacked in some] for some in planned)
     pooled.sort(key=lambda piece: -piece.work)  # the longest first, so none works alone at the end
     pieces = [*pooled, *in_turn]
     sizes = [len(piece.members) for piece in pieces]
     say(describe_groups(len(runs), sizes, len(runs) - len(waiting)))
     steps = [piece.config.max_steps for piece in pieces]
-    with show_sweep_progress(runs[0].config.trainer.progress, sizes, steps) as show:
+    stopped = contextlib.suppress(_SweepFailed)
+    with show_sweep_progress(runs[0].config.trainer.progress, sizes, steps) as show, stopped:
 
         def receive(number: int, step: int | None) -> None:
             show(number, step)
@@ -89,11 +92,20 @@ def train_many(
                 killed = RuntimeError("the process that trained it was killed; was the memory used up?")
                 mark_failed_if_running(member.run, killed)
                 ended(member.run)
+            if fail_fast and step is None:
+                failed = [m.run for m in pieces[number].members if m.run.status.get("status") == "failed"]
+                if failed:
+                    say(f"{failed[0].directory}: failed, and hydra.launcher.fail_fast=true ends the sweep")
+                    raise _SweepFailed
 
         run_pool([piece.train for piece in pooled], min(processes, max(1, len(pooled))), receive)
         # Jobs with threads, processes or a GPU of their own: one at a time, and not in a fork.
         run_pool([piece.train for piece in in_turn], 1, lambda number, step: receive(len(pooled) + number, step))
     return runs
+
+
+class _SweepFailed(Exception):
+    """A job has failed, and the others should not go on."""
 
 
 def _plan(
@@ -196,7 +208,7 @@ def describe_groups(jobs: int, sizes: Sequence[int], done: int = 0) -> str:
     return f"{jobs} job{'s' if jobs > 1 else ''}: {', '.join(words)}"
 
 
-@contextmanager
+@contextlib.contextmanager
 def show_sweep_progress(kind: str, jobs: Sequence[int], steps: Sequence[int]) -> Iterator[Receive]:
     """Show the progress of a sweep: pieces of so many jobs, which end at so many steps; see `build_display`."""
     total = sum(count * last for count, last in zip(jobs, steps, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -69,7 +70,9 @@ class Job:
 
 
 class Loop:
-    """Takes optimizer steps until all are taken, a signal arrives, or every job has failed.
+    """Takes optimizer steps until all are taken, a signal arrives, or every job has failed or ended early.
+
+    A job ends early when its patience is spent or its time is up; its parameters then stay as they are.
 
     Each call takes up to `steps_per_call` steps, and ends at every step where something is logged, validated, drawn or
     saved: so these happen at the steps that the settings name, and the numbers do not depend on `steps_per_call`.
@@ -81,6 +84,7 @@ class Loop:
         stop: the signals that end training early, and the ranks.
         same_batches: all jobs make their minibatches of draws in the same way, so they can be made together.
         stacked: take the step of a stack even for one job, so a job's numbers do not depend on the jobs beside it.
+        fail_fast: stop all jobs, and save them, when one diverges.
 
     Attributes:
         step: how many steps have been taken.
@@ -96,9 +100,10 @@ class Loop:
         stop: GracefulStop | None = None,
         same_batches: bool = True,
         stacked: bool = False,
+        fail_fast: bool = False,
     ) -> None:
         self.jobs, self.settings, self.max_steps = list(jobs), settings, max_steps
-        self.stop = stop or GracefulStop()
+        self.stop, self.fail_fast = stop or GracefulStop(), fail_fast
         self.world, self.step, stacked = self.stop.world, 0, stacked or len(self.jobs) > 1
         first, modules = self.jobs[0], [job.module for job in self.jobs]
         self.draws = [job.batches.draw if same_batches else job.batches for job in self.jobs]
@@ -124,6 +129,8 @@ class Loop:
         modules, saved = [job.module for job in self.jobs], [each["optimizer_states"][0] for each in checkpoints]
         self.step = checkpoints[0]["global_step"]
         self.state = read_state(modules, self.jobs[0].optimizer, saved, self.step)
+        for place, job in self.living():
+            self.state.alive[place] = not (job.checkpoints.has_ended or self._is_out_of_time(job))
 
     def run(self, progress: Progress | None = None) -> None:
         """Train; a job that diverges keeps its last finite parameters, and says why in `failure`."""
@@ -152,21 +159,37 @@ class Loop:
         begun, alive = time.perf_counter(), self.state.alive
         steps = range(self.step, self._next_event())[: self.stop.steps]
         rates = rates_of_steps([job.optimizer for job in self.jobs], steps, self.max_steps, self.state.numbers)
-        losses = torch.stack([self._take(step, each) for step, each in self.stop.iterate(rates)])
+        losses = torch.stack([self._take(step, each) for step, each in self.stop.iterate(rates, self._deadline(begun))])
         self.step += len(losses)
         self._record_failures(alive)
         share = (time.perf_counter() - begun) / len(self.jobs)
         for place, job in self.living():
             job.record.add(losses[:, place], share)
+            if self._is_out_of_time(job):
+                job.record.max_steps = job.checkpoints.max_steps = self.step
             if job.record.is_due(self.step):
                 norm = float(self.state.grad_norms[place])
                 job.record.write(self.step, self.module(place), norm, job.loggers)
         stopping = self.stop.agree((time.perf_counter() - begun) / len(losses))
-        for place, job in self.living() if self.world.is_rank_zero else ():
+        stopping = stopping or (self.fail_fast and any(job.failure for job in self.jobs))
+        for place, job in self.living():
             job.checkpoints.step(self.step, job.record, lambda place=place: self.checkpoint(place), stopping)  # type: ignore[misc]
             if job.figures_every and self.step % job.figures_every == 0 and self.step < self.max_steps:
                 job.show(self.module(place), self.step)
+            if job.checkpoints.has_ended:
+                self.state.alive[place] = False
         return stopping
+
+    def _deadline(self, begun: float) -> float:
+        """The time on the clock at which the first job is out of time."""
+        if self.settings.max_time is None:
+            return math.inf
+        return begun + len(self.jobs) * (self.settings.max_time - max(job.record.seconds for _, job in self.living()))
+
+    def _is_out_of_time(self, job: Job) -> bool:
+        """Whether a job has trained for `max_time`, on the slowest rank."""
+        limit = self.settings.max_time
+        return limit is not None and self.world.all_reduce_max(job.record.seconds)[0] >= limit
 
     def _take(self, step: int, rates: Tensor) -> Tensor:
         """Take one step of all jobs; gives their losses."""

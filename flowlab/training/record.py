@@ -37,22 +37,24 @@ class Record:
 
     Arguments:
         settings: how often a row is logged and a validation runs, in steps.
-        max_steps: the last step.
+        max_steps: the last step, which may come to be earlier.
         optimizer: for the learning rate in a row.
         measure: gives the metrics of a module on the held-out points; None without such points.
 
     Attributes:
         rows: what was logged in this session, by step.
         row, row_step: the last row, and its step.
+        highest_loss: the highest loss of a step in the last row.
         metrics: the metrics of the last validation.
         seconds: training time over all sessions of a run.
     """
 
     def __init__(self, settings: TrainerConfig, max_steps: int, optimizer: Optimizer, measure: Measure | None) -> None:
         self.settings, self.max_steps, self.optimizer, self.measure = settings, max_steps, optimizer, measure
+        self._scheduled = max_steps
         self.rows: dict[int, dict[str, float]] = {}
         self.row: dict[str, float] = {}
-        self.row_step = 0
+        self.row_step, self.highest_loss = 0, math.inf
         self.metrics: dict[str, float] = {}
         self.seconds = 0.0
         self._window: list[Tensor] = []
@@ -73,13 +75,14 @@ class Record:
     def write(self, step: int, module: nn.Module, grad_norm: float, loggers: Sequence[Any]) -> None:
         """Make the row of a step and hand it to the loggers."""
         last_step, last_seconds = self._rate_mark
-        row = {"loss": float(torch.stack(self._window).mean())}
+        losses = torch.stack(self._window)
+        row, self.highest_loss = {"loss": float(losses.mean())}, float(losses.max())
         if self.measure is not None and self.is_validation_due(step):
             self.metrics = self.measure(module)
             row |= self.metrics
         row |= {
             "grad_norm": grad_norm,
-            "lr": self.optimizer.learning_rate(step - 1, self.max_steps),
+            "lr": self.optimizer.learning_rate(step - 1, self._scheduled),
             "steps_per_second": (step - last_step) / max(self.seconds - last_seconds, 1e-9),
             "seconds": self.seconds,
         }
@@ -107,19 +110,30 @@ class Record:
 class Checkpoints:
     """Keeps the best state, and writes it and the last one into a run directory, each whole or not at all.
 
+    On finite data, which can be memorized, training ends after `patience` validations without a better one. A
+    validation does not count while the training loss is above that at the best one, as after a loss spike: then
+    training recovers, and does not memorize.
+
     The best state is written together with the last one: validation often improves faster than a file can be written.
     A resumed run finds again the best state that a kill lost, since it starts from the last state that was written.
 
     Arguments:
         settings: `patience` in validations, and how often a checkpoint is due, in steps.
-        max_steps: the last step.
+        max_steps: the last step, which may come to be earlier.
         directory: the run directory; None writes nothing.
         finite: the training data are finite, so they can be memorized.
         metric: the metric that is compared, in nats.
 
     Attributes:
         best_nll, best_step: the best validation, in nats, and its step; step 0 while there is none.
+        highest_loss: the highest loss of a step in the row of the best validation.
+        spent: how many validations have counted since the best one.
+        has_ended: training ends here: at the last step, or because patience is spent.
         best: the best state of this session.
+
+    Reference:
+        | Early Stopping - But When? (Lutz Prechelt, 1998)
+        | https://doi.org/10.1007/3-540-49430-8_3
     """
 
     def __init__(
@@ -128,6 +142,7 @@ class Checkpoints:
         self.settings, self.max_steps, self.directory = settings, max_steps, directory
         self.finite, self.metric = finite, metric
         self.best_nll, self.best_step = math.inf, 0
+        self.highest_loss, self.spent, self.has_ended = math.inf, 0.0, False
         self.best: dict[str, Any] | None = None
         self._best_is_written = True
 
@@ -136,10 +151,14 @@ class Checkpoints:
         state = functools.cache(state)  # the best state may also be the last
         if record.row_step == step and record.is_validation_due(step):
             nll = record.metrics[self.metric]
-            if nll < self.best_nll and not self._has_stopped(step):
+            if nll < self.best_nll:
                 self.best_nll, self.best_step = nll, step
+                self.highest_loss, self.spent = record.highest_loss, min(self.spent, 0.0)
                 self.best, self._best_is_written = copy.deepcopy(state()), False
-        due = stopping or step == self.max_steps or step % self.settings.checkpoint_every == 0
+            elif self.best_step and record.row["loss"] <= self.highest_loss:
+                self.spent += 1
+        self.has_ended = step == self.max_steps or self.is_patience_spent
+        due = stopping or self.has_ended or step % self.settings.checkpoint_every == 0
         if self.directory is not None and due:
             check_not_replaced(self.directory)
             rows = self.directory / "metrics.csv"
@@ -154,16 +173,11 @@ class Checkpoints:
             self._write("best.ckpt", self.best)
             self._best_is_written = True
 
-    def _has_stopped(self, step: int) -> bool:
-        """Whether early stopping has ended the search: a later best on few held-out points is chance.
-
-        Reference:
-            | Early Stopping - But When? (Lutz Prechelt, 1998)
-            | https://doi.org/10.1007/3-540-49430-8_3
-        """
-        if not self.finite or self.settings.patience is None or not self.best_step:
-            return False
-        return step - self.best_step > self.settings.patience * self.settings.validate_every
+    @property
+    def is_patience_spent(self) -> bool:
+        """Whether early stopping ends the training."""
+        patience = self.settings.patience
+        return self.finite and patience is not None and self.spent >= patience
 
     def _write(self, name: str, state: dict[str, Any]) -> None:
         assert self.directory is not None
@@ -173,10 +187,13 @@ class Checkpoints:
         write_checkpoint(directory / name, state)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_nll": self.best_nll, "best_step": self.best_step}
+        return {name: getattr(self, name) for name in ("best_nll", "best_step", "highest_loss", "spent")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best_nll, self.best_step = state["best_nll"], state["best_step"]
+        # A run that an earlier version began trains to its last step: there patience ended the search alone.
+        self.highest_loss, self.spent = state.get("highest_loss", math.inf), state.get("spent", -math.inf)
+        self.has_ended = self.is_patience_spent
 
 
 def write_result(run: Run, flow: Flow, target: Target, training: dict[str, Any], loggers: Sequence[Sink]) -> None:

@@ -252,6 +252,7 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
     held_out = target.batch("validation", config.validation_size, config.seed, experiment.dtype).to(device)
     weights = target.row_weights("validation")
     names, ranks = metric_names(config.metrics), world if world.size > 1 else None
+    directory, finite = run.directory if world.is_rank_zero else None, target.train_size is not None
 
     def measure(module: nn.Module) -> dict[str, float]:
         return evaluate(module, held_out, target, ranks, weights).measure(names)  # type: ignore[arg-type]
@@ -262,7 +263,7 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
         optimizer=experiment.optimizer,
         batches=build_batches(objective, flow, target, config.seed, config.batch_size, experiment.dtype, device),
         record=Record(config.trainer, config.max_steps, experiment.optimizer, measure),
-        checkpoints=Checkpoints(config.trainer, config.max_steps, run.directory, finite=target.train_size is not None),
+        checkpoints=Checkpoints(config.trainer, config.max_steps, directory, finite),
         shape=state_shape(flow, target.context_shape, target.standardization is not None),
         inverse=objective.needs_points,
         figures_every=figures_every(config.logger.values()),
@@ -284,12 +285,15 @@ def finish_job(run: Run, experiment: Experiment, loop: Loop, place: int) -> None
         raise job.failure
     if not loop.world.is_rank_zero:
         return
+    steps = int(loop.state.steps[place])
+    early = "patience" if job.checkpoints.is_patience_spent else "max_time"
     training = {
-        "steps": loop.step,
+        "steps": steps,
+        "ended_by": "max_steps" if steps == run.config.max_steps else early,
         "best_step": job.checkpoints.best_step,
         "compiled": loop.choice.compiled,
         "seconds": job.record.seconds,
-        "steps_per_second": loop.step / job.record.seconds,
+        "steps_per_second": steps / job.record.seconds,
     }
     write_result(run, experiment.flow, experiment.target, training, job.loggers)
 

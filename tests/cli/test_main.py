@@ -181,3 +181,12 @@ def test_values_of_hydra_name_directories(tmp_path):
     assert run(*quick, *jobs, cwd=tmp_path).returncode == 0
     assert (tmp_path / "banana_0/result.json").is_file()
     assert [(tmp_path / "main" / name / "result.json").is_file() for name in ("0_3", "1_4")] == [True, True]
+
+
+@pytest.mark.parametrize("fail_fast", [True, False])
+def test_first_failure_ends_a_sweep_with_fail_fast(tmp_path, monkeypatch, fail_fast):
+    monkeypatch.chdir(tmp_path)
+    words = ["optimizer.lr=0.01,1e30,0.02", "max_steps=20", "test_size=200", "validation_size=200", "batch_size=32"]
+    assert main(["-m", *words, "hydra.sweep.dir=sweep", f"hydra.launcher.fail_fast={fail_fast}"]) == 1
+    statuses = list(load_sweep("sweep")["status"])
+    assert statuses == ["done", "failed", "not begun" if fail_fast else "done"]

@@ -53,6 +53,23 @@ def wait_until(condition, seconds=120):
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize(
+    ("words", "end"), [(["trainer.patience=1"], "patience"), (["trainer.max_time=0.5"], "max_time")]
+)
+def test_all_ranks_end_early_at_the_same_step(iris, tmp_path, words, end):
+    of_file = (
+        "target=file",
+        f"target.path={iris}",
+        "batch_size=64",
+        "trainer.progress=off",
+        "trainer.validate_every=50",
+    )
+    run = train(compose(*of_file, "trainer=ddp_cpu", "max_steps=5000", *words), tmp_path / "run")
+    assert run.result["ended_by"] == end
+    assert run.checkpoint("last")["global_step"] == run.result["steps"] == run.metrics["step"].iloc[-1] < 5000
+    assert run.checkpoint("best")["global_step"] == run.result["best_step"]
+
+
 # Each rank sums its half of a minibatch first; that changes the rounding.
 def test_two_processes_train_the_same_weights_as_one(alone, tmp_path, monkeypatch):
     monkeypatch.setenv("MASTER_PORT", "1")  # an earlier job of a launcher may leave these

@@ -8,6 +8,7 @@ from flowlab.bijectors import LowRankAffine, PReLU, Sigmoid, SmoothPReLU, Tanh, 
 from flowlab.config.compose import compose
 from flowlab.config.errors import ConfigError
 from flowlab.flows._assemble import assemble, cover_
+from flowlab.flows.mlp import MLP
 from flowlab.seeding import generator
 from flowlab.targets import Checkerboard
 from flowlab.training.build import build
@@ -104,3 +105,37 @@ def test_data_that_cannot_be_covered_is_refused_and_nothing_is_written(tmp_path)
     with pytest.raises(ConfigError, match=r"flow.initialization=covering: no stretch .* use a smaller flow\.depth"):
         flowlab.train(compose(*words), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 9, 19, 64])
+@pytest.mark.parametrize("full_rank", [False, True])
+def test_output_spread_at_initialization_does_not_grow_with_depth_or_dimension(dim, full_rank):
+    draws = torch.Generator().manual_seed(0)
+    x = torch.randn(1000, dim, generator=draws, dtype=torch.float64)
+    for depth in (2, 6, 7, 16, 32, 64):
+        for seed in range(2):
+            flow = assemble(
+                MLP(depth=depth, rank=dim if full_rank else min(2, dim)), (dim,), None, generator(seed, "start")
+            ).double()
+            with torch.no_grad():
+                y, nll = flow.bijector.forward(x), -flow.log_prob(x).mean() / dim
+            assert 0.2 < y.std(0).min() <= y.std(0).max() < 25, depth
+            assert y.mean(0).abs().max() < 50, depth
+            assert nll < 7, depth
+
+
+@pytest.mark.parametrize("activation", ["smooth_prelu", "prelu"])
+def test_bounded_initialization_is_near_identity_for_up_to_6_layers_in_2_dimensions(activation):
+    for depth in (1, 2, 6):
+        flows = [
+            assemble(
+                MLP(depth=depth, activation=activation, initialization=name), (2,), None, generator(0, "start")
+            ).state_dict()
+            for name in ("bounded", "near_identity")
+        ]
+        assert all(torch.equal(flows[0][name], tensor) for name, tensor in flows[1].items())
+
+
+def test_recorded_sweeps_keep_their_initialization():
+    for name in ("depth_rank", "targets"):
+        assert compose(f"+sweep={name}").flow.initialization == "near_identity"

@@ -116,3 +116,16 @@ def test_gaussian_baseline_against_scipy():
     known = scipy.stats.multivariate_normal(train.mean(0), train.double().mT.cov(correction=0))
     assert gaussian_nll(train, test) == pytest.approx(-known.logpdf(test).mean(), rel=1e-5)
     assert gaussian_nll(torch.zeros(5, 2), test) == math.inf
+
+
+@pytest.mark.parametrize("dim", [1, 2, 9])
+def test_gaussian_baseline_does_not_depend_on_the_units_of_the_columns(dim):
+    draws = torch.Generator().manual_seed(0)
+    mix = torch.randn(dim, dim, generator=draws, dtype=torch.float64)
+    points = torch.randn(900, dim, generator=draws, dtype=torch.float64) @ mix
+    units, origin = 10.0 ** torch.linspace(-9, 9, dim).double(), 1e3 * torch.arange(dim)
+    plain, scaled = (gaussian_nll(*x.split([600, 300])) for x in (points, points * units + origin * units))
+    assert scaled == pytest.approx(plain + float(units.log().sum()), rel=1e-9)
+    if dim > 1:
+        assert gaussian_nll(points.index_fill(1, torch.tensor([0]), 3.0), points) == math.inf
+        assert gaussian_nll(points[:, [0, 0]] * units[[0, -1]], points[:, :2]) == math.inf, "collinear"

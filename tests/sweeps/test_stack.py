@@ -136,3 +136,23 @@ def test_stack_ends_when_all_jobs_have_diverged(tmp_path):
     for run in runs:
         assert run.status["status"] == "failed"
         assert "not finite at step" in run.status["error"]
+
+
+def test_fail_fast_interrupts_the_jobs_of_a_stack_and_they_resume(tmp_path):
+    words = (*SMALL, "max_steps=3000", "optimizer.schedule=constant")
+    configs = [compose(*words, f"optimizer.lr={lr}") for lr in (0.01, 1e30)]
+    configs.append(compose(*words, "flow.depth=1"))  # not of the stack
+    said = []
+    runs = train_many(configs, [tmp_path / str(job) for job in range(3)], say=said.append, fail_fast=True)
+    assert [run.status.get("status") for run in runs] == ["interrupted", "failed", None]
+    assert said[-1] == f"{runs[1].directory}: failed, and hydra.launcher.fail_fast=true ends the sweep"
+    assert 0 < runs[0].checkpoint("last")["global_step"] < 3000
+    again = train_many(configs, [tmp_path / str(job) for job in range(3)], say=said.append)
+    assert [run.status["status"] for run in again] == ["done", "failed", "done"]
+
+
+def test_fail_fast_interrupts_other_processes(tmp_path):
+    words = (*SMALL, "max_steps=10000000", "trainer.compile=false")
+    configs = [compose(*words, "flow.depth=1"), compose(*words, "flow.depth=2", "optimizer.lr=1e30")]
+    runs = train_many(configs, [tmp_path / "0", tmp_path / "1"], processes=2, say=lambda line: None, fail_fast=True)
+    assert [run.status["status"] for run in runs] == ["interrupted", "failed"]

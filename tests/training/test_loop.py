@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from flowlab import compose, load_run, train
+from flowlab import compose, load_run, resume, train
 from flowlab.bijectors import AffineScalar, LowRankAffine
 from flowlab.config.schema import TrainerConfig
 from flowlab.distributions.base import StandardNormal
@@ -263,3 +263,27 @@ def test_failed_job_does_not_stop_the_others():
     Loop([new_job(expected, settings, 20, seed=1)], settings, 20).run()
     for name, tensor in expected.state_dict().items():
         torch.testing.assert_close(flows[1].state_dict()[name], tensor, rtol=1e-9, atol=1e-10, msg=name)
+
+
+@pytest.mark.parametrize("target", ["banana", "two_moons"])
+def test_max_time_ends_a_run_with_a_result_and_a_last_validation(tmp_path, target):
+    finite = ("target.train_size=200",) if target == "two_moons" else ()
+    words = (*SMALL, f"target={target}", *finite, "max_steps=1000000", "trainer.compile=false", "trainer.max_time=0.2")
+    run = train(compose(*words, "trainer.validate_every=100000"), tmp_path / "run")
+    result, last = run.result, run.metrics.iloc[-1]
+    assert (run.status["status"], result["ended_by"]) == ("done", "max_time")
+    assert 0.2 <= result["seconds"] < 0.6
+    assert last["step"] == result["steps"] == run.checkpoint("last")["global_step"] < 1_000_000
+    assert last["nll"] > 0
+    assert last["lr"] == pytest.approx(0.01, rel=1e-3), "the schedule is that of max_steps"
+    (run.directory / "status.json").write_text('{"status": "running"}')
+    assert resume(run.directory).result["steps"] == result["steps"], "its time is up when it resumes"
+
+
+def test_max_time_is_the_time_of_each_job_of_a_stack():
+    settings = quiet_trainer(max_time=0.1)
+    jobs = [new_job(flow_of(affine(seed)), settings, 10**6, seed) for seed in range(2)]
+    loop = Loop(jobs, settings, 10**6)
+    loop.run()
+    assert all(0.1 <= job.record.seconds < 0.3 for job in jobs)
+    assert loop.state.steps[0] == loop.state.steps[1] == loop.step

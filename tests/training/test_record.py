@@ -1,14 +1,17 @@
 """The record of losses: values of a row, and the state that a checkpoint saves between two rows."""
 
 import json
+import math
 
 import pytest
 import torch
 
 from flowlab import compose
+from flowlab.config.schema import TrainerConfig
 from flowlab.metrics.evaluation import evaluate, metric_names
+from flowlab.optimizers import Adam
 from flowlab.training.build import build
-from flowlab.training.record import Record
+from flowlab.training.record import Checkpoints, Record
 
 
 @pytest.fixture
@@ -82,3 +85,35 @@ def test_last_step_always_has_a_row_with_metrics(job):
     record.max_steps = 87
     assert record.is_due(87)
     assert record.is_validation_due(87)
+
+
+@pytest.mark.parametrize(
+    ("losses", "nlls", "last"),
+    [
+        pytest.param([3, 2, 1, 0.9, 0.8, 0.7], [4, 3, 3.1, 3.2, 3.3, 2], 5, id="memorizes"),
+        pytest.param([3, 2, 90, 50, 9, 1, 1], [4, 3, 99, 60, 10, 2, 2.5], None, id="recovers from a spike"),
+        pytest.param([3, 2, 90, 1, 1, 1, 1], [4, 3, 99, 3.1, 3.2, 3.3, 2], 6, id="memorizes after a spike"),
+        pytest.param([3, 2, 2, 2, 2], [4, 3, math.nan, math.nan, math.nan], 5, id="not finite"),
+    ],
+)
+@pytest.mark.parametrize("finite", [True, False])
+def test_patience_counts_validations_that_are_worse_though_the_training_loss_is_not(losses, nlls, last, finite):
+    settings = TrainerConfig(patience=3, validate_every=1, log_every=1)
+    metrics = iter([{"nll": nll} for nll in nlls])
+    record = Record(settings, 100, Adam(), lambda module: next(metrics))
+    kept, ended = Checkpoints(settings, 100, None, finite), None
+    for step, loss in enumerate(losses, start=1):
+        record.add(torch.tensor([float(loss)]), 1.0)
+        record.write(step, torch.nn.Module(), 0.0, [])
+        kept.step(step, record, lambda step=step: {"step": step}, False)
+        other = Checkpoints(settings, 100, None, finite)
+        other.load_state_dict(kept.state_dict())
+        assert other.state_dict() == kept.state_dict()
+        assert other.is_patience_spent == kept.is_patience_spent
+        if kept.is_patience_spent:
+            ended = step
+            break
+    assert ended == (last if finite else None)
+    seen = nlls[:ended]
+    assert kept.best == {"step": kept.best_step}
+    assert kept.best_nll == min(nll for nll in seen if nll == nll)

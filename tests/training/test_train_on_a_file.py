@@ -4,7 +4,7 @@ import numpy as np
 import pandas
 import pytest
 
-from flowlab import ConfigError, compose, load_run, resume, train
+from flowlab import ConfigError, compose, load_run, resume, train, train_many
 
 
 def test_density_is_in_the_units_of_the_file(iris, tmp_path):
@@ -24,24 +24,46 @@ def test_density_is_in_the_units_of_the_file(iris, tmp_path):
     assert run.result["gaussian_nll"] + 4 * np.log(10) == pytest.approx(larger.result["gaussian_nll"], rel=1e-4)
 
 
-def test_better_validation_after_early_stopping_is_ignored(iris, tmp_path):
-    words = (
-        "trainer.progress=off",
-        "target=file",
-        f"target.path={iris}",
-        "max_steps=4000",
-        "trainer.validate_every=100",
-    )
-    run = train(compose(*words), tmp_path / "run")
-    validated = run.metrics.dropna(subset="nll")
-    best, patience = 0, 10 * 100
-    lowest = float("inf")
-    for step, nll in zip(validated["step"], validated["nll"], strict=True):
-        if nll < lowest and (not best or step - best <= patience):
-            lowest, best = nll, step
-    assert run.result["best_step"] == best < 2000
-    assert run.checkpoint("best")["global_step"] == best
-    assert run.result["nll"] < run.result["gaussian_nll"], "better than a Gaussian with full covariance"
+def words(path, *more):
+    return ("trainer.progress=off", "target=file", f"target.path={path}", "trainer.validate_every=100", *more)
+
+
+def test_early_stopping_ends_the_run_and_the_best_validation_is_tested(iris, tmp_path):
+    run = train(compose(*words(iris, "max_steps=8000", "trainer.patience=4")), tmp_path / "run")
+    result, validated = run.result, run.metrics.dropna(subset="nll").set_index("step")["nll"]
+    assert result["ended_by"] == "patience"
+    assert result["best_step"] == validated.idxmin() == run.checkpoint("best")["global_step"]
+    assert result["steps"] == validated.index[-1] == result["best_step"] + 4 * 100 < 8000
+    assert run.checkpoint("last")["global_step"] == result["steps"]
+    test = run.target.rows("test", 0, 0)
+    assert -run.load_flow("best").log_prob(test).mean().item() == pytest.approx(result["nll"], rel=1e-5)
+    assert result["nll"] < result["gaussian_nll"], "better than a Gaussian with full covariance"
+
+
+def test_jobs_of_a_stack_end_each_at_its_own_step(iris, tmp_path):
+    def configs():
+        changes = ("max_steps=4000", "trainer.patience=2", "dtype=float64")
+        return [compose(*words(iris, *changes, f"optimizer.lr={lr}")) for lr in (0.02, 0.002)]
+
+    stacked = train_many(configs(), [tmp_path / name for name in "ab"], say=lambda line: None)
+    alone = [train(config, tmp_path / f"alone {number}") for number, config in enumerate(configs())]
+    assert stacked[0].result["steps"] != stacked[1].result["steps"]
+    for run, expected in zip(stacked, alone, strict=True):
+        for name in ("steps", "best_step", "ended_by"):
+            assert run.result[name] == expected.result[name], name
+        assert run.result["nll"] == pytest.approx(expected.result["nll"], rel=1e-6)
+        assert run.checkpoint("last")["global_step"] == run.result["steps"]
+
+
+def test_run_killed_after_its_patience_was_spent_takes_no_more_steps(iris, tmp_path):
+    run = train(compose(*words(iris, "max_steps=8000", "trainer.patience=2")), tmp_path / "run")
+    before, rows = run.result, run.metrics
+    (run.directory / "status.json").write_text('{"status": "running"}')
+    (run.directory / "result.json").unlink()
+    resume(run.directory)
+    for name in ("steps", "best_step", "ended_by", "nll"):
+        assert run.result[name] == before[name], name
+    assert run.metrics.equals(rows)
 
 
 def test_changed_file_is_refused_on_resume(iris, tmp_path):
@@ -64,3 +86,15 @@ def test_files_of_other_dimensions_are_trained(tmp_path):
         words = ("trainer.progress=off", "target=file", f"target.path={path}", "max_steps=50", "flow.rank=1")
         run = train(compose(*words), tmp_path / f"run{dim}")
         assert np.isfinite(run.result["nll"])
+
+
+@pytest.mark.parametrize(("dim", "depth"), [(1, 8), (6, 6), (12, 24)])
+def test_flow_of_any_depth_learns_a_gaussian_table_in_600_steps(tmp_path, dim, depth):
+    draws = np.random.default_rng(0)
+    table = draws.normal(size=(2000, dim)) @ draws.normal(size=(dim, dim)) * 10 ** draws.uniform(-2, 2, dim)
+    np.save(tmp_path / "table.npy", 5 + table)
+    of_table = ("target=file", f"target.path={tmp_path}/table.npy", "trainer.progress=off", "batch_size=256")
+    run = train(
+        compose(*of_table, "max_steps=600", f"flow.depth={depth}", f"flow.rank={min(2, dim)}"), tmp_path / "run"
+    )
+    assert run.result["nll"] < run.result["gaussian_nll"] + 0.1
