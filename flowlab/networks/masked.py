@@ -35,8 +35,6 @@ class MaskedMLP(MLP):
         | https://arxiv.org/abs/1502.03509
     """
 
-    order: Tensor
-
     def __init__(
         self,
         dim: int,
@@ -52,7 +50,7 @@ class MaskedMLP(MLP):
         order = list(range(dim) if order is None else order)
         if sorted(order) != list(range(dim)):
             raise ValueError(f"MaskedMLP: order={order!r} must hold each of 0 to {dim - 1} once")
-        self.dim, self.size = dim, size
+        self.dim, self.size, self.order = dim, size, order
         # Built on the CPU: a mask is a constant that depends on sizes alone.
         lowest = 0 if context or dim == 1 else 1
         degrees = [torch.tensor(order) + 0.5]  # a unit of degree m sees the places below m
