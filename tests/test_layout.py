@@ -15,6 +15,7 @@ MODULES = {
 LAYERS = (
     ("config", "system"),
     ("seeding", "torch_distributions", "autocast"),
+    ("networks",),
     ("bijectors",),
     ("distributions", "flow"),
     ("targets",),

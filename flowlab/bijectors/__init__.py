@@ -8,22 +8,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from flowlab.bijectors.activations import PReLU, SmoothPReLU
+from flowlab.bijectors.autoregressive import MaskedAutoregressive
 from flowlab.bijectors.base import Bijector, NoInverseError
 from flowlab.bijectors.compose import Chain, Invert, stages
+from flowlab.bijectors.coupling import Coupling
 from flowlab.bijectors.elementwise import AffineScalar, Exp, ExponentialCDF, NormalCDF, Sigmoid, Softplus, Tanh
 from flowlab.bijectors.inline import Inline
+from flowlab.bijectors.linear.act_norm import ActNorm
 from flowlab.bijectors.linear.fixed import DiscreteCosineTransform, FillTriangular
 from flowlab.bijectors.linear.low_rank_affine import LowRankAffine, fill_triangular
+from flowlab.bijectors.linear.lu import LU
 from flowlab.bijectors.linear.packed import pack_triangular
+from flowlab.bijectors.linear.permute import Permute
 from flowlab.bijectors.planar_radial import Planar, Radial
 from flowlab.bijectors.shapes import broadcast_context
 from flowlab.bijectors.simplex import SoftmaxCentered
 from flowlab.bijectors.torch_adapters import from_transform, to_transform
 
 __all__ = [
+    "LU",
+    "ActNorm",
     "AffineScalar",
     "Bijector",
     "Chain",
+    "Coupling",
     "DiscreteCosineTransform",
     "Exp",
     "ExponentialCDF",
@@ -31,9 +39,11 @@ __all__ = [
     "Inline",
     "Invert",
     "LowRankAffine",
+    "MaskedAutoregressive",
     "NoInverseError",
     "NormalCDF",
     "PReLU",
+    "Permute",
     "Planar",
     "Radial",
     "Sigmoid",

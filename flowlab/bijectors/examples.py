@@ -9,15 +9,22 @@ from torch import nn
 from torch.distributions import transforms
 
 from flowlab.bijectors.activations import PReLU, SmoothPReLU
+from flowlab.bijectors.autoregressive import MaskedAutoregressive
 from flowlab.bijectors.base import Bijector
 from flowlab.bijectors.compose import Chain, Invert
+from flowlab.bijectors.coupling import Coupling
 from flowlab.bijectors.elementwise import AffineScalar, Exp, ExponentialCDF, NormalCDF, Sigmoid, Softplus, Tanh
 from flowlab.bijectors.inline import Inline
+from flowlab.bijectors.linear.act_norm import ActNorm
 from flowlab.bijectors.linear.fixed import DiscreteCosineTransform, FillTriangular
 from flowlab.bijectors.linear.low_rank_affine import LowRankAffine
+from flowlab.bijectors.linear.lu import LU
+from flowlab.bijectors.linear.permute import Permute
+from flowlab.bijectors.maps import Additive, Affine, Map, Spline
 from flowlab.bijectors.planar_radial import Planar, Radial
 from flowlab.bijectors.simplex import SoftmaxCentered
 from flowlab.bijectors.torch_adapters import from_transform, to_transform
+from flowlab.networks import MLP, MaskedMLP
 
 DIM = 3  # the length of the vectors that every example accepts
 
@@ -32,6 +39,24 @@ def _affine(rank: int, scale: str = "tril", weighted: bool = False) -> LowRankAf
     with torch.no_grad():  # away from the identity, which hides many mistakes
         affine.scale.add_(0.3 * torch.randn(affine.scale.shape, generator=generator))
     return affine
+
+
+def _perturbed(bijector: Bijector, seed: int = 0) -> Bijector:
+    """Move the parameters of a bijector that starts at the identity."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in bijector.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return bijector
+
+
+def _coupling(map: Map, *mask: bool) -> Bijector:
+    return _perturbed(Coupling(mask, MLP(DIM - sum(mask), sum(mask) * map.size, [8], activation="tanh"), map=map))
+
+
+def _autoregressive(map: Map, *order: int) -> Bijector:
+    network = MaskedMLP(DIM, map.size, [8, 8], activation="tanh", residual=True, order=order or None)
+    return _perturbed(MaskedAutoregressive(network, map))
 
 
 EXAMPLES: dict[str, Callable[[], Bijector]] = {
@@ -69,6 +94,16 @@ EXAMPLES: dict[str, Callable[[], Bijector]] = {
     "Planar random": lambda: Planar(DIM, generator=torch.Generator().manual_seed(0)),
     "Radial inwards": lambda: Radial(DIM, _learned(0.5, -0.5, 1.0), alpha=1.5, beta=-1.2),
     "Radial outwards": lambda: Radial(DIM, torch.tensor([0.5, 0.0, -1.0]), alpha=0.7, beta=3.0),
+    "Coupling additive": lambda: _coupling(Additive(), False, True, True),
+    "Coupling affine": lambda: _coupling(Affine(), True, False, True),
+    "Coupling spline": lambda: _coupling(Spline(bins=4), True, True, False),
+    "Coupling spline inverse": lambda: _coupling(Spline().inv, False, True, False),
+    "MaskedAutoregressive affine": lambda: _autoregressive(Affine()),
+    "MaskedAutoregressive spline": lambda: _autoregressive(Spline(bins=4), 2, 0, 1),
+    "IAF": lambda: _autoregressive(Affine().inv, 2, 1, 0).inv,
+    "LU": lambda: _perturbed(LU(DIM)),
+    "ActNorm": lambda: _perturbed(ActNorm(DIM)),
+    "Permute": lambda: Permute([2, 0, 1]),
     "Invert": lambda: Invert(SmoothPReLU(slope=0.3)),
     "Chain": lambda: Chain([_affine(2), SmoothPReLU(slope=0.3), AffineScalar(scale=2.0), Tanh()]),
     "Chain with Invert": lambda: AffineScalar(shift=-0.5, scale=-0.7) | Sigmoid() | NormalCDF().inv,

@@ -1,0 +1,81 @@
+"""What coupling and autoregressive flows share: the map of a coordinate, and the network that gives its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowlab.config.component import setting
+from flowlab.config.errors import ConfigError
+from flowlab.flows.base import Architecture
+
+if TYPE_CHECKING:
+    import torch
+
+    from flowlab.bijectors.maps import Map
+    from flowlab.flow import Flow
+    from flowlab.targets.base import Batch
+
+
+def _spline(flow: ConditionedFlow) -> Map:
+    from flowlab.bijectors.maps import Spline
+
+    # A density is what training computes, so it takes the direction that costs less.
+    return Spline(flow.bins, flow.bound).inv
+
+
+def _affine(flow: ConditionedFlow) -> Map:
+    from flowlab.bijectors.maps import Affine
+
+    return Affine()
+
+
+def _additive(flow: ConditionedFlow) -> Map:
+    from flowlab.bijectors.maps import Additive
+
+    return Additive()
+
+
+MAPS: dict[str, Callable[[ConditionedFlow], Map]] = {"additive": _additive, "affine": _affine, "spline": _spline}
+
+
+@dataclass(kw_only=True)
+class ConditionedFlow(Architecture):
+    """Layers whose networks give the parameters of a map; they start at the identity.
+
+    Arguments:
+        depth: the number of layers.
+        map: the function of a coordinate: additive, affine, or a rational quadratic spline.
+        bins, bound: the bins of a spline and half the width of its box; other maps ignore them.
+        hidden: the sizes of a network's hidden layers.
+        activation: the networks' nonlinearity.
+        residual: networks with skip connections.
+        act_norm: a learned shift and scale of each coordinate after every layer, initialized from data.
+    """
+
+    depth: int = setting(8, minimum=1, maximum=1000)
+    map: str = setting("spline", choices=tuple(MAPS))
+    bins: int = setting(8, minimum=2)
+    bound: float = setting(5.0, above=0)
+    hidden: list[int] = setting([64, 64], minimum=1)
+    activation: str = setting("relu", choices=("relu", "elu", "gelu", "silu", "tanh"))
+    residual: bool = False
+    act_norm: bool = False
+
+    def check(self, event_shape: tuple[int, ...]) -> None:
+        if len(event_shape) != 1:
+            raise ConfigError(f"flow={self.name}: is for vectors; the points of the target have shape {event_shape}")
+
+    @property
+    def initialized_from_data(self) -> bool:
+        return self.act_norm
+
+    def initialize(self, flow: Flow, data: Batch, generator: torch.Generator | None = None) -> None:
+        from flowlab.bijectors import ActNorm, stages
+
+        x = data.x
+        for stage in reversed(stages(flow.bijector)):
+            if isinstance(stage, ActNorm):
+                stage.initialize(x)
+            x = stage.inverse(x, data.context).detach()

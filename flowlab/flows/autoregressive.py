@@ -1,0 +1,59 @@
+"""Autoregressive flows: MAF, IAF and autoregressive neural spline flows, by their settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowlab.config.component import setting
+from flowlab.config.registry import register
+from flowlab.flows._conditioned import MAPS, ConditionedFlow
+
+if TYPE_CHECKING:
+    import torch
+
+    from flowlab.flow import Flow
+
+
+@register("flow", "autoregressive")
+@dataclass(kw_only=True)
+class AutoregressiveFlow(ConditionedFlow):
+    """A chain of `depth` autoregressive bijectors; the order of the coordinates is reversed from layer to layer.
+
+    Arguments:
+        fast: the direction that takes one pass of the networks: "density" (MAF), or "samples" (IAF). The other takes at
+            most one pass for each coordinate.
+        depth, map, bins, bound, hidden, activation, residual, act_norm: see ConditionedFlow.
+
+    Reference:
+        | Masked Autoregressive Flow for Density Estimation (George Papamakarios, Theo Pavlakou, Iain Murray, 2017)
+        | https://arxiv.org/abs/1705.07057
+        | Improved Variational Inference with Inverse Autoregressive Flow (Diederik Kingma et al., 2016)
+        | https://arxiv.org/abs/1606.04934
+    """
+
+    fast: str = setting("density", choices=("density", "samples"))
+
+    def build(
+        self,
+        event_shape: tuple[int, ...],
+        context_shape: tuple[int, ...] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Flow:
+        from flowlab.bijectors import ActNorm, Bijector, Chain, MaskedAutoregressive
+        from flowlab.distributions.base import StandardNormal
+        from flowlab.flow import Flow
+        from flowlab.networks import MaskedMLP
+
+        (dim,) = event_shape
+        context = context_shape[0] if context_shape else 0
+        map, parts = MAPS[self.map](self), list[Bijector]()
+        for layer in range(self.depth):
+            order = list(range(dim))[:: 1 if layer % 2 == 0 else -1]
+            network = MaskedMLP(dim, map.size, self.hidden, context, self.activation, self.residual, order, generator)
+            if self.fast == "density":
+                parts.append(MaskedAutoregressive(network, map))
+            else:
+                parts.append(MaskedAutoregressive(network, map.inv).inv)
+            parts += [ActNorm(dim)] if self.act_norm else []
+        return Flow(StandardNormal(dim), Chain(parts))

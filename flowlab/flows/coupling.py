@@ -1,0 +1,64 @@
+"""Coupling flows: NICE, RealNVP, Glow and neural spline flows, by their settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowlab.config.component import setting
+from flowlab.config.registry import register
+from flowlab.flows._conditioned import MAPS, ConditionedFlow
+
+if TYPE_CHECKING:
+    import torch
+
+    from flowlab.flow import Flow
+
+
+@register("flow", "coupling")
+@dataclass(kw_only=True)
+class CouplingFlow(ConditionedFlow):
+    """A chain of `depth` couplings: one half of the coordinates gives the parameters of the map of the other half.
+
+    The halves change their roles from layer to layer. A single coordinate has a map whose parameters depend on the
+    context alone.
+
+    Arguments:
+        mixing: what stands between two layers: nothing ("none"), a random permutation ("permute"), or a learned linear
+            map, initialized as the identity ("lu").
+        depth, map, bins, bound, hidden, activation, residual, act_norm: see ConditionedFlow.
+
+    Reference:
+        | Density estimation using Real NVP (Laurent Dinh, Jascha Sohl-Dickstein, Samy Bengio, 2016)
+        | https://arxiv.org/abs/1605.08803
+        | Neural Spline Flows (Conor Durkan, Artur Bekasov, Iain Murray, George Papamakarios, 2019)
+        | https://arxiv.org/abs/1906.04032
+    """
+
+    mixing: str = setting("none", choices=("none", "permute", "lu"))
+
+    def build(
+        self,
+        event_shape: tuple[int, ...],
+        context_shape: tuple[int, ...] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Flow:
+        from flowlab.bijectors import LU, ActNorm, Bijector, Chain, Coupling, Permute
+        from flowlab.distributions.base import StandardNormal
+        from flowlab.flow import Flow
+        from flowlab.networks import MLP
+
+        (dim,) = event_shape
+        context = context_shape[0] if context_shape else 0
+        map, parts = MAPS[self.map](self), list[Bijector]()
+        for layer in range(self.depth):
+            mask = [(place < dim // 2) == (layer % 2 == 0) for place in range(dim)] if dim > 1 else [True]
+            sizes = dim - sum(mask), sum(mask) * map.size
+            network = MLP(*sizes, self.hidden, context, self.activation, self.residual, generator)
+            parts.append(Coupling(mask, network, map=map))
+            if self.mixing == "lu":
+                parts.append(LU(dim).inv)  # its inverse is the product, which is what a density needs
+            elif self.mixing == "permute":
+                parts.append(Permute.random(dim, generator))
+            parts += [ActNorm(dim)] if self.act_norm else []
+        return Flow(StandardNormal(dim), Chain(parts))
