@@ -214,8 +214,7 @@ class Flow(nn.Module):
             check_event_shape("Flow", y.shape, self.event_shape)
         y = upcast(y) if is_any_autocast_on() and is_autocast_on(y) else y
         if (own := self.base.anchor.dtype) is not y.dtype or own in HALF:
-            back = call_in_common(self, own, lambda flow, *given: flow._pull_back(flow._stages, *given), y, context)
-            return back  # type: ignore[no-any-return]
+            return call_in_common(self, own, lambda flow, *given: flow._pull_back(flow._stages, *given), y, context)
         branches = can_branch_on_values(y)  # then points that are all inside need no check of each
         inside: Tensor | None = None
         if not (branches and holds_for_all(FINITE, y)):
@@ -252,8 +251,7 @@ class Flow(nn.Module):
         x, context = self.broadcast(x, context, self.base_event_dim)
         check_event_shape("Flow.push_forward", x.shape, self.base_event_shape)
         if (own := self.base.anchor.dtype) is not x.dtype or own in HALF:
-            there = call_in_common(self, own, Flow.push_forward, x, context)
-            return there  # type: ignore[no-any-return]
+            return call_in_common(self, own, Flow.push_forward, x, context)
         y, log_det = push_forward(parts, self._uncovered, x, context)
         log_prob = self.base.log_prob(x)
         if self.promoted_dims:

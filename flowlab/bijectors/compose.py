@@ -290,9 +290,9 @@ def _common_event_shape(parts: Sequence[Bijector]) -> tuple[int, ...] | None:
 
 
 def _common_parameter_shape(parts: Sequence[Bijector]) -> torch.Size | None:
-    shapes = [part.parameter_shape for part in parts]
+    shapes = [part.parameter_shape for part in parts if part.parameter_shape is not None]
     try:
-        return None if None in shapes else torch.broadcast_shapes(*shapes)
+        return torch.broadcast_shapes(*shapes) if len(shapes) == len(parts) else None
     except RuntimeError:
         raise ValueError(
             f"Chain: parameters of shapes {', '.join(str(tuple(shape)) for shape in shapes)} do not broadcast; give "

@@ -200,8 +200,9 @@ def known_support(distribution: Distribution) -> Constraint | None:
         ends = None if support is None else bounds(support)
         return support if ends is None else constraints.interval(ends[0].min(), ends[1].max())
     if hasattr(distribution, "known_support"):  # a flow's
-        return distribution.known_support()  # type: ignore[no-any-return]
-    if type(distribution).support is TransformedDistribution.support:  # torch gives the codomain of the last transform
+        return distribution.known_support()
+    torchs = type(distribution).support is TransformedDistribution.support  # the codomain of the last transform
+    if isinstance(distribution, TransformedDistribution) and torchs:
         parts = [from_transform(transform) for transform in distribution.transforms if transform.bijective]
         known = known_support(distribution.base_dist) if len(parts) == len(distribution.transforms) else None
         return push_support(known, [stage for part in parts for stage in stages(part)], "TransformedDistribution")
