@@ -54,6 +54,7 @@ class Target:
         standardization: mean and standard deviation of each coordinate, which become a flow's last bijector; None if
             the flow is not standardized.
         fingerprint: identifies the data, such as the hash of a file; None if there is no file.
+        row_numbers: for each split the numbers of its rows in the data, from 1; None if they have none.
     """
 
     event_shape: tuple[int, ...]
@@ -63,6 +64,7 @@ class Target:
     train_size: int | None = None
     standardization: tuple[Tensor, Tensor] | None = None
     fingerprint: str | None = None
+    row_numbers: dict[str, Tensor] | None = None
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

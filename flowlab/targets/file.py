@@ -84,6 +84,7 @@ class FileTarget(Target):
             )
         order = torch.randperm(rows, generator=generator(split_seed, "split"))
         sizes = [self.train_size, held_out["validation"], held_out["test"]]
+        self.row_numbers = {name: part + 1 for name, part in zip(SPLITS, order.split(sizes), strict=True)}
         self._splits = dict(zip(SPLITS, torch.from_numpy(values)[order].split(sizes), strict=True))
 
     def _check_spread(self) -> None:
