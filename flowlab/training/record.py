@@ -22,7 +22,7 @@ from flowlab.optimizers.base import Optimizer
 from flowlab.runs.checkpoint import write_checkpoint
 from flowlab.runs.directory import Run
 from flowlab.system.files import WriteError, check_not_replaced, raise_write_error, sync, write_json
-from flowlab.system.process import print_line
+from flowlab.system.process import is_in_notebook, print_line
 from flowlab.targets.base import ExactTarget, Target
 from flowlab.training.divergence import DivergedError
 
@@ -211,7 +211,7 @@ def write_result(run: Run, flow: Flow, target: Target, training: dict[str, Any],
             raise DivergedError("training came to its end, but no validation gave a finite NLL")
         run.load_weights(flow, "best")
     result = _measure(run, flow, target) | {"weights": weights} | training
-    for doubt in result.get("doubts", []):
+    for doubt in () if is_in_notebook() else result.get("doubts", ()):  # what a cell shows should not vary
         print_line(f"flowlab: {run.directory}: {doubt}")
     check_not_replaced(run.directory)
     write_json(run.directory / "result.json", result)
