@@ -37,6 +37,9 @@ class MLP(Architecture):
         positive: how a slope is kept positive: softplus(raw) + 0.01 or |raw| + 0.01.
         smoothness: half width of the rounded kink of smooth_prelu.
         final_activation: put an activation after the last map too.
+        base: the distribution of each coordinate before the flow: normal; or student_t or laplace, whose heavier tails
+            make a far row less improbable.
+        degrees: the degrees of freedom of student_t; fewer give heavier tails.
         initialization: bounded, so samples spread no wider at any depth or dimension; near_identity, as in earlier
             versions, whose spread grows with both; glorot, as in Jang's tutorial; or covering, stretched over the data.
 
@@ -61,6 +64,8 @@ class MLP(Architecture):
     positive: str = setting("softplus", choices=("softplus", "abs"))
     smoothness: float = setting(1.0, above=0, per_job=True)
     final_activation: bool = False
+    base: str = setting("normal", choices=("normal", "student_t", "laplace"))
+    degrees: float = setting(5.0, above=0)
     initialization: str = setting("bounded", choices=("near_identity", "glorot", "covering", "bounded"), per_job=True)
 
     def check(self, event_shape: tuple[int, ...]) -> None:
@@ -83,6 +88,9 @@ class MLP(Architecture):
         context_shape: tuple[int, ...] | None = None,
         generator: torch.Generator | None = None,
     ) -> Flow:
+        import torch
+        from torch.distributions import Independent, Laplace, StudentT
+
         from flowlab.bijectors import Chain, LowRankAffine, PReLU, Sigmoid, SmoothPReLU, Tanh
         from flowlab.distributions.base import StandardNormal
         from flowlab.flow import Flow
@@ -108,7 +116,11 @@ class MLP(Architecture):
         chain = Chain(parts if self.final_activation else parts[:-1])
         if self.initialization == "glorot":
             glorot_uniform_(chain, generator)
-        return Flow(StandardNormal(dim), chain)
+        if self.base == "normal":
+            return Flow(StandardNormal(dim), chain)
+        zeros, ones = torch.zeros(dim), torch.ones(dim)
+        heavy = {"student_t": partial(StudentT, self.degrees * ones), "laplace": Laplace}
+        return Flow(Independent(heavy[self.base](zeros, ones, validate_args=False), 1), chain)
 
     @property
     def initialized_from_data(self) -> bool:

@@ -32,8 +32,9 @@ class Evaluation:
         target: the distribution that they come from, if one is given.
         log_prob: the flow's log density of each point, in nats, of shape (n,) in float64.
         target_log_prob: the target's, or None where it is not known.
-        weights: how much each point counts, of shape (n,); None if all count the same.
         inverse_errors: the largest |f(f^-1(x)) - x| over the coordinates of each point; NaN outside the support.
+        column_errors: the largest over the points, for each coordinate; of several ranks, over the points of this one.
+        weights: how much each point counts, of shape (n,); None if all count the same.
     """
 
     flow: Flow
@@ -42,6 +43,7 @@ class Evaluation:
     log_prob: Tensor
     target_log_prob: Tensor | None
     inverse_errors: Tensor
+    column_errors: Tensor
     weights: Tensor | None = None
 
     @cached_property
@@ -71,12 +73,14 @@ def evaluate(
 
     from flowlab.targets.base import ExactTarget
 
-    log_q, log_p, errors = [], [], []
+    log_q, log_p, errors, columns = [], [], [], []
     with torch.no_grad():
         for x, context in chunks(world.shard(batch) if world else batch):
             z, log_prob = flow.inverse_and_log_prob(x, context)
             log_q.append(log_prob)
-            errors.append((flow.bijector.forward(z, context) - x).abs().reshape(len(x), -1).amax(-1))
+            moved = (flow.bijector.forward(z, context) - x).abs().reshape(len(x), -1)
+            errors.append(moved.amax(-1))
+            columns.append(moved.amax(0))
             if isinstance(target, ExactTarget):
                 log_p.append(target.log_prob(x) if context is None else target.log_prob(x, context))
 
@@ -86,7 +90,8 @@ def evaluate(
 
     known = gather(log_p).double() if log_p else None
     counts = None if weights is None else weights.to(batch.x.device)
-    return Evaluation(flow, batch, target, gather(log_q).double(), known, gather(errors), counts)
+    farthest = torch.stack(columns).amax(0)
+    return Evaluation(flow, batch, target, gather(log_q).double(), known, gather(errors), farthest, counts)
 
 
 def chunks(batch: Batch, size: int = CHUNK) -> list[Batch]:

@@ -27,6 +27,7 @@ class Optimizer(Component):
         lr: learning rate.
         schedule: "constant", or "cosine": a half cosine from lr at step 0 to 0 at the last step.
         clip: the largest gradient norm; None does not clip.
+        warmup: over this many first steps the learning rate rises to the schedule's, in equal parts.
 
     Attributes:
         moments: names of the rows that it keeps beside the parameters, as torch's optimizer names them; all begin at 0.
@@ -39,14 +40,14 @@ class Optimizer(Component):
     lr: float = setting(0.01, above=0, per_job=True)
     schedule: str = setting("cosine", choices=("cosine", "constant"), per_job=True)
     clip: float | None = setting(None, above=0)
+    warmup: int = setting(0, minimum=0, per_job=True)
 
     moments: ClassVar[tuple[str, ...]] = ()
 
     def learning_rate(self, step: int, max_steps: int) -> float:
         """The learning rate of a step, counted from 0."""
-        if self.schedule == "constant":
-            return self.lr
-        return 0.5 * self.lr * (1 + math.cos(math.pi * step / max_steps))
+        lr = self.lr if self.schedule == "constant" else 0.5 * self.lr * (1 + math.cos(math.pi * step / max_steps))
+        return lr * (step + 1) / self.warmup if step < self.warmup else lr
 
     def rates(self, step: int, max_steps: int) -> list[float]:
         """The numbers that `update` needs of a step; the learning rate comes first."""
@@ -93,7 +94,7 @@ class Adam(Optimizer):
     """Adam as torch computes it: m and v are running means of g and g^2, and x falls by lr m' / (sqrt(v') + eps).
 
     Arguments:
-        lr, schedule, clip: see Optimizer.
+        lr, schedule, clip, warmup: see Optimizer.
         betas: decay of the two running means, each from 0 to below 1.
         eps: keeps the division finite.
 
@@ -136,7 +137,7 @@ class AdamW(Adam):
     """Adam whose parameters first shrink by the factor 1 - lr * weight_decay.
 
     Arguments:
-        lr, schedule, clip, betas, eps: see Adam.
+        lr, schedule, clip, warmup, betas, eps: see Adam.
         weight_decay: strength of the shrinkage, at least 0.
 
     Reference:
@@ -164,7 +165,7 @@ class SGD(Optimizer):
     """Stochastic gradient descent with momentum: b = momentum b + g + weight_decay x, and x falls by lr b.
 
     Arguments:
-        lr, schedule, clip: see Optimizer.
+        lr, schedule, clip, warmup: see Optimizer.
         momentum: decay of the running sum b, from 0 to 1.
         weight_decay: strength of the quadratic penalty on the parameters, at least 0.
     """

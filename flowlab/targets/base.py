@@ -57,6 +57,7 @@ class Target:
             flow's last bijector; None if the flow is not standardized.
         fingerprint: identifies the data, such as the hash of a file; None if there is no file.
         notes: lines about the data that a run prints before it trains.
+        row_numbers: for each split the numbers of its rows in the data, from 1; None if they have none.
     """
 
     event_shape: tuple[int, ...]
@@ -67,6 +68,7 @@ class Target:
     standardization: Standardization | None = None
     fingerprint: str | None = None
     notes: Sequence[str] = ()
+    row_numbers: dict[str, Tensor] | None = None
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

@@ -75,6 +75,7 @@ class FileTarget(Target):
         names, values, content, decided = read_points(self.path, chosen, Dialect(**dialect))
         self.fingerprint = hashlib.sha256(content).hexdigest()
         places = self._split(len(values), validation, test, split_seed)
+        self.row_numbers = {split: place + 1 for split, place in places.items()}
         self._weights: dict[str, Tensor] = {}
         if weights is not None:
             names, values, counts = self._take_weights(names, values, weights)

@@ -165,7 +165,7 @@ class Loop:
         share = (time.perf_counter() - begun) / len(self.jobs)
         for place, job in self.living():
             job.record.add(losses[:, place], share)
-            if self._is_out_of_time(job):
+            if self.settings.max_time is not None and self._is_out_of_time(job):
                 job.record.max_steps = job.checkpoints.max_steps = self.step
             if job.record.is_due(self.step):
                 norm = float(self.state.grad_norms[place])

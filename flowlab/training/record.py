@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from flowlab.config.schema import TrainerConfig
 from flowlab.flow import Flow
 from flowlab.loggers.base import Sink, log_figures, log_outcome
-from flowlab.metrics.evaluation import TEST, evaluate, gaussian_nll
+from flowlab.metrics.evaluation import TEST, Evaluation, evaluate, gaussian_nll
+from flowlab.metrics.rows import describe_rows
 from flowlab.optimizers.base import Optimizer
 from flowlab.runs.checkpoint import write_checkpoint
 from flowlab.runs.directory import Run
 from flowlab.system.files import WriteError, check_not_replaced, raise_write_error, sync, write_json
-from flowlab.system.process import print_line
-from flowlab.targets.base import Target
+from flowlab.system.process import is_in_notebook, print_line
+from flowlab.targets.base import ExactTarget, Target
 from flowlab.training.divergence import DivergedError
 
 if TYPE_CHECKING:
@@ -210,6 +211,8 @@ def write_result(run: Run, flow: Flow, target: Target, training: dict[str, Any],
             raise DivergedError("training came to its end, but no validation gave a finite NLL")
         run.load_weights(flow, "best")
     result = _measure(run, flow, target) | {"weights": weights} | training
+    for doubt in () if is_in_notebook() else result.get("doubts", ()):  # what a cell shows should not vary
+        print_line(f"flowlab: {run.directory}: {doubt}")
     check_not_replaced(run.directory)
     write_json(run.directory / "result.json", result)
     log_outcome(loggers, result, _save_figures(run, flow, target))
@@ -221,9 +224,9 @@ def _measure(run: Run, flow: Flow, target: Target) -> dict[str, Any]:
     train = target.rows("train", config.test_size, config.seed, torch.float64)
     train_weights, weights = target.row_weights("train"), target.row_weights("test")
     like = next(flow.parameters())
-    scored = evaluate(flow, test.to(like.device, like.dtype), target, weights=weights)
-    measured = scored.measure([*TEST, *config.metrics])
-    _check_sound(measured, float(test.x.abs().max()))
+    evaluation = evaluate(flow, test.to(like.device, like.dtype), target, weights=weights)
+    measured = evaluation.measure([*TEST, *config.metrics])
+    _check_sound(measured["nll"], evaluation, torch.cat([train, test.x]).flatten(1).std(0))
     result: dict[str, Any] = {name: measured[name] for name in measured if name not in ("kl", "kl_se")} | {
         "gaussian_nll": gaussian_nll(train, test.x, train_weights, weights),
         "test_points": len(test.x),
@@ -231,17 +234,26 @@ def _measure(run: Run, flow: Flow, target: Target) -> dict[str, Any]:
     }
     if target.entropy is not None:
         result["entropy"] = target.entropy
+    if not isinstance(target, ExactTarget):
+        result |= describe_rows(-evaluation.log_prob, result["gaussian_nll"], (target.row_numbers or {}).get("test"))
     return result | {name: measured[name] for name in ("kl", "kl_se") if name in measured}
 
 
-def _check_sound(measured: dict[str, float], farthest: float) -> None:
-    """Refuse meaningless numbers: without an inverse, the flow's density is none."""
-    if not math.isfinite(measured["nll"]):
+def _check_sound(nll: float, evaluation: Evaluation, spread: Tensor) -> None:
+    """Refuse meaningless numbers: without an inverse, the flow's density is none.
+
+    The error of the inverse is compared with the spread of each column, of shape (dim,): this depends on no origin.
+    """
+    if not math.isfinite(nll):
         raise DivergedError("training came to its end, but the NLL of the test points is not finite")
-    if not measured["inverse_error"] <= farthest:
+    errors = evaluation.column_errors.to(spread)
+    lost = (~(errors <= spread)).nonzero().flatten().tolist()
+    if lost:
+        column = max(lost, key=lambda number: float(errors[number] / spread[number]))
         raise DivergedError(
-            "training came to its end, but the flow cannot be inverted any more: to the base and back, a test point "
-            f"moves by {measured['inverse_error']:.3g}, where none lies farther than {farthest:.3g} from 0"
+            "training came to its end, but the flow cannot be inverted any more: to the base and back, column "
+            f"{evaluation.target.columns[column]} of a test point moves by {errors[column]:.3g}, where its standard "  # type: ignore[union-attr]
+            f"deviation is {spread[column]:.3g}; use a smaller flow.depth or optimizer.lr, or dtype=float64"
         )
 
 

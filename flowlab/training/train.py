@@ -246,13 +246,13 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
     """The part of the training loop that belongs to one run alone; its loggers are still to be opened."""
     config, target, objective = run.config, experiment.target, experiment.objective
     device = resolve_device(config.trainer.accelerator, world.local_rank)
+    directory, finite = run.directory if world.is_rank_zero else None, target.train_size is not None
     flow = experiment.flow.to(device)
     if isinstance(target, ExactTarget):
         target.to_(device)
     held_out = target.batch("validation", config.validation_size, config.seed, experiment.dtype).to(device)
     weights = target.row_weights("validation")
     names, ranks = metric_names(config.metrics), world if world.size > 1 else None
-    directory, finite = run.directory if world.is_rank_zero else None, target.train_size is not None
 
     def measure(module: nn.Module) -> dict[str, float]:
         return evaluate(module, held_out, target, ranks, weights).measure(names)  # type: ignore[arg-type]

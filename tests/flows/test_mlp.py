@@ -139,3 +139,28 @@ def test_bounded_initialization_is_near_identity_for_up_to_6_layers_in_2_dimensi
 def test_recorded_sweeps_keep_their_initialization():
     for name in ("depth_rank", "targets"):
         assert compose(f"+sweep={name}").flow.initialization == "near_identity"
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        ("student_t", torch.distributions.StudentT(3.0)),
+        ("laplace", torch.distributions.Laplace(0.0, 1.0)),
+        ("normal", torch.distributions.Normal(0.0, 1.0)),
+    ],
+)
+def test_base_may_have_heavier_tails(tmp_path, base, expected):
+    words = ("target.train_size=200", f"flow.base={base}", "flow.degrees=3", "flow.depth=2", "max_steps=20")
+    config = compose(*words, "test_size=100", "validation_size=100", "trainer.progress=off")
+    assert_near = torch.testing.assert_close
+    far = torch.tensor([[0.0, 30.0], [-2.0, 1.0]])
+    flow = assemble(config.flow, (2,))
+    assert_near(flow.base.log_prob(far), expected.log_prob(far).sum(-1))
+    assert flow.sample((3,), generator=generator(0, "samples")).shape == (3, 2)
+    seeds = [
+        compose(*words, "test_size=100", "validation_size=100", "trainer.progress=off", f"seed={n}") for n in (0, 1)
+    ]
+    alone = flowlab.train(config, tmp_path / "alone")
+    stacked = flowlab.train_many(seeds, [tmp_path / "0", tmp_path / "1"], say=lambda line: None)
+    assert stacked[0].result["nll"] == pytest.approx(alone.result["nll"], rel=1e-4)
+    assert flowlab.load_run(tmp_path / "alone").flow.log_prob(far).isfinite().all()

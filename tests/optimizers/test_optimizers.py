@@ -5,6 +5,7 @@ import torch
 
 from flowlab import ConfigError, compose, load_run, resume, train
 from flowlab.config.registry import lookup, names
+from flowlab.optimizers import Adam
 from flowlab.targets.base import Batch
 from flowlab.training.step import Recipe, SingleStep, StackedStep, State, rates_of_steps
 
@@ -156,3 +157,19 @@ def test_resumed_run_ends_at_same_bits(tmp_path, interrupt, words):
     for number in states[0]:
         assert set(states[0][number]) == {"step", *moments}
         assert all(torch.equal(states[0][number][name], states[1][number][name]) for name in states[0][number])
+
+
+def test_warmup_raises_the_learning_rate_to_the_schedule():
+    plain, warm = Adam(lr=0.1), Adam(lr=0.1, warmup=4)
+    rates = [warm.learning_rate(step, 10) / plain.learning_rate(step, 10) for step in range(10)]
+    assert rates == pytest.approx([0.25, 0.5, 0.75] + 7 * [1.0])
+    assert Adam(lr=0.1, schedule="constant", warmup=2).learning_rate(0, 10) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_training_on_a_file_clips_and_warms_up_unless_told_otherwise(optimizer):
+    on_file = ("target=file", "target.path=points.csv", f"optimizer={optimizer}")
+    assert (compose(*on_file).optimizer.clip, compose(*on_file).optimizer.warmup) == (5.0, 200)
+    own = compose(*on_file, "optimizer.clip=null", "optimizer.warmup=0").optimizer
+    assert own == compose(f"optimizer={optimizer}").optimizer
+    assert (own.clip, own.warmup) == (None, 0)

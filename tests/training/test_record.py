@@ -3,15 +3,20 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from flowlab import compose
+from flowlab import Flow, StandardNormal, compose, train
+from flowlab.bijectors import Bijector
 from flowlab.config.schema import TrainerConfig
 from flowlab.metrics.evaluation import evaluate, metric_names
 from flowlab.optimizers import Adam
+from flowlab.targets import Gaussian
+from flowlab.targets.base import Batch
 from flowlab.training.build import build
-from flowlab.training.record import Checkpoints, Record
+from flowlab.training.divergence import DivergedError
+from flowlab.training.record import Checkpoints, Record, _check_sound
 
 
 @pytest.fixture
@@ -117,3 +122,47 @@ def test_patience_counts_validations_that_are_worse_though_the_training_loss_is_
     seen = nlls[:ended]
     assert kept.best == {"step": kept.best_step}
     assert kept.best_nll == min(nll for nll in seen if nll == nll)
+
+
+def test_a_doubtful_result_is_printed_and_kept(tmp_path, capsys):
+    draws = np.random.default_rng(0)
+    table = draws.normal(size=(400, 6)) @ draws.normal(size=(6, 6))
+    np.save(tmp_path / "table.npy", table)
+    words = ("target=file", f"target.path={tmp_path}/table.npy", "max_steps=3", "trainer.progress=off")
+    run = train(compose(*words), tmp_path / "run")
+    result, said = run.result, capsys.readouterr().err
+    assert result["doubts"]
+    assert all(f"{run.directory}: {doubt}" in said for doubt in result["doubts"])
+    row, nll = result["worst_rows"][0]
+    point = torch.as_tensor(table[[row - 1]], dtype=torch.float32)
+    assert -run.flow.log_prob(point).item() == pytest.approx(nll, rel=1e-4)
+
+
+class Leaky(Bijector):
+    """y = x + origin, whose inverse loses a part of the second column."""
+
+    def __init__(self, origin, part):
+        super().__init__()
+        self.origin, self.part = origin, torch.tensor([0.0, part], dtype=torch.float64)
+
+    def forward_and_log_det(self, x, context=None):
+        return x + self.origin, torch.zeros_like(x)
+
+    def inverse_and_log_det(self, y, context=None):
+        x = y - self.origin
+        return x - self.part * x, torch.zeros_like(y)
+
+
+@pytest.mark.parametrize("origin", [0.0, 1e4, -1e6])
+def test_flow_without_an_inverse_is_refused_wherever_the_origin_lies(origin):
+    spread = torch.tensor([1000.0, 0.1], dtype=torch.float64)
+    draws = torch.Generator().manual_seed(0)
+    x = spread * torch.randn(500, 2, generator=draws, dtype=torch.float64) + origin
+    for part in (0.0, 0.1, 3.0):
+        flow = Flow(StandardNormal(2), Leaky(origin, part)).double()
+        evaluation = evaluate(flow, Batch(x), Gaussian())
+        if part < 1:
+            _check_sound(1.0, evaluation, spread)
+            continue
+        with pytest.raises(DivergedError, match=r"column x2 of a test point moves by 0\.\d+, .*deviation is 0\.1;"):
+            _check_sound(1.0, evaluation, spread)

@@ -1,0 +1,49 @@
+"""The rows behind an NLL: its median, the worst rows, and reasons to doubt it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WORST = 5  # rows with the highest NLL that a result names
+LARGE_ERROR, LARGE_SHIFT = 0.5, 0.5  # nats: of a standard error, and of the part of an NLL that the worst rows make
+
+
+def describe_rows(nlls: Tensor, baseline: float, numbers: Tensor | None = None) -> dict[str, Any]:
+    """How the NLL of a test is made up of the NLLs of its rows, and the reasons to doubt it.
+
+    Arguments:
+        nlls: of each row, in nats, of shape (n,).
+        baseline: the NLL of a Gaussian.
+        numbers: of the rows in the data; None counts the rows of the test from 1.
+
+    Returns:
+        nll_median; worst_rows, the number and the NLL of the WORST rows with the highest NLL; and doubts, in words.
+    """
+    mean, median = float(nlls.mean()), float(nlls.median())
+    error = float(nlls.std()) / math.sqrt(len(nlls))
+    worst, places = nlls.topk(min(WORST, len(nlls)))
+    rows = [(int(place) + 1 if numbers is None else int(numbers[place])) for place in places]
+    doubts = []
+    if mean > baseline:
+        doubts.append(
+            f"nll={mean:.4g} is above gaussian_nll={baseline:.4g}, that of a Gaussian: the flow has not learned the "
+            "data; use a lower optimizer.lr, more max_steps, or flow.base=student_t"
+        )
+    if error > LARGE_ERROR:
+        doubts.append(
+            f"nll={mean:.4g} has a standard error of {error:.2g} nats, so it says little; the median of the rows is "
+            f"{median:.4g}; use more test rows"
+        )
+    without = (mean * len(nlls) - float(worst.sum())) / max(1, len(nlls) - len(worst))
+    if len(nlls) > 10 * WORST and mean - without > LARGE_SHIFT:
+        doubts.append(
+            f"{len(worst)} of {len(nlls)} rows dominate nll={mean:.4g}: without them it is {without:.4g}; the worst is "
+            f"row {rows[0]}, with {worst[0]:.4g} nats; look at worst_rows in result.json, or use flow.base=student_t "
+            "or a lower optimizer.lr"
+        )
+    pairs = [[row, nll] for row, nll in zip(rows, worst.tolist(), strict=True)]
+    return {"nll_median": median, "worst_rows": pairs, "doubts": doubts}

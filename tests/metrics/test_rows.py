@@ -1,0 +1,21 @@
+"""The rows behind an NLL."""
+
+import torch
+
+from flowlab.metrics.rows import describe_rows
+
+
+def test_rows_of_a_test_are_described():
+    nlls = torch.ones(1000, dtype=torch.float64)
+    nlls[[7, 30]] = torch.tensor([5e6, 60.0], dtype=torch.float64)
+    said = describe_rows(nlls, 3.0, torch.arange(1000) * 10)
+    assert said["nll_median"] == 1.0
+    assert said["worst_rows"][:2] == [[70, 5e6], [300, 60.0]]
+    assert len(said["worst_rows"]) == 5
+    assert [" ".join(doubt.split()[:3]) for doubt in said["doubts"]] == [
+        "nll=5001 is above",
+        "nll=5001 has a",
+        "5 of 1000",
+    ]
+    assert "without them it is 1; the worst is row 70, with 5e+06 nats" in said["doubts"][2]
+    assert describe_rows(torch.ones(1000) + torch.rand(1000), 3.0)["doubts"] == []
