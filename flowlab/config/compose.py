@@ -138,7 +138,7 @@ def rename_words(given: Sequence[str | Sequence[str]]) -> list[str]:
         >>> rename_words(["experiment=banana_document", "flow.start=glorot"])
         ['experiment=jang2018', 'flow.initialization=glorot']
     """
-    words = [word for each in given for word in (each if isinstance(each, list | tuple) else [each])]
+    words: list[Any] = [word for each in given for word in (each if isinstance(each, list | tuple) else [each])]
     for word in words:
         if not isinstance(word, str):
             raise ConfigError(f'compose: {word!r}: must be text KEY=VALUE, such as "flow.depth=4"')

@@ -22,7 +22,7 @@ def find_key(composed: DictConfig, name: str, groups: Sequence[str]) -> str:
         return ""
     for where in ("", *groups):
         node = composed.get(where) if where else composed
-        nodes = {f"logger.{logger}": node[logger] for logger in node} if where == "logger" else {where: node}
+        nodes = {f"logger.{logger!s}": node[logger] for logger in node} if where == "logger" else {where: node}
         for prefix, each in nodes.items():
             if isinstance(each, DictConfig) and name in each:
                 return f"did you mean {'.'.join(filter(None, (prefix, name)))!r}?"

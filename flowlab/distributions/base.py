@@ -68,7 +68,7 @@ def as_shape(shape: Shape) -> tuple[int, ...]:
     """The shape of a sample; a number is the shape of so many samples."""
     is_number = isinstance(shape, int) or getattr(shape, "shape", None) == ()  # of Python, or of numpy or torch
     try:
-        return tuple(map(operator.index, [shape] if is_number else shape))  # type: ignore[list-item, arg-type]
+        return tuple(map(operator.index, [shape] if is_number else shape))  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"shape={shape!r}: must be a number of samples, or a shape such as (5, 2)") from None
 

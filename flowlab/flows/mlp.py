@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowlab.config.component import setting
 from flowlab.config.errors import ConfigError
@@ -119,7 +119,7 @@ class MLP(Architecture):
         if self.base == "normal":
             return Flow(StandardNormal(dim), chain)
         zeros, ones = torch.zeros(dim), torch.ones(dim)
-        heavy = {"student_t": partial(StudentT, self.degrees * ones), "laplace": Laplace}
+        heavy: dict[str, Callable[..., Any]] = {"student_t": partial(StudentT, self.degrees * ones), "laplace": Laplace}
         return Flow(Independent(heavy[self.base](zeros, ones, validate_args=False), 1), chain)
 
     @property

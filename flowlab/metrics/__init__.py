@@ -6,5 +6,6 @@ A metric is a function of an `Evaluation`, registered under the name of its colu
     def worst_log_prob(evaluation):
         return float(evaluation.log_prob.min())
 
-It gives None where it is not defined, as a KL divergence without a known density.
+It gives None where it is not defined, as a KL divergence without a known density. One that needs the density of the
+target is declared by `needs_density`.
 """

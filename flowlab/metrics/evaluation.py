@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -99,6 +99,20 @@ def chunks(batch: Batch, size: int = CHUNK) -> list[Batch]:
     return [type(batch)(*parts) for parts in zip(*(tensor.split(size) for tensor in batch.tensors()), strict=True)]
 
 
+def needs_density(metric: Callable[[Evaluation], float | None]) -> Callable[[Evaluation], float | None]:
+    """Declare that a metric is defined where the density of the target is known, and nowhere else."""
+    metric.needs_density = True  # type: ignore[attr-defined]
+    return metric
+
+
+def expected_metrics(extra: Sequence[str], target: Target) -> list[str]:
+    """The metrics that a validation gives: the columns of a run's metrics.csv."""
+    from flowlab.targets.base import ExactTarget
+
+    known = isinstance(target, ExactTarget)
+    return [name for name in metric_names(extra) if known or not getattr(lookup("metric", name), "needs_density", 0)]
+
+
 def metric_names(extra: Sequence[str] = ()) -> list[str]:
     """The metrics of a validation: those that every run has, and further ones."""
     return list(dict.fromkeys([*VALIDATION, *extra]))
@@ -120,12 +134,14 @@ def nll_se(evaluation: Evaluation) -> float:
 
 
 @register("metric", "kl")
+@needs_density
 def kl(evaluation: Evaluation) -> float | None:
     """KL(p || q) = mean (log p - log q), in nats; None where the target's density p is not known."""
     return None if evaluation.log_ratio is None else float(evaluation.log_ratio.mean())
 
 
 @register("metric", "kl_se")
+@needs_density
 def kl_se(evaluation: Evaluation) -> float | None:
     """The standard error of kl, in nats."""
     return None if evaluation.log_ratio is None else _standard_error(evaluation.log_ratio)

@@ -10,13 +10,14 @@ from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
 from flowlab.flows._assemble import Costs
 from flowlab.loggers.base import open_loggers
+from flowlab.metrics.evaluation import expected_metrics
 from flowlab.runs.directory import Run, mark_failed, mark_interrupted, track_status
 from flowlab.system.process import STOP_HANDLERS, Progress, handle_signals, print_line, set_threads
 from flowlab.targets.base import Target
 from flowlab.training.build import Experiment, build
 from flowlab.training.loop import Loop
 from flowlab.training.record import Record
-from flowlab.training.train import build_job, expected_metrics, find_run, finish_job, open_run, run_training
+from flowlab.training.train import build_job, find_run, finish_job, open_run, run_training
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ def train_stack(
         jobs, closing = [build_job(run, experiment) for run, experiment in stack], []
         for job, (run, experiment) in zip(jobs, stack, strict=True):
             closing.append(outer.enter_context(contextlib.ExitStack()))
-            job.loggers = closing[-1].enter_context(open_loggers(run, expected_metrics(experiment)))
+            columns = expected_metrics(config.metrics, experiment.target)
+            job.loggers = closing[-1].enter_context(open_loggers(run, columns))
         same = len({str(run.config.target) for run in runs}) == 1
         loop = Loop(jobs, config.trainer, config.max_steps, same_batches=same, stacked=True, fail_fast=fail_fast)
         if runs[0].has_checkpoint("last"):

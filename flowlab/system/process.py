@@ -134,7 +134,7 @@ def protect_output() -> Iterator[None]:
             stream.reconfigure(errors="backslashreplace")
     with open(os.devnull, "w", encoding="utf-8") as null:
         # Python has None for a stream that was closed when it started.
-        sys.stdout, sys.stderr = (Output(null if stream is None else stream) for stream in before)  # type: ignore[assignment]
+        sys.stdout, sys.stderr = (Output(null if stream is None else stream) for stream in before)
         try:
             yield
         finally:

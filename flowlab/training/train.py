@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from flowlab.distributed.cluster import join_world, requeue_job
 from flowlab.distributed.launch import train_on_ranks
 from flowlab.distributed.world import SINGLE_PROCESS, GracefulStop, World, resolve_device
 from flowlab.loggers.base import figures_every, open_loggers
-from flowlab.metrics.evaluation import evaluate, metric_names
+from flowlab.metrics.evaluation import evaluate, expected_metrics, metric_names
 from flowlab.runs.begin import begin, check_directory, default_directory, provenance, with_absolute_paths, write_config
 from flowlab.runs.checkpoint import state_shape
 from flowlab.runs.directory import Run, check_data, load_run, mark_failed, track_status
@@ -228,7 +227,8 @@ def train_in_process(
         stack.enter_context(set_threads(trainer.threads))
         job = build_job(run, experiment, world)
         if world.is_rank_zero:
-            job.loggers = stack.enter_context(open_loggers(run, expected_metrics(experiment)))
+            columns = expected_metrics(run.config.metrics, experiment.target)
+            job.loggers = stack.enter_context(open_loggers(run, columns))
             for note in experiment.target.notes:
                 print_line(note)
         loop = Loop([job], trainer, run.config.max_steps, GracefulStop(world, trainer.launcher == "slurm"))
@@ -270,12 +270,6 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
     )
     job.show = lambda module, step: show_figures(run, module, target, job.loggers, step)  # type: ignore[arg-type]
     return job
-
-
-def expected_metrics(experiment: Experiment) -> Sequence[str]:
-    """The metrics that a validation of an experiment gives: the columns of its metrics.csv."""
-    known = isinstance(experiment.target, ExactTarget)
-    return [name for name in metric_names(experiment.config.metrics) if known or name != "kl"]
 
 
 def finish_job(run: Run, experiment: Experiment, loop: Loop, place: int) -> None:
