@@ -13,7 +13,7 @@ from torch.distributions import Distribution, constraints
 from flowlab.autocast import HALF, call_in_common, is_any_autocast_on, is_autocast_on, upcast
 from flowlab.bijectors.base import Bijector, check_event_shape, sum_rightmost
 from flowlab.bijectors.compose import method_of_parts, prepare, push_forward, stages, uncovered_dims
-from flowlab.bijectors.shapes import broadcast_batches, push_support, summarize
+from flowlab.bijectors.shapes import broadcast_batches, check_batch, push_support, summarize
 from flowlab.distributions.base import Base, Shape, as_points, known_support
 from flowlab.distributions.flow_distribution import FlowDistribution
 from flowlab.torch_distributions import (
@@ -212,6 +212,8 @@ class Flow(nn.Module):
         event_dim = self.event_dim
         if y.shape[y.ndim - event_dim :] != self.event_shape:
             check_event_shape("Flow", y.shape, self.event_shape)
+        if self._batch_shape:
+            check_batch(y.shape[: y.ndim - event_dim], self._batch_shape)
         y = upcast(y) if is_any_autocast_on() and is_autocast_on(y) else y
         if (own := self.base.anchor.dtype) is not y.dtype or own in HALF:
             return call_in_common(self, own, lambda flow, *given: flow._pull_back(flow._stages, *given), y, context)

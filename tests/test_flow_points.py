@@ -123,6 +123,19 @@ def test_parts_whose_parameters_do_not_broadcast_are_refused():
         Chain([AffineScalar(torch.ones(3)), SmoothPReLU(size=2)])
 
 
+def test_a_batch_that_does_not_broadcast_is_refused():
+    flow = Flow(Normal(torch.zeros(4, 3), 1.0), Exp())
+    with pytest.raises(ValueError, match=r"points of batch \(5, 2\) do not broadcast against .* \(4, 3\)"):
+        flow.log_prob(torch.ones(5, 2))
+    assert flow.log_prob(torch.ones(5, 1, 1)).shape == flow.log_prob(torch.ones(5, 4, 3)).shape == (5, 4, 3)
+
+
+def test_a_part_of_a_chain_is_a_chain():
+    chain = Chain([AffineScalar(scale=2.0), Exp(), AffineScalar(shift=1.0)])
+    assert chain[1:](torch.tensor(0.0)) == 2.0
+    assert chain[-1](torch.tensor(0.0)) == 1.0
+
+
 def test_chain_has_the_event_shape_of_its_parts():
     assert Chain([Tanh(), LowRankAffine(3)]).event_shape == (3,)
     assert Chain([FillTriangular(), FillTriangular().inv, LowRankAffine(6)]).event_shape == (6,)

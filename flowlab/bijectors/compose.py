@@ -126,8 +126,8 @@ class Chain(Bijector):
     def __len__(self) -> int:
         return len(self.parts)
 
-    def __getitem__(self, index: int) -> Bijector:
-        return self.parts[index]
+    def __getitem__(self, index: int | slice) -> Bijector:
+        return Chain(self.parts[index]) if isinstance(index, slice) else self.parts[index]
 
 
 class Invert(Bijector):

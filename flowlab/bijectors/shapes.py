@@ -54,6 +54,15 @@ def broadcast_batches(points: Sequence[int], context: Sequence[int]) -> torch.Si
         ) from None
 
 
+def check_batch(points: Sequence[int], batch: Sequence[int]) -> None:
+    """Check that the batch shape of points broadcasts against the batch shape of a flow; a ValueError if not."""
+    if any(a != b and 1 not in (a, b) for a, b in zip(points[::-1], batch[::-1], strict=False)):
+        raise ValueError(
+            f"Flow: points of batch {tuple(points)} do not broadcast against the flow's batch {tuple(batch)}; give "
+            "points with that batch last, or with 1 in its place"
+        )
+
+
 def broadcast_context(x: Tensor, context: Tensor, event_dim: int) -> Tensor:
     """A context of shape (*batch, c) with a row for each point of shape (*batch, *event), so both can be concatenated.
 

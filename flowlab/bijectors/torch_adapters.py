@@ -42,13 +42,15 @@ class FromTransform(Bijector):
         ValueError: the transform is not bijective.
     """
 
+    _transform: Transform
+
     def __init__(self, transform: Transform) -> None:
         super().__init__()
         if not transform.bijective:
             raise ValueError(f"{type(transform).__name__} is not bijective, so it has no log det and no inverse")
         # A cache would make a result depend on earlier calls.
         uncached = transform.with_cache(0) if transform._cache_size else transform
-        self._transform = register_contents(self, uncached, suffix="_")
+        vars(self)["_transform"] = register_contents(self, uncached, suffix="_")  # not a submodule if it is a module
         inner = transform
         while isinstance(inner, IndependentTransform):
             inner = inner.base_transform

@@ -85,13 +85,14 @@ class Base(nn.Module):
     """
 
     anchor: Tensor  # empty; it knows the device and dtype of the module
+    _template: Distribution
 
     def __init__(self, distribution: Distribution) -> None:
         super().__init__()
         self.event_shape = distribution.event_shape
         self.batch_shape = distribution.batch_shape
         self.register_buffer("anchor", torch.empty(0), persistent=False)
-        self._template = register_contents(self, distribution)
+        vars(self)["_template"] = register_contents(self, distribution)  # not a submodule if it is a module
 
     @property
     def layer_name(self) -> str:

@@ -135,7 +135,11 @@ class FlowDistribution(Distribution):
             return getattr(tails, name)(value, upper)
 
         dtype = torch.promote_types(value.dtype, flow.anchor.dtype)
-        result = call_in(torch.float64, flow, compute, value, context).to(dtype)
+        try:
+            result = call_in(torch.float64, flow, compute, value, context).to(dtype)
+        except NotImplementedError as error:
+            base = type(flow.base.distribution()).__name__
+            raise NotImplementedError(f"{error}" or f"{name}: torch gives {base} none; count samples instead") from None
         if name == "icdf":
             return result.expand(torch.broadcast_shapes(result.shape, self.batch_shape + self.event_shape))
         return self._expand(result[..., 0] if is_vector else result)

@@ -14,6 +14,7 @@ from torch.distributions import (
     StudentT,
     TransformedDistribution,
     Uniform,
+    constraints,
     kl_divergence,
     transforms,
 )
@@ -182,3 +183,35 @@ def test_affine_transform_of_vectors_is_affine():
     distribution = Flow(StandardNormal(3), from_transform(affine)).distribution()
     assert distribution.mean.tolist() == [1.0] * 3
     torch.testing.assert_close(distribution.entropy(), 3 * Normal(0.0, 2.0).entropy())
+
+
+class LearnedShift(transforms.Transform, nn.Module):
+    """A transform that is a module as well, as in other libraries."""
+
+    domain = codomain = constraints.real
+    bijective, sign = True, +1
+
+    def __init__(self):
+        nn.Module.__init__(self)
+        transforms.Transform.__init__(self)
+        self.shift = nn.Parameter(torch.tensor(1.0))
+
+    def __hash__(self):
+        return nn.Module.__hash__(self)
+
+    def _call(self, x):
+        return x + self.shift
+
+    def _inverse(self, y):
+        return y - self.shift
+
+    def log_abs_det_jacobian(self, x, y):
+        return torch.zeros_like(x)
+
+
+@pytest.mark.parametrize("wrap", [lambda each: each, lambda each: transforms.IndependentTransform(each, 1)])
+def test_a_transform_that_is_a_module_is_learned(wrap):
+    shift = LearnedShift()
+    bijector = from_transform(wrap(shift))
+    assert list(bijector.parameters()) == [shift.shift]
+    assert bijector.double()(torch.zeros(2, dtype=torch.float64)).dtype == torch.float64

@@ -149,6 +149,8 @@ def test_a_map_of_unknown_sign_has_no_probabilities():
         for method in (distribution.cdf, distribution.icdf, distribution.survival_function, distribution.log_cdf):
             with pytest.raises(NotImplementedError, match="only a monotone elementwise map"):
                 method(torch.tensor(0.5))
+    with pytest.raises(NotImplementedError, match=r"cdf: torch gives StudentT none; count samples"):
+        Flow(StudentT(3.0), Exp()).distribution().cdf(torch.tensor(1.0))
     with pytest.raises(NotImplementedError, match="only a flow of scalars"):
         Flow(StandardNormal(2), Exp()).distribution().cdf(torch.ones(2))
 
