@@ -181,3 +181,19 @@ def test_values_of_hydra_name_directories(tmp_path):
     assert run(*quick, *jobs, cwd=tmp_path).returncode == 0
     assert (tmp_path / "banana_0/result.json").is_file()
     assert [(tmp_path / "main" / name / "result.json").is_file() for name in ("0_3", "1_4")] == [True, True]
+
+
+@pytest.mark.parametrize("program", [[str(ROOT / "experiments/train.py")], ["-P", "-m", "flowlab.cli.main"]])
+def test_allowed_package_lies_in_the_working_directory(program, tmp_path):
+    """`-P` leaves the working directory out of the path, as the installed script does."""
+    (tmp_path / "ownflow").mkdir()
+    code = "from flowlab.bijectors import LowRankAffine\nclass Own(LowRankAffine): 0"
+    (tmp_path / "ownflow/__init__.py").write_text(code)
+    words = ["flow=custom", "flow._target_=ownflow.Own", "hydra.run.dir=run", *QUICK[:-1], "max_steps=2"]
+    environment = os.environ | {"FLOWLAB_ALLOW": "ownflow", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *program, *words]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    del environment["FLOWLAB_ALLOW"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert "the package ownflow is not allowed" in done.stderr
