@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from flowlab.config.schema import TrainerConfig
 from flowlab.flow import Flow
 from flowlab.loggers.base import Sink, log_figures, log_outcome
-from flowlab.metrics.evaluation import TEST, evaluate, gaussian_nll
+from flowlab.metrics.evaluation import TEST, evaluate, gaussian_nll, reverse_kl
 from flowlab.optimizers.base import Optimizer
 from flowlab.runs.checkpoint import write_checkpoint
 from flowlab.runs.directory import Run
 from flowlab.system.files import WriteError, check_not_replaced, raise_write_error, sync, write_json
 from flowlab.system.process import print_line
-from flowlab.targets.base import Target
+from flowlab.targets.base import ExactTarget, Target
 from flowlab.training.divergence import DivergedError
 
 if TYPE_CHECKING:
@@ -212,6 +212,8 @@ def _measure(run: Run, flow: Flow, target: Target) -> dict[str, Any]:
     }
     if target.entropy is not None:
         result["entropy"] = target.entropy
+    if not config.objective.needs_points and isinstance(target, ExactTarget):
+        result |= reverse_kl(flow, target, config.test_size, config.seed)
     return result | {name: measured[name] for name in ("kl", "kl_se") if name in measured}
 
 
