@@ -8,12 +8,14 @@ from pathlib import Path
 from hydra._internal.core_plugins import basic_launcher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from flowlab.cli.engines import BasicLauncherConfig, StackedLauncherConfig
+from flowlab.cli.product import list_jobs
 
 
 @dataclass
@@ -28,7 +30,11 @@ STORE.store(group="hydra/sweeper", name="checked", node=CheckedSweeperConfig, pr
 
 
 class CheckedSweeper(BasicSweeper):
-    """Every combination of the values, in order; the command line uses it for jobs that are checked already."""
+    """The jobs of `list_jobs`; the command line uses it for jobs that are checked already."""
+
+    @staticmethod
+    def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
+        return list(BasicSweeper.split_overrides_to_chunks(list_jobs(overrides), max_batch_size))
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Do nothing: `flowlab.cli.jobs` has composed every job already, at about 40 ms a job."""

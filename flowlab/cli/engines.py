@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig, OmegaConf
 
+from flowlab.cli.product import find_axis
 from flowlab.config.component import as_typed, setting
 from flowlab.config.errors import ConfigError
 
@@ -126,6 +127,8 @@ def list_bounds(overrides: Sequence[Override]) -> list[list[str]]:
         >>> list_bounds(parse_overrides(["flow.depth=int(interval(1,8))", "flow.rank=0,1,2"]))
         [['flow.depth=1', 'flow.rank=0'], ['flow.depth=8', 'flow.rank=1'], ['flow.depth=1', 'flow.rank=2']]
     """
+    if zipped := next((o for o in overrides if find_axis(o) != o.get_key_element()), None):
+        raise ConfigError(f"{zipped.input_line}: a search chooses each key by itself; leave out the tag")
     words = [_list_words(override) for override in overrides]
     count = max(map(len, words), default=1)
     return [[choices[job % len(choices)] for choices in words if choices] for job in range(count)]

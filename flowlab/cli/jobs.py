@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from flowlab.cli.engines import check_engine, check_launcher, is_search, list_bounds
+from flowlab.cli.product import check_count, list_jobs, swept_options
 from flowlab.config.compose import compose_yaml, initialize_hydra, parse_overrides, rename_words, store_added
 from flowlab.config.errors import ConfigError
 from flowlab.config.paths import local_path
@@ -28,9 +26,6 @@ from flowlab.system.process import pause_garbage_collection
 
 if TYPE_CHECKING:
     from flowlab.training.build import Experiment
-
-# Every job is composed and checked before the first one starts, at about 40 ms a job.
-MAX_JOBS = 10_000
 
 
 @dataclass
@@ -57,7 +52,12 @@ def hydra_settings(overrides: Sequence[str]) -> DictConfig:
     for override in parsed:
         if override.is_sweep_override() and override.key_or_group.startswith(("hydra.", "hydra/")):
             raise ConfigError(f"{override.key_or_group}: must have one value; put a comma in quotes")
-    fixed = [word for word, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
+    several = swept_options(parsed)  # a key of one option does not fit the others
+    fixed = [
+        word
+        for word, override in zip(overrides, parsed, strict=True)
+        if not override.is_sweep_override() and override.key_or_group.partition(".")[0] not in several
+    ]
     settings = compose_yaml(fixed, hydra_settings=True).hydra
     settings.sweep.dir = check_directory_name("hydra.sweep.dir", _read(settings, "sweep.dir"))
     return settings
@@ -83,41 +83,13 @@ def expand(overrides: Sequence[str], settings: DictConfig | None = None) -> list
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
         try:
             parsed = parser.parse_overrides(named) + parser.parse_overrides(list(overrides))
-            swept = list({override.get_key_element(): override for override in parsed}.values())
-            if is_search(settings):
-                return list_bounds(swept)
-            _check_count(swept)
-            batches = BasicSweeper.split_arguments(swept, max_batch_size=None)
         except HydraException as error:
             raise ConfigError(str(error)) from None
-    return [list(job) for batch in batches for job in batch]
-
-
-def _check_count(overrides: list[Override]) -> None:
-    """Refuse a sweep without jobs, or with more than MAX_JOBS, before its jobs are listed."""
-    counts = {o.get_key_element(): _count(o) for o in overrides if o.is_sweep_override()}
-    empty = [key for key, count in counts.items() if count < 1]
-    if empty:
-        raise ConfigError(f"{empty[0]}: the sweep expands to no job: this key was given no value")
-    jobs = math.prod(counts.values())
-    if jobs > MAX_JOBS:
-        raise ConfigError(
-            f"{', '.join(counts)}: would be a sweep of {jobs:,.0f} jobs; at most {MAX_JOBS:,} are "
-            "allowed: split the sweep"
-        )
-
-
-def _count(override: Override) -> float:
-    """Count the values of a key without listing a range, which may be endless."""
-    value = override.value()
-    if isinstance(value, IntervalSweep):
-        raise ConfigError(f"{override.input_line}: an INTERVAL needs a search, as +sweep=search; give a sweep a list")
-    if not isinstance(value, RangeSweep):
-        return sum(1 for _ in override.sweep_iterator())
-    if not value.step or not math.isfinite(value.step):
-        raise ConfigError(f"{override.input_line}: the step of a range must be a finite number and not 0")
-    count = (float(value.stop or 0) - float(value.start or 0)) / value.step
-    return math.ceil(count) if math.isfinite(count) else math.inf
+    swept = list({override.get_key_element(): override for override in parsed}.values())
+    if is_search(settings):
+        return list_bounds(swept)
+    check_count(swept)
+    return list_jobs(swept)
 
 
 def compose_job(

@@ -18,6 +18,7 @@ from hydra._internal.utils import get_args_parser
 from flowlab.cli.engines import continue_search, is_search, runs_elsewhere
 from flowlab.cli.jobs import check_directory_name, check_distinct, check_jobs, check_new, expand, hydra_settings
 from flowlab.cli.output import last_line, score, usage
+from flowlab.cli.product import as_choices
 from flowlab.config.compose import compose_yaml, parse_overrides
 from flowlab.config.errors import ConfigError
 from flowlab.config.registry import conf_directory
@@ -162,7 +163,7 @@ def _sweep(flags: list[str], words: list[str]) -> int:
             check_unlocked(job.directory)
         try:
             with manifest.timed():
-                status = _run_hydra([*flags, *words, *checked], root if is_search(settings) else None)
+                status = _run_hydra([*flags, *as_choices(words), *checked], root if is_search(settings) else None)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"-m sweep_resume={root}") from None
     if status == MISTAKE or not any(root.glob("*/status.json")):

@@ -36,10 +36,10 @@ def usage() -> str:
 
 
 def last_line(run: Run) -> str:
-    """KL where it is known, NLL with its standard error, the NLL of a Gaussian beside data, and the run directory."""
+    """KL and reverse KL where they are known, NLL with its standard error, a Gaussian's beside data, the run directory."""
     result, shown = run.result, run.directory
     shown = shown.relative_to(Path.cwd()) if shown.is_relative_to(Path.cwd()) else shown
-    numbers = [f"kl={result['kl']:.4f}"] if result.get("kl") is not None else []
+    numbers = [f"{name}={result[name]:.4f}" for name in ("kl", "reverse_kl") if result.get(name) is not None]
     numbers += [f"nll={result['nll']:.4f}+-{result['nll_se']:.4f}"]
     if result.get("kl") is None and result.get("gaussian_nll") is not None:
         numbers += [f"gaussian_nll={result['gaussian_nll']:.4f}"]

@@ -7,8 +7,10 @@ down: they are recognized in text, taken out of it, and refused in a configurati
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
@@ -124,7 +126,8 @@ def load_class(where: str, path: Any, kinds: tuple[type, ...]) -> type:
     check_name(where, path)
     module, _, name = path.rpartition(".")
     try:
-        found = getattr(import_module(module), name)
+        with _working_directory_last():
+            found = getattr(import_module(module), name)
     except ConfigError:
         raise
     except Exception as error:  # an import may raise anything
@@ -137,6 +140,19 @@ def load_class(where: str, path: Any, kinds: tuple[type, ...]) -> type:
             f"{where}={path}: is defined in {found.__module__}, which is not allowed; name the class there"
         )
     return found
+
+
+@contextlib.contextmanager
+def _working_directory_last() -> Iterator[None]:
+    """Let an allowed package lie in the working directory, whatever program was started; installed ones come first."""
+    here = os.getcwd()
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        sys.path.reverse()  # remove the last one
+        sys.path.remove(here)
+        sys.path.reverse()
 
 
 def check_targets(composed: DictConfig, where: str = "", node: Any = None) -> None:

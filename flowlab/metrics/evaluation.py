@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from flowlab.distributed.world import World
     from flowlab.flow import Flow
-    from flowlab.targets.base import Batch, Target
+    from flowlab.targets.base import Batch, ExactTarget, Target
 
 VALIDATION = ("nll", "nll_se", "kl", "bits_per_dim", "inverse_error")
 TEST = (*VALIDATION, "kl_se")
@@ -92,6 +92,23 @@ def evaluate(
     counts = None if weights is None else weights.to(batch.x.device)
     farthest = torch.stack(columns).amax(0)
     return Evaluation(flow, batch, target, gather(log_q).double(), known, gather(errors), farthest, counts)
+
+
+def reverse_kl(flow: Flow, target: ExactTarget, count: int, seed: int) -> dict[str, float]:
+    """KL(q || p) = mean (log q - log p) over `count` points of the flow, and its standard error, in nats."""
+    import torch
+
+    from flowlab.seeding import generator
+
+    ratios: list[Tensor] = []
+    with torch.no_grad():
+        like = next(flow.parameters())
+        for part, first in enumerate(range(0, count, CHUNK)):
+            draws = generator(seed, "reverse_kl", part, like.device)
+            y, log_prob = flow.rsample_and_log_prob(min(CHUNK, count - first), generator=draws)
+            ratios.append((log_prob - target.log_prob(y)).double())
+    values = torch.cat(ratios)
+    return {"reverse_kl": float(values.mean()), "reverse_kl_se": _standard_error(values)}
 
 
 def chunks(batch: Batch, size: int = CHUNK) -> list[Batch]:

@@ -85,4 +85,4 @@ class ReverseKL(Objective):
 
         y, log_prob = flow.push_forward(batch.x, batch.context)
         with full_precision(y):
-            return (log_prob - target.log_prob(y, batch.context)).mean()
+            return (log_prob - target.log_prob(y)).mean()

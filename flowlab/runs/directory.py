@@ -163,7 +163,7 @@ class Run:
 def read_result(path: Path) -> dict[str, Any]:
     """The content of a result.json; empty without the file."""
     result = read_json(path)
-    for name in ("nll", "nll_se", "kl", "kl_se", "entropy"):
+    for name in ("nll", "nll_se", "kl", "kl_se", "reverse_kl", "entropy"):
         if not isinstance(result.get(name, None), float | int | None):
             raise ConfigError(f"{path}: {name}={result[name]!r}: must be a number")
     return result

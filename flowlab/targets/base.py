@@ -127,8 +127,8 @@ class Target:
 class ExactTarget(Target, Component):
     """A target whose density is known, so a flow's KL divergence from it can be measured.
 
-    A subclass defines `from_draws`, `log_prob` and `bounds`. It defines either `entropy` in closed form, or
-    `quadrature_bounds`, on which the entropy of a two-dimensional target is computed.
+    A subclass defines `from_draws`, `log_prob` and `bounds`. It may define `entropy` in closed form, or
+    `quadrature_bounds`, on which the entropy of a two-dimensional target is computed; without both it is None.
     A conditional target has a `context_shape` and defines `draw_batch` and `batch_from_draws` instead of `from_draws`;
     its `entropy` is the average over the contexts, or None.
 
@@ -139,7 +139,7 @@ class ExactTarget(Target, Component):
     train_size: int | None = setting(None, minimum=1, kw_only=True)
 
     event_shape = (2,)
-    quadrature_bounds = ((0.0, 0.0), (0.0, 0.0))
+    quadrature_bounds = ()  # type: Bounds  # an annotation would make it a field
     quadrature_size = 1000
 
     def __init__(self, train_size: int | None = None) -> None:  # for subclasses that are not dataclasses
@@ -164,6 +164,17 @@ class ExactTarget(Target, Component):
             raise ConfigError(
                 f"target={self.name}: its numbers are too large to compute with; use smaller ones"
             ) from None
+
+    def check(self, dtype: torch.dtype, seed: int) -> None:
+        draws = "from_draws" if self.context_shape is None else "batch_from_draws"
+        methods = (draws, "rows", "batch")
+        if all(getattr(type(self), name) is getattr(ExactTarget, name) for name in methods):
+            raise ConfigError(
+                f"target={getattr(self, 'name', '') or type(self).__name__}: cannot be sampled, and every objective, "
+                f"also reverse_kl, is validated and tested on points of the target; define {draws}(drawn), or "
+                "rows(split, count, seed, dtype) with points from a long Markov chain"
+            )
+        super().check(dtype, seed)
 
     def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
         """Points of shape (count, event), drawn from the generator on its device."""
@@ -200,7 +211,7 @@ class ExactTarget(Target, Component):
         raise NotImplementedError(f"{type(self).__name__} must define log_prob(x)")
 
     @cached_property
-    def entropy(self) -> float:  # type: ignore[override]
+    def entropy(self) -> float | None:  # type: ignore[override]
         """-E log p in nats, by default by the trapezoidal rule on a grid of `quadrature_size`^2 points in float64.
 
         For a smooth density that vanishes at the edge of the grid, the rule converges faster than any power of the
@@ -208,6 +219,8 @@ class ExactTarget(Target, Component):
         """
         import torch
 
+        if not self.quadrature_bounds:
+            return None
         grid, area = quadrature_grid(self.quadrature_bounds, self.quadrature_size)
         log_prob = torch.cat([self.log_prob(part) for part in grid.split(50_000)])
         return float(-torch.special.xlogy(log_prob.exp(), log_prob.exp()).sum() * area)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from flowlab.config.schema import TrainerConfig
 from flowlab.flow import Flow
 from flowlab.loggers.base import Sink, log_figures, log_outcome
-from flowlab.metrics.evaluation import TEST, Evaluation, evaluate, gaussian_nll
+from flowlab.metrics.evaluation import TEST, Evaluation, evaluate, gaussian_nll, reverse_kl
 from flowlab.metrics.rows import describe_rows
 from flowlab.optimizers.base import Optimizer
 from flowlab.runs.checkpoint import write_checkpoint
@@ -236,6 +236,8 @@ def _measure(run: Run, flow: Flow, target: Target) -> dict[str, Any]:
         result["entropy"] = target.entropy
     if not isinstance(target, ExactTarget):
         result |= describe_rows(-evaluation.log_prob, result["gaussian_nll"], (target.row_numbers or {}).get("test"))
+    elif not config.objective.needs_points:
+        result |= reverse_kl(flow, target, config.test_size, config.seed)
     return result | {name: measured[name] for name in ("kl", "kl_se") if name in measured}
 
 

@@ -190,3 +190,19 @@ def test_first_failure_ends_a_sweep_with_fail_fast(tmp_path, monkeypatch, fail_f
     assert main(["-m", *words, "hydra.sweep.dir=sweep", f"hydra.launcher.fail_fast={fail_fast}"]) == 1
     statuses = list(load_sweep("sweep")["status"])
     assert statuses == ["done", "failed", "not begun" if fail_fast else "done"]
+
+
+@pytest.mark.parametrize("program", [[str(ROOT / "experiments/train.py")], ["-P", "-m", "flowlab.cli.main"]])
+def test_allowed_package_lies_in_the_working_directory(program, tmp_path):
+    """`-P` leaves the working directory out of the path, as the installed script does."""
+    (tmp_path / "ownflow").mkdir()
+    code = "from flowlab.bijectors import LowRankAffine\nclass Own(LowRankAffine): 0"
+    (tmp_path / "ownflow/__init__.py").write_text(code)
+    words = ["flow=custom", "flow._target_=ownflow.Own", "hydra.run.dir=run", *QUICK[:-1], "max_steps=2"]
+    environment = os.environ | {"FLOWLAB_ALLOW": "ownflow", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *program, *words]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    del environment["FLOWLAB_ALLOW"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert "the package ownflow is not allowed" in done.stderr

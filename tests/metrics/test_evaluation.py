@@ -7,10 +7,10 @@ import scipy.stats
 import torch
 
 from flowlab import Flow, StandardNormal
-from flowlab.bijectors import AffineScalar, Bijector, Tanh
+from flowlab.bijectors import AffineScalar, Bijector, LowRankAffine, Tanh
 from flowlab.config.registry import names
 from flowlab.metrics import evaluation
-from flowlab.metrics.evaluation import TEST, evaluate, gaussian_nll
+from flowlab.metrics.evaluation import TEST, evaluate, gaussian_nll, reverse_kl
 from flowlab.targets import Gaussian
 from flowlab.targets.base import Batch
 
@@ -129,3 +129,13 @@ def test_gaussian_baseline_does_not_depend_on_the_units_of_the_columns(dim):
     if dim > 1:
         assert gaussian_nll(points.index_fill(1, torch.tensor([0]), 3.0), points) == math.inf
         assert gaussian_nll(points[:, [0, 0]] * units[[0, -1]], points[:, :2]) == math.inf, "collinear"
+
+
+def test_reverse_kl_is_that_of_the_flow_from_the_target():
+    flow = Flow(StandardNormal(2), LowRankAffine(2, rank=0)).double()
+    target = Gaussian(mean=[1.0, 0.0], factor=[[2.0, 0.0], [0.0, 2.0]])
+    found = reverse_kl(flow, target, 50_000, seed=0)
+    points = flow.sample(400_000)
+    expected = (flow.log_prob(points) - target.log_prob(points)).mean().item()
+    assert abs(found["reverse_kl"] - expected) < 5 * found["reverse_kl_se"]
+    assert found == reverse_kl(flow, target, 50_000, seed=0), "it depends on the seed alone"

@@ -7,8 +7,10 @@ import pytest
 import scipy.stats
 import torch
 
+from flowlab import ConfigError, train
+from flowlab.config import registry
 from flowlab.config.compose import compose
-from flowlab.config.registry import lookup, names
+from flowlab.config.registry import lookup, names, register
 from flowlab.seeding import generator
 from flowlab.targets import Banana, Checkerboard, EightGaussians, ExactTarget, Funnel, Gaussian, TwoMoons, Uniform
 from flowlab.targets.base import quadrature_grid
@@ -201,3 +203,41 @@ def test_batch_of_a_subclass_that_only_defines_rows_uses_its_rows():
             return super().rows(split, count, seed, dtype) + 100
 
     assert torch.equal(Shifted().batch("test", 5, 0).x, Banana().rows("test", 5, 0) + 100)
+
+
+class Unsampled(ExactTarget):
+    dim = 2
+    bounds = ((-3.0, 3.0), (-3.0, 3.0))
+
+    def log_prob(self, x):
+        return -0.5 * (x**2).sum(-1) - math.log(2 * math.pi)
+
+
+class Sampled(Unsampled):
+    def from_draws(self, drawn):
+        return drawn
+
+
+@pytest.fixture
+def own_target(monkeypatch):
+    """A function that registers a class as the target `own` for one test."""
+    monkeypatch.setitem(registry._registered["target"], "own", None)
+    return register("target", "own")
+
+
+@pytest.mark.parametrize("objective", ["reverse_kl", "maximum_likelihood"])
+def test_target_that_cannot_be_sampled_is_refused(objective, own_target, tmp_path):
+    own_target(Unsampled)
+    with pytest.raises(ConfigError, match=r"target=Unsampled: cannot be sampled, .* define from_draws\(drawn\)"):
+        train(compose("target=own", f"objective={objective}"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_reverse_kl_is_reported(own_target, tmp_path):
+    own_target(Sampled)
+    small = ("max_steps=2", "test_size=200", "validation_size=200", "trainer.progress=off")
+    result = train(compose("target=own", "objective=reverse_kl", *small), tmp_path / "reverse").result
+    assert result["reverse_kl"] > 0
+    assert result["reverse_kl_se"] > 0
+    assert "entropy" not in result, "the target does not define it"
+    assert "reverse_kl" not in train(compose("target=own", *small), tmp_path / "forward").result
