@@ -79,22 +79,31 @@ def center_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Where the quartiles are equal, the spread is the median distance of the other values.
     """
     low, center, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
-    distance = np.abs(values - center)
-    with np.errstate(all="ignore"):
-        other = np.nanmedian(np.where(distance > 0, distance, np.nan), axis=0)
-    return center, np.where(high > low, (high - low) / NORMAL_QUARTILES, other)
+    spread = np.atleast_1d((high - low) / NORMAL_QUARTILES)
+    for place in np.flatnonzero(spread == 0):
+        distance = np.abs(values.reshape(len(values), -1)[:, place] - np.atleast_1d(center)[place])
+        spread[place] = np.median(distance[distance > 0])
+    return center, spread
 
 
-def describe_repeats(path: Path, names: Sequence[str], train: np.ndarray) -> list[str]:
+def describe_columns(path: Path, names: Sequence[str], values: np.ndarray) -> list[str]:
+    """Note what is likely to spoil a fit: repeated values, outliers, and columns that number the rows."""
+    describers = (_describe_counters, _describe_repeats, _describe_outliers)
+    return [note for describe in describers for note in describe(path, names, values)]
+
+
+def _describe_repeats(path: Path, names: Sequence[str], values: np.ndarray) -> list[str]:
     """Note the columns in which values repeat so often that a density grows there without end."""
     repeated = []
-    for name, column in zip(names, train.T, strict=True):
-        values, counts = np.unique(column, return_counts=True)
-        few = FEW_WHOLE if (values == np.round(values)).all() else FEW
-        if len(values) <= few and len(column) >= 5 * len(values):
-            repeated.append(f"{name!r} ({len(values)} different values)")
+    for name, column in zip(names, values.T, strict=True):
+        different, counts = np.unique(column, return_counts=True)
+        few = FEW_WHOLE if (different == np.round(different)).all() else FEW
+        if len(different) <= few and len(column) >= 5 * len(different):
+            repeated.append(f"{name!r} ({len(different)} different values)")
         elif counts.max() >= max(10, OFTEN * len(column)):
-            repeated.append(f"{name!r} ({values[counts.argmax()]:g} in {counts.max() / len(column):.0%} of the rows)")
+            repeated.append(
+                f"{name!r} ({different[counts.argmax()]:g} in {counts.max() / len(column):.0%} of the rows)"
+            )
     if not repeated:
         return []
     shown = ", ".join(repeated[:SHOWN]) + (f" and {len(repeated) - SHOWN} more" if len(repeated) > SHOWN else "")
@@ -104,7 +113,20 @@ def describe_repeats(path: Path, names: Sequence[str], train: np.ndarray) -> lis
     ]
 
 
-def describe_outliers(path: Path, names: Sequence[str], values: np.ndarray) -> list[str]:
+def _describe_counters(path: Path, names: Sequence[str], values: np.ndarray) -> list[str]:
+    """Note the columns that number the rows of a file."""
+    steps = np.diff(values, axis=0)
+    counting = [
+        name for name, step in zip(names, steps.T, strict=True) if np.abs(step[0]) == 1 and (step == step[0]).all()
+    ]
+    return [
+        f"{path}: column {name!r} numbers the rows of the file; leave it out with target.columns, or with "
+        "target.index=true if it is the first column of a text"
+        for name in counting
+    ]
+
+
+def _describe_outliers(path: Path, names: Sequence[str], values: np.ndarray) -> list[str]:
     """Note the columns with a value far from all others, by the row that is farthest."""
     center, spread = center_and_spread(values)
     distance = np.abs(values - center) / spread

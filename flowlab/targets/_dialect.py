@@ -11,8 +11,9 @@ from flowlab.config.errors import ConfigError
 # Words for marks that a shell or a YAML file would need in quotes.
 MARKS = {
     **{"comma": ",", "semicolon": ";", "tab": "\t", r"\t": "\t", "bar": "|", "space": " "},
-    **{"point": ".", "apostrophe": "'"},
+    **{"point": ".", "apostrophe": "'", "hash": "#"},
 }
+WORDS = {mark: word for word, mark in MARKS.items() if word.isalpha()}
 SPACES = re.compile("[\u00a0\u2009\u202f]")  # which group thousands
 
 
@@ -50,7 +51,7 @@ class Dialect:
                 continue
             mark = MARKS.get(value, value)
             if len(mark) != 1 or mark.isalnum() or mark in '"\r\n':
-                raise ConfigError(f"target.{key}={value!r}: must be one mark, as ';', or a word of {', '.join(MARKS)}")
+                raise ConfigError(f"target.{key}={value!r}: must be one mark, or a word of {', '.join(WORDS.values())}")
             if mark in used:
                 raise ConfigError(f"target.{key}={value!r}: is target.{used[mark]} too; choose different marks")
             used[mark] = key
@@ -88,15 +89,15 @@ def number_remedy(text: str) -> str:
     Example:
         >>> from flowlab.targets._dialect import number_remedy
         >>> number_remedy("1.234,5")
-        "add target.decimal=',' and target.thousands='.', or "
+        'add target.decimal=comma and target.thousands=point, or '
     """
     if not re.fullmatch(r"[+\-\u2212]?\d[\d.,' \u00a0\u2009\u202f]*", text := text.strip()):
         return ""
     marks = list(dict.fromkeys(SPACES.sub(" ", mark) for mark in re.findall(r"[^\d+\-\u2212]", text)))
     if len(marks) == 2:
-        return f"add target.decimal={marks[1]!r} and target.thousands={marks[0]!r}, or "
+        return f"add target.decimal={WORDS[marks[1]]} and target.thousands={WORDS[marks[0]]}, or "
     if marks == [","]:
-        return "add target.decimal=',' if the comma is the decimal mark, target.thousands=',' if it groups digits, or "
+        return "add target.decimal=comma if it is the decimal mark, target.thousands=comma if it groups digits, or "
     grouped = len(marks) == 1 and _are_thousands(re.split(r"[^\d+\-\u2212]", text)[1:])
-    decimal = "target.decimal=',' and " if marks == ["."] else ""
-    return f"add {decimal}target.thousands={marks[0]!r}, or " if grouped else ""
+    decimal = "target.decimal=comma and " if marks == ["."] else ""
+    return f"add {decimal}target.thousands={WORDS[marks[0]]}, or " if grouped else ""

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas
 
 from flowlab.config.errors import DataError
-from flowlab.targets._dialect import Dialect, number_remedy
+from flowlab.targets._dialect import WORDS, Dialect, number_remedy
 
 SAMPLE = 200  # lines by which the header is decided
 SHOWN = 60  # characters of a value in a message
@@ -111,7 +111,7 @@ def _check_delimiter(rows: Rows, lines: list[str], dialect: Dialect, given: str 
         if mark == " " and not all(map(dialect.is_number, re.split(" +", lines[-1].strip()))):
             continue  # words, and not columns
         decimal = any(re.search(r"\d,\d", line) for line in lines) and mark != "," and dialect.decimal != ","
-        remedy = f"add target.delimiter={mark!r}" + (" and target.decimal=','" if decimal else "")
+        remedy = f"add target.delimiter={WORDS[mark]}" + (" and target.decimal=comma" if decimal else "")
         raise ValueError(
             f"the columns are separated by {mark!r}; {remedy}, or save the file with "
             f"{NAMES.get(delimiter, repr(delimiter))}"
@@ -121,7 +121,7 @@ def _check_delimiter(rows: Rows, lines: list[str], dialect: Dialect, given: str 
 def _without_mark(rows: Rows) -> list[str]:
     """The names in a first line that begins with #; raise ValueError if it is a comment."""
     if len(rows[0]) == 1 or len(rows) < 2 or len(rows[0]) != len(rows[1]):
-        raise ValueError(f"the first line begins with {_shorten(rows[0][0])!r}; add target.comment='#' for comments")
+        raise ValueError(f"the first line begins with {_shorten(rows[0][0])!r}; add target.comment=hash for comments")
     return [rows[0][0].lstrip("# "), *rows[0][1:]]
 
 
@@ -129,7 +129,7 @@ def _with_name_for_index(rows: Rows, dialect: Dialect) -> list[str]:
     """The first line of a table whose column of row names has no name."""
     if dialect.index:
         return ["", *rows[0]]
-    comma = dialect.delimiter == "," and "add target.delimiter=';' and target.decimal=',' for decimal commas; "
+    comma = dialect.delimiter == "," and "add target.delimiter=semicolon and target.decimal=comma for decimal commas; "
     raise ValueError(
         f"the first line has {len(rows[0])} value(s) and the next {len(rows[1])}; add target.index=true if lines begin "
         f"with the name of a row, as R writes them; {comma or ''}remove {dialect.delimiter!r} from the ends of lines"

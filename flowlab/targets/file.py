@@ -67,9 +67,11 @@ class FileTarget(Target):
         import torch
 
         # They import pandas, which other targets do not need.
-        from flowlab.targets._columns import center_and_spread, check_density, describe_outliers, describe_repeats
+        from flowlab.targets._columns import center_and_spread, check_density, describe_columns
         from flowlab.targets._points import read_points
 
+        if robust and not standardize:
+            raise ConfigError("target.robust=true: is a standardization; use target.standardize=true")
         self.path = Path(local_path("target.path", path))
         chosen = columns if columns is None or weights is None else [*columns, weights]
         names, values, content, decided = read_points(self.path, chosen, Dialect(**dialect))
@@ -87,9 +89,7 @@ class FileTarget(Target):
         self._columns, self.event_shape = names, (len(names),)
         self._splits = {split: torch.from_numpy(values)[place] for split, place in places.items()}
         train, shares = self._splits["train"], self._weights.get("train")
-        notes = check_density(self.path, self._columns, train.numpy())
-        notes += describe_repeats(self.path, self._columns, train.numpy())
-        notes += describe_outliers(self.path, self._columns, values)
+        notes = check_density(self.path, names, train.numpy()) + describe_columns(self.path, names, values)
         self.notes = [decided, *notes] if decided else notes
         self.mean, self.deviation = train.mean(0), train.std(0)
         if shares is not None:

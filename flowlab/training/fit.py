@@ -24,7 +24,7 @@ from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer, as_optimizer
 from flowlab.runs.checkpoint import flow_weights, read_checkpoint, state_shape
 from flowlab.system.files import lock_directory
-from flowlab.system.process import build_progress
+from flowlab.system.process import build_progress, print_line
 from flowlab.targets.base import Batch, ExactTarget, Target
 from flowlab.training.build import Batches, build_batches, epoch_batches
 from flowlab.training.data import VALIDATION_POINTS, LoaderBatches, as_batch, is_loader, split
@@ -124,6 +124,8 @@ def fit(
     if like is None:
         raise ConfigError(f"fit: {type(flow).__name__} has no parameters to train; call flow.requires_grad_() first")
     target = data if isinstance(data, Target) else None
+    for note in target.notes if target else ():
+        print_line(note)
     loss = _loss(flow, goal, target)
     batches, held_out = _batches(flow, goal, data, context, validation, seed, batch_size, like)
     if isinstance(flow, Flow):

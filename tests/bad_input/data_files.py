@@ -104,7 +104,7 @@ DATA_FILES = {
     "comments.csv": (
         text("# a comment\n" + GOOD),
         "the first line begins with '# a comment'",
-        "add target.comment='#'",
+        "add target.comment=hash",
     ),
     "open_quote.csv": (text(GOOD + '"3,4\n5,6\n'), "EOF inside string", CSV),
     "longer_row.csv": (text(GOOD + "1,2,3\n"), "Expected 2 fields in line 42, saw 3", CSV),

@@ -73,6 +73,12 @@ def test_no_cell_is_exempt_from_nbval(path):
         assert not cell["metadata"].get("tags")
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_copied_notebook_finds_its_files(path):
+    for cell in code_cells(path):
+        assert "../" not in "".join(cell["source"]), "a path that depends on the notebook's directory"
+
+
 # The first two notebooks print a number early, so their test is fast.
 @pytest.mark.parametrize("path", NOTEBOOKS[:2], ids=lambda path: path.stem)
 def test_wrong_number_makes_nbval_fail(path, tmp_path):

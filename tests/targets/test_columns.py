@@ -5,8 +5,9 @@ import pandas
 import pytest
 import torch
 
-from flowlab import compose, load_run, train
-from flowlab.bijectors import stages
+import flowlab
+from flowlab import ConfigError, Flow, StandardNormal, compose, load_run, train
+from flowlab.bijectors import LowRankAffine, stages
 from flowlab.flows._robust import RobustScale
 from flowlab.targets import DataError, FileTarget
 
@@ -49,6 +50,7 @@ NOTED = {
         {"kg": 70 + 10 * A, "b": B, "lb": (22.0462 * A).round(3)},
         ["'lb' is nearly a linear function of 'kg'"],
     ),
+    "row numbers": ({"Unnamed: 0": np.arange(COUNT), "a": A}, ["'Unnamed: 0' numbers the rows", "target.index=true"]),
     "boolean": ({"a": A, "flag": B > 0}, ["values repeat in 'flag' (2 different values)"]),
     "counts": (
         {"a": A, "n": RNG.poisson(3, COUNT), "m": RNG.poisson(100, COUNT)},
@@ -92,6 +94,17 @@ def test_notes_are_printed_before_training(tmp_path, capsys):
     path = write(tmp_path, a=np.where(np.arange(COUNT) == 41, -1e6, A), b=B)
     train(compose("target=file", f"target.path={path}", "max_steps=2", "trainer.progress=off"), tmp_path / "run")
     assert "column 'a' holds -1e+06 in row 42" in capsys.readouterr().err
+
+
+def test_fit_prints_notes(tmp_path, capsys):
+    target = FileTarget(write(tmp_path, a=np.where(np.arange(COUNT) == 41, -1e6, A), b=B))
+    flowlab.fit(Flow(StandardNormal(2), LowRankAffine(2)), target, steps=1, progress="off")
+    assert "column 'a' holds -1e+06 in row 42" in capsys.readouterr().err
+
+
+def test_robust_without_standardization_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="target.robust=true: is a standardization; use target.standardize=true"):
+        FileTarget(write(tmp_path, a=A), robust=True, standardize=False)
 
 
 def test_robust_standardization_keeps_an_outlier_from_spoiling_the_rest(tmp_path):

@@ -146,7 +146,7 @@ def test_setting_reads_a_text(name, tmp_path):
 
 
 def test_settings_read_thousands(tmp_path):
-    path, points = tmp_path / "p.csv", np.array([[1234.5 * i, -1000000.25 * i] for i in range(40)])
+    path, points = tmp_path / "p.csv", np.array([[1234.5 * i, -1000000.25 * i * i] for i in range(40)])
     for thousands, decimal in ((".", ","), ("'", ","), (" ", ","), (",", ".")):
         cells = [[f"{c:,.2f}".translate({44: thousands, 46: decimal}) for c in row] for row in points]
         path.write_text(lines(cells, "a;b", ";"), encoding="utf-8")
@@ -156,11 +156,11 @@ def test_settings_read_thousands(tmp_path):
 
 
 REFUSED = {
-    "semicolons": (lines(X, "a;b;c", ";"), "separated by ';'; add target.delimiter=';', or"),
-    "decimal commas": (lines(FRENCH, "a;b;c", ";"), "target.delimiter=';' and target.decimal=',', or save"),
-    "decimal commas, no header": (lines(FRENCH, "", ";"), "target.delimiter=';' and target.decimal=','"),
-    "tabs": (lines(FRENCH, "a\tb\tc", "\t"), "add target.delimiter='\\t' and target.decimal=','"),
-    "spaces": (lines(X, "a b c", " "), "add target.delimiter=' '"),
+    "semicolons": (lines(X, "a;b;c", ";"), "separated by ';'; add target.delimiter=semicolon, or"),
+    "decimal commas": (lines(FRENCH, "a;b;c", ";"), "target.delimiter=semicolon and target.decimal=comma, or save"),
+    "decimal commas, no header": (lines(FRENCH, "", ";"), "target.delimiter=semicolon and target.decimal=comma"),
+    "tabs": (lines(FRENCH, "a\tb\tc", "\t"), "add target.delimiter=tab and target.decimal=comma"),
+    "spaces": (lines(X, "a b c", " "), "add target.delimiter=space"),
     "trailing delimiters, no header": (lines(X, end=","), "empty; choose the others with target.columns=[x1,x2,x3]"),
     "trailing delimiters": (
         lines(X, "a,b,c,", end=","),
@@ -169,11 +169,14 @@ REFUSED = {
     "row numbers": (as_csv(pandas.DataFrame(X, columns=list("abc"))), "column 1 has no name; add target.index=true"),
     "row numbers above 0,1,2": (as_csv(X), "column 1 has no name; add target.index=true"),
     "row names of R": (lines(np.column_stack([LABELS, X.astype(object)]), "a,b,c"), "add target.index=true"),
-    "comment": ("# from a station\n" + lines(X, "a,b,c"), "add target.comment='#'"),
-    "comment with a comma": ("# from a station, 2024\n" + lines(X, "a,b,c"), "add target.comment='#'"),
-    "thousands": (lines(X, "a,b,c") + '"1,234",1,2\n', "target.thousands=',' if it groups digits"),
-    "thousands and decimals": (lines(X, "a,b,c") + '"1.234,5",1,2\n', "target.decimal=',' and target.thousands='.'"),
-    "apostrophes": (lines(X, "a,b,c") + "1'234,1,2\n", 'add target.thousands="\'"'),
+    "comment": ("# from a station\n" + lines(X, "a,b,c"), "add target.comment=hash"),
+    "comment with a comma": ("# from a station, 2024\n" + lines(X, "a,b,c"), "add target.comment=hash"),
+    "thousands": (lines(X, "a,b,c") + '"1,234",1,2\n', "target.thousands=comma if it groups digits"),
+    "thousands and decimals": (
+        lines(X, "a,b,c") + '"1.234,5",1,2\n',
+        "target.decimal=comma and target.thousands=point",
+    ),
+    "apostrophes": (lines(X, "a,b,c") + "1'234,1,2\n", "add target.thousands=apostrophe"),
 }
 
 
