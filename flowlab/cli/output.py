@@ -36,7 +36,7 @@ def usage() -> str:
 
 
 def last_line(run: Run) -> str:
-    """KL and reverse KL where they are known, NLL with its standard error, a Gaussian's beside data, the run directory."""
+    """KL and reverse KL where they are known, NLL with its standard error, a Gaussian's for data, and the directory."""
     result, shown = run.result, run.directory
     shown = shown.relative_to(Path.cwd()) if shown.is_relative_to(Path.cwd()) else shown
     numbers = [f"{name}={result[name]:.4f}" for name in ("kl", "reverse_kl") if result.get(name) is not None]
