@@ -167,12 +167,10 @@ class ExactTarget(Target, Component):
 
     def check(self, dtype: torch.dtype, seed: int) -> None:
         draws = "from_draws" if self.context_shape is None else "batch_from_draws"
-        methods = (draws, "rows", "batch")
-        if all(getattr(type(self), name) is getattr(ExactTarget, name) for name in methods):
+        if all(getattr(type(self), name) is getattr(ExactTarget, name) for name in (draws, "rows", "batch")):
             raise ConfigError(
-                f"target={getattr(self, 'name', '') or type(self).__name__}: cannot be sampled, and every objective, "
-                f"also reverse_kl, is validated and tested on points of the target; define {draws}(drawn), or "
-                "rows(split, count, seed, dtype) with points from a long Markov chain"
+                f"target={self.name or type(self).__name__}: cannot be sampled, and every run is tested on points of the "
+                f"target; define {draws}(drawn), or rows(split, count, seed, dtype) with points from a long Markov chain"
             )
         super().check(dtype, seed)
 

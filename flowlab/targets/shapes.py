@@ -62,7 +62,7 @@ class Uniform(ExactTarget):
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         low, high = self._corners
-        return _uniform_log_prob(((x >= low.to(x)) & (x <= high.to(x))).all(-1), x, self.entropy)
+        return _uniform_log_prob(((x >= low.to(x)) & (x <= high.to(x))).all(-1), x, self.entropy)  # type: ignore[arg-type]
 
 
 @register("target", "checkerboard")
