@@ -169,8 +169,8 @@ class ExactTarget(Target, Component):
         draws = "from_draws" if self.context_shape is None else "batch_from_draws"
         if all(getattr(type(self), name) is getattr(ExactTarget, name) for name in (draws, "rows", "batch")):
             raise ConfigError(
-                f"target={self.name or type(self).__name__}: cannot be sampled, and every run is tested on points of the "
-                f"target; define {draws}(drawn), or rows(split, count, seed, dtype) with points from a long Markov chain"
+                f"target={self.name or type(self).__name__}: cannot be sampled, and every run is tested on its points; "
+                f"define {draws}(drawn), or rows(split, count, seed, dtype) with points from a long Markov chain"
             )
         super().check(dtype, seed)
 
