@@ -211,8 +211,9 @@ def write_result(run: Run, flow: Flow, target: Target, training: dict[str, Any],
             raise DivergedError("training came to its end, but no validation gave a finite NLL")
         run.load_weights(flow, "best")
     result = _measure(run, flow, target) | {"weights": weights} | training
-    for doubt in () if is_in_notebook() else result.get("doubts", ()):  # what a cell shows should not vary
-        print_line(f"flowlab: {run.directory}: {doubt}")
+    for doubt in result.get("doubts", ()):
+        if not is_in_notebook():  # what a cell shows should not vary
+            print_line(f"flowlab: {run.directory}: {doubt}")
     check_not_replaced(run.directory)
     write_json(run.directory / "result.json", result)
     log_outcome(loggers, result, _save_figures(run, flow, target))

@@ -18,6 +18,7 @@ from flowlab.bijectors.linear.packed import PackedScale
 
 LARGEST_UNPACKED = 256  # above, unpacking a triangle costs more than computing with its parts; both differ in rounding
 LARGEST_DIM = 16  # up to here a dense inverse is cheaper than a triangular solve and a low-rank correction
+SMALLEST_DENSE = 3  # from here to LARGEST_DIM a solve is dense; in two dimensions recorded numbers stay as they are
 
 
 class LowRankAffine(Bijector):
@@ -28,7 +29,8 @@ class LowRankAffine(Bijector):
 
     The log det is the matrix determinant lemma and the inverse is Woodbury's identity: beside a triangular solve only
     an r x r system is solved. The cost is O(d^2 + d r^2) with a triangular scale and O(d r^2) with a diagonal one,
-    gradients included; no dense d x d inverse or determinant is formed. `prepare` makes an exception for small d.
+    gradients included. The relative error of Woodbury's identity is up to eps cond(M) cond(C). For d from 3 to 16 the
+    solve is dense instead, with eps cond(M + V D V^T), which may be far less.
 
     Arguments:
         dim: d, the length of x; x has shape (*, d).
@@ -89,6 +91,7 @@ class LowRankAffine(Bijector):
         self.dim, self.rank, self.scale_kind, self.event_shape = dim, rank, scale, (dim,)
         self.preparation_key = (dim, rank, scale, weighted) if dim <= LARGEST_DIM else None
         self.factor_scale, self.shift_scale = factor_scale, shift_scale
+        self._is_solved_densely = rank > 0 and SMALLEST_DENSE <= dim <= LARGEST_DIM
         self.scale = nn.Parameter(torch.empty(dim * (dim + 1) // 2 if scale == "tril" else dim))
         self.factor = nn.Parameter(torch.empty(dim, rank)) if rank else None
         self.weights = nn.Parameter(torch.empty(rank)) if rank and weighted else None
@@ -115,10 +118,13 @@ class LowRankAffine(Bijector):
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         matrix = self._scale_matrix()
         with full_precision(x):
-            log_det = matrix.log_det()
-            if self.factor is not None:
+            if self._is_solved_densely:
+                log_det = _log_det(torch.linalg.lu_factor_ex(self.dense())[0].diagonal())
+            elif self.factor is None:
+                log_det = matrix.log_det()
+            else:
                 lu, _, _ = torch.linalg.lu_factor_ex(self._capacitance(self.factor, matrix.solve(self.factor.mT)))
-                log_det = log_det + _log_det(lu.diagonal())
+                log_det = matrix.log_det() + _log_det(lu.diagonal())
         return self._image(x, matrix), log_det.expand(x.shape[:-1])
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -127,6 +133,9 @@ class LowRankAffine(Bijector):
 
     def solve(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(M + V D V^T)^-1 applied to each row, of shape (n, d), and the log |det| of the matrix, of shape ()."""
+        if self._is_solved_densely:
+            lu, pivots, _ = torch.linalg.lu_factor_ex(self.dense())
+            return torch.linalg.lu_solve(lu, pivots, rows, left=False, adjoint=True), _log_det(lu.diagonal())
         matrix = self._scale_matrix()
         if self.factor is None:
             return matrix.solve(rows), matrix.log_det()
@@ -244,16 +253,7 @@ class TriangularScale:
 
 
 def fill_triangular(packed: Tensor, dim: int) -> Tensor:
-    """Lower triangles of shape (*, d, d) from d (d + 1) / 2 packed numbers each, in the order of `FillTriangular`.
-
-    Example:
-        >>> import torch
-        >>> from flowlab.bijectors import fill_triangular
-        >>> fill_triangular(torch.arange(1.0, 7.0), 3)
-        tensor([[4., 0., 0.],
-                [6., 5., 0.],
-                [3., 2., 1.]])
-    """
+    """Lower triangles of shape (*, d, d) from d (d + 1) / 2 packed numbers each, in the order of `FillTriangular`."""
     square = torch.cat([packed[..., dim:], packed.flip(-1)], -1)
     return square.view(*packed.shape[:-1], dim, dim).tril()
 

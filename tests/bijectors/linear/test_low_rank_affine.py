@@ -40,6 +40,28 @@ def test_equals_the_dense_matrix(dim, rank, scale, weighted, dtype):
     torch.testing.assert_close(affine.inverse(y), solved, rtol=100 * tolerance, atol=100 * tolerance)
 
 
+@pytest.mark.parametrize(("dim", "rank"), [(3, 2), (10, 2), (10, 5), (16, 1)])
+@pytest.mark.parametrize("scale", ["tril", "diag"])
+def test_inverse_is_as_exact_as_a_dense_solve_where_the_triangle_is_nearly_singular(dim, rank, scale):
+    ours, dense = [], []
+    for seed in range(50):
+        draws = torch.Generator().manual_seed(seed)
+        affine = LowRankAffine(dim, rank, scale, factor_scale=1.0, shift_scale=1.0, generator=draws)
+        with torch.no_grad():
+            affine.scale.normal_(generator=draws)
+            x = torch.randn(20, dim, generator=draws)
+            y, forward_log_det = affine.forward_and_log_det(x)
+            back, log_det = affine.inverse_and_log_det(y)
+            known = torch.linalg.solve(affine.dense(), (y - affine.shift).mT).mT
+        exact = torch.linalg.slogdet(affine.dense().double())[1].expand(20)
+        torch.testing.assert_close(forward_log_det.double(), exact, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(-log_det, forward_log_det)
+        ours.append(float((back - x).abs().max()))
+        dense.append(float((known - x).abs().max()))
+    assert max(ours) <= 2 * max(dense)
+    assert sorted(ours)[25] <= 2 * sorted(dense)[25]
+
+
 def test_dense_returns_documented_matrix():
     affine = random_affine(4, 2, "tril", True, torch.float64)
     expected = fill_triangular(affine.scale, 4) + affine.factor @ affine.weights.diag() @ affine.factor.T
