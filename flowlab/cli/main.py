@@ -20,8 +20,8 @@ from flowlab.cli.jobs import check_directory_name, check_distinct, check_jobs, c
 from flowlab.cli.output import last_line, score, usage
 from flowlab.cli.product import as_choices
 from flowlab.config.compose import compose_yaml, parse_overrides
+from flowlab.config.directories import conf_directory, use_directory
 from flowlab.config.errors import ConfigError
-from flowlab.config.registry import conf_directory
 from flowlab.config.schema import Config, to_config
 from flowlab.config.security import redact
 from flowlab.config.untrusted import check_links, check_replayed, forget_pickles, printable
@@ -79,7 +79,12 @@ def _run_command(arguments: list[str]) -> int:
             "with ${args_no_hyphens}"
         )
     words = [word for word in parsed.overrides if not word.startswith("sweep_resume=")]  # a path may hold any character
-    for flag in ("config_name", "config_path", "config_dir", "experimental_rerun"):
+    with use_directory(parsed.config_dir):
+        return _run_parsed(arguments, parsed, words)
+
+
+def _run_parsed(arguments: list[str], parsed: Any, words: list[str]) -> int:
+    for flag in ("config_name", "config_path", "experimental_rerun"):
         if getattr(parsed, flag):
             raise ConfigError(
                 f"--{flag.replace('_', '-')}: flowlab has one configuration; override its keys with KEY=VALUE"

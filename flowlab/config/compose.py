@@ -11,6 +11,8 @@ import dataclasses
 import re
 import threading
 from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -21,12 +23,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.version import VersionBase
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from flowlab.config.component import MISSING
-from flowlab.config.errors import ConfigError, did_you_mean
+from flowlab.config.directories import conf_directories, conf_directory, use_directory
+from flowlab.config.errors import ConfigError, did_you_mean, shorten
 from flowlab.config.hints import find_key
-from flowlab.config.registry import PACKAGES, added, conf_directory, lookup, option_names
+from flowlab.config.registry import PACKAGES, added, lookup, option_names
 from flowlab.config.schema import OLD_KEYS, Config, RunConfig, to_config
 from flowlab.config.security import check_targets, check_words
 
@@ -37,10 +40,19 @@ OLD_LOGGER_KEYS = {"project", "entity", "mode", "run_name", "group", "tags", "fi
 RUN_KEYS = {item.name for item in dataclasses.fields(RunConfig)}  # keys outside any group
 # Settings of Hydra that a user may give. Others run code (callbacks, logging), read files (searchpath) or write them.
 HYDRA = re.compile(r"hydra(\.(run\.dir|sweep\.(dir|subdir)|verbose)|[./](launcher|sweeper)([./].+)?)")
+# Settings of Hydra that flowlab's own YAML decides.
+FIXED = (
+    "callbacks",
+    "job_logging",
+    "hydra_logging",
+    "env",
+    "output_subdir",
+    "job.chdir",
+    "job.env_set",
+    "job.env_copy",
+)
 
 QUOTES = "put a value with other characters than letters, digits and . / _ - in quotes: KEY='a b'"
-# Lines of Hydra's and OmegaConf's messages that hold one of these mean nothing to a user.
-FOR_DEVELOPERS = ("HYDRA_FULL_ERROR", "    full_key:", "    reference_type=", "    object_type=")
 # Parts of OmegaConf's messages, and the complaint in plain words.
 PLAIN_WORDS = {
     "Cannot merge DictConfig with ListConfig": "must be a list, as [a, b]",
@@ -49,12 +61,13 @@ PLAIN_WORDS = {
 }
 
 
-def compose(*overrides: str | Sequence[str]) -> Config:
+def compose(*overrides: str | Sequence[str], config_dir: str | Path | None = None) -> Config:
     """Compose a configuration from overrides, as the command line does.
 
     Arguments:
         overrides: as on the command line, such as "experiment=banana", "flow.depth=4", "target=two_moons"; a list of
             them may stand for several.
+        config_dir: a directory of your own with more options of the groups, such as experiment/NAME.yaml.
 
     Raises:
         ConfigError: a key or an option is unknown, or a value has the wrong type or is out of range.
@@ -65,7 +78,8 @@ def compose(*overrides: str | Sequence[str]) -> Config:
         >>> cfg.target.scale, cfg.flow.depth, cfg.max_steps
         (3.0, 4, 10000)
     """
-    return to_config(compose_yaml(overrides))
+    with use_directory(config_dir):
+        return to_config(compose_yaml(overrides))
 
 
 def compose_yaml(overrides: Sequence[str | Sequence[str]], hydra_settings: bool = False) -> DictConfig:
@@ -101,6 +115,7 @@ def compose_yaml(overrides: Sequence[str | Sequence[str]], hydra_settings: bool 
                         _check_key(with_groups, override, groups)
             raise ConfigError(_explain(composed, overrides)) from None
     check_targets(composed)
+    _check_hydra(composed)
     if not hydra_settings:
         with open_dict(composed):
             del composed["hydra"]
@@ -164,7 +179,7 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
         try:
             override = parser.parse_overrides(overrides=[word])[0]
         except (HydraException, ValueError) as error:  # a ValueError: a number of thousands of digits
-            reason = _shorten(error).splitlines()[0]
+            reason = shorten(error).splitlines()[0]
             said = "" if reason.startswith(("Lexer", "Error parsing")) else f": {reason}"
             raise ConfigError(f"{word!r}: cannot be read as KEY=VALUE; {QUOTES}{said}") from None
         if not override.key_or_group:
@@ -237,10 +252,27 @@ def _check_key(composed: DictConfig, override: Override, groups: Sequence[str]) 
         node = node._get_node(part)
 
 
+def _check_hydra(composed: DictConfig) -> None:
+    """Check that the files of a user's own directory change nothing of Hydra that runs code or writes files."""
+    for key in FIXED if len(conf_directories()) > 1 else ():
+        node = OmegaConf.select(composed.hydra, key)
+        if (OmegaConf.to_container(node) if OmegaConf.is_config(node) else node) != _fixed_settings()[key]:
+            raise ConfigError(f"hydra.{key}: a file in --config-dir sets it, and flowlab does not pass it to Hydra")
+
+
+@cache
+def _fixed_settings() -> dict[str, Any]:
+    """Hydra's settings that no file of a user may change, as flowlab's own YAML has them."""
+    with use_directory(None), initialize_hydra():
+        nodes = {key: OmegaConf.select(_try_compose([]).hydra, key) for key in FIXED}  # type: ignore[union-attr]
+    return {key: OmegaConf.to_container(node) if OmegaConf.is_config(node) else node for key, node in nodes.items()}
+
+
 def _try_compose(overrides: Sequence[str]) -> DictConfig | Exception:
     """Compose some overrides; gives the error if they cannot be composed."""
+    users = [f"hydra.searchpath=['file://{directory}']" for directory in conf_directories()[1:]]
     try:
-        return hydra_compose("config", overrides=list(overrides), return_hydra_config=True)
+        return hydra_compose("config", overrides=[*overrides, *users], return_hydra_config=True)
     except Exception as error:  # Hydra and OmegaConf fail in many ways on values that they do not expect
         return error
 
@@ -249,16 +281,10 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     """Describe an error of Hydra in one line: the first override that raises it, and the cause."""
     tried = (overrides[:count] for count in range(1, len(overrides) + 1))
     culprit = next((some[-1] for some in tried if isinstance(_try_compose(some), Exception)), "")
-    said = _shorten(error)
+    said = shorten(error)
     if said.startswith("Error merging override") and error.__cause__:
         said = str(error.__cause__).splitlines()[0]
         said = next((better for part, better in PLAIN_WORDS.items() if part in said), said)
     if not isinstance(error, HydraException):
         return f"{culprit}: Hydra cannot use it: {said}"
     return said if culprit.partition("=")[0].lstrip("+~") in said else f"{culprit}: {said}"
-
-
-def _shorten(error: Exception) -> str:
-    """The lines of a message that mean something to a user."""
-    lines = str(error).split("Config search path:")[0].splitlines()
-    return "\n".join(line for line in lines if line.strip() and not any(word in line for word in FOR_DEVELOPERS))

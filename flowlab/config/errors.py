@@ -40,3 +40,13 @@ def did_you_mean(word: str, allowed: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, allowed, n=1)
     meant = ELSEWHERE.get(word) or (f"did you mean {close[0]!r}? " if close else "")
     return f"{meant}allowed: {', '.join(allowed)}"
+
+
+# Lines of Hydra's and OmegaConf's messages that hold one of these mean nothing to a user.
+FOR_DEVELOPERS = ("HYDRA_FULL_ERROR", "    full_key:", "    reference_type=", "    object_type=")
+
+
+def shorten(error: Exception) -> str:
+    """The lines of a message that mean something to a user."""
+    lines = str(error).split("Config search path:")[0].splitlines()
+    return "\n".join(line for line in lines if line.strip() and not any(word in line for word in FOR_DEVELOPERS))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
-from flowlab.config.registry import conf_directory, lookup, option_names
+from flowlab.config.directories import conf_directories
+from flowlab.config.registry import lookup, option_names
 
 
 def find_key(composed: DictConfig, name: str, groups: Sequence[str]) -> str:
@@ -36,9 +37,9 @@ def find_key(composed: DictConfig, name: str, groups: Sequence[str]) -> str:
 
 def _keys(group: str, option: str) -> list[str]:
     """The keys of an option; an experiment or a sweep has none, as it sets keys of others."""
-    path = conf_directory() / group / f"{option}.yaml"
     if group in ("experiment", "sweep"):
         return []
-    if path.is_file():
-        return [str(key) for key in OmegaConf.load(path)]
+    for path in (directory / group / f"{option}.yaml" for directory in conf_directories()):
+        if path.is_file():
+            return [str(key) for key in OmegaConf.load(path)]
     return [item.name for item in dataclasses.fields(lookup(group, option))]

@@ -23,10 +23,11 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from flowlab.config.component import WORDS, Component, as_typed, name_type
+from flowlab.config.directories import conf_directories
+from flowlab.config.directories import conf_directory as conf_directory
 from flowlab.config.errors import ConfigError, did_you_mean
 
 C = TypeVar("C")
@@ -109,16 +110,9 @@ def added(group: str) -> list[str]:
     return list(dict.fromkeys([*_entry_points(group), *by_hand]))
 
 
-def conf_directory() -> Path:
-    """The directory of the YAML: inside the installed package, or beside it in a clone."""
-    package = Path(__file__).parents[1]
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
-
-
 def option_names(group: str) -> list[str]:
     """The options of a group: those with a YAML file, and those that code outside flowlab adds."""
-    own = sorted(path.stem for path in (conf_directory() / group).glob("*.yaml"))
+    own = sorted(path.stem for directory in conf_directories() for path in (directory / group).glob("*.yaml"))
     return [*own, *(name for name in (added(group) if group in PACKAGES else []) if name not in own)]
 
 

@@ -19,8 +19,8 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from flowlab.config.directories import conf_directory
 from flowlab.config.errors import ConfigError
-from flowlab.config.registry import conf_directory
 
 VARIABLE = "FLOWLAB_ALLOW"
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")

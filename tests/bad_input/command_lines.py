@@ -44,9 +44,9 @@ COMMAND_LINES = {
     "a package that is not there": (["--cfg", "job", "--package", "nope"], "package 'nope'", "not found in config"),
     "another configuration": (["--config-name", "other"], "--config-name", "override its keys with KEY=VALUE"),
     "another directory of configurations": (
-        ["--config-dir", "/etc"],
-        "--config-dir",
-        "override its keys with KEY=VALUE",
+        ["--config-dir", "nowhere"],
+        "--config-dir=nowhere",
+        "there is no such directory",
     ),
     "a rerun from a pickle": (
         ["--experimental-rerun", "config.pickle"],
