@@ -36,7 +36,7 @@ def use_directory(directory: str | Path | None) -> Iterator[None]:
         raise ConfigError(f"--config-dir={directory}: there is no such directory")
     users = None if directory is None else Path(directory).resolve()
     for path in users.glob("*/*.yaml") if users else ():
-        if (conf_directory() / path.relative_to(users)).is_file():
+        if (conf_directory() / path.parent.name / path.name).is_file():
             raise ConfigError(f"{path}: flowlab has {path.parent.name}={path.stem} already; choose another name")
     token = _users.set(users)
     try:
