@@ -50,12 +50,20 @@ def _perturbed(bijector: Bijector, seed: int = 0) -> Bijector:
     return bijector
 
 
+def _draws() -> torch.Generator:
+    return torch.Generator().manual_seed(1)
+
+
 def _coupling(map: Map, *mask: bool) -> Bijector:
-    return _perturbed(Coupling(mask, MLP(DIM - sum(mask), sum(mask) * map.size, [8], activation="tanh"), map=map))
+    return _perturbed(
+        Coupling(mask, MLP(DIM - sum(mask), sum(mask) * map.size, [8], activation="tanh", generator=_draws()), map=map)
+    )
 
 
 def _autoregressive(map: Map, *order: int) -> Bijector:
-    network = MaskedMLP(DIM, map.size, [8, 8], activation="tanh", residual=True, order=order or None)
+    network = MaskedMLP(
+        DIM, map.size, [8, 8], activation="tanh", residual=True, order=order or None, generator=_draws()
+    )
     return _perturbed(MaskedAutoregressive(network, map))
 
 

@@ -129,15 +129,19 @@ def _sweep(flags: list[str], words: list[str]) -> int:
     resumed = [word.removeprefix("sweep_resume=") for word in words if word.startswith("sweep_resume=")]
     words = [word for word in words if not word.startswith("sweep_resume=")]
     named = Path(check_directory_name("sweep_resume", resumed[-1])) if resumed else None
-    if named and not words:
-        words = Manifest.read(named).words
-        check_replayed(named / NAME, words)
+    begun = Manifest.read(named) if named and not words else None
+    if begun:
+        words = begun.words
+        check_replayed(begun.directory / NAME, words)
     settings = hydra_settings(words)
     root = named or Path(settings.sweep.dir)
     # The directory as it was checked, with the time that its name had then.
     escaped = str(root).replace("'", "\\'")
     words = [*(word for word in words if not word.startswith("hydra.sweep.dir=")), f"hydra.sweep.dir='{escaped}'"]
     jobs = check_jobs(expand(words, settings), root, here=not runs_elsewhere(settings))
+    if begun and (kept := begun.changed_defaults(Manifest.of(root, words, jobs))):  # by another version of flowlab
+        words += kept
+        jobs = check_jobs(expand(words, settings), root, here=not runs_elsewhere(settings))
     if is_search(settings):
         # Its jobs are not known yet; the bounds of its space were checked.
         if root.exists() and any(root.iterdir()):

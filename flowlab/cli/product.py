@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 from functools import cache
 
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
 
 from flowlab.config.compose import compose_yaml, parse_overrides
 from flowlab.config.errors import ConfigError
-from flowlab.config.registry import PACKAGES
+from flowlab.config.registry import PACKAGES, option_names
 
 # Every job is composed and checked before the first one starts, at about 40 ms a job.
 MAX_JOBS = 10_000
@@ -96,7 +96,14 @@ def _count(override: Override) -> float:
 def swept_options(overrides: Sequence[Override]) -> dict[str, list[str]]:
     """The options of each group of components that is swept."""
     swept = [override for override in overrides if override.key_or_group in PACKAGES and override.is_sweep_override()]
-    return {o.key_or_group: [str(value) for value in o.sweep_string_iterator()] for o in swept}
+    return {override.key_or_group: _list_options(override) for override in swept}
+
+
+def _list_options(override: Override) -> list[str]:
+    value = override.value()
+    if isinstance(value, Glob):
+        return value.filter(option_names(override.key_or_group))
+    return [str(each) for each in override.sweep_string_iterator()]
 
 
 def as_choices(words: Sequence[str]) -> list[str]:

@@ -24,8 +24,8 @@ class CouplingFlow(ConditionedFlow):
     context alone.
 
     Arguments:
-        mixing: what stands between two layers: nothing ("none"), a random permutation ("permute"), or a learned linear
-            map, initialized as the identity ("lu").
+        mixing: how coordinates mix from layer to layer: the halves alternate, which they always do; besides, a random
+            permutation ("permute") or a learned linear map, initialized as the identity ("lu"), after each layer.
         depth, map, bins, bound, hidden, activation, residual, act_norm: see ConditionedFlow.
 
     Reference:
@@ -35,7 +35,7 @@ class CouplingFlow(ConditionedFlow):
         | https://arxiv.org/abs/1906.04032
     """
 
-    mixing: str = setting("none", choices=("none", "permute", "lu"))
+    mixing: str = setting("alternate", choices=("alternate", "permute", "lu"))
 
     def build(
         self,

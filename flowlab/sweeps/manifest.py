@@ -94,6 +94,16 @@ class Manifest:
             with contextlib.suppress(WriteError):  # the time alone is lost
                 self.write(time.perf_counter() - begun)
 
+    def changed_defaults(self, other: Manifest) -> list[str]:
+        """Overrides that give the settings of this sweep where `other`, from the same words, has other defaults."""
+        both = [(_settings(a["config"]), _settings(b["config"])) for a, b in zip(self.jobs, other.jobs, strict=False)]
+        before = both[0][0] if both else {}
+        return [
+            f"{name}={json.dumps(value)}"
+            for name, value in before.items()
+            if all(now.get(name, value) != value == there.get(name) for there, now in both)
+        ]
+
     def check_same_sweep(self, other: Manifest) -> None:
         """Raise ConfigError with the first difference unless `other` has the same jobs."""
         advice = f"continue with sweep_resume={self.directory} alone, or choose another directory"

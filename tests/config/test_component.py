@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+import re
 from functools import cache
 
 import pytest
@@ -42,7 +43,9 @@ SETTINGS = {label(*each): each for each in settings()}
 
 def limits_of(item):
     """Yield, for each limit of a field, a refused value, the nearest allowed value, and the message."""
-    kind, step = (int, 1) if str(item.type).startswith("int") else (float, TINY)
+    is_list = str(item.type).startswith("list")
+    number, step = (int, 1) if "int" in str(item.type) else (float, TINY)
+    kind = (lambda value: [number(value)]) if is_list else number
     limits = item.metadata
     if "minimum" in limits:
         yield kind(limits["minimum"] - step), kind(limits["minimum"]), "must be at least "
@@ -80,7 +83,7 @@ LIMITS = [(where, *limit) for where, each in SETTINGS.items() for limit in limit
 @pytest.mark.parametrize(("where", "refused", "allowed", "complaint"), LIMITS, ids=[f"{w} {r}" for w, r, *_ in LIMITS])
 def test_limit_refuses_one_side_and_allows_the_other(where, refused, allowed, complaint):
     setting = SETTINGS[where]
-    with pytest.raises(ConfigError, match=rf"^{key_of(*setting)}={refused}: {complaint}"):
+    with pytest.raises(ConfigError, match=rf"^{key_of(*setting)}={re.escape(str(refused))}: {complaint}"):
         config(*setting, refused)
     config(*setting, allowed)
 
