@@ -152,10 +152,10 @@ def test_killed_process_fails_only_its_jobs(tmp_path, monkeypatch):
     configs = [compose(*SMALL, "max_steps=60", f"flow.depth={depth}", f"seed={s}") for depth in (1, 2) for s in (0, 1)]
     train_stack = stack.train_stack
 
-    def out_of_memory(members, progress):
+    def out_of_memory(members, *options):
         if members[0][0].config.flow.depth == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        train_stack(members, progress)
+        train_stack(members, *options)
 
     monkeypatch.setattr(stack, "train_stack", out_of_memory)
     runs = train_many(configs, [tmp_path / str(number) for number in range(4)], processes=2)
