@@ -26,7 +26,7 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from flowlab.config.component import MISSING
-from flowlab.config.directories import conf_directories, conf_directory, use_directory
+from flowlab.config.directories import conf_directory, use_directory, users_directory
 from flowlab.config.errors import ConfigError, did_you_mean, shorten
 from flowlab.config.hints import find_key
 from flowlab.config.registry import PACKAGES, added, lookup, option_names
@@ -78,7 +78,7 @@ def compose(*overrides: str | Sequence[str], config_dir: str | Path | None = Non
         >>> cfg.target.scale, cfg.flow.depth, cfg.max_steps
         (3.0, 4, 10000)
     """
-    with use_directory(config_dir):
+    with use_directory(config_dir) if config_dir else contextlib.nullcontext():
         return to_config(compose_yaml(overrides))
 
 
@@ -254,7 +254,7 @@ def _check_key(composed: DictConfig, override: Override, groups: Sequence[str]) 
 
 def _check_hydra(composed: DictConfig) -> None:
     """Check that the files of a user's own directory change nothing of Hydra that runs code or writes files."""
-    for key in FIXED if len(conf_directories()) > 1 else ():
+    for key in FIXED if users_directory.get() else ():
         node = OmegaConf.select(composed.hydra, key)
         if (OmegaConf.to_container(node) if OmegaConf.is_config(node) else node) != _fixed_settings()[key]:
             raise ConfigError(f"hydra.{key}: a file in --config-dir sets it, and flowlab does not pass it to Hydra")
@@ -270,7 +270,8 @@ def _fixed_settings() -> dict[str, Any]:
 
 def _try_compose(overrides: Sequence[str]) -> DictConfig | Exception:
     """Compose some overrides; gives the error if they cannot be composed."""
-    users = [f"hydra.searchpath=['file://{directory}']" for directory in conf_directories()[1:]]
+    directory = users_directory.get()
+    users = [f"hydra.searchpath=['file://{directory}']"] if directory else []
     try:
         return hydra_compose("config", overrides=[*overrides, *users], return_hydra_config=True)
     except Exception as error:  # Hydra and OmegaConf fail in many ways on values that they do not expect

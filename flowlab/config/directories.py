@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 
 from flowlab.config.errors import ConfigError
 
 
+@cache
 def conf_directory() -> Path:
     """The directory of the YAML: inside the installed package, or beside it in a clone."""
     package = Path(__file__).parents[1]
@@ -17,12 +19,12 @@ def conf_directory() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
-_users: ContextVar[Path | None] = ContextVar("a user's own directory of YAML", default=None)
+users_directory: ContextVar[Path | None] = ContextVar("a user's own directory of YAML", default=None)
 
 
 def conf_directories() -> list[Path]:
     """The directories of YAML: flowlab's, and a user's own inside `use_directory`."""
-    return [conf_directory(), *([users] if (users := _users.get()) else [])]
+    return [conf_directory(), *([users] if (users := users_directory.get()) else [])]
 
 
 @contextmanager
@@ -38,8 +40,8 @@ def use_directory(directory: str | Path | None) -> Iterator[None]:
     for path in users.glob("*/*.yaml") if users else ():
         if (conf_directory() / path.parent.name / path.name).is_file():
             raise ConfigError(f"{path}: flowlab has {path.parent.name}={path.stem} already; choose another name")
-    token = _users.set(users)
+    token = users_directory.set(users)
     try:
         yield
     finally:
-        _users.reset(token)
+        users_directory.reset(token)

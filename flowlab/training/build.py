@@ -18,6 +18,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
 from flowlab.distributed.cluster import check_started
@@ -87,11 +88,10 @@ def build(config: Config, here: bool = True, known: Known | None = None, checked
 def check(config: Config, here: bool = True, known: Known | None = None) -> Checked:
     """Check all that can be checked before the flow is built; arguments and ConfigErrors as in build."""
     known = {} if known is None else known
-    target = _find(known, [config.target.to_dict()], config.target.build)
+    target = _find(known, config.target, [], config.target.build)
     trainer, dtype = config.trainer, getattr(torch, config.dtype)
     shapes = tuple(target.event_shape), target.context_shape
-    settings = [config.flow.to_dict(), shapes, config.dtype]
-    costs = _find(known, settings, lambda: _check_flow(config.flow, *shapes, dtype))
+    costs = _find(known, config.flow, [shapes, config.dtype], lambda: _check_flow(config.flow, *shapes, dtype))
     if here:
         if trainer.launcher != "flowlab":
             check_started(trainer)
@@ -118,8 +118,8 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
     return target, costs
 
 
-def _find(known: Known, settings: list[Any], make: Callable[[], T]) -> T:
-    key = json.dumps(settings, sort_keys=True, default=str)
+def _find(known: Known, component: Component, others: list[Any], make: Callable[[], T]) -> T:
+    key = json.dumps([component.to_dict(), *others], sort_keys=True, default=str)
     if key not in known:
         known[key] = make()
     return known[key]
