@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -100,10 +101,9 @@ class Flow(nn.Module):
         self._stages = parts = tuple(stages(bijector))
         self._uncovered = uncovered_dims(parts, self.base_event_dim)
         # Rows of points of more dimensions than this are known to be mapped in the same way; None: nothing is known.
-        parameters = bijector.parameter_shape
-        self._row_ndim = None if parameters is None else max(len(parameters), len(shape))
+        self._row_ndim = None if (own := bijector.parameter_shape) is None else max(len(own), len(shape))
         support = known_support(self.base.distribution())
-        if {support, *(part.domain for part in parts)} - NUMBERS:
+        if {support, *map(attrgetter("domain"), parts)} - NUMBERS:
             push_support(support, parts, "Flow")
 
     @property
