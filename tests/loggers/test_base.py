@@ -153,7 +153,7 @@ def test_csv_logger_opens_no_further_sink(run):
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(ConfigError, match=r"logger=tensorboard: needs the package tensorboard: pip install 'flowlab"):
+    with pytest.raises(ConfigError, match=r"tensorboard; in a clone of flowlab, run pip install .\.\[tensorboard\]."):
         check_loggers(compose("logger=[csv,tensorboard]"))
 
 
