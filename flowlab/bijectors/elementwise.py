@@ -104,7 +104,7 @@ class Exp(Bijector):
         return x, -x
 
 
-class SymmetricCDF(Bijector):  # F of a variable that is symmetric about 0, so 1 - F(x) is F(-x)
+class _SymmetricCDF(Bijector):  # F of a variable that is symmetric about 0, so 1 - F(x) is F(-x)
     def complement(self, x: Tensor) -> Tensor:
         return self.forward(-x)
 
@@ -112,7 +112,7 @@ class SymmetricCDF(Bijector):  # F of a variable that is symmetric about 0, so 1
         return -self.inverse(y)
 
 
-class Sigmoid(SymmetricCDF):
+class Sigmoid(_SymmetricCDF):
     r"""y = 1 / (1 + exp(-x)), elementwise, from the real line to (0, 1).
 
     forward  y = sigmoid(x)             log det  -softplus(x) - softplus(-x)
@@ -208,7 +208,7 @@ class Softplus(Bijector):
         return y - log_det, log_det
 
 
-class NormalCDF(SymmetricCDF):
+class NormalCDF(_SymmetricCDF):
     r"""y = Phi(x), the distribution function of N(0, 1), elementwise; its inverse turns uniforms into normals.
 
     forward  y = Phi(x)       log det  -x^2 / 2 - log(2 pi) / 2

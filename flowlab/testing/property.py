@@ -84,9 +84,14 @@ def close(what: str, value: Tensor, expected: Tensor, allowed: Tensor | float) -
 
 
 def agree(what: str, values: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float = 0.0) -> None:
-    """Check that tensors have the same shapes and numbers: to the last bit, or relative to 1 + |number|."""
+    """Check that tensors have the same shapes and numbers: to the last bit, or relative to 1 + |number|.
+
+    NaN agrees with NaN: a point rounded out of the codomain has no pre-image, alone and in a batch.
+    """
     for value, wanted in zip(values, expected, strict=True):
         assert value.shape == wanted.shape, f"{what}: has shape {tuple(value.shape)} instead of {tuple(wanted.shape)}"
+        lost = value.isnan() & wanted.isnan()
+        value, wanted = value.masked_fill(lost, 0.0), wanted.masked_fill(lost, 0.0)
         close(what, value, wanted, tolerance * (1 + wanted.detach().abs()) if tolerance else 0.0)
 
 
