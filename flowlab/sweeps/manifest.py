@@ -96,7 +96,9 @@ class Manifest:
 
     def changed_defaults(self, other: Manifest) -> list[str]:
         """Overrides that give the settings of this sweep where `other`, from the same words, has other defaults."""
-        both = [(_settings(a["config"]), _settings(b["config"])) for a, b in zip(self.jobs, other.jobs, strict=False)]
+        if [job["overrides"] for job in self.jobs] != [job["overrides"] for job in other.jobs]:
+            return []
+        both = [(_settings(a["config"]), _settings(b["config"])) for a, b in zip(self.jobs, other.jobs, strict=True)]
         before = both[0][0] if both else {}
         return [
             f"{name}={json.dumps(value)}"

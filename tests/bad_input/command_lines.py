@@ -113,7 +113,7 @@ COMMAND_LINES = {
         "must be the name of a class",
     ),
     "no sweeper": ([*SWEEP, "hydra.sweeper=null"], "hydra.sweeper=None", "hydra/sweeper=..."),
-    "batches of nothing": ([*SWEEP, "hydra.sweeper.max_batch_size=0"], "max_batch_size=0", "must be at least 1"),
+    "batches of nothing": ([*SWEEP, "hydra.sweeper.max_batch_size=0"], "max_batch_size=0", "of at least 1"),
     "parameters of the sweeper": (
         [*SWEEP, "hydra.sweeper.params={a:3}"],
         "hydra.sweeper.params={a:3}",
