@@ -75,7 +75,7 @@ class Coupling(Bijector):
         parameters = upcast(self.conditioner(kept, context)).unflatten(-1, (moving.shape[-1], self.map.size))
         moved, log_det = function(moving, parameters.to(points.dtype))
         pieces = iter(moved.split([length for moves, length in self._runs if moves], -1))
-        batch = moved.shape[:-1]  # with that of the context
+        batch = moved.shape[:-1]  # the batches of points and context, broadcast
         both = zip(parts, self._runs, strict=True)
         return torch.cat([next(pieces) if moves else part.expand(*batch, -1) for part, (moves, _) in both], -1), (
             log_det.sum(-1)

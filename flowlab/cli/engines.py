@@ -113,7 +113,7 @@ def continue_search(settings: DictConfig) -> list[str]:
         trials = len(optuna.load_study(study_name=study, storage=storage).trials)
     except KeyError:  # there is no such study yet
         return []
-    except Exception as error:  # whatever a database raises
+    except Exception as error:  # a database may raise anything
         raise ConfigError(f"hydra.sweeper.storage={storage}: cannot be used: {error}".splitlines()[0]) from None
     return [f"hydra.sweeper.sampler.seed={seed + trials}"]
 

@@ -73,7 +73,7 @@ def check_count(overrides: Sequence[Override]) -> None:
 
 
 def find_axis(override: Override) -> str:
-    """The axis of a sweep along which a key varies: its own, or that of a tag zip, zip2 ..."""
+    """The axis of a sweep along which a key varies: the key's own axis, or the axis of its tag zip, zip2 ..."""
     tags = getattr(override.value(), "tags", ())
     return min((tag for tag in tags if tag.startswith("zip")), default=override.get_key_element())
 

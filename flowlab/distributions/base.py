@@ -174,7 +174,7 @@ def _log_density(distribution: Distribution, x: Tensor) -> Tensor:
         parts = _log_density(distribution.base_dist, x)
         total = sum_rightmost(parts, distribution.reinterpreted_batch_ndims)
         return total.nan_to_num(-torch.inf, torch.inf, -torch.inf)  # a part outside beside an infinite density
-    if isinstance(distribution, MixtureSameFamily):  # the support is that of any component, not of all as in torch
+    if isinstance(distribution, MixtureSameFamily):  # any component may support a point; torch asks for all
         weights = distribution.mixture_distribution.logits.log_softmax(-1)
         joint = weights + _log_density(distribution.component_distribution, distribution._pad(x))
         inside = (joint > -torch.inf).any(-1)

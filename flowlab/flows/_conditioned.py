@@ -13,6 +13,7 @@ from flowlab.flows.base import Architecture
 if TYPE_CHECKING:
     import torch
 
+    from flowlab.bijectors import Bijector
     from flowlab.bijectors.maps import Map
     from flowlab.flow import Flow
     from flowlab.targets.base import Batch
@@ -66,6 +67,29 @@ class ConditionedFlow(Architecture):
     def check(self, event_shape: tuple[int, ...]) -> None:
         if len(event_shape) != 1:
             raise ConfigError(f"flow={self.name}: is for vectors; the points of the target have shape {event_shape}")
+
+    def build(
+        self,
+        event_shape: tuple[int, ...],
+        context_shape: tuple[int, ...] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Flow:
+        from flowlab.bijectors import ActNorm, Chain
+        from flowlab.distributions.base import StandardNormal
+        from flowlab.flow import Flow
+
+        (dim,) = event_shape
+        map, parts = MAPS[self.map](self), list["Bijector"]()
+        for number in range(self.depth):
+            parts += self._layer(number, dim, context_shape[0] if context_shape else 0, map, generator)
+            parts += [ActNorm(dim)] if self.act_norm else []
+        return Flow(StandardNormal(dim), Chain(parts))
+
+    def _layer(
+        self, number: int, dim: int, context: int, map: Map, generator: torch.Generator | None
+    ) -> list[Bijector]:
+        """The bijectors of a layer, for points of `dim` coordinates and contexts of length `context`."""
+        raise NotImplementedError(f"{type(self).__name__} must define _layer")
 
     @property
     def initialized_from_data(self) -> bool:

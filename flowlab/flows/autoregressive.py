@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from flowlab.config.component import setting
 from flowlab.config.registry import register
-from flowlab.flows._conditioned import MAPS, ConditionedFlow
+from flowlab.flows._conditioned import ConditionedFlow
 
 if TYPE_CHECKING:
     import torch
 
-    from flowlab.flow import Flow
+    from flowlab.bijectors import Bijector
+    from flowlab.bijectors.maps import Map
 
 
 @register("flow", "autoregressive")
@@ -34,26 +35,14 @@ class AutoregressiveFlow(ConditionedFlow):
 
     fast: str = setting("density", choices=("density", "samples"))
 
-    def build(
-        self,
-        event_shape: tuple[int, ...],
-        context_shape: tuple[int, ...] | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Flow:
-        from flowlab.bijectors import ActNorm, Bijector, Chain, MaskedAutoregressive
-        from flowlab.distributions.base import StandardNormal
-        from flowlab.flow import Flow
+    def _layer(
+        self, number: int, dim: int, context: int, map: Map, generator: torch.Generator | None
+    ) -> list[Bijector]:
+        from flowlab.bijectors import MaskedAutoregressive
         from flowlab.networks import MaskedMLP
 
-        (dim,) = event_shape
-        context = context_shape[0] if context_shape else 0
-        map, parts = MAPS[self.map](self), list[Bijector]()
-        for layer in range(self.depth):
-            order = list(range(dim))[:: 1 if layer % 2 == 0 else -1]
-            network = MaskedMLP(dim, map.size, self.hidden, context, self.activation, self.residual, order, generator)
-            if self.fast == "density":
-                parts.append(MaskedAutoregressive(network, map))
-            else:
-                parts.append(MaskedAutoregressive(network, map.inv).inv)
-            parts += [ActNorm(dim)] if self.act_norm else []
-        return Flow(StandardNormal(dim), Chain(parts))
+        order = list(range(dim))[:: 1 if number % 2 == 0 else -1]
+        network = MaskedMLP(dim, map.size, self.hidden, context, self.activation, self.residual, order, generator)
+        if self.fast == "density":
+            return [MaskedAutoregressive(network, map)]
+        return [MaskedAutoregressive(network, map.inv).inv]

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from flowlab.config.component import setting
 from flowlab.config.registry import register
-from flowlab.flows._conditioned import MAPS, ConditionedFlow
+from flowlab.flows._conditioned import ConditionedFlow
 
 if TYPE_CHECKING:
     import torch
 
-    from flowlab.flow import Flow
+    from flowlab.bijectors import Bijector
+    from flowlab.bijectors.maps import Map
 
 
 @register("flow", "coupling")
@@ -37,28 +38,18 @@ class CouplingFlow(ConditionedFlow):
 
     mixing: str = setting("alternate", choices=("alternate", "permute", "lu"))
 
-    def build(
-        self,
-        event_shape: tuple[int, ...],
-        context_shape: tuple[int, ...] | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Flow:
-        from flowlab.bijectors import LU, ActNorm, Bijector, Chain, Coupling, Permute
-        from flowlab.distributions.base import StandardNormal
-        from flowlab.flow import Flow
+    def _layer(
+        self, number: int, dim: int, context: int, map: Map, generator: torch.Generator | None
+    ) -> list[Bijector]:
+        from flowlab.bijectors import LU, Coupling, Permute
         from flowlab.networks import MLP
 
-        (dim,) = event_shape
-        context = context_shape[0] if context_shape else 0
-        map, parts = MAPS[self.map](self), list[Bijector]()
-        for layer in range(self.depth):
-            mask = [(place < dim // 2) == (layer % 2 == 0) for place in range(dim)] if dim > 1 else [True]
-            sizes = dim - sum(mask), sum(mask) * map.size
-            network = MLP(*sizes, self.hidden, context, self.activation, self.residual, generator)
-            parts.append(Coupling(mask, network, map=map))
-            if self.mixing == "lu":
-                parts.append(LU(dim).inv)  # its inverse is the product, which is what a density needs
-            elif self.mixing == "permute":
-                parts.append(Permute.random(dim, generator))
-            parts += [ActNorm(dim)] if self.act_norm else []
-        return Flow(StandardNormal(dim), Chain(parts))
+        mask = [(place < dim // 2) == (number % 2 == 0) for place in range(dim)] if dim > 1 else [True]
+        sizes = dim - sum(mask), sum(mask) * map.size
+        network = MLP(*sizes, self.hidden, context, self.activation, self.residual, generator)
+        layer: list[Bijector] = [Coupling(mask, network, map=map)]
+        if self.mixing == "lu":
+            layer.append(LU(dim).inv)  # its inverse is the product, which is what a density needs
+        elif self.mixing == "permute":
+            layer.append(Permute.random(dim, generator))
+        return layer

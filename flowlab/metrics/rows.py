@@ -30,7 +30,7 @@ def describe_rows(nlls: Tensor, baseline: float, numbers: Tensor | None = None) 
     doubts = []
     if mean > baseline:
         doubts.append(
-            f"nll={mean:.4g} is above gaussian_nll={baseline:.4g}, that of a Gaussian: the flow has not learned the "
+            f"nll={mean:.4g} is above gaussian_nll={baseline:.4g}, the NLL of a Gaussian: the flow has not learned the "
             "data; use a lower optimizer.lr, more max_steps, or flow.base=student_t"
         )
     if error > LARGE_ERROR:

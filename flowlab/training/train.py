@@ -87,7 +87,7 @@ def resume(directory: str | Path, *overrides: str) -> Run:
         directory: the run directory.
         overrides: where it resumes, as "trainer.devices=4" or "trainer=gpu"; with more or fewer processes the end is
             the same up to rounding. A GPU draws other points than a CPU. "max_steps=20000" trains a run longer, also
-            one that is done; its learning rate then is that of a run of so many steps.
+            one that is done; it takes the learning rate of a run of so many steps.
 
     Raises:
         ConfigError: no run directory, a run that is done already, or a data file that has changed since.
@@ -109,7 +109,7 @@ def resume_run(run: Run) -> Run:
         step = run.checkpoint("last")["global_step"] if run.has_checkpoint("last") else 0
         rate = experiment.optimizer.learning_rate(step, run.config.max_steps)
         print_line(
-            f"flowlab: from step {step} on, the learning rate is that of a run of {run.config.max_steps} steps, by "
+            f"flowlab: from step {step} on, the learning rate follows a run of {run.config.max_steps} steps, by "
             f"optimizer.schedule={experiment.optimizer.schedule}: it goes on at {rate:g}"
         )
     with _ranks(run.config.trainer) as world:

@@ -1,4 +1,4 @@
-"""A configuration directory of the user's own: more options of each group, under the same checks."""
+"""A user's configuration directory: more options of each group, under the same checks."""
 
 import pytest
 
