@@ -233,7 +233,7 @@ def is_secret_setting(name: str, value: str) -> bool:
 
 def secret_in(text: str) -> str | None:
     """The kind of secret that is recognized in a text, in words; None without one."""
-    for name, value in _environment_secrets():
+    for name, value in _environment_secrets() if len(text) >= SHORTEST else ():
         if value in text:
             return f"the value of the environment variable {name}"
     if any(":" in found[0].partition("://")[2] for found in LOGIN.finditer(text)):

@@ -22,7 +22,7 @@ from flowlab.plotting import density_panels, run_densities, save_figure, setting
 from flowlab.plotting.labels import setting_name, setting_texts
 from flowlab.runs.directory import load_run
 from flowlab.sweeps.table import load_sweep, to_csv, varied_settings
-from flowlab.system.files import write_text
+from flowlab.system.files import read_json, write_text
 
 DONE, NOT_DONE = 0, 1  # exit status
 TARGET = "target.name"
@@ -173,9 +173,8 @@ def _changed_files(table: pandas.DataFrame) -> list[str]:
     seen: dict[str, set[str]] = {}
     for directory in table["directory"]:
         with contextlib.suppress(ConfigError):  # the table reports a damaged file
-            run = load_run(directory)
-            if sha256 := run.provenance.get("data_sha256"):
-                target = run.config.target
+            if sha256 := read_json(Path(directory) / "provenance.json").get("data_sha256"):
+                target = load_run(directory).config.target
                 seen.setdefault(str(getattr(target, "path", target.name)), set()).add(str(sha256))
     return [path for path, contents in seen.items() if len(contents) > 1]
 
