@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowlab import bijectors as bijectors
     from flowlab import claims as claims
+    from flowlab import datasets as datasets
     from flowlab import distributions as distributions
     from flowlab import targets as targets
     from flowlab.config.compose import compose as compose
@@ -45,7 +46,7 @@ _HOME = {
     "resume": "flowlab.training.train",
     "train": "flowlab.training.train",
 }
-_MODULES = ("bijectors", "claims", "distributions", "targets", "plotting")
+_MODULES = ("bijectors", "claims", "datasets", "distributions", "targets", "plotting")
 
 __all__ = ["__version__", *_HOME, *_MODULES]
 
