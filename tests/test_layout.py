@@ -25,7 +25,7 @@ LAYERS = (
     ("distributed",),
     ("metrics", "loggers", "runs"),
     ("training",),
-    ("sweeps", "claims", "testing"),
+    ("sweeps", "claims", "testing", "sklearn"),
     ("cli",),
 )
 
