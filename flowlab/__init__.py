@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from flowlab import claims as claims
     from flowlab import datasets as datasets
     from flowlab import distributions as distributions
-    from flowlab import sklearn as sklearn
     from flowlab import targets as targets
     from flowlab.config.compose import compose as compose
     from flowlab.config.errors import ConfigError as ConfigError
@@ -47,7 +46,7 @@ _HOME = {
     "resume": "flowlab.training.train",
     "train": "flowlab.training.train",
 }
-_MODULES = ("bijectors", "claims", "datasets", "distributions", "targets", "plotting", "sklearn")
+_MODULES = ("bijectors", "claims", "datasets", "distributions", "targets", "plotting")
 
 __all__ = ["__version__", *_HOME, *_MODULES]
 

@@ -91,6 +91,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         center, spread = X.mean(axis=0), X.std(axis=0)
         units = (torch.as_tensor(center), torch.as_tensor(np.where(spread > 0, spread, 1.0)))
         self.flow_: Flow = assemble(config.flow, (X.shape[1],), None, generator(seed, "start"), units, x.dtype)
+        patience: dict[str, Any] = {} if self.patience is None else {"patience": self.patience}
         self.history_: Fit = fit(
             self.flow_,
             x,
@@ -101,7 +102,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             validation=self.validation if self.validation and self.validation * len(x) >= 2 else None,
             seed=seed,
             progress="off",
-            **({} if self.patience is None else {"patience": self.patience}),
+            **patience,
         )
         self.flow_.requires_grad_(False)
         return self
