@@ -83,14 +83,14 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: Any = None) -> FlowDensity:
         """Fit the flow to points X of shape (n, d), n at least 2; y is ignored."""
-        X = validate_data(self, X, dtype="float64", ensure_min_samples=2)
+        points: np.ndarray = validate_data(self, X, dtype="float64", ensure_min_samples=2)
         seed = int(check_random_state(self.random_state).randint(LARGEST_SEED))
         words = [f"flow.{name}={value}" for name, value in (self.settings or {}).items()]
         config = flowlab.compose(f"flow={self.flow}", *words, f"dtype={self.dtype}")
-        x = torch.tensor(X, dtype=getattr(torch, config.dtype))
-        center, spread = X.mean(axis=0), X.std(axis=0)
+        x = torch.tensor(points, dtype=getattr(torch, config.dtype))
+        center, spread = points.mean(axis=0), points.std(axis=0)
         units = (torch.as_tensor(center), torch.as_tensor(np.where(spread > 0, spread, 1.0)))
-        self.flow_: Flow = assemble(config.flow, (X.shape[1],), None, generator(seed, "start"), units, x.dtype)
+        self.flow_: Flow = assemble(config.flow, (points.shape[1],), None, generator(seed, "start"), units, x.dtype)
         patience: dict[str, Any] = {} if self.patience is None else {"patience": self.patience}
         self.history_: Fit = fit(
             self.flow_,
