@@ -39,7 +39,7 @@ def begin(config: Config, target: Target, directory: Path, group: str | None) ->
     config = with_absolute_paths(config)
     record = provenance(config) | {"run_id": uuid.uuid4().hex[:8], "group": group}
     if target.fingerprint is not None:
-        record["data_sha256"] = target.fingerprint
+        record |= {"data_sha256": target.fingerprint, "columns": target.columns}
     run = Run(directory, config)
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import pandas
 import pytest
 import torch
 
@@ -56,6 +57,25 @@ def test_incompatible_parts_are_refused_before_training(words, message, tmp_path
     with pytest.raises(ConfigError, match=message):
         train(compose(*words.split(), *SMALL), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_conditional_run_is_sampled_at_a_context(tmp_path, capsys):
+    from flowlab.cli.sample import main as sample
+    from flowlab.cli.score import main as score
+
+    words = ("flow=affine_coupling", "target=rotated", "target.distance=6", *SMALL)
+    run = train(compose(*words), tmp_path / "run")
+    command = [str(run.directory), "n=7"]
+    assert sample([*command, f"output={tmp_path / 'a.csv'}", "context=[0.5]"]) == 0
+    assert len(pandas.read_csv(tmp_path / "a.csv")) == 7
+    assert sample([*command, f"output={tmp_path / 'b.csv'}"]) == 2
+    assert sample([*command, f"output={tmp_path / 'b.csv'}", "context=[1,2]"]) == 2
+    assert score([command[0], "input=rows.csv", f"output={tmp_path / 'b.csv'}"]) == 2
+    said = capsys.readouterr().err
+    assert "context: must be given: 1 number(s)" in said
+    assert "context=[1.0, 2.0]: must be 1 number(s)" in said
+    assert "its flow is conditional" in said
+    assert not (tmp_path / "b.csv").exists()
 
 
 def test_fit_accepts_component_names_and_objects():

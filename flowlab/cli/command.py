@@ -1,0 +1,115 @@
+"""What the commands on a finished run share: their words RUN KEY=VALUE ..., and how their mistakes are printed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+
+from flowlab.config.component import as_typed
+from flowlab.config.errors import ConfigError
+from flowlab.config.paths import local_path
+from flowlab.config.security import redact
+from flowlab.config.untrusted import printable
+from flowlab.system.files import WriteError
+from flowlab.system.process import EXIT_INTERRUPTED, STOP_HANDLERS, handle_signals, protect_output
+
+if TYPE_CHECKING:
+    from flowlab.flow import Flow
+    from flowlab.runs.directory import Run
+
+T = TypeVar("T")
+
+OK, FAILED, MISTAKE = 0, 1, 2
+
+
+def carry_out(arguments: Sequence[str] | None, usage: str, options: type[T], work: Callable[[Run, T], None]) -> int:
+    """Carry out a command on a run; gives the exit status.
+
+    Arguments:
+        arguments: RUN KEY=VALUE ...; None takes the words of this process.
+        usage: what --help prints.
+        options: a dataclass of the keys.
+        work: does the command's work.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    with protect_output():
+        if "-h" in words or "--help" in words or not words:
+            print(usage)
+            return OK if words else MISTAKE
+        try:
+            with handle_signals(STOP_HANDLERS):
+                directory, given = _parse(words)
+                chosen = as_typed(options, given, "")
+                from flowlab.runs.directory import load_run
+
+                work(load_run(directory), chosen)
+                return OK
+        except ConfigError as error:
+            print(f"flowlab: {printable(redact(str(error)))}", file=sys.stderr)
+            return MISTAKE
+        except WriteError as error:
+            print(f"flowlab: {error}", file=sys.stderr)
+            return FAILED
+        except OSError as error:
+            print(f"flowlab: {error.filename}: cannot be used: {error.strerror}", file=sys.stderr)
+            return MISTAKE
+        except KeyboardInterrupt:
+            print("flowlab: interrupted; nothing was written", file=sys.stderr)
+            return EXIT_INTERRUPTED
+
+
+def _parse(words: list[str]) -> tuple[str, dict[str, Any]]:
+    """The run directory, and the keys with their values."""
+    if flags := [word for word in words if word.startswith("-")]:
+        raise ConfigError(f"{flags[0]}: no such option; a key has no hyphens before it: {flags[0].lstrip('-')}")
+    directories = [word for word in words if "=" not in word]
+    if len(directories) != 1:
+        said = " ".join(directories) or "no run directory"
+        raise ConfigError(f"{said}: give one run directory, such as runs/NAME, and KEY=VALUE")
+    given = {}
+    for word in words:
+        name, separator, text = word.partition("=")
+        if separator and name in given:
+            raise ConfigError(f"{name}: is given twice; give it once")
+        if separator:
+            given[name] = _value(name, text)
+    return directories[0], given
+
+
+def _value(name: str, text: str) -> Any:
+    """A number, a list or a word, as YAML reads it."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{name}={text}: cannot be read; a list is [1,2]") from None
+    return value if isinstance(value, bool | int | float | list | None) else text
+
+
+def new_file(key: str, name: str, endings: Sequence[str]) -> Path:
+    """The path of a file that does not exist yet, in a directory that does."""
+    path = Path(local_path(key, name))
+    if not path.name.endswith(tuple(endings)):
+        raise ConfigError(f"{key}={name}: must end in {' or '.join(endings)}")
+    if path.exists():
+        raise ConfigError(f"{key}={name}: exists already, and is not overwritten; choose another name")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{key}={name}: there is no directory {path.parent}; make it first")
+    return path
+
+
+def trained_flow(run: Run) -> Flow:
+    """The flow of a run on vectors, with the weights of its result."""
+    if not run.result:
+        raise ConfigError(f"{run.directory}: has no result yet: {run!r}; continue it with resume={run.directory}")
+    if len(run.flow.event_shape) != 1:
+        raise ConfigError(f"{run.directory}: its points have shape {tuple(run.flow.event_shape)}, and a table has rows")
+    return run.flow
+
+
+def columns_of(run: Run) -> list[str]:
+    """The names of a run's columns; of a run of an earlier version, those of its target."""
+    return list(run.provenance.get("columns") or run.target.columns)

@@ -1,0 +1,100 @@
+"""`flowlab-score`: the log density of each row of a file under the flow of a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowlab.cli.command import carry_out, columns_of, new_file, trained_flow
+from flowlab.config.component import setting
+from flowlab.config.errors import ConfigError
+from flowlab.config.paths import local_path
+from flowlab.system.files import write_atomically
+from flowlab.system.process import print_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from flowlab.flow import Flow
+    from flowlab.runs.directory import Run
+
+USAGE = """\
+flowlab-score: score the rows of a file by the flow of a run
+
+  flowlab-score RUN input=rows.csv output=scores.csv                 log density, percentile and a flag for each row
+  flowlab-score RUN input=rows.csv output=scores.csv threshold=0.1   flag rows below the lowest 0.1 % of training rows
+
+RUN is a run directory. The rows need the columns of the run, in any order; others are passed over. log_density is in
+nats; percentile is the share of training rows, in per cent, that are less likely. A file that exists is not
+overwritten."""
+
+CHUNK = 100_000  # rows that are scored at once
+TRAINING_ROWS = 100_000  # drawn from an exact target, which has any number
+
+
+@dataclass(kw_only=True)
+class ScoreOptions:
+    """The keys of `flowlab-score`.
+
+    Attributes:
+        input: the file of rows, of any kind that target=file reads.
+        output: the .csv of scores, a line for each row.
+        threshold: in per cent: a row is flagged if fewer training rows than these are less likely.
+    """
+
+    input: str
+    output: str
+    threshold: float = setting(1.0, minimum=0, maximum=100)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, the words after the program's name, and return the exit status."""
+    return carry_out(arguments, USAGE, ScoreOptions, score)
+
+
+def score(run: Run, options: ScoreOptions) -> None:
+    """Write log density, percentile among the training rows, and whether it is below the threshold, for each row.
+
+    Raises:
+        ConfigError: the run has no result, is conditional, or a file cannot be used.
+    """
+    import pandas
+    import torch
+
+    from flowlab.plotting.runs import any_tensor
+    from flowlab.runs.directory import check_data
+    from flowlab.targets._points import read_points
+    from flowlab.targets.base import ExactTarget
+
+    path = new_file("output", options.output, (".csv",))
+    flow, columns = trained_flow(run), columns_of(run)
+    if run.target.context_shape is not None:
+        raise ConfigError(f"{run.directory}: its flow is conditional, and the rows of a file have no contexts")
+    if not isinstance(run.target, ExactTarget):
+        check_data(run, run.target)
+    _, values, _, _ = read_points(Path(local_path("input", options.input)), columns)
+    like = any_tensor(flow)
+    train = run.target.rows("train", TRAINING_ROWS, run.config.seed, like.dtype).to(like.device)
+    known = _log_density(flow, train).sort().values
+    found = _log_density(flow, torch.as_tensor(values, dtype=like.dtype, device=like.device))
+    percentile = 100 * torch.searchsorted(known, found) / len(known)
+    flagged = percentile < options.threshold
+    scores = {"log_density": found.numpy(), "percentile": percentile.numpy(), "flagged": flagged.numpy()}
+    table = pandas.DataFrame(scores)
+    write_atomically(path, lambda part: table.to_csv(part, index=False, lineterminator="\n"))
+    print_line(f"wrote {len(table):,} scores to {options.output}; {int(flagged.sum()):,} flagged", sys.stdout)
+
+
+def _log_density(flow: Flow, points: Tensor) -> Tensor:
+    """The log densities of points, in nats, in float64."""
+    import torch
+
+    with torch.no_grad():
+        return torch.cat([flow.log_prob(part).double().cpu() for part in points.split(CHUNK)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
