@@ -17,6 +17,7 @@ import numpy as np
 import pandas
 
 from flowlab.config.errors import DataError
+from flowlab.targets._columns import Table
 from flowlab.targets._dialect import Dialect, number_remedy
 from flowlab.targets._text import SHOWN, column_names, read_text
 
@@ -216,12 +217,7 @@ def _numbers(table: pandas.DataFrame, path: Path, dialect: Dialect) -> np.ndarra
             table = table.assign(**{name: numbers})
     with np.errstate(over="ignore"):  # infinities are reported below
         values = table.to_numpy(dtype=np.float64, copy=True)
-    rows, size = values.shape
-    if 1 < rows < size:
-        raise DataError(
-            f"{path}: {rows} row(s) of {size} columns; a density needs more points than columns: save array.T if each "
-            "column is a point, or choose fewer with target.columns"
-        )
+    Table(str(path), list(table.columns), " with target.columns").check_rows(len(values))
     bad_rows = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad_rows):
         column = table.columns[int(np.flatnonzero(~np.isfinite(values[bad_rows[0]]))[0])]
