@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from flowlab.config.compose import compose_yaml, parse_overrides, rename_words
 from flowlab.config.errors import ConfigError
@@ -72,7 +73,7 @@ def _limit(config: Config, key: str) -> float:
 
 def check_goes_on(run: Run) -> None:
     """Raise ConfigError if a run that is done would end again at once, as a limit that ended it is not raised."""
-    last = run.checkpoint("last") if run.has_checkpoint("last") else {"global_step": math.inf}
+    last: dict[str, Any] = run.checkpoint("last") if run.has_checkpoint("last") else {"global_step": math.inf}
     spent = last.get("callbacks", {}).get(BEST, {}).get("spent", 0) if run.result.get("weights") == "best" else 0
     reached = dict(zip(LIMITS, (last["global_step"], spent, last.get("flowlab", {}).get("seconds", 0)), strict=True))
     met = {limit: _limit(run.config, limit) for limit in LIMITS if reached[limit] >= _limit(run.config, limit)}
