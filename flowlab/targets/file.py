@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +98,8 @@ class FileTarget(Target):
         self._splits = {split: torch.from_numpy(values)[place] for split, place in places.items()}
         train, shares = self._splits["train"], self._weights.get("train")
         self._table = Table(str(self.path), names, *REMEDIES)
+        if robust:
+            self._table = replace(self._table, robust="; target.robust=true keeps it from spoiling the other rows")
         notes = self._table.check_density(train.numpy()) + self._table.describe(values)
         self.notes = [decided, *notes] if decided else notes
         self.mean, self.deviation = train.mean(0), train.std(0)

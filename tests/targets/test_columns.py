@@ -96,6 +96,8 @@ def test_notes_are_printed_before_training(tmp_path, capsys):
     path = write(tmp_path, a=np.where(np.arange(COUNT) == 41, -1e6, A), b=B)
     train(compose("target=file", f"target.path={path}", "max_steps=2", "trainer.progress=off"), tmp_path / "run")
     assert "column 'a' holds -1e+06 in row 42" in capsys.readouterr().err
+    robust = FileTarget(path, robust=True).notes
+    assert robust[0].endswith("; target.robust=true keeps it from spoiling the other rows")
 
 
 KINDS = {
