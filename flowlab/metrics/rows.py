@@ -44,9 +44,9 @@ def describe_rows(nlls: Tensor, baseline: float, numbers: Tensor | None = None) 
         few = next(count for count, rest in enumerate(without) if rest - without[-1] <= LARGE_SHIFT / 5)
         dominate, them = ("dominates", "it") if few == 1 else ("dominate", "them")
         doubts.append(
-            f"{few} of {len(nlls)} rows {dominate} nll={mean:.4g}: without {them} it is {without[few]:.4g}, and the median "
-            f"of the rows is {median:.4g}; the worst is row {rows[0]}, with {worst[0]:.4g} nats; remove rows that are "
-            "wrong (worst_rows in result.json), or use flow.base=student_t or a lower optimizer.lr"
+            f"{few} of {len(nlls)} rows {dominate} nll={mean:.4g}: without {them} it is {without[few]:.4g}, and the "
+            f"median of the rows is {median:.4g}; the worst is row {rows[0]}, with {worst[0]:.4g} nats; remove rows "
+            "that are wrong (worst_rows in result.json), or use flow.base=student_t or a lower optimizer.lr"
         )
     pairs = [[row, nll] for row, nll in zip(rows, worst.tolist(), strict=True)]
     return {"nll_median": median, "worst_rows": pairs, "doubts": doubts}
