@@ -16,7 +16,7 @@ from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
 from flowlab.autocast import HALF, call_converted, is_any_autocast_on
-from flowlab.bijectors.shapes import event_shape_error, sum_rightmost, summarize
+from flowlab.bijectors.shapes import event_shape_error, probe_parameter_shape, sum_rightmost, summarize
 
 if TYPE_CHECKING:
     import pandas
@@ -43,7 +43,7 @@ class Bijector(nn.Module):
         event_shape: the shape of one event of x where it is fixed, such as (3,); None where any will do.
         image_event_shape: the same for y, where it differs.
         parameter_shape: for an elementwise map, the shape that its parameters broadcast to, () without parameters; y
-            has the shape of x broadcast with it. None where it is unknown.
+            has the shape of x broadcast with it. None: it is the shape of the image of a number without a context.
         forward_shape, inverse_shape: the shape of y from the shape of x and back, where they differ. The log det is
             then taken between equally many free coordinates on both sides; the subclass says which.
         domain, codomain: constraints of `torch.distributions` on x and on y.
@@ -113,21 +113,21 @@ class Bijector(nn.Module):
     def forward_shape(self, shape: torch.Size) -> torch.Size:
         """The shape of y = f(x) for x of the given shape, batch included; a ValueError if x cannot have it."""
         check_event_shape(type(self).__name__, shape, self.event_shape)
-        return self._broadcast_with_parameters(shape)
+        return self._broadcast_with_parameters(shape, "forward")
 
     def inverse_shape(self, shape: torch.Size) -> torch.Size:
         """The shape of x = f^-1(y) for y of the given shape, batch included; a ValueError if no image has it."""
         check_event_shape(type(self).__name__, shape, self.image_event_shape)
-        return self._broadcast_with_parameters(shape)
+        return self._broadcast_with_parameters(shape, "inverse")
 
-    def _broadcast_with_parameters(self, shape: torch.Size) -> torch.Size:
-        if not self.parameter_shape:
-            return shape
+    def _broadcast_with_parameters(self, shape: torch.Size, method: str) -> torch.Size:
+        unknown = self.parameter_shape is None and not (self.event_dim or self.image_event_dim)
+        parameters = probe_parameter_shape(self, method) if unknown else self.parameter_shape
         try:
-            return torch.broadcast_shapes(shape, self.parameter_shape)
+            return torch.broadcast_shapes(shape, parameters) if parameters else shape
         except RuntimeError:
             raise ValueError(
-                f"{type(self).__name__}: parameters of shape {tuple(self.parameter_shape)} do not broadcast against "
+                f"{type(self).__name__}: parameters of shape {tuple(parameters or ())} do not broadcast against "
                 f"points of shape {tuple(shape)}; give one parameter, or one for each coordinate"
             ) from None
 
@@ -274,7 +274,7 @@ def _check_points(bijector: Bijector, shape: torch.Size, event_shape: tuple[int,
     check_event_shape(type(bijector).__name__, shape, event_shape or any_event)
     parameters = bijector.parameter_shape
     if parameters and shape[-len(parameters) :] != parameters:
-        bijector._broadcast_with_parameters(shape)
+        bijector._broadcast_with_parameters(shape, "forward")
 
 
 def dtype_of(module: nn.Module) -> torch.dtype | None:

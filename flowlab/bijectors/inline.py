@@ -84,12 +84,6 @@ class Inline(Bijector):
             self._register(name, value)
         self._names = tuple(parameters)
 
-    def forward_shape(self, shape: torch.Size) -> torch.Size:
-        return self._shape_after(FORWARD, super().forward_shape(shape))
-
-    def inverse_shape(self, shape: torch.Size) -> torch.Size:
-        return self._shape_after(INVERSE, super().inverse_shape(shape))
-
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return self._call(FORWARD, *self._broadcast(x, context))
 
@@ -118,14 +112,6 @@ class Inline(Bijector):
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = self.inverse(y, context)
         return x, -self.forward_and_log_det(x, context)[1]
-
-    def _shape_after(self, place: int, shape: torch.Size) -> torch.Size:
-        """The shape that an elementwise function gives to points, which its tensors may broadcast."""
-        if self.event_dim or self._take_context[place] or self._functions[place] is None:
-            return shape
-        like = next((tensor for tensor in (*self.parameters(), *self.buffers())), torch.empty(0))
-        with torch.no_grad():
-            return self._call(place, like.new_zeros(shape), None).shape
 
     def _broadcast(self, points: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Vectors and their context with one batch; anything else as it is."""

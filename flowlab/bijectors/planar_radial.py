@@ -10,6 +10,7 @@ from torch.distributions import constraints
 
 from flowlab.bijectors.base import Bijector
 from flowlab.bijectors.elementwise import Softplus
+from flowlab.bijectors.shapes import check_dim
 
 BISECTIONS = 60  # the bracket shrinks to 1e-18 of its width, below the rounding of both precisions
 
@@ -69,8 +70,7 @@ class Planar(Bijector):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"Planar: dim={dim!r} must be at least 1")
+        check_dim("Planar", dim)
         self.dim, self.event_shape = dim, (dim,)
         given = {"weight": weight, "direction": direction, "bias": bias}
         self._drawn = tuple(name for name, value in given.items() if value is None)
@@ -210,8 +210,7 @@ class Radial(Bijector):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"Radial: dim={dim!r} must be at least 1")
+        check_dim("Radial", dim)
         if not 0 < alpha < math.inf:
             raise ValueError(f"Radial: alpha={alpha!r} must be positive and finite")
         if not -alpha < beta < math.inf:

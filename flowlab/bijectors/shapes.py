@@ -32,6 +32,23 @@ def event_shape_error(owner: str, given: tuple[int, ...], event_shape: tuple[Any
     return ValueError(f"{owner}: points of shape {given} do not hold events of shape {shape}; {remedy}")
 
 
+def check_dim(owner: str, dim: int) -> None:
+    """Check the length of a vector; a ValueError, which names the owner, if it is below 1."""
+    if dim < 1:
+        raise ValueError(f"{owner}: dim={dim!r} must be at least 1")
+
+
+def probe_parameter_shape(bijector: Bijector, method: str) -> torch.Size:
+    """The shape of the image of one number under an elementwise map; () where the map takes no single number."""
+    tensors = (*bijector.parameters(), *bijector.buffers(), torch.empty(0))
+    like = next(tensor for tensor in tensors if tensor.is_floating_point())
+    try:
+        with torch.no_grad():
+            return getattr(bijector, method)(like.new_zeros(()), None).shape
+    except Exception:  # a user's code may raise anything, as where it needs a context
+        return torch.Size()
+
+
 def sum_rightmost(value: Tensor, dims: int) -> Tensor:
     """Sum over the last `dims` dimensions; 0 leaves the value as it is."""
     return value.sum(dim=tuple(range(-dims, 0))) if dims > 0 else value

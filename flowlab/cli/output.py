@@ -36,11 +36,16 @@ def usage() -> str:
 
 
 def last_line(run: Run) -> str:
-    """KL and reverse KL where they are known, NLL with its standard error, a Gaussian's for data, and the directory."""
+    """KL and reverse KL where they are known, NLL with its standard error, a Gaussian's for data, and the directory.
+
+    The median of the rows stands there too, if the NLL is doubtful.
+    """
     result, shown = run.result, run.directory
     shown = shown.relative_to(Path.cwd()) if shown.is_relative_to(Path.cwd()) else shown
     numbers = [f"{name}={result[name]:.4f}" for name in ("kl", "reverse_kl") if result.get(name) is not None]
     numbers += [f"nll={result['nll']:.4f}+-{result['nll_se']:.4f}"]
+    if result.get("doubts") and result.get("nll_median") is not None:
+        numbers += [f"nll_median={result['nll_median']:.4f}"]
     if result.get("kl") is None and result.get("gaussian_nll") is not None:
         numbers += [f"gaussian_nll={result['gaussian_nll']:.4f}"]
     return f"{' '.join(numbers)} nats  {shown}"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from flowlab.config.errors import ConfigError
 
@@ -17,6 +18,14 @@ def conf_directory() -> Path:
     package = Path(__file__).parents[1]
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
+
+
+def training_settings(preset: str) -> dict[str, dict[str, Any]]:
+    """The settings of conf/target/training/PRESET.yaml, by group: what suits training on such a target."""
+    from omegaconf import OmegaConf
+
+    path = conf_directory() / "target" / "training" / f"{preset}.yaml"
+    return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]
 
 
 users_directory: ContextVar[Path | None] = ContextVar("a user's own directory of YAML", default=None)

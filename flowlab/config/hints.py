@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from flowlab.config.directories import conf_directories
-from flowlab.config.registry import lookup, option_names
+from flowlab.config.registry import PACKAGES, lookup, names, option_names
 
 
 def find_key(composed: DictConfig, name: str, groups: Sequence[str]) -> str:
@@ -42,4 +43,10 @@ def _keys(group: str, option: str) -> list[str]:
     for path in (directory / group / f"{option}.yaml" for directory in conf_directories()):
         if path.is_file():
             return [str(key) for key in OmegaConf.load(path)]
-    return [item.name for item in dataclasses.fields(lookup(group, option))]
+    return component_keys(group, {"name": option})
+
+
+def component_keys(group: str, node: Mapping[Any, Any]) -> list[str]:
+    """The keys of the component that a node names; empty if it names none."""
+    known = group in PACKAGES and node.get("name") in names(group)
+    return [item.name for item in dataclasses.fields(lookup(group, node["name"]))] if known else []

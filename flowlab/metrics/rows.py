@@ -38,12 +38,15 @@ def describe_rows(nlls: Tensor, baseline: float, numbers: Tensor | None = None) 
             f"nll={mean:.4g} has a standard error of {error:.2g} nats, so it says little; the median of the rows is "
             f"{median:.4g}; use more test rows"
         )
-    without = (mean * len(nlls) - float(worst.sum())) / max(1, len(nlls) - len(worst))
-    if len(nlls) > 10 * WORST and mean - without > LARGE_SHIFT:
+    total = mean * len(nlls)
+    without = [(total - float(worst[:count].sum())) / max(1, len(nlls) - count) for count in range(len(worst) + 1)]
+    if len(nlls) > 10 * WORST and mean - without[-1] > LARGE_SHIFT:
+        few = next(count for count, rest in enumerate(without) if rest - without[-1] <= LARGE_SHIFT / 5)
+        dominate, them = ("dominates", "it") if few == 1 else ("dominate", "them")
         doubts.append(
-            f"{len(worst)} of {len(nlls)} rows dominate nll={mean:.4g}: without them it is {without:.4g}; the worst is "
-            f"row {rows[0]}, with {worst[0]:.4g} nats; look at worst_rows in result.json, or use flow.base=student_t "
-            "or a lower optimizer.lr"
+            f"{few} of {len(nlls)} rows {dominate} nll={mean:.4g}: without {them} it is {without[few]:.4g}, and the "
+            f"median of the rows is {median:.4g}; the worst is row {rows[0]}, with {worst[0]:.4g} nats; remove rows "
+            "that are wrong (worst_rows in result.json), or use flow.base=student_t or a lower optimizer.lr"
         )
     pairs = [[row, nll] for row, nll in zip(rows, worst.tolist(), strict=True)]
     return {"nll_median": median, "worst_rows": pairs, "doubts": doubts}

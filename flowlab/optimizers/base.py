@@ -79,10 +79,11 @@ class Optimizer(Component):
         return gradients * factor[:, None], norms * factor
 
 
-def as_optimizer(optimizer: str | Optimizer, lr: float | None = None) -> Optimizer:
-    """The optimizer of a name, and perhaps a learning rate; an optimizer is returned as it is, and has its own rate."""
+def as_optimizer(optimizer: str | Optimizer, lr: float | None = None, **settings: Any) -> Optimizer:
+    """The optimizer of a name, with settings and perhaps a learning rate; an optimizer is returned as it is."""
     if not isinstance(optimizer, Optimizer):
-        return as_typed(lookup("optimizer", optimizer, "optimizer"), {} if lr is None else {"lr": lr}, "")
+        given = settings if lr is None else settings | {"lr": lr}
+        return as_typed(lookup("optimizer", optimizer, "optimizer"), given, "")
     if lr is not None:
         raise ConfigError(f"lr={lr}: the optimizer has a learning rate already; leave one of them out")
     return optimizer

@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from flowlab.bijectors.compose import method_of_parts, stages
+from flowlab.config.component import Component
+from flowlab.config.schema import flat
 from flowlab.flow import Flow
 from flowlab.plotting.figures import (
     deformation,
@@ -26,6 +28,7 @@ from flowlab.plotting.figures import (
     scatter_pair,
     styled,
 )
+from flowlab.plotting.labels import setting_labels
 from flowlab.seeding import generator, pick
 from flowlab.targets.base import Batch, Bounds, ExactTarget, Target
 
@@ -232,18 +235,28 @@ def run_densities(runs: Sequence[Run], titles: Sequence[str]) -> dict[str, Any]:
     for run, title in zip(runs, titles, strict=True):
         if tuple(run.target.event_shape) == (2,) and run.target.context_shape is None:
             by_target.setdefault(str(run.config.target), []).append((run, title))
-    for target, trained in by_target.items():
+    labels = _target_labels([trained[0][0].config.target for trained in by_target.values()])
+    for (target, trained), label in zip(by_target.items(), labels, strict=True):
         first = trained[0][0]
         columns.append(plain_columns(first.target))
         known, name = target_density(first.target, first.config.seed, any_tensor(first.flow), PANEL)
         learned = [grid_density(run.flow, run.target.bounds, any_tensor(run.flow), PANEL) for run, _ in trained]
         panels["densities"] += [known, *learned]
-        prefix = f"{first.config.target.name}, " if len(by_target) > 1 else ""
+        prefix = f"{label}, " if len(by_target) > 1 else ""
         panels["titles"] += [prefix + name, *(title for _, title in trained)]
         panels["bounds"] += [first.target.bounds] * (len(trained) + 1)
         panels["targets"] += [target] * (len(trained) + 1)
     same = bool(columns) and all(names == columns[0] for names in columns)
     return panels | ({"columns": columns[0]} if same else {})
+
+
+def _target_labels(targets: Sequence[Component]) -> list[str]:
+    """The names of targets, with the settings in which targets of one name differ."""
+    table = pandas.DataFrame([flat({"target": target.to_dict()}) for target in targets], dtype=object)
+    names = [name for name in table if name != "target.name"]
+    differ = table.groupby("target.name")[names].transform(lambda column: column.map(repr).nunique() > 1)
+    shown = table.where(differ.assign(**{"target.name": True}), None)
+    return setting_labels(shown, list(table))
 
 
 def _build_grid(rows: int, columns: int, lines: int) -> tuple[Figure, np.ndarray]:

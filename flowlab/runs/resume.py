@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from flowlab.config.compose import compose_yaml, parse_overrides, rename_words
 from flowlab.config.errors import ConfigError
@@ -14,6 +16,7 @@ from flowlab.runs.checkpoint import BEST, check_resumable
 from flowlab.runs.directory import Run
 
 MOVABLE = (*WHERE, "compile", "progress")  # the trainer's settings that may change when a run resumes
+LIMITS = ("max_steps", "trainer.patience", "trainer.max_time")  # what ends a run, and may be raised
 FILES = (
     *("config.yaml", "status.json", "provenance.json", "result.json", "metrics.csv"),
     *("checkpoints/last.ckpt", "checkpoints/best.ckpt"),
@@ -23,7 +26,7 @@ FILES = (
 def relocate(config: Config, overrides: Sequence[str]) -> Config:
     """The configuration of a run that resumes elsewhere or for longer, as by "trainer.devices=4" or "max_steps=20000".
 
-    Raise ConfigError if an override changes a different setting, or does not raise the number of steps.
+    Raise ConfigError if an override changes a different setting, or does not raise a limit.
 
     Example:
         >>> from flowlab.config.compose import compose
@@ -38,25 +41,48 @@ def relocate(config: Config, overrides: Sequence[str]) -> Config:
     parsed = parse_overrides(overrides)
     for override in parsed:
         group, _, key = override.key_or_group.partition(".")
-        is_allowed = group == "max_steps" or (group == "trainer" and (not key or key in MOVABLE))
+        is_allowed = override.key_or_group in LIMITS or (group == "trainer" and (not key or key in MOVABLE))
         if not is_allowed or override.is_delete():
             raise ConfigError(
                 f"{override.input_line}: a run resumes with the configuration it began with; allowed: trainer=..., "
-                f"trainer.KEY=... of {', '.join(MOVABLE)}, or max_steps=N to train longer"
+                f"trainer.KEY=... of {', '.join(MOVABLE)}, or a larger {', '.join(LIMITS)} to train longer"
             )
     whole, values = compose_yaml(overrides), config.to_dict()
-    if any(override.key_or_group == "max_steps" for override in parsed):
-        values["max_steps"] = whole.max_steps
-        if to_config(values).max_steps <= config.max_steps:
-            raise ConfigError(
-                f"max_steps={whole.max_steps}: the run has max_steps={config.max_steps}; a larger number trains it "
-                "longer"
-            )
-    composed = whole.trainer
-    chosen = {key for group, _, key in (o.key_or_group.partition(".") for o in parsed) if group == "trainer"}
+    words = {override.key_or_group for override in parsed}
+    values["max_steps"] = whole.max_steps if "max_steps" in words else config.max_steps
+    chosen = {key for group, _, key in (word.partition(".") for word in words) if group == "trainer"}
     keys = (chosen | set(WHERE) if "" in chosen else chosen) - {""}
-    values["trainer"] |= {key: composed[key] for key in keys}
-    return to_config(values)
+    values["trainer"] |= {key: whole.trainer[key] for key in keys}
+    relocated = to_config(values)
+    for limit in LIMITS:
+        before, now = _limit(config, limit), _limit(relocated, limit)
+        if limit in words and now <= before:
+            raise ConfigError(
+                f"{limit}={now}: the run has {limit}={before}; a larger number trains it longer"
+                if before < math.inf
+                else f"{limit}={now}: the run has no such limit; leave it out"
+            )
+    return relocated
+
+
+def _limit(config: Config, key: str) -> float:
+    """The value of one of LIMITS; infinite where it is null."""
+    value = config.max_steps if key == "max_steps" else getattr(config.trainer, key.removeprefix("trainer."))
+    return math.inf if value is None else value
+
+
+def check_goes_on(run: Run) -> None:
+    """Raise ConfigError if a run that is done would end again at once, as a limit that ended it is not raised."""
+    last: dict[str, Any] = run.checkpoint("last") if run.has_checkpoint("last") else {"global_step": math.inf}
+    spent = last.get("callbacks", {}).get(BEST, {}).get("spent", 0) if run.result.get("weights") == "best" else 0
+    reached = dict(zip(LIMITS, (last["global_step"], spent, last.get("flowlab", {}).get("seconds", 0)), strict=True))
+    met = {limit: _limit(run.config, limit) for limit in LIMITS if reached[limit] >= _limit(run.config, limit)}
+    if met:
+        words = " ".join(f"{limit}=N" for limit in met)
+        raise ConfigError(
+            f"{run.directory}: this run is done already: {run!r}; it ended by {' and '.join(met)}: "
+            f"resume={run.directory} {words}, with N above {' and '.join(map(str, met.values()))}, trains it longer"
+        )
 
 
 def is_same_run(first: Config, second: Config) -> bool:

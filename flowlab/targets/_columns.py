@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,37 +16,138 @@ NORMAL_QUARTILES = 1.349  # the distance of a standard normal's quartiles
 SHOWN = 5  # columns in a message
 
 
-def check_density(path: Path, names: Sequence[str], train: np.ndarray) -> list[str]:
-    """Check that the training rows can have a density; gives notes on columns that nearly have none.
+@dataclass(frozen=True)
+class Table:
+    """Points as a table whose density is to be learned, and how to speak of it.
 
-    Raises:
-        DataError: a column is constant, or a linear function of others, or there are fewer rows than columns.
+    Attributes:
+        where: the text before each message, such as the file's path.
+        names: the names of the columns.
+        choose, index, robust: what chooses columns, such as " with target.columns", and two further remedies.
+        wider: what computes in float64.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean, deviation = train.mean(0), train.std(0)
-    constant = [name for name, column in zip(names, train.T, strict=True) if column.min() == column.max()]
-    if constant:
-        raise DataError(
-            f"{path}: {_some(constant)} the same value in every training row, so the density is infinite there; choose "
-            "other columns with target.columns"
-        )
-    huge = [name for name, spread in zip(names, deviation, strict=True) if not np.isfinite(spread)]
-    if huge:
-        raise DataError(f"{path}: {_some(huge)} values too large to compute with; use another unit")
-    exact, thin = _dependent((train - mean) / deviation)
-    if exact:
-        place, others = next(iter(exact.items()))
-        rest = [name for number, name in enumerate(names) if number not in exact]
-        choice = f"=[{','.join(rest)}]" if len(rest) <= SHOWN else ""
-        raise DataError(
-            f"{path}: column {names[place]!r} is a linear function of {_shown(names, others)} in every training row, "
-            f"so the density is infinite; leave it out with target.columns{choice}"
-        )
-    return [
-        f"{path}: column {names[place]!r} is nearly a linear function of {_shown(names, others)}, so the density is "
-        "very high and hard to learn; leave it out with target.columns, or replace it by the difference"
-        for place, others in thin.items()
-    ]
+
+    where: str
+    names: Sequence[str]
+    choose: str = ""
+    index: str = ""
+    robust: str = ""
+    wider: str = "flow.double()"
+
+    def check_rows(self, rows: int) -> None:
+        """Raise DataError if there are fewer rows than columns, as in an array whose columns are the points."""
+        if 1 < rows < len(self.names):
+            raise DataError(
+                f"{self.where}: {rows} row(s) of {len(self.names)} columns; a density needs more points than columns: "
+                f"use array.T if each column is a point, or choose fewer columns{self.choose}"
+            )
+
+    def check_density(self, train: np.ndarray) -> list[str]:
+        """Check that the training rows can have a density; gives notes on columns that nearly have none.
+
+        Raises:
+            DataError: a column is constant, or a linear function of others.
+        """
+        names = self.names
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, deviation = train.mean(0), train.std(0)
+        constant = [name for name, column in zip(names, train.T, strict=True) if column.min() == column.max()]
+        if constant:
+            raise DataError(
+                f"{self.where}: {_some(constant)} the same value in every training row, so the density is infinite "
+                f"there; choose other columns{self.choose}"
+            )
+        huge = [name for name, spread in zip(names, deviation, strict=True) if not np.isfinite(spread)]
+        if huge:
+            raise DataError(f"{self.where}: {_some(huge)} values too large to compute with; use another unit")
+        exact, thin = _dependent((train - mean) / deviation)
+        if exact:
+            place, others = next(iter(exact.items()))
+            rest = [name for number, name in enumerate(names) if number not in exact]
+            choice = f"=[{','.join(rest)}]" if self.choose and len(rest) <= SHOWN else ""
+            raise DataError(
+                f"{self.where}: column {names[place]!r} is a linear function of {_shown(names, others)} in every "
+                f"training row, so the density is infinite; leave it out{self.choose}{choice}"
+            )
+        return [
+            f"{self.where}: column {names[place]!r} is nearly a linear function of {_shown(names, others)}, so the "
+            f"density is very high and hard to learn; leave it out{self.choose}, or replace it by the difference"
+            for place, others in thin.items()
+        ]
+
+    def check_rounding(self, values: np.ndarray, deviation: Sequence[float], dtype: str) -> None:
+        """Check that a dtype, by its name, can distinguish the values of each column.
+
+        Raises:
+            DataError: a value overflows, or the rounding of a usual one is more than a thousandth of the standard
+                deviation.
+        """
+        limits, single, sizes = np.finfo(dtype), dtype == "float32", np.abs(values)
+        largest, usual = sizes.max(0).tolist(), np.median(sizes, axis=0).tolist()
+        for name, most, size, spread in zip(self.names, largest, usual, deviation, strict=True):
+            if most > float(limits.max) or spread < limits.tiny:
+                raise DataError(
+                    f"{self.where}: column {name!r} reaches {most:.4g} and varies by {spread:.4g}, which {dtype} does "
+                    "not hold; use another unit" + (f" or {self.wider}" if single else "")
+                )
+            if size * limits.eps > 1e-3 * spread:
+                raise DataError(
+                    f"{self.where}: column {name!r} reaches {size:.4g} but varies by {spread:.4g} only, which {dtype} "
+                    f"rounds away; {f'use {self.wider}' if single else 'subtract an offset first'}"
+                )
+
+    def describe(self, values: np.ndarray) -> list[str]:
+        """Note what is likely to spoil a fit: columns that number the rows, repeated values, and outliers."""
+        return [*self._describe_counters(values), *self._describe_repeats(values), *self._describe_outliers(values)]
+
+    def _describe_repeats(self, values: np.ndarray) -> list[str]:
+        """Note the columns in which values repeat so often that a density grows there without end."""
+        repeated = []
+        for name, column in zip(self.names, values.T, strict=True):
+            different, counts = np.unique(column, return_counts=True)
+            few = FEW_WHOLE if (different == np.round(different)).all() else FEW
+            if len(different) <= few and len(column) >= 5 * len(different):
+                repeated.append(f"{name!r} ({len(different)} different values)")
+            elif counts.max() >= max(10, OFTEN * len(column)):
+                repeated.append(
+                    f"{name!r} ({different[counts.argmax()]:g} in {counts.max() / len(column):.0%} of the rows)"
+                )
+        if not repeated:
+            return []
+        shown = ", ".join(repeated[:SHOWN]) + (f" and {len(repeated) - SHOWN} more" if len(repeated) > SHOWN else "")
+        return [
+            f"{self.where}: values repeat in {shown}, and there a density can grow without end; add noise of the size "
+            f"of a step to such a column, or leave it out{self.choose}"
+        ]
+
+    def _describe_counters(self, values: np.ndarray) -> list[str]:
+        """Note the columns that number the rows."""
+        steps = np.diff(values, axis=0)
+        counting = [
+            name
+            for name, step in zip(self.names, steps.T, strict=True)
+            if np.abs(step[0]) == 1 and (step == step[0]).all()
+        ]
+        return [
+            f"{self.where}: column {name!r} numbers the rows; leave it out{self.choose}{self.index}"
+            for name in counting
+        ]
+
+    def _describe_outliers(self, values: np.ndarray) -> list[str]:
+        """Note the columns with a value far from all others, by the row that is farthest."""
+        center, spread = center_and_spread(values)
+        distance = np.abs(values - center) / spread
+        notes = []
+        for name, column, far in zip(self.names, values.T, distance.T, strict=True):
+            row, count = int(far.argmax()), int((far > FAR).sum())
+            if count:
+                others = f" ({count - 1} more row(s) are far)" if count > 1 else ""
+                notes.append(
+                    f"{self.where}: column {name!r} holds {column[row]:g} in row {row + 1}, {far[row]:.3g} times its "
+                    f"usual distance from the median{others}; remove the row if the value is wrong or stands for a "
+                    f"missing one, or take logarithms of a heavy tail{self.robust}"
+                )
+        return notes[:SHOWN]
 
 
 def _dependent(z: np.ndarray) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
@@ -84,63 +185,6 @@ def center_and_spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         distance = np.abs(values.reshape(len(values), -1)[:, place] - np.atleast_1d(center)[place])
         spread[place] = np.median(distance[distance > 0])
     return center, spread
-
-
-def describe_columns(path: Path, names: Sequence[str], values: np.ndarray) -> list[str]:
-    """Note what is likely to spoil a fit: repeated values, outliers, and columns that number the rows."""
-    describers = (_describe_counters, _describe_repeats, _describe_outliers)
-    return [note for describe in describers for note in describe(path, names, values)]
-
-
-def _describe_repeats(path: Path, names: Sequence[str], values: np.ndarray) -> list[str]:
-    """Note the columns in which values repeat so often that a density grows there without end."""
-    repeated = []
-    for name, column in zip(names, values.T, strict=True):
-        different, counts = np.unique(column, return_counts=True)
-        few = FEW_WHOLE if (different == np.round(different)).all() else FEW
-        if len(different) <= few and len(column) >= 5 * len(different):
-            repeated.append(f"{name!r} ({len(different)} different values)")
-        elif counts.max() >= max(10, OFTEN * len(column)):
-            repeated.append(
-                f"{name!r} ({different[counts.argmax()]:g} in {counts.max() / len(column):.0%} of the rows)"
-            )
-    if not repeated:
-        return []
-    shown = ", ".join(repeated[:SHOWN]) + (f" and {len(repeated) - SHOWN} more" if len(repeated) > SHOWN else "")
-    return [
-        f"{path}: values repeat in {shown}, and there a density can grow without end; add noise of the size of a step "
-        "to such a column, or leave it out with target.columns"
-    ]
-
-
-def _describe_counters(path: Path, names: Sequence[str], values: np.ndarray) -> list[str]:
-    """Note the columns that number the rows of a file."""
-    steps = np.diff(values, axis=0)
-    counting = [
-        name for name, step in zip(names, steps.T, strict=True) if np.abs(step[0]) == 1 and (step == step[0]).all()
-    ]
-    return [
-        f"{path}: column {name!r} numbers the rows of the file; leave it out with target.columns, or with "
-        "target.index=true if it is the first column of a text"
-        for name in counting
-    ]
-
-
-def _describe_outliers(path: Path, names: Sequence[str], values: np.ndarray) -> list[str]:
-    """Note the columns with a value far from all others, by the row that is farthest."""
-    center, spread = center_and_spread(values)
-    distance = np.abs(values - center) / spread
-    notes = []
-    for name, column, far in zip(names, values.T, distance.T, strict=True):
-        row, count = int(far.argmax()), int((far > FAR).sum())
-        if count:
-            others = f" ({count - 1} more row(s) are far)" if count > 1 else ""
-            notes.append(
-                f"{path}: column {name!r} holds {column[row]:g} in row {row + 1}, {far[row]:.3g} times its usual "
-                f"distance from the median{others}; remove the row if the value is wrong or stands for a missing one, "
-                "take logarithms of a heavy tail, or add target.robust=true"
-            )
-    return notes[:SHOWN]
 
 
 def _shown(names: Sequence[str], places: Sequence[int]) -> str:

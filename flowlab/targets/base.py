@@ -47,16 +47,15 @@ class Target:
     """A distribution to learn, with a finite set of points or fresh points at every step.
 
     Attributes:
-        event_shape: the shape of a point.
-        context_shape: the shape of a context, (c,), or None for an unconditional target.
-        bounds: the interval that figures show, for each coordinate.
-        columns: the names of the coordinates.
+        event_shape, context_shape: the shape of a point, and of a context, (c,); None for an unconditional target.
+        columns, bounds: the names of the coordinates, and the interval of each that figures show.
         entropy: the differential entropy in nats, or None if it is not known.
         train_size: the number of training points; None if each step draws fresh points.
-        standardization: center and spread of each coordinate, and True if outliers must not dominate, which become a
-            flow's last bijector; None if the flow is not standardized.
+        standardization: center and spread of each coordinate, and True if outliers must not dominate, for a flow's
+            last bijector; None: there is none.
         fingerprint: identifies the data, such as the hash of a file; None if there is no file.
-        notes: lines about the data that a run prints before it trains.
+        notes: lines about the data, printed before training.
+        preset: a file of conf/target/training, by its name, with settings that suit it; None: the defaults do.
         row_numbers: for each split the numbers of its rows in the data, from 1; None if they have none.
     """
 
@@ -68,6 +67,7 @@ class Target:
     standardization: Standardization | None = None
     fingerprint: str | None = None
     notes: Sequence[str] = ()
+    preset: str | None = None
     row_numbers: dict[str, Tensor] | None = None
 
     def __init_subclass__(cls, **keywords: Any) -> None:

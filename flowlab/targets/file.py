@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,13 @@ from flowlab.targets.base import SPLITS, Target
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+# What a user does about a column; see Table.
+REMEDIES = (
+    *(" with target.columns", ", or with target.index=true if it is the first column of a text"),
+    *(", or add target.robust=true", "dtype=float64"),
+)
 
 
 class FileTarget(Target):
@@ -51,6 +58,7 @@ class FileTarget(Target):
     """
 
     train_size: int
+    preset = "file"
 
     def __init__(
         self,
@@ -67,7 +75,7 @@ class FileTarget(Target):
         import torch
 
         # They import pandas, which other targets do not need.
-        from flowlab.targets._columns import center_and_spread, check_density, describe_columns
+        from flowlab.targets._columns import Table, center_and_spread
         from flowlab.targets._points import read_points
 
         if robust and not standardize:
@@ -89,7 +97,10 @@ class FileTarget(Target):
         self._columns, self.event_shape = names, (len(names),)
         self._splits = {split: torch.from_numpy(values)[place] for split, place in places.items()}
         train, shares = self._splits["train"], self._weights.get("train")
-        notes = check_density(self.path, names, train.numpy()) + describe_columns(self.path, names, values)
+        self._table = Table(str(self.path), names, *REMEDIES)
+        if robust:
+            self._table = replace(self._table, robust="; target.robust=true keeps it from spoiling the other rows")
+        notes = self._table.check_density(train.numpy()) + self._table.describe(values)
         self.notes = [decided, *notes] if decided else notes
         self.mean, self.deviation = train.mean(0), train.std(0)
         if shares is not None:
@@ -137,28 +148,11 @@ class FileTarget(Target):
         return dict(zip(SPLITS, order.split(sizes), strict=True))
 
     def check(self, dtype: torch.dtype, seed: int) -> None:
-        """Check that a dtype can distinguish the values of each column.
-
-        Raises:
-            DataError: a value overflows, or the rounding of a usual one is more than a thousandth of the standard
-                deviation.
-        """
+        """Check that a dtype can distinguish the values of each column; a DataError if not."""
         import torch
 
-        word, single = str(dtype).removeprefix("torch."), dtype == torch.float32
-        sizes = torch.cat(list(self._splits.values())).abs()
-        largest, usual = sizes.max(0).values.tolist(), sizes.median(0).values.tolist()
-        for name, most, size, spread in zip(self._columns, largest, usual, self.deviation.tolist(), strict=True):
-            if most > torch.finfo(dtype).max or spread < torch.finfo(dtype).tiny:
-                raise DataError(
-                    f"{self.path}: column {name!r} reaches {most:.4g} and varies by {spread:.4g}, which {word} does "
-                    "not hold; use another unit" + (" or dtype=float64" if single else "")
-                )
-            if size * torch.finfo(dtype).eps > 1e-3 * spread:
-                raise DataError(
-                    f"{self.path}: column {name!r} reaches {size:.4g} but varies by {spread:.4g} only, which {word} "
-                    f"rounds away; {'use dtype=float64' if single else 'subtract an offset first'}"
-                )
+        values = torch.cat(list(self._splits.values())).numpy()
+        self._table.check_rounding(values, self.deviation.tolist(), str(dtype).removeprefix("torch."))
 
     @property
     def columns(self) -> list[str]:

@@ -8,13 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flowlab.config.directories import training_settings
 from flowlab.config.errors import ConfigError
 from flowlab.distributions.base import as_points
 from flowlab.seeding import generator
+from flowlab.targets._columns import Table
 from flowlab.targets.base import Batch, Target
 from flowlab.training.build import Batches
 
 VALIDATION_POINTS = 10_000  # fresh points of a target
+EXACT = torch.empty(0, dtype=torch.float64)  # checks see the values before they are rounded to the flow's dtype
 
 
 def is_loader(data: Any) -> bool:
@@ -72,6 +75,44 @@ class LoaderBatches(Batches):
             return drawn[step]
 
         super().__init__(draw)
+
+
+def optimizer_settings(data: Any, steps: int) -> dict[str, Any]:
+    """The optimizer's settings that suit the density of some data: points in memory have those of a file.
+
+    The warm-up takes at most a tenth of the steps, which may be few here.
+    """
+    preset = data.preset if isinstance(data, Target) else None if is_loader(data) else "file"
+    if preset is None:
+        return {}
+    settings = training_settings(preset)["optimizer"]
+    return settings | {"warmup": min(settings["warmup"], steps // 10)}
+
+
+def check_points(data: Any, context: Any, rows: Tensor, train: Tensor, dtype: torch.dtype) -> list[str]:
+    """Check points in memory as those of a file are checked; gives the notes about them.
+
+    Points of other shapes than (n,) and (n, d) have no columns.
+
+    Arguments:
+        data, context: as in `as_batch`; a DataFrame names the columns.
+        rows, train: all points, and the training points, in float64.
+        dtype: the flow's.
+
+    Raises:
+        DataError: a column is constant, a linear function of others, or not held by the dtype.
+    """
+    if rows.ndim > 2:
+        return []
+    values, training = (each.reshape(len(each), -1).numpy() for each in (rows, train))
+    frame = data[0] if isinstance(data, tuple) else data
+    left_out = [context] if isinstance(context, str) else context if isinstance(context, list) else []
+    names = [str(name) for name in getattr(frame, "columns", ()) if name not in left_out]
+    table = Table("data", names or [f"x{number + 1}" for number in range(values.shape[1])])
+    table.check_rows(len(values))
+    notes = table.check_density(training) + table.describe(values)
+    table.check_rounding(values, training.std(0).tolist(), str(dtype).removeprefix("torch."))
+    return notes
 
 
 def split(rows: Batch, fraction: float, seed: int) -> tuple[Batch, Batch]:

@@ -27,7 +27,16 @@ from flowlab.system.files import lock_directory
 from flowlab.system.process import build_progress, print_line
 from flowlab.targets.base import Batch, ExactTarget, Target
 from flowlab.training.build import Batches, build_batches, epoch_batches
-from flowlab.training.data import VALIDATION_POINTS, LoaderBatches, as_batch, is_loader, split
+from flowlab.training.data import (
+    EXACT,
+    VALIDATION_POINTS,
+    LoaderBatches,
+    as_batch,
+    check_points,
+    is_loader,
+    optimizer_settings,
+    split,
+)
 from flowlab.training.loop import Job, Loop
 from flowlab.training.record import Checkpoints, Measure, Record
 from flowlab.training.step import LossOf
@@ -91,7 +100,8 @@ def fit(
         steps: optimizer steps.
         batch_size: points per step; a DataLoader has its own.
         lr: learning rate; None is the optimizer's default.
-        optimizer: a name, as "adam", "adamw" or "sgd", or an object of `flowlab.optimizers`.
+        optimizer: a name, as "adam", "adamw" or "sgd", or an object of `flowlab.optimizers`. By name it has the clip
+            and the warm-up of `target=file` for the density of points, but warms up over at most a tenth of the steps.
         objective: a name, as "maximum_likelihood" or "reverse_kl", or an object of `flowlab.objectives`.
         seed: of the minibatches and the split.
         metrics: further metrics by name, of a Flow.
@@ -99,8 +109,10 @@ def fit(
             bits unless the data are a DataLoader, which begins again.
         settings: keys of `conf/trainer`, as log_every, validate_every, patience, precision, compile and progress.
 
+    Before it trains, it prints notes on columns and rows that spoil a fit, as for `target=file`.
+
     Raises:
-        ConfigError: a setting or the data cannot be used.
+        ConfigError: a setting or the data cannot be used, or the density of the points is infinite.
         DivergedError: the loss stopped being finite; the module keeps the last finite parameters.
 
     Example:
@@ -118,12 +130,15 @@ def fit(
             f"fit: flow is a {type(flow).__name__} and must be a Flow, or a module with a loss; build one by name with "
             'flowlab.compose("flow=smooth_prelu").flow.build((2,))'
         )
-    trainer, chosen = _settings(steps, batch_size, settings), as_optimizer(optimizer, lr)
+    trainer = _settings(steps, batch_size, settings)
+    chosen = as_optimizer(optimizer, lr, **(optimizer_settings(data, steps) if isinstance(flow, Flow) else {}))
     goal = objective if isinstance(objective, Objective) else lookup("objective", objective, "objective")()
     like = next((each for each in flow.parameters() if each.requires_grad), None)
     if like is None:
         raise ConfigError(f"fit: {type(flow).__name__} has no parameters to train; call flow.requires_grad_() first")
     target = data if isinstance(data, Target) else None
+    if target is not None and target.train_size is not None:
+        target.check(like.dtype, seed)
     for note in target.notes if target else ():
         print_line(note)
     loss = _loss(flow, goal, target)
@@ -250,10 +265,14 @@ def _batches(
         return build_batches(objective, flow, data, seed, batch_size, like.dtype, like.device), held_out  # type: ignore[arg-type]
     if is_loader(data):
         return LoaderBatches(data, like), held_out
-    rows = as_batch(data, context, like)
+    is_density = isinstance(flow, Flow)
+    rows = train = as_batch(data, context, EXACT if is_density else like)
     if held_out is None and validation:
-        rows, held_out = split(rows, validation, seed)
-    return epoch_batches(rows, seed, batch_size), held_out
+        train, held_out = split(rows, validation, seed)
+        held_out = held_out.to(like.device, like.dtype)
+    for note in check_points(data, context, rows.x, train.x, like.dtype) if is_density else ():
+        print_line(note)
+    return epoch_batches(train.to(like.device, like.dtype), seed, batch_size), held_out
 
 
 @contextmanager

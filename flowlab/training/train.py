@@ -22,7 +22,7 @@ from flowlab.metrics.evaluation import evaluate, expected_metrics, metric_names
 from flowlab.runs.begin import begin, check_directory, default_directory, provenance, with_absolute_paths, write_config
 from flowlab.runs.checkpoint import state_shape
 from flowlab.runs.directory import Run, check_data, load_run, mark_failed, track_status
-from flowlab.runs.resume import check_files, is_same_run, relocate
+from flowlab.runs.resume import check_files, check_goes_on, is_same_run, relocate
 from flowlab.system.files import lock_directory, remove_parts, write_json
 from flowlab.system.process import (
     STOP_HANDLERS,
@@ -31,6 +31,7 @@ from flowlab.system.process import (
     build_progress,
     handle_signals,
     print_line,
+    print_once,
     raise_preempted,
     resolve_display,
     set_threads,
@@ -87,7 +88,8 @@ def resume(directory: str | Path, *overrides: str) -> Run:
         directory: the run directory.
         overrides: where it resumes, as "trainer.devices=4" or "trainer=gpu"; with more or fewer processes the end is
             the same up to rounding. A GPU draws other points than a CPU. "max_steps=20000" trains a run longer, also
-            one that is done; it takes the learning rate of a run of so many steps.
+            one that is done; it takes the learning rate of a run of so many steps. A run that "trainer.patience" or
+            "trainer.max_time" has ended trains on with a larger one.
 
     Raises:
         ConfigError: no run directory, a run that is done already, or a data file that has changed since.
@@ -99,11 +101,8 @@ def resume(directory: str | Path, *overrides: str) -> Run:
 def resume_run(run: Run) -> Run:
     """Resume a run where its configuration says; see resume."""
     before = load_run(run.directory).config.max_steps
-    if run.done and run.config.max_steps == before:
-        raise ConfigError(
-            f"{run.directory}: this run is done already: {run!r}; resume={run.directory} max_steps=N, with N above "
-            f"{before}, trains it longer"
-        )
+    if run.done:
+        check_goes_on(run)
     experiment = build(run.config)
     if run.config.max_steps > before and run.config.trainer.progress != "off":
         step = run.checkpoint("last")["global_step"] if run.has_checkpoint("last") else 0
@@ -229,8 +228,8 @@ def train_in_process(
         if world.is_rank_zero:
             columns = expected_metrics(run.config.metrics, experiment.target)
             job.loggers = stack.enter_context(open_loggers(run, columns))
-            for note in experiment.target.notes:
-                print_line(note)
+            for note in experiment.target.notes:  # the jobs of a sweep share them
+                print_once(note, str(run.directory.parent) if run.provenance.get("group") else None)
         loop = Loop([job], trainer, run.config.max_steps, GracefulStop(world, trainer.launcher == "slurm"))
         if run.has_checkpoint("last"):
             loop.restore([run.checkpoint("last")])

@@ -7,7 +7,7 @@ CONFIGURATIONS = {
     "unknown key": (
         ["flow.dept=3"],
         "flow.dept: no such key in flow",
-        "did you mean 'depth'? allowed: name, depth, rank",
+        "did you mean 'depth'? allowed: depth, rank",
     ),
     "unknown top key": (["max_step=3"], "max_step: no such key", "did you mean 'max_steps'"),
     "key of another group": (["trainer.max_steps=5"], "no such key in trainer", "did you mean 'max_steps'?"),
@@ -21,6 +21,14 @@ CONFIGURATIONS = {
     "word of another suite": (["flow.num_layers=4"], "flow.num_layers", "the number of layers is flow.depth"),
     "added key": (["+foo=1"], "foo: no such key", "allowed: seed, max_steps"),
     "added key in a group": (["+flow.foo=1"], "flow.foo: no such key", "allowed: depth, rank"),
+    "added key with a typo": (["+flow.rnak=3"], "flow.rnak: no such key in flow", "did you mean 'rank'?"),
+    "added key of another group": (["+optimizer.rank=2"], "no such key in optimizer", "did you mean 'flow.rank'?"),
+    "added key without its group": (["+lr=0.1"], "lr: no such key", "did you mean 'optimizer.lr'?"),
+    "added key of another option": (["+target.columns=[a]"], "target.columns: no such key", "add target=file"),
+    "added key of another logger": (["+logger.wandb.project=x"], "no such key in logger", "did you mean logger=wandb?"),
+    "key added by force": (["++trainer.lr=1"], "trainer.lr: no such key in trainer", "did you mean 'optimizer.lr'?"),
+    "group added with a typo": (["+sweeps=depth_rank"], "sweeps: no such key", "did you mean 'sweep'?"),
+    "key added below a value": (["+flow.rank.x=3"], "flow.rank.x: no such key", "flow.rank is a value"),
     "key below a value": (["flow.depth.x=1"], "flow.depth.x: no such key", "flow.depth is a value"),
     "a setting of Lightning": (
         ["trainer.accumulate_grad_batches=4"],

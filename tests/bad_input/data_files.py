@@ -168,7 +168,7 @@ DATA_FILES = {
         "records.npy: holds an array",
         "needed: numbers of shape (n, dim); save numpy.lib.recfunctions.structured_to_unstructured(array)",
     ),
-    "transposed.npy": (array(POINTS.T), "2 row(s) of 40 columns", "save array.T if each column is a point"),
+    "transposed.npy": (array(POINTS.T), "2 row(s) of 40 columns", "use array.T if each column is a point"),
     "wide.csv": (text("1.5," * 60 + "2\n" + "2.5," * 60 + "3\n"), "2 row(s) of 61 columns", "target.columns"),
     "no_columns.npy": (array(np.zeros((40, 0))), "no_columns.npy: no columns to use", "the file has: none"),
     "no_rows.npy": (array(np.zeros((0, 2))), "no_rows.npy: 0 rows", "at least 6 are needed"),

@@ -5,8 +5,23 @@
 
 import pytest
 import torch
+from torch.distributions import Normal
 
-from flowlab.bijectors import Bijector, Chain, Exp, NoInverseError, from_transform, stages, to_transform
+from flowlab import Flow, StandardNormal
+from flowlab.bijectors import (
+    LU,
+    ActNorm,
+    Bijector,
+    Chain,
+    Exp,
+    LowRankAffine,
+    NoInverseError,
+    Planar,
+    Radial,
+    from_transform,
+    stages,
+    to_transform,
+)
 from flowlab.bijectors.examples import DIM, EXAMPLES
 from flowlab.testing.subject import Subject
 
@@ -128,3 +143,43 @@ def test_class_without_fused_methods_is_refused():
         class Doubled(Bijector):
             def forward(self, x, context=None):
                 return 2 * x
+
+
+class Shift(Bijector):
+    """y = x + offsets, without a declared parameter_shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.offsets = torch.nn.Parameter(torch.arange(3.0))
+
+    def forward_and_log_det(self, x, context=None):
+        y = x + self.offsets
+        return y, torch.zeros_like(y)
+
+    def inverse_and_log_det(self, y, context=None):
+        x = y - self.offsets
+        return x, torch.zeros_like(x)
+
+
+@pytest.mark.parametrize("make", [Shift, lambda: Shift().inv, lambda: Shift() | Exp()])
+@pytest.mark.parametrize("size", [(), (1,), (3,), (2, 1)])
+def test_undeclared_parameters_are_part_of_the_batch(make, size):
+    """Each coordinate has noise of its own."""
+    flow = Flow(Normal(torch.zeros(size), 1.0), make())
+    assert flow.batch_shape() == torch.broadcast_shapes(size, (3,))
+    samples = flow.sample((500,))
+    assert samples.shape == flow.log_prob(samples).shape == (500, *flow.batch_shape())
+    assert torch.corrcoef(samples.reshape(500, -1).T).triu(1).abs().max() < 0.3
+
+
+def test_undeclared_parameters_that_do_not_fit_the_base_are_refused():
+    with pytest.raises(ValueError, match=r"Flow: .*Shift: parameters of shape \(3,\) do not broadcast .* \(2,\)"):
+        Flow(StandardNormal(2), Shift())
+    with pytest.raises(ValueError, match=r"Flow: the base has events of shape \(1,\), .*Shift"):
+        Flow(StandardNormal(1), Shift())
+
+
+@pytest.mark.parametrize("make", [ActNorm, LU, Planar, Radial, LowRankAffine])
+def test_vector_has_at_least_one_coordinate(make):
+    with pytest.raises(ValueError, match=f"{make.__name__}: dim=0 must be at least 1"):
+        make(0)

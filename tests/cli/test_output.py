@@ -16,6 +16,11 @@ from flowlab.runs.directory import Run
         ({"kl": 0.01, "gaussian_nll": 4.5}, "kl=0.0100 nll=4.2342+-0.0033 nats  run"),
         ({"gaussian_nll": 36.15}, "nll=4.2342+-0.0033 gaussian_nll=36.1500 nats  run"),
         ({"gaussian_nll": None}, "nll=4.2342+-0.0033 nats  run"),
+        (
+            {"gaussian_nll": 36.15, "nll_median": 1.5, "doubts": ["1 of 450 rows dominates"]},
+            "nll=4.2342+-0.0033 nll_median=1.5000 gaussian_nll=36.1500 nats  run",
+        ),
+        ({"gaussian_nll": 36.15, "nll_median": 1.5, "doubts": []}, "nll=4.2342+-0.0033 gaussian_nll=36.1500 nats  run"),
         ({}, "nll=4.2342+-0.0033 nats  run"),
     ],
 )

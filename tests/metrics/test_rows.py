@@ -15,7 +15,13 @@ def test_rows_of_a_test_are_described():
     assert [" ".join(doubt.split()[:3]) for doubt in said["doubts"]] == [
         "nll=5001 is above",
         "nll=5001 has a",
-        "5 of 1000",
+        "1 of 1000",
     ]
-    assert "without them it is 1; the worst is row 70, with 5e+06 nats" in said["doubts"][2]
+    assert (
+        "1 of 1000 rows dominates nll=5001: without it it is 1.059, and the median of the rows is 1"
+        in said["doubts"][2]
+    )
+    assert "the worst is row 70, with 5e+06 nats; remove rows that are wrong" in said["doubts"][2]
+    nlls[[7, 30, 31]] = 3000.0
+    assert "3 of 1000 rows dominate nll=9.997: without them it is 1, and" in describe_rows(nlls, 30.0)["doubts"][-1]
     assert describe_rows(torch.ones(1000) + torch.rand(1000), 3.0)["doubts"] == []

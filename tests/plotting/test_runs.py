@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal
 
-from flowlab import Flow
+from flowlab import Flow, compose, train
 from flowlab.bijectors import AffineScalar, Chain
-from flowlab.plotting import flow_samples, grid_density, layer_samples, run_figures, target_density
+from flowlab.plotting import flow_samples, grid_density, layer_samples, run_densities, run_figures, target_density
 from flowlab.targets import FileTarget
 from flowlab.targets.base import Batch, Target
 
+QUICK = ("max_steps=1", "flow.depth=1", "batch_size=8", "test_size=50", "validation_size=50", "trainer.progress=off")
 METRICS = pandas.DataFrame({"step": [0, 10, 20], "loss": [3.0, 2.0, 1.5], "nll": [math.nan, 2.1, math.nan]})
 
 
@@ -139,3 +140,24 @@ def test_unknown_density_is_drawn_as_a_histogram():
     row, column = divmod(int(density.argmax()), 40)
     assert row > 30
     assert column < 10
+
+
+def test_panels_tell_files_of_one_name_apart(tmp_path):
+    """So do other settings in which targets of one name differ."""
+    runs = []
+    for place, file in enumerate(["a/points.npy", "b/points.npy"]):
+        (tmp_path / file).parent.mkdir()
+        np.save(tmp_path / file, np.random.default_rng(place).normal(size=(40, 2)))
+        runs.append(train(compose("target=file", f"target.path={tmp_path / file}", *QUICK), tmp_path / f"{place}"))
+    for place, mean in enumerate(["[0,0]", "[1,1]"], start=2):
+        runs.append(train(compose("target=gaussian", f"target.mean={mean}", *QUICK), tmp_path / f"{place}"))
+    runs.append(train(compose("target=banana", *QUICK), tmp_path / "4"))
+    titles = run_densities(runs, ["flow"] * 5)["titles"][::2]
+    assert titles == [
+        "file, path a/points.npy, histogram of the data",
+        "file, path b/points.npy, histogram of the data",
+        "gaussian, mean [0, 0], exact density",
+        "gaussian, mean [1, 1], exact density",
+        "banana, exact density",
+    ]
+    assert run_densities(runs[:1], ["flow"])["titles"][0] == "histogram of the data"

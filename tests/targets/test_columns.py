@@ -6,10 +6,12 @@ import pytest
 import torch
 
 import flowlab
-from flowlab import ConfigError, Flow, StandardNormal, compose, load_run, train
-from flowlab.bijectors import LowRankAffine, stages
+from flowlab import ConfigError, Flow, StandardNormal, compose, load_run, train, train_many
+from flowlab.bijectors import AffineScalar, LowRankAffine, stages
+from flowlab.config.directories import training_settings
 from flowlab.flows._robust import RobustScale
-from flowlab.targets import DataError, FileTarget
+from flowlab.optimizers import Adam
+from flowlab.targets import Banana, DataError, FileTarget
 
 COUNT = 1000
 RNG = np.random.default_rng(0)
@@ -94,6 +96,93 @@ def test_notes_are_printed_before_training(tmp_path, capsys):
     path = write(tmp_path, a=np.where(np.arange(COUNT) == 41, -1e6, A), b=B)
     train(compose("target=file", f"target.path={path}", "max_steps=2", "trainer.progress=off"), tmp_path / "run")
     assert "column 'a' holds -1e+06 in row 42" in capsys.readouterr().err
+    robust = FileTarget(path, robust=True).notes
+    assert robust[0].endswith("; target.robust=true keeps it from spoiling the other rows")
+
+
+def test_notes_are_printed_once_a_sweep(tmp_path, capfd):
+    path = write(tmp_path, a=np.where(np.arange(COUNT) == 41, -1e6, A), b=B)
+    quick = ("max_steps=1", "trainer.progress=off", "trainer.compile=false")
+    configs = [compose("target=file", f"target.path={path}", f"flow.depth={depth}", *quick) for depth in (1, 2)]
+    for directory, group, count in (("sweep", "sweep", 1), ("runs", None, 2)):
+        for number, config in enumerate(configs):
+            train(config, tmp_path / directory / str(number), group=group)
+        assert capfd.readouterr().err.count("column 'a' holds -1e+06 in row 42") == count
+    said = []
+    train_many(configs, [tmp_path / "many" / str(number) for number in range(2)], processes=2, say=said.append)
+    assert sum("in row 42" in line for line in said) == 1
+    assert "in row 42" not in capfd.readouterr().err
+
+
+KINDS = {
+    "frame": pandas.DataFrame,
+    "array": lambda columns: np.stack(list(columns.values()), 1).astype(float),
+    "tensor": lambda columns: torch.from_numpy(np.stack(list(columns.values()), 1).astype(float)),
+}
+
+
+def fit(data, columns, **settings):
+    flow = Flow(StandardNormal(len(columns)), LowRankAffine(len(columns)))
+    return flowlab.fit(flow, data, **{"steps": 1, "progress": "off", **settings})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", INFINITE)
+def test_fit_refuses_an_infinite_density(name, kind):
+    columns, said, _ = INFINITE[name]
+    renamed = said if kind == "frame" else said.replace("'a'", "'x1'").replace("'b'", "'x2'").replace("'c'", "'x3'")
+    with pytest.raises(DataError) as error:
+        fit(KINDS[kind](columns), columns)
+    assert str(error.value).startswith("data: ")
+    assert renamed in str(error.value)
+    assert "target." not in str(error.value), "a remedy for a file"
+
+
+@pytest.mark.parametrize("name", NOTED)
+def test_fit_names_spoiling_columns(name, capsys):
+    columns, said = NOTED[name]
+    fit(pandas.DataFrame(columns), columns)
+    printed = capsys.readouterr().err
+    for part in said:
+        assert part in printed or part.startswith("target."), printed
+    assert "target." not in printed
+
+
+def test_fit_checks_no_context_and_no_image(capsys):
+    frame = pandas.DataFrame({"a": A, "kind": RNG.choice([0, 1], COUNT), "twice": 2 * A})
+    flow = Flow(StandardNormal(1), LowRankAffine(1, rank=0))
+    flowlab.fit(flow, frame, context=["kind", "twice"], steps=1, progress="off")
+    base = torch.distributions.Independent(torch.distributions.Normal(torch.zeros(2, 2), 1.0), 2)
+    flow = Flow(base, AffineScalar(torch.nn.Parameter(torch.zeros(2, 2))))
+    flowlab.fit(flow, torch.zeros(20, 2, 2), steps=1, progress="off")
+    assert capsys.readouterr().err == ""
+
+
+def test_fit_refuses_values_that_the_dtype_does_not_hold():
+    far = {"a": 1e9 + A, "b": B}
+    with pytest.raises(DataError, match=r"data: column 'a' .*float32 rounds away; use flow\.double\(\)"):
+        fit(pandas.DataFrame(far), far)
+    with pytest.raises(DataError, match=r"column 'a' reaches 1e\+60 .*float32 does not hold; .* or flow\.double\(\)"):
+        fit(pandas.DataFrame({"a": np.where(A > 2, 1e60, A), "b": B}), far)
+    with pytest.raises(DataError, match=r"data: 2 row\(s\) of 5 columns; .*use array\.T"):
+        fit(torch.randn(2, 5), range(5), validation=None)
+
+
+def test_fit_clips_and_warms_up_as_a_file_does():
+    """The first steps move the parameters as those of target=file would; data without a table have the defaults."""
+    rate, settings = 0.01, training_settings("file")["optimizer"]
+    points = torch.randn(500, 2)
+    for data, steps, expected in (
+        (points, 4000, rate / settings["warmup"]),
+        (points, 100, rate / 10),
+        (Banana(), 100, rate),
+        (torch.utils.data.DataLoader(points, batch_size=50), 100, rate),
+    ):
+        rows = fit(data, range(2), steps=steps, log_every=1, max_time=1e-9, validation=None, compile="false").rows
+        assert rows[1]["lr"] == pytest.approx(expected)
+    far = fit(1e3 * points, range(2), steps=1, validation=None).rows[1]
+    assert far["grad_norm"] <= settings["clip"]
+    assert fit(1e3 * points, range(2), steps=1, validation=None, optimizer=Adam()).rows[1]["grad_norm"] > 100
 
 
 def test_fit_prints_notes(tmp_path, capsys):

@@ -66,6 +66,38 @@ def test_run_killed_after_its_patience_was_spent_takes_no_more_steps(iris, tmp_p
     assert run.metrics.equals(rows)
 
 
+def test_run_that_patience_ended_trains_on_with_more_patience(iris, tmp_path, capfd):
+    """It ends at the bits of a run that had the larger patience from the start."""
+    options = ("optimizer.schedule=constant", "max_steps=1200", "trainer.validate_every=20", "flow.depth=1")
+    patient = train(compose(*words(iris, *options, "trainer.patience=3")), tmp_path / "patient")
+    run = train(compose(*words(iris, *options, "trainer.patience=1")), tmp_path / "run")
+    ended = run.result["steps"]
+    assert run.result["ended_by"] == "patience"
+    assert ended < patient.result["steps"]
+    why = r"done already.*it ended by trainer\.patience: .* above 1, trains it longer"
+    for more in ([], ["max_steps=2000"]):
+        with pytest.raises(ConfigError, match=why):
+            resume(run.directory, *more)
+    with pytest.raises(ConfigError, match=r"trainer\.patience=1: the run has trainer\.patience=1; a larger number"):
+        resume(run.directory, "trainer.patience=1")
+    assert run.result["steps"] == ended
+    longer = resume(run.directory, "trainer.patience=3")
+    for name in ("steps", "best_step", "ended_by", "nll"):
+        assert longer.result[name] == patient.result[name], name
+    assert list(longer.metrics["step"]) == list(patient.metrics["step"])
+    assert resume(run.directory, "trainer.patience=null").result["ended_by"] == "max_steps"
+
+
+def test_run_that_max_time_ended_trains_on_with_more_time(iris, tmp_path):
+    run = train(compose(*words(iris, "max_steps=15_000", "flow.depth=1", "trainer.max_time=0.2")), tmp_path / "run")
+    steps = run.result["steps"]
+    with pytest.raises(ConfigError, match=r"it ended by trainer\.max_time: .* above 0\.2, trains it longer"):
+        resume(run.directory, "max_steps=16_000")
+    assert resume(run.directory, "trainer.max_time=0.5").result["steps"] > steps
+    with pytest.raises(ConfigError, match=r"trainer\.max_time=0\.3: the run has trainer\.max_time=0\.5"):
+        resume(run.directory, "trainer.max_time=0.3")
+
+
 def test_changed_file_is_refused_on_resume(iris, tmp_path):
     words = ("trainer.progress=off", "target=file", f"target.path={iris}", "max_steps=20")
     run = train(compose(*words), tmp_path / "run")

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from flowlab.bijectors.base import Bijector
+from flowlab.bijectors.shapes import check_dim
 
 
 class ActNorm(Bijector):
@@ -20,6 +21,9 @@ class ActNorm(Bijector):
 
     Arguments:
         dim: d, the length of x.
+
+    Raises:
+        ValueError: dim below 1.
 
     Reference:
         | Glow: Generative Flow with Invertible 1x1 Convolutions (Diederik Kingma, Prafulla Dhariwal, 2018)
@@ -40,8 +44,7 @@ class ActNorm(Bijector):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"ActNorm: dim={dim!r} must be at least 1")
+        check_dim("ActNorm", dim)
         self.event_shape = (dim,)
         self.log_scale = nn.Parameter(torch.zeros(dim))
         self.shift = nn.Parameter(torch.zeros(dim))

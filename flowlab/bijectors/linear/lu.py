@@ -8,6 +8,7 @@ from torch.distributions import constraints
 from torch.linalg import solve_triangular
 
 from flowlab.bijectors.base import Bijector
+from flowlab.bijectors.shapes import check_dim
 
 
 class LU(Bijector):
@@ -41,8 +42,7 @@ class LU(Bijector):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"LU: dim={dim!r} must be at least 1")
+        check_dim("LU", dim)
         self.event_shape = (dim,)
         self.factors = nn.Parameter(torch.zeros(dim, dim))  # L below the diagonal, U above it
         self.log_diagonal = nn.Parameter(torch.zeros(dim))
