@@ -64,14 +64,32 @@ def test_the_middle_of_a_bin_has_the_documented_slope():
         torch.testing.assert_close(log_det.exp(), expected[:, place])
 
 
-def test_a_float32_round_trip_loses_no_more_than_the_rounding_of_x():
-    spline = Spline()
+@pytest.mark.parametrize("bins", [2, 8, 32])
+def test_a_float32_round_trip_loses_no_more_than_the_rounding_of_x(bins):
+    spline = Spline(bins)
     parameters = draw_parameters(spline, 100_000, dtype=torch.float32)
     y = 10 * torch.rand(100_000, generator=torch.Generator().manual_seed(2)) - 5
     error = spline.forward_and_log_det(spline.inverse_and_log_det(y, parameters)[0], parameters)[0] - y
     exact = spline.inverse_and_log_det(y.double(), parameters.double())[0]
     of_rounding = spline.forward_and_log_det(exact.float().double(), parameters.double())[0] - y
     assert error.abs().max() < 1.5 * of_rounding.abs().max()
+    assert error.abs().max() < 1e-5
+
+
+def test_slopes_stay_within_the_stated_limits():
+    spline = Spline(bins=5, bound=3.0)
+    parameters = 100 * draw_parameters(spline, 20_000, scale=1.0).sign()  # every bound is reached
+    x, y, slopes = spline._knots(parameters)
+    mean = y.diff(dim=-1) / x.diff(dim=-1)
+    for found in (mean, slopes[:, 1:-1]):
+        assert found.min() >= 1 / 20 - 1e-9
+        assert found.max() <= 20 + 1e-9
+    assert slopes[:, 1:-1].min() < 0.06
+    everywhere = 6 * torch.rand(20_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 3
+    for points in (everywhere, (x[:, 1] + x[:, 2]) / 2, x[:, 0], x[:, -1]):
+        log_slope = spline.forward_and_log_det(points, parameters)[1]
+        assert log_slope.exp().min() >= 1 / 8000
+        assert log_slope.exp().max() <= 40
 
 
 @pytest.mark.parametrize("scale", [30.0, 300.0])
