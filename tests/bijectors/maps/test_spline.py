@@ -53,6 +53,23 @@ def test_the_log_det_is_continuous_at_the_knots_inside():
         torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("side", [0.0, -torch.inf, torch.inf])
+def test_at_a_knot_and_one_unit_of_rounding_beside_it_f_has_the_value_and_the_slope_of_the_knot(side):
+    spline = Spline(bins=5, bound=3.0)
+    parameters = draw_parameters(spline, 300)
+    for x, y, slope in zip(*(knots.unbind(-1) for knots in spline._knots(parameters)), strict=True):
+        at, image = (torch.nextafter(point, torch.full_like(point, side)) if side else point for point in (x, y))
+        for point, value, derivative, method in (
+            (at, y, slope, spline.forward_and_log_det),
+            (image, x, 1 / slope, spline.inverse_and_log_det),
+        ):
+            point = point.clone().requires_grad_()
+            found, log_det = method(point, parameters)
+            torch.testing.assert_close(found.detach(), value, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(log_det.detach().exp(), derivative, rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(torch.autograd.grad(found.sum(), point)[0], derivative, rtol=1e-9, atol=1e-9)
+
+
 def test_the_middle_of_a_bin_has_the_documented_slope():
     spline = Spline(bins=4, bound=2.0)
     parameters = draw_parameters(spline, 50)
