@@ -102,14 +102,32 @@ def can_branch_on_values(points: Tensor) -> bool:
         >>> can_branch_on_values(torch.zeros(2)), torch.no_grad()(can_branch_on_values)(torch.zeros(2))
         (False, True)
     """
-    recorded = (  # torch has no public names for the last two; these work in 2.13
-        torch.is_grad_enabled()
-        or torch.compiler.is_compiling()
+    recorded = torch.is_grad_enabled() or _is_transformed()
+    return not recorded and type(points) is Tensor and points.device.type == "cpu"
+
+
+def is_recorded_by_autograd_alone(points: Tensor) -> bool:
+    """Whether gradients are recorded, and by nothing else than `backward`: not by a transform, a trace or a compiler.
+
+    Example:
+        >>> import torch
+        >>> from flowlab.torch_distributions import is_recorded_by_autograd_alone
+        >>> is_recorded_by_autograd_alone(torch.zeros(2)), torch.func.grad(
+        ...     lambda x: x * float(is_recorded_by_autograd_alone(x))
+        ... )(torch.tensor(1.0))
+        (True, tensor(0.))
+    """
+    return torch.is_grad_enabled() and type(points) is Tensor and not _is_transformed()
+
+
+def _is_transformed() -> bool:
+    return (  # torch has no public names for the last three; these work in 2.13
+        torch.compiler.is_compiling()
         or torch.jit.is_tracing()
         or torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack() > 0
+        or torch.autograd.forward_ad._current_level >= 0
     )
-    return not recorded and type(points) is Tensor and points.device.type == "cpu"
 
 
 def holds_for_all(constraint: Constraint, value: Tensor) -> bool:

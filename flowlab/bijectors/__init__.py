@@ -16,6 +16,7 @@ from flowlab.bijectors.elementwise import AffineScalar, Exp, ExponentialCDF, Nor
 from flowlab.bijectors.inline import Inline
 from flowlab.bijectors.linear.act_norm import ActNorm
 from flowlab.bijectors.linear.fixed import DiscreteCosineTransform, FillTriangular
+from flowlab.bijectors.linear.householder import Householder
 from flowlab.bijectors.linear.low_rank_affine import LowRankAffine, fill_triangular
 from flowlab.bijectors.linear.lu import LU
 from flowlab.bijectors.linear.packed import pack_triangular
@@ -36,6 +37,7 @@ __all__ = [
     "Exp",
     "ExponentialCDF",
     "FillTriangular",
+    "Householder",
     "Inline",
     "Invert",
     "LowRankAffine",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from flowlab.autocast import upcast
+from flowlab.autocast import is_autocast_on, upcast
 from flowlab.bijectors.base import METHODS, Bijector
 from flowlab.bijectors.maps.base import Map
 from flowlab.networks.masked import MaskedMLP
-from flowlab.torch_distributions import can_branch_on_values
+from flowlab.torch_distributions import can_branch_on_values, is_recorded_by_autograd_alone
 
 ROUNDING = 4  # a coordinate has converged when it moves by at most so many units of rounding
 
@@ -27,8 +28,15 @@ class MaskedAutoregressive(Bijector):
     network. Its `inv` is an inverse autoregressive flow, IAF, whose samples take one pass.
 
     The forward direction solves y = f(x; theta(y)) by fixed-point iteration. A round makes at least one more coordinate
-    exact, so d rounds are enough; without gradients a point stops as soon as it no longer changes, which is usually
-    much earlier. With gradients all d rounds are taken, so that they are exact. The log det comes from the last round.
+    exact, so d rounds are enough; a point stops as soon as it no longer changes, which is usually much earlier. The log
+    det comes from the last round.
+
+    Gradients are exact: only the last round is recorded, and the gradient v of the loss by y solves v = g + J^T v,
+    where g is the gradient that arrives and J the derivative of a round by the y before it. J is triangular with a
+    diagonal of 0, so fewer than d products with J^T solve this exactly, and the iteration stops early too.
+
+    So `backward` differentiates the slow direction once; with `create_graph=True` it raises a RuntimeError. Transforms
+    of `torch.func` and compiled graphs record all d rounds, so `torch.func.hessian` works.
 
     Arguments:
         conditioner: the network theta.
@@ -70,6 +78,18 @@ class MaskedAutoregressive(Bijector):
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         weights = self.conditioner.masked_weights()
+        if not is_recorded_by_autograd_alone(x):
+            y, log_det = self._solve(weights, x, context)
+            return y, log_det.sum(-1)
+        with torch.no_grad():
+            solution = self._solve(weights, x, context)[0].requires_grad_()
+        if is_autocast_on(x):
+            torch.clear_autocast_cache()  # it holds copies of parameters that were made without gradients
+        y, log_det = self._round(weights, x, solution, context)
+        return _AtSolution.apply(y, log_det.sum(-1), solution)
+
+    def _solve(self, weights: Sequence[Tensor], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The fixed point y of `_round`, and the log dets of the coordinates there."""
         stops_early = can_branch_on_values(x)
         y, log_det = self._round(weights, x, x, context)
         moving = torch.ones_like(y[..., :1], dtype=torch.bool)
@@ -79,11 +99,10 @@ class MaskedAutoregressive(Bijector):
             if stops_early:
                 # A point that has converged keeps its value, so it does not depend on the others of the batch.
                 y, log_det = torch.where(moving, y, before), torch.where(moving, log_det, log_det_before)
-                change = (y - before).abs() / (1 + y.abs())
-                moving = (change > ROUNDING * torch.finfo(y.dtype).eps).any(-1, keepdim=True)
+                moving = _changes(y, before, 1 + y.abs())
                 if not moving.any():
                     break
-        return y, log_det.sum(-1)
+        return y, log_det
 
     def _round(self, weights: Sequence[Tensor], x: Tensor, y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         parameters = upcast(self.conditioner.run(weights, y, context)).to(x.dtype)
@@ -99,3 +118,43 @@ class MaskedAutoregressive(Bijector):
     @property
     def layer_name(self) -> str:
         return f"MaskedAutoregressive of {self.map!r}"
+
+
+class _AtSolution(torch.autograd.Function):
+    """y and log det of a round at the solution, with the gradients of the solution."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, log_det: Tensor, solution: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(y, log_det, solution)
+        return y.view_as(y), log_det.view_as(log_det)
+
+    @staticmethod
+    def backward(ctx: Any, grad_y: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor, None]:
+        if torch.is_grad_enabled():  # second derivatives would miss that the solution moves
+            raise RuntimeError(
+                "MaskedAutoregressive: backward differentiates the slow direction once, and create_graph=True asks for "
+                "more; use a transform of torch.func, such as torch.func.hessian"
+            )
+        y, log_det, solution = ctx.saved_tensors
+
+        def pull_back(value: Tensor, gradient: Tensor) -> Tensor:
+            found = torch.autograd.grad(value, solution, gradient, retain_graph=True, allow_unused=True)[0]
+            return torch.zeros_like(solution) if found is None else found
+
+        arriving = grad_y + pull_back(log_det, grad_log_det)
+        total, stops_early = arriving, can_branch_on_values(arriving)
+        moving = torch.ones_like(total[..., :1], dtype=torch.bool)
+        for _ in range(1, total.shape[-1]):
+            before = total
+            total = arriving + pull_back(y, before)
+            if stops_early:
+                total = torch.where(moving, total, before)
+                moving = _changes(total, before, total.abs().amax(-1, keepdim=True))
+                if not moving.any():
+                    break
+        return total, grad_log_det, None
+
+
+def _changes(after: Tensor, before: Tensor, size: Tensor) -> Tensor:
+    """Which points have a coordinate that moved by more than rounding, of shape (*, 1)."""
+    return ((after - before).abs() > ROUNDING * torch.finfo(after.dtype).eps * size).any(-1, keepdim=True)

@@ -17,10 +17,11 @@ from flowlab.bijectors.elementwise import AffineScalar, Exp, ExponentialCDF, Nor
 from flowlab.bijectors.inline import Inline
 from flowlab.bijectors.linear.act_norm import ActNorm
 from flowlab.bijectors.linear.fixed import DiscreteCosineTransform, FillTriangular
+from flowlab.bijectors.linear.householder import Householder
 from flowlab.bijectors.linear.low_rank_affine import LowRankAffine
 from flowlab.bijectors.linear.lu import LU
 from flowlab.bijectors.linear.permute import Permute
-from flowlab.bijectors.maps import Additive, Affine, Map, Spline
+from flowlab.bijectors.maps import Additive, Affine, CircularSpline, Elementwise, Map, Monotone, Spline
 from flowlab.bijectors.planar_radial import Planar, Radial
 from flowlab.bijectors.simplex import SoftmaxCentered
 from flowlab.bijectors.torch_adapters import from_transform, to_transform
@@ -106,10 +107,18 @@ EXAMPLES: dict[str, Callable[[], Bijector]] = {
     "Coupling affine": lambda: _coupling(Affine(), True, False, True),
     "Coupling spline": lambda: _coupling(Spline(bins=4), True, True, False),
     "Coupling spline inverse": lambda: _coupling(Spline().inv, False, True, False),
+    "Coupling monotone": lambda: _coupling(Monotone(bins=3), False, True, True),
+    "Coupling monotone inverse": lambda: _coupling(Monotone(bins=2).inv, True, False, False),
+    "Coupling circular": lambda: _coupling(CircularSpline(bins=3), True, False, True),
+    "Coupling SmoothPReLU": lambda: _coupling(Elementwise(SmoothPReLU(slope=1.0)), False, True, True),
     "MaskedAutoregressive affine": lambda: _autoregressive(Affine()),
     "MaskedAutoregressive spline": lambda: _autoregressive(Spline(bins=4), 2, 0, 1),
+    "MaskedAutoregressive monotone": lambda: _autoregressive(Monotone(bins=2).inv, 1, 2, 0),
     "IAF": lambda: _autoregressive(Affine().inv, 2, 1, 0).inv,
     "LU": lambda: _perturbed(LU(DIM)),
+    "LU rotation": lambda: _perturbed(LU(DIM, "rotation", _draws())),
+    "Householder": lambda: _perturbed(Householder(DIM, generator=_draws())),
+    "Householder random": lambda: Householder(DIM, 2, "random", _draws()),
     "ActNorm": lambda: _perturbed(ActNorm(DIM)),
     "Permute": lambda: Permute([2, 0, 1]),
     "Invert": lambda: Invert(SmoothPReLU(slope=0.3)),

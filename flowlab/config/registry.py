@@ -40,6 +40,7 @@ PACKAGES = {
     "optimizer": "flowlab.optimizers",
     "logger": "flowlab.loggers",
     "metric": "flowlab.metrics",
+    "map": "flowlab.flows.maps",
 }
 # The module and class that turn a constructor's object into one of the group; classes of other groups are dataclasses.
 BASES = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowlab.config.component import setting
 from flowlab.config.errors import ConfigError
+from flowlab.config.registry import lookup
 from flowlab.flows.base import Architecture
 
 if TYPE_CHECKING:
@@ -19,36 +19,17 @@ if TYPE_CHECKING:
     from flowlab.targets.base import Batch
 
 
-def _spline(flow: ConditionedFlow) -> Map:
-    from flowlab.bijectors.maps import Spline
-
-    # A density is what training computes, so it takes the direction that costs less.
-    return Spline(flow.bins, flow.bound).inv
-
-
-def _affine(flow: ConditionedFlow) -> Map:
-    from flowlab.bijectors.maps import Affine
-
-    return Affine()
-
-
-def _additive(flow: ConditionedFlow) -> Map:
-    from flowlab.bijectors.maps import Additive
-
-    return Additive()
-
-
-MAPS: dict[str, Callable[[ConditionedFlow], Map]] = {"additive": _additive, "affine": _affine, "spline": _spline}
-
-
 @dataclass(kw_only=True)
 class ConditionedFlow(Architecture):
     """Layers whose networks give the parameters of a map; they start at the identity.
 
     Arguments:
         depth: the number of layers.
-        map: the function of a coordinate: additive, affine, or a rational quadratic spline.
-        bins, bound: the bins of a spline and half the width of its box; other maps ignore them.
+        map: the function of a coordinate: additive, affine, spline (rational quadratic), monotone (smooth), circular
+            (a spline for angles), smooth_prelu, or one that is registered.
+        bins, bound: the bins of a spline and half the width of its box, of which circular makes half a period; for
+            monotone the number of steps of its slope, and half the width over which they are spread. Other maps ignore
+            them.
         hidden: the sizes of a network's hidden layers.
         activation: the networks' nonlinearity.
         residual: networks with skip connections.
@@ -56,13 +37,16 @@ class ConditionedFlow(Architecture):
     """
 
     depth: int = setting(8, minimum=1, maximum=1000)
-    map: str = setting("spline", choices=tuple(MAPS))
+    map: str = setting("spline")
     bins: int = setting(8, minimum=2)
     bound: float = setting(5.0, above=0)
     hidden: list[int] = setting([64, 64], minimum=1)
     activation: str = setting("relu", choices=("relu", "elu", "gelu", "silu", "tanh"))
     residual: bool = False
     act_norm: bool = False
+
+    def __post_init__(self) -> None:
+        lookup("map", self.map, "flow.map")
 
     def check(self, event_shape: tuple[int, ...]) -> None:
         if len(event_shape) != 1:
@@ -79,7 +63,7 @@ class ConditionedFlow(Architecture):
         from flowlab.flow import Flow
 
         (dim,) = event_shape
-        map, parts = MAPS[self.map](self), list["Bijector"]()
+        map, parts = lookup("map", self.map)(self), list["Bijector"]()
         for number in range(self.depth):
             parts += self._layer(number, dim, context_shape[0] if context_shape else 0, map, generator)
             parts += [ActNorm(dim)] if self.act_norm else []

@@ -10,6 +10,8 @@ from flowlab.config.registry import register
 from flowlab.flows._conditioned import ConditionedFlow
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     from flowlab.bijectors import Bijector
@@ -26,7 +28,8 @@ class CouplingFlow(ConditionedFlow):
 
     Arguments:
         mixing: how coordinates mix from layer to layer: the halves alternate, which they always do; besides, a random
-            permutation ("permute") or a learned linear map, initialized as the identity ("lu"), after each layer.
+            permutation ("permute"), a learned linear map that starts at the identity ("lu") or at a random rotation
+            ("rotation"), or a learned orthogonal map that starts at the identity ("householder"), after each layer.
         depth, map, bins, bound, hidden, activation, residual, act_norm: see ConditionedFlow.
 
     Reference:
@@ -36,20 +39,23 @@ class CouplingFlow(ConditionedFlow):
         | https://arxiv.org/abs/1906.04032
     """
 
-    mixing: str = setting("alternate", choices=("alternate", "permute", "lu"))
+    mixing: str = setting("alternate", choices=("alternate", "permute", "lu", "rotation", "householder"))
 
     def _layer(
         self, number: int, dim: int, context: int, map: Map, generator: torch.Generator | None
     ) -> list[Bijector]:
-        from flowlab.bijectors import LU, Coupling, Permute
+        from flowlab.bijectors import LU, Coupling, Householder, Permute
         from flowlab.networks import MLP
 
         mask = [(place < dim // 2) == (number % 2 == 0) for place in range(dim)] if dim > 1 else [True]
         sizes = dim - sum(mask), sum(mask) * map.size
         network = MLP(*sizes, self.hidden, context, self.activation, self.residual, generator)
-        layer: list[Bijector] = [Coupling(mask, network, map=map)]
-        if self.mixing == "lu":
-            layer.append(LU(dim).inv)  # its inverse is the product, which is what a density needs
-        elif self.mixing == "permute":
-            layer.append(Permute.random(dim, generator))
-        return layer
+        mixing: dict[str, Callable[[], list[Bijector]]] = {
+            "alternate": list,
+            "permute": lambda: [Permute.random(dim, generator)],
+            # The inverse of a LU is the product, which is what a density needs.
+            "lu": lambda: [LU(dim).inv],
+            "rotation": lambda: [LU(dim, "rotation", generator).inv],
+            "householder": lambda: [Householder(dim, generator=generator)],
+        }
+        return [Coupling(mask, network, map=map), *mixing[self.mixing]()]

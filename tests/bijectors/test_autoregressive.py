@@ -5,7 +5,7 @@ import torch
 from torch.func import jacrev
 
 from flowlab.bijectors import MaskedAutoregressive
-from flowlab.bijectors.maps import Affine, Spline
+from flowlab.bijectors.maps import Affine, Monotone, Spline
 from flowlab.networks import MaskedMLP
 
 
@@ -69,6 +69,76 @@ def test_the_jacobian_is_triangular_in_the_stated_order_and_its_gradients_are_ex
     assert torch.equal(jacobian != 0, place[None, :] <= place[:, None])
     torch.testing.assert_close(torch.linalg.slogdet(jacobian)[1], bijector.forward_and_log_det(x)[1].detach())
     assert torch.autograd.gradcheck(lambda x: bijector.forward_and_log_det(x), x.requires_grad_())
+
+
+def gradients_of(bijector, x, context, call):
+    """The gradients of a loss of y and log det by x, the context and all parameters."""
+    tensors = [x.clone().requires_grad_(), context.clone().requires_grad_(), *bijector.parameters()]
+    y, log_det = call(tensors[0], tensors[1])
+    return torch.autograd.grad((y.sin() * y).sum() + log_det.square().sum(), tensors)
+
+
+def recorded_rounds(bijector):
+    """The slow direction with all of its rounds recorded."""
+
+    def call(x, context):
+        y = x
+        for _ in range(bijector.forward_passes):
+            y, log_det = bijector._round(bijector.conditioner.masked_weights(), x, y, context)
+        return y, log_det.sum(-1)
+
+    return call
+
+
+@pytest.mark.parametrize("map", [Affine(), Spline(bins=4), Monotone(bins=2).inv], ids=repr)
+@pytest.mark.parametrize("dim", [1, 2, 7])
+def test_gradients_are_those_of_all_rounds(map, dim):
+    bijector = stirred(dim, map, context=2)
+    x, context = torch.randn(9, dim, dtype=torch.float64), torch.randn(9, 2, dtype=torch.float64)
+    found = gradients_of(bijector, x, context, bijector.forward_and_log_det)
+    expected = gradients_of(bijector, x, context, recorded_rounds(bijector))
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_gradients_stop_early_and_a_point_does_not_depend_on_the_others():
+    bijector, rounds = stirred(40, Affine(), scale=0.02), []
+    run = bijector.conditioner.run
+    bijector.conditioner.run = lambda *given: rounds.append(torch.is_grad_enabled()) or run(*given)
+    x = torch.randn(20, 40, dtype=torch.float64)
+    products, grad = [], torch.autograd.grad
+
+    def gradient(points):
+        points = points.clone().requires_grad_()
+        y, log_det = bijector.forward_and_log_det(points)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.autograd, "grad", lambda *given, **named: products.append(1) or grad(*given, **named))
+            (y.square().sum() + log_det.sum()).backward()
+        return points.grad
+
+    together = gradient(x)
+    assert rounds.count(True) == 1  # one recorded round
+    assert 2 <= len(products) < 20
+    torch.testing.assert_close(gradient(x[:7]), together[:7], rtol=1e-13, atol=1e-13)
+
+
+def test_it_is_differentiable_once_by_backward_and_twice_by_transforms():
+    bijector = stirred(3, Affine())
+    x = torch.randn(3, dtype=torch.float64)
+    hessian = torch.func.hessian(lambda x: bijector.forward_and_log_det(x)[1])(x)
+    numbers = torch.autograd.functional.jacobian(torch.func.grad(lambda x: bijector.forward_and_log_det(x)[1]), x)
+    torch.testing.assert_close(hessian, numbers)
+    x.requires_grad_()
+    with pytest.raises(RuntimeError, match="differentiates the slow direction once, .* use a transform of torch.func"):
+        torch.autograd.grad(bijector(x).square().sum(), x, create_graph=True)
+
+
+def test_autocast_keeps_the_gradients_of_every_parameter():
+    bijector = stirred(3, Affine()).float()
+    x = torch.randn(50, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, log_det = bijector.forward_and_log_det(x)
+    (y.square().sum() + log_det.sum()).backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in bijector.parameters())
 
 
 def test_contexts_broadcast_in_the_slow_direction():

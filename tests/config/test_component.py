@@ -30,7 +30,7 @@ def settings():
     for group in PACKAGES:
         for name in names(group):
             component = lookup(group, name)
-            if dataclasses.is_dataclass(component):  # a metric is a function
+            if dataclasses.is_dataclass(component):  # a metric or a map is a function
                 yield from ((group, name, item) for item in dataclasses.fields(component) if item.init)
 
 

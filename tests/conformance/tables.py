@@ -7,12 +7,18 @@ from torch.distributions import transforms
 from torch.nn.functional import leaky_relu, softplus
 
 from flowlab.bijectors import (
+    LU,
+    ActNorm,
     AffineScalar,
     Chain,
+    Coupling,
     ExponentialCDF,
     FillTriangular,
+    Householder,
     Inline,
     LowRankAffine,
+    MaskedAutoregressive,
+    Permute,
     Planar,
     PReLU,
     Radial,
@@ -20,6 +26,9 @@ from flowlab.bijectors import (
     from_transform,
 )
 from flowlab.bijectors.examples import DIM, EXAMPLES
+from flowlab.bijectors.linear.lu import draw_rotation
+from flowlab.bijectors.maps import Affine, CircularSpline, Monotone, Spline
+from flowlab.networks import MLP, MaskedMLP
 
 
 def identity(x):
@@ -44,6 +53,18 @@ def planar(x):
     return x + direction * (x @ weight).tanh()[..., None]
 
 
+def move(bijector):
+    """Move the parameters of a bijector that starts at the identity, and return it."""
+    with torch.no_grad():
+        for parameter in bijector.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=make_generator()))
+    return bijector
+
+
+def rotation(x):
+    return x @ draw_rotation(DIM, make_generator()).to(x.dtype).mT
+
+
 # name -> (the bijector before training, its documented map)
 INITIAL = {
     "AffineScalar": (AffineScalar, identity),
@@ -55,6 +76,16 @@ INITIAL = {
     "SmoothPReLU": (SmoothPReLU, lambda x: 0.625 * x + 0.375 * (x.square() + 1).sqrt()),
     "Planar random": (lambda: Planar(DIM, generator=make_generator()), planar),
     "Radial inwards": (lambda: Radial(DIM, generator=make_generator()), identity),
+    "Coupling affine": (lambda: Coupling([True, False, True], map=Affine()), identity),
+    "Coupling spline": (lambda: Coupling([True, True, False], map=Spline()), identity),
+    "Coupling monotone": (lambda: Coupling([False, True, True], map=Monotone()), identity),
+    "Coupling circular": (lambda: Coupling([True, False, True], map=CircularSpline()), identity),
+    "MaskedAutoregressive affine": (lambda: MaskedAutoregressive(MaskedMLP(DIM, 2), Affine()), identity),
+    "LU": (lambda: LU(DIM), identity),
+    "LU rotation": (lambda: LU(DIM, "rotation", make_generator()), rotation),
+    "Householder": (lambda: Householder(DIM), identity),
+    "ActNorm": (lambda: ActNorm(DIM), identity),
+    "Permute": (lambda: Permute([2, 0, 1]), lambda x: x[..., [2, 0, 1]]),
     "Chain": (lambda: Chain([]), identity),
 }
 
@@ -116,6 +147,22 @@ INVALID = {
         "centre has shape (4,)": lambda: Radial(DIM, WRONG_SHAPE),
         "centre=tensor([1., nan, 0.]) must be finite": lambda: Radial(DIM, NOT_FINITE),
     },
+    "Coupling affine": {"moves no coordinate": lambda: Coupling([False], map=Affine())},
+    "MaskedAutoregressive affine": {
+        "gives 3 parameters a coordinate": lambda: MaskedAutoregressive(MaskedMLP(DIM, 3), Affine()),
+    },
+    "LU": {
+        "dim=0": lambda: LU(0),
+        "initial='reflection' is unknown; allowed: identity, rotation": lambda: LU(DIM, "reflection"),
+    },
+    "Householder": {
+        "dim=0": lambda: Householder(0),
+        "reflections=0": lambda: Householder(DIM, 0),
+        "reflections=3 must be even to start at the identity; use 4": lambda: Householder(DIM, 3),
+        "initial='rotation' is unknown; allowed: identity, random": lambda: Householder(DIM, initial="rotation"),
+    },
+    "ActNorm": {"dim=0": lambda: ActNorm(0)},
+    "Permute": {"order=[0, 0, 1]": lambda: Permute([0, 0, 1])},
     "Invert": {"Inline has no exact inverse": lambda: Inline(identity).inv},
     "Chain": {
         "got Linear": lambda: Chain([torch.nn.Linear(2, 2)]),
@@ -137,6 +184,11 @@ CONDITIONAL = {
             scale=torch.nn.Parameter(torch.tensor(1.5)),
         ),
         1,
+    ),
+    "Coupling with a context": (lambda: move(Coupling([False, True, True], MLP(1, 4, [5], 2), map=Affine())), 2),
+    "MaskedAutoregressive with a context": (
+        lambda: move(MaskedAutoregressive(MaskedMLP(DIM, 8, [5], 2, "tanh"), Spline(bins=3))),
+        2,
     ),
 }
 

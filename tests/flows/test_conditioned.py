@@ -7,6 +7,7 @@ import flowlab
 from flowlab.bijectors import ActNorm, Coupling, MaskedAutoregressive, stages
 from flowlab.config.compose import compose
 from flowlab.config.errors import ConfigError
+from flowlab.config.registry import names
 from flowlab.flows._assemble import assemble
 from flowlab.seeding import generator
 from flowlab.sweeps.train_many import stack_key, train_many
@@ -14,6 +15,7 @@ from flowlab.training.build import build
 
 PRESETS = ["coupling", "nice", "realnvp", "glow", "nsf", "autoregressive", "maf", "iaf", "nsf_ar"]
 SMALL = ["flow.depth=2", "flow.hidden=[16]", "batch_size=64", "validation_size=200", "test_size=200"]
+MAPS = ["additive", "affine", "spline", "monotone", "circular", "smooth_prelu"]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -38,6 +40,40 @@ def test_a_preset_trains_and_resumes_bit_for_bit(preset, tmp_path, interrupt):
     resumed = flowlab.resume(tmp_path / "stopped")
     for one, other in zip(whole.flow.parameters(), resumed.flow.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_every_map_is_a_choice():
+    assert set(names("map")) == set(MAPS)
+
+
+@pytest.mark.parametrize("architecture", ["coupling", "autoregressive"])
+@pytest.mark.parametrize("map", MAPS)
+def test_a_flow_of_any_map_starts_at_the_identity_and_trains(architecture, map, tmp_path):
+    words = [f"flow={architecture}", f"flow.map={map}", "flow.bins=3", *SMALL, "max_steps=5", "target=two_moons"]
+    flow = assemble(compose(*words).flow, (3,), (2,), generator(0, "start"), None)
+    x, context = torch.randn(20, 3), torch.randn(20, 2)
+    torch.testing.assert_close(flow.log_prob(x, context), flow.base.log_prob(x), rtol=1e-5, atol=1e-5)
+    run = flowlab.train(compose(*words), tmp_path / "run")
+    initial = build(compose(*words)).flow
+    moved = [not torch.equal(*pair) for pair in zip(initial.parameters(), run.flow.parameters(), strict=True)]
+    assert all(moved)
+
+
+@pytest.mark.parametrize("mixing", ["alternate", "permute", "lu", "rotation", "householder"])
+def test_a_flow_of_any_mixing_starts_at_an_orthogonal_map(mixing):
+    for dim in (1, 2, 5):
+        words = ["flow=coupling", f"flow.mixing={mixing}", "flow.depth=3"]
+        first, again, other = (
+            assemble(compose(*words).flow, (dim,), None, generator(seed, "start"), None) for seed in (0, 0, 1)
+        )
+        x = torch.randn(20, dim)
+        y = first.bijector(x)
+        torch.testing.assert_close(y.norm(dim=-1), x.norm(dim=-1))
+        torch.testing.assert_close(first.log_prob(x), first.base.log_prob(x), rtol=1e-5, atol=1e-5)
+        assert torch.equal(again.bijector(x), y)
+        is_drawn = mixing == "rotation" and dim > 1
+        assert torch.allclose(y.sort(-1).values, x.sort(-1).values, atol=1e-5) != is_drawn
+        assert not is_drawn or not torch.allclose(other.bijector(x), y)
 
 
 @pytest.mark.parametrize("preset", ["realnvp", "nsf", "maf"])
@@ -96,7 +132,8 @@ def test_the_summary_says_which_direction_is_slow():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["flow.map=splin"], "flow.map='splin'.*additive, affine, spline"),
+        (["flow.map=splin"], "flow.map='splin': no such map; did you mean 'spline'.*additive, affine, spline"),
+        (["flow.mixing=rotations"], "flow.mixing='rotations'.*lu, rotation, householder"),
         (["flow.hidden=[]"], "flow.hidden"),
         (["flow.hidden=[0]"], "flow.hidden"),
         (["flow.bins=1"], "flow.bins=1: must be at least 2"),

@@ -6,13 +6,12 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from flowlab.bijectors.maps.base import Map
 
 SMALLEST_BIN = 1e-3  # of the box
-SMALLEST_SLOPE = 1e-3  # at a knot
-ONE = math.log(math.expm1(1 - SMALLEST_SLOPE))  # softplus(ONE) + SMALLEST_SLOPE = 1
+STEEPEST = 20.0  # the largest slope at a knot and mean slope of a bin; the smallest is 1 / 20
+LIMIT = math.log(STEEPEST)
 
 
 class Spline(Map):
@@ -29,7 +28,11 @@ class Spline(Map):
     nothing cancels. The slopes at the ends of the box follow from their bins: the second derivative is 0 there. So the
     log det has a continuous derivative where the lines begin. At a knot inside, the log det is continuous.
 
-    A slope inside of a bin may be smaller than both at its ends: in the middle it is 4 s^2 / (2 s + d0 + d1).
+    The parameters are the widths of the bins, each at least 1/1000 of the box, then the logs of the mean slopes of the
+    bins up to a common factor, and the logs of the slopes at the knots inside. These slopes lie between 1/20 and 20;
+    so the slope of f lies between 1/8000 and 40 everywhere: inside of a bin it may be smaller than at both ends, and
+    in the middle it is 4 s^2 / (2 s + d0 + d1). A point of float32 is known to half a unit of its last place, and f
+    magnifies that by at most 40: in a box of half width 5 the error of f(f^-1(y)) is at most 1e-5.
 
     Arguments:
         bins: the number of bins, at least 2.
@@ -61,51 +64,61 @@ class Spline(Map):
         self.size = 3 * bins - 1
 
     def forward_and_log_det(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        inner = x.clamp(-self.bound, self.bound)
-        x_knots, y_knots, slopes = self._knots(parameters)
-        (x0, x1), (y0, y1), (d0, d1) = self._bins_of(inner, x_knots, (x_knots, y_knots, slopes))
-        width, height = x1 - x0, y1 - y0
-        s, t, u = height / width, (inner - x0) / width, (x1 - inner) / width
-        denominator = s * (t * t + u * u) + (d0 + d1) * t * u
-        y = y0 + height * (s * t * t + d0 * t * u) / denominator
-        outside = x - inner
-        edge = torch.where(x < 0, slopes[..., 0], slopes[..., -1])
-        return y + edge * outside, _log_slope(s, t, u, d0, d1, denominator)
+        inner, knots = x.clamp(-self.bound, self.bound), self._knots(parameters)
+        y, log_det = self._image(inner, *knots)
+        edge = torch.where(x < 0, knots[2][..., 0], knots[2][..., -1])
+        return y + edge * (x - inner), log_det
 
     def inverse_and_log_det(self, y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        inner = y.clamp(-self.bound, self.bound)
-        x_knots, y_knots, slopes = self._knots(parameters)
-        (x0, x1), (y0, y1), (d0, d1) = self._bins_of(inner, y_knots, (x_knots, y_knots, slopes))
+        inner, knots = y.clamp(-self.bound, self.bound), self._knots(parameters)
+        x, log_det = self._preimage(inner, *knots)
+        edge = torch.where(y < 0, knots[2][..., 0], knots[2][..., -1])
+        return x + (y - inner) / edge, log_det
+
+    def _image(self, x: Tensor, x_knots: Tensor, y_knots: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+        """y and the log det for x in the box."""
+        (x0, x1), (y0, y1), (d0, d1) = self._bins_of(x, x_knots, (x_knots, y_knots, slopes))
         width, height = x1 - x0, y1 - y0
-        s, v, rest = height / width, (inner - y0) / height, (y1 - inner) / height
+        s, t, u = height / width, (x - x0) / width, (x1 - x) / width
+        denominator = s * (t * t + u * u) + (d0 + d1) * t * u
+        y = y0 + height * (s * t * t + d0 * t * u) / denominator
+        return y, _log_slope(s, t, u, d0, d1, denominator)
+
+    def _preimage(self, y: Tensor, x_knots: Tensor, y_knots: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+        """x and minus the log det for y in the box."""
+        (x0, x1), (y0, y1), (d0, d1) = self._bins_of(y, y_knots, (x_knots, y_knots, slopes))
+        width, height = x1 - x0, y1 - y0
+        s, v, rest = height / width, (y - y0) / height, (y1 - y) / height
         b = v * d1 - rest * d0
         both = b.abs() + (b * b + 4 * s * s * v * rest).sqrt()
         left = torch.where(b < 0, 2 * s * v, both)
         right = torch.where(b < 0, both, 2 * s * rest)
         t, u = left / (left + right), right / (left + right)
         x = torch.where(t < 0.5, x0 + width * t, x1 - width * u)
-        outside = y - inner
-        edge = torch.where(y < 0, slopes[..., 0], slopes[..., -1])
         denominator = s * (t * t + u * u) + (d0 + d1) * t * u
-        return x + outside / edge, -_log_slope(s, t, u, d0, d1, denominator)
+        return x, -_log_slope(s, t, u, d0, d1, denominator)
 
     def __repr__(self) -> str:
         return f"Spline(bins={self.bins}, bound={self.bound:g})"
 
     def _knots(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The knots in x and in y, and the slopes there: each of shape (*, bins + 1)."""
-        widths, heights, slopes = parameters.split((self.bins, self.bins, self.bins - 1), -1)
-        x, y = self._positions(widths), self._positions(heights)
-        slopes = softplus(slopes + ONE) + SMALLEST_SLOPE
-        mean = y.diff(dim=-1) / x.diff(dim=-1)
-        first = _edge_slope(mean[..., :1], slopes[..., :1])
-        last = _edge_slope(mean[..., -1:], slopes[..., -1:])
-        return x, y, torch.cat([first, slopes, last], -1)
+        widths, means, slopes = parameters.tensor_split((self.bins, 2 * self.bins), -1)
+        widths = SMALLEST_BIN + (1 - SMALLEST_BIN * self.bins) * widths.softmax(-1)
+        # Relative slopes from 1 / sqrt(20) to sqrt(20): divided by their mean they lie between 1/20 and 20.
+        heights = widths * bounded_exp(means, LIMIT / 2)
+        x, y = self._positions(widths), self._positions(heights / heights.sum(-1, keepdim=True))
+        return x, y, self._slopes(bounded_exp(slopes, LIMIT), y.diff(dim=-1) / x.diff(dim=-1))
 
-    def _positions(self, raw: Tensor) -> Tensor:
-        sizes = SMALLEST_BIN + (1 - SMALLEST_BIN * self.bins) * raw.softmax(-1)
+    def _slopes(self, learned: Tensor, mean: Tensor) -> Tensor:
+        """The slopes at all knots, from those that are learned and from the mean slopes of the bins."""
+        first = _edge_slope(mean[..., :1], learned[..., :1])
+        last = _edge_slope(mean[..., -1:], learned[..., -1:])
+        return torch.cat([first, learned, last], -1)
+
+    def _positions(self, sizes: Tensor) -> Tensor:
         inside = (sizes.cumsum(-1)[..., :-1] * 2 - 1) * self.bound
-        end = torch.full_like(raw[..., :1], self.bound)
+        end = torch.full_like(sizes[..., :1], self.bound)
         return torch.cat([-end, inside, end], -1)
 
     @staticmethod
@@ -116,6 +129,11 @@ class Spline(Map):
         right_end = torch.cat([right, torch.zeros_like(right[..., :1])], -1)
         here = (left_end & ~right_end).to(points.dtype)
         return [((here * value[..., :-1]).sum(-1), (here * value[..., 1:]).sum(-1)) for value in values]
+
+
+def bounded_exp(raw: Tensor, limit: float) -> Tensor:
+    """exp(limit tanh(raw / limit)): 1 at 0, and between exp(-limit) and exp(limit)."""
+    return (limit * torch.tanh(raw / limit)).exp()
 
 
 def _log_slope(s: Tensor, t: Tensor, u: Tensor, d0: Tensor, d1: Tensor, denominator: Tensor) -> Tensor:

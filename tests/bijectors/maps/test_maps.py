@@ -1,9 +1,12 @@
 """Every map: the identity at parameters 0, an exact inverse, and the derivative that its log det claims."""
 
+import math
+
 import pytest
 import torch
 
-from flowlab.bijectors.maps import Additive, Affine, Spline
+from flowlab.bijectors import AffineScalar, Exp, Planar, PReLU, SmoothPReLU
+from flowlab.bijectors.maps import Additive, Affine, CircularSpline, Elementwise, Monotone, Spline
 
 MAPS = {
     "additive": Additive(),
@@ -12,6 +15,10 @@ MAPS = {
     "spline": Spline(),
     "spline of 2 bins": Spline(bins=2, bound=1.5),
     "inverse spline": Spline(bins=5).inv,
+    "circular": CircularSpline(bins=4),
+    "monotone": Monotone(bins=4),
+    "inverse monotone": Monotone(bins=1, bound=1.0, limit=1.0).inv,
+    "elementwise": Elementwise(AffineScalar(torch.nn.Parameter(torch.tensor(0.0))) | SmoothPReLU(slope=1.0)),
 }
 
 
@@ -30,8 +37,10 @@ def test_parameters_0_give_the_identity(map, dtype):
     x, parameters = draw(map, 200, 3, dtype=dtype, scale=0.0)
     for method in (map.forward_and_log_det, map.inverse_and_log_det):
         y, log_det = method(x, parameters)
-        torch.testing.assert_close(y, x)
-        torch.testing.assert_close(log_det, torch.zeros_like(x), rtol=0, atol=4e-6 if dtype == torch.float32 else 1e-14)
+        rounded = dtype == torch.float32 or map is MAPS["elementwise"]  # its constants are float32
+        tolerance = 4e-6 if rounded else 1e-14
+        torch.testing.assert_close(y, x, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(log_det, torch.zeros_like(x), rtol=0, atol=tolerance)
 
 
 def test_the_inverse_recovers_x_and_the_log_dets_cancel(map):
@@ -65,6 +74,28 @@ def test_inv_swaps_the_directions(map):
     torch.testing.assert_close(map.inv.forward_and_log_det(x, parameters), map.inverse_and_log_det(x, parameters))
 
 
+def test_values_and_gradients_are_finite_anywhere(map, dtype):
+    """At 0, one unit of rounding beside the ends of a box, far outside, and for extreme parameters."""
+    ends = [0.0, 1e-30, 1.0, 1.5, 3.0, math.pi, 5.0, 100.0, 1e4]
+    x = torch.tensor([*ends, *(-end for end in ends)], dtype=dtype)
+    up, down = (torch.nextafter(x, torch.full_like(x, side)) for side in (torch.inf, -torch.inf))
+    x = torch.cat([x, up, down])[:, None].requires_grad_()
+    for scale in (0.0, 3.0, 300.0):
+        parameters = draw(map, len(x), 1, dtype=dtype, scale=scale)[1].requires_grad_()
+        for method in (map.forward_and_log_det, map.inverse_and_log_det):
+            y, log_det = method(x, parameters)
+            gradients = torch.autograd.grad(y.sum() + log_det.sum(), (x, parameters), allow_unused=True)
+            assert all(value.isfinite().all() for value in (y, log_det, *gradients) if value is not None)
+
+
+def test_first_and_second_derivatives_are_exact_in_both_directions(map):
+    x, parameters = draw(map, 4, 1, scale=1.0)
+    points, parameters = x.requires_grad_(), parameters.requires_grad_()
+    for method in (map.forward_and_log_det, map.inverse_and_log_det):
+        assert torch.autograd.gradcheck(method, (points, parameters))
+        assert torch.autograd.gradgradcheck(lambda *given, call=method: call(*given)[0], (points, parameters))
+
+
 def test_an_affine_log_scale_stays_within_its_limit():
     parameters = torch.tensor([[0.0, 1e6], [0.0, -1e6]])
     log_det = Affine(limit=2.0).forward_and_log_det(torch.zeros(2), parameters)[1]
@@ -78,6 +109,14 @@ def test_an_affine_log_scale_stays_within_its_limit():
         (lambda: Spline(bins=1), "bins=1 must be at least 2"),
         (lambda: Spline(bound=-1.0), "bound=-1.0 must be positive"),
         (lambda: Spline(bound=float("inf")), "bound=inf must be positive and finite"),
+        (lambda: CircularSpline(bins=1), "bins=1 must be at least 2"),
+        (lambda: Monotone(bins=0), "Monotone: bins=0 must be at least 1"),
+        (lambda: Monotone(bound=0.0), "Monotone: bound=0.0 must be positive and finite"),
+        (lambda: Monotone(limit=-1.0), "Monotone: limit=-1.0 must be positive and finite"),
+        (lambda: Elementwise(Planar(2)), "Planar must be elementwise and have an inverse"),
+        (lambda: Elementwise(Exp()), r"the parameters of Exp have shapes \[\]; it needs some"),
+        (lambda: Elementwise(PReLU(size=2)), r"the parameters of PReLU have shapes \[\(2,\)\]"),
+        (lambda: Elementwise(PReLU() | AffineScalar(scale=-1.0)), "Chain must be increasing; chain it with"),
     ],
 )
 def test_settings_out_of_range_are_refused(build, words):

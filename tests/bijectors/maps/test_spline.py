@@ -53,6 +53,23 @@ def test_the_log_det_is_continuous_at_the_knots_inside():
         torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("side", [0.0, -torch.inf, torch.inf])
+def test_at_a_knot_and_one_unit_of_rounding_beside_it_f_has_the_value_and_the_slope_of_the_knot(side):
+    spline = Spline(bins=5, bound=3.0)
+    parameters = draw_parameters(spline, 300)
+    for x, y, slope in zip(*(knots.unbind(-1) for knots in spline._knots(parameters)), strict=True):
+        at, image = (torch.nextafter(point, torch.full_like(point, side)) if side else point for point in (x, y))
+        for point, value, derivative, method in (
+            (at, y, slope, spline.forward_and_log_det),
+            (image, x, 1 / slope, spline.inverse_and_log_det),
+        ):
+            point = point.clone().requires_grad_()
+            found, log_det = method(point, parameters)
+            torch.testing.assert_close(found.detach(), value, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(log_det.detach().exp(), derivative, rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(torch.autograd.grad(found.sum(), point)[0], derivative, rtol=1e-9, atol=1e-9)
+
+
 def test_the_middle_of_a_bin_has_the_documented_slope():
     spline = Spline(bins=4, bound=2.0)
     parameters = draw_parameters(spline, 50)
@@ -64,14 +81,32 @@ def test_the_middle_of_a_bin_has_the_documented_slope():
         torch.testing.assert_close(log_det.exp(), expected[:, place])
 
 
-def test_a_float32_round_trip_loses_no_more_than_the_rounding_of_x():
-    spline = Spline()
+@pytest.mark.parametrize("bins", [2, 8, 32])
+def test_a_float32_round_trip_loses_no_more_than_the_rounding_of_x(bins):
+    spline = Spline(bins)
     parameters = draw_parameters(spline, 100_000, dtype=torch.float32)
     y = 10 * torch.rand(100_000, generator=torch.Generator().manual_seed(2)) - 5
     error = spline.forward_and_log_det(spline.inverse_and_log_det(y, parameters)[0], parameters)[0] - y
     exact = spline.inverse_and_log_det(y.double(), parameters.double())[0]
     of_rounding = spline.forward_and_log_det(exact.float().double(), parameters.double())[0] - y
     assert error.abs().max() < 1.5 * of_rounding.abs().max()
+    assert error.abs().max() < 1e-5
+
+
+def test_slopes_stay_within_the_stated_limits():
+    spline = Spline(bins=5, bound=3.0)
+    parameters = 100 * draw_parameters(spline, 20_000, scale=1.0).sign()  # every bound is reached
+    x, y, slopes = spline._knots(parameters)
+    mean = y.diff(dim=-1) / x.diff(dim=-1)
+    for found in (mean, slopes[:, 1:-1]):
+        assert found.min() >= 1 / 20 - 1e-9
+        assert found.max() <= 20 + 1e-9
+    assert slopes[:, 1:-1].min() < 0.06
+    everywhere = 6 * torch.rand(20_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 3
+    for points in (everywhere, (x[:, 1] + x[:, 2]) / 2, x[:, 0], x[:, -1]):
+        log_slope = spline.forward_and_log_det(points, parameters)[1]
+        assert log_slope.exp().min() >= 1 / 8000
+        assert log_slope.exp().max() <= 40
 
 
 @pytest.mark.parametrize("scale", [30.0, 300.0])
