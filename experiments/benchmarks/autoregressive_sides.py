@@ -1,11 +1,11 @@
-"""Time of both directions of an autoregressive layer by dimension: `autoregressive_sides.py [--record PATH]`.
+"""Time of both directions of an autoregressive layer by dimension.
 
-    python experiments/benchmarks/autoregressive_sides.py [--dims 2 4 ... 128] [--repeat 7] [--record PATH]
+    python experiments/benchmarks/autoregressive_sides.py [--dims 2 4 ... 128] [--repeat 61] [--record PATH]
 
 One thread, float32, 256 points. A layer has an affine map and one hidden layer of 128 units, with weights from
 N(0, 1/inputs). `fast` is one pass of the network: the density of MAF, or a sample of IAF. `slow` is the other direction
 by d passes, a coordinate at a time. `stops early` is the same direction by fixed-point iteration, as flowlab takes it.
-The sides take turns, so a busy machine disturbs all equally. It takes half a minute on an idle machine.
+Seconds are of the processor, so other programs disturb them little. It takes half a minute on an idle machine.
 `--record experiments/results/autoregressive_sides` also writes the table and its provenance, as PATH.csv and PATH.json.
 """
 
@@ -51,9 +51,9 @@ def solve_by_passes(layer: MaskedAutoregressive, x: Tensor) -> Tensor:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
+    begun = time.process_time()
     work()
-    return time.perf_counter() - begun
+    return time.process_time() - begun
 
 
 def measure(dim: int, repeat: int) -> list[dict[str, object]]:
@@ -72,7 +72,8 @@ def measure(dim: int, repeat: int) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for side, seconds in taken.items():
         times = pandas.Series(seconds)
-        numbers = {"median_seconds": times.median(), "least_seconds": times.min(), "greatest_seconds": times.max()}
+        quartiles = times.quantile([0.5, 0.25, 0.75])
+        numbers = dict(zip(("median_seconds", "lower_quartile", "upper_quartile"), quartiles, strict=True))
         rows.append({"side": side, "dim": dim, "repeat": repeat, **numbers})
     return rows
 
@@ -91,7 +92,7 @@ def record(path: Path, table: pandas.DataFrame) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Seconds of both directions of an autoregressive layer by dimension.")
     parser.add_argument("--dims", type=int, nargs="+", default=DIMS)
-    parser.add_argument("--repeat", type=int, default=7, help="times that each is measured, in turn")
+    parser.add_argument("--repeat", type=int, default=61, help="times that each is measured, in turn")
     parser.add_argument("--record", metavar="PATH", type=Path, help="also write PATH.csv and PATH.json")
     options = parser.parse_args()
     with set_threads(1), torch.no_grad():

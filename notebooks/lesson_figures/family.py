@@ -62,6 +62,7 @@ def relatives(points: ArrayLike, family: Sequence[Relative]) -> Figure:
         for curve, colour in zip(np.asarray(each.curves, dtype=float), CURVES, strict=False):
             top.plot(points, curve, color=colour)
         top.set(title=each.name, xlim=(points[0], points[-1]), ylim=(points[0], points[-1]), xlabel="x", aspect="equal")
+        top.set(xticks=[points[0], 0, points[-1]], yticks=[points[0], 0, points[-1]])
         depends = np.asarray(each.depends, dtype=int)
         middle.imshow(depends + depends * np.eye(len(depends), dtype=int), cmap=DEPENDENCE, vmin=0, vmax=2)
         edges = np.arange(len(depends) + 1) - 0.5
