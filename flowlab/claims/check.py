@@ -160,13 +160,14 @@ def check(id: str, *value: Value, **values: Value) -> None:
         print(checked)
 
 
-def show(id: str, figure: Figure, drawn: Mapping[str, ArrayLike], digits: int = 2) -> None:
+def show(id: str, figure: Figure, drawn: Mapping[str, ArrayLike], digits: int = 2, alt: str = "") -> None:
     """Show a figure of the ledger and print fingerprints of its data; in a notebook, also record the figure's id.
 
     Arguments:
         id, figure: the figure and its id in the ledger.
         drawn: the data behind the figure by name, whose `flowlab.plotting.fingerprint` is printed.
         digits: the digits of the fingerprints.
+        alt: the alternative text of the picture, for readers who cannot see it.
 
     Raises:
         LedgerError: the ledger has no such figure, or `drawn` is empty.
@@ -179,7 +180,7 @@ def show(id: str, figure: Figure, drawn: Mapping[str, ArrayLike], digits: int = 
     if is_in_notebook():
         from IPython.display import display
 
-        display(figure, metadata={METADATA: {"figure": entry.id}})
+        display(figure, metadata={METADATA: {"figure": entry.id}, **({"image/png": {"alt": alt}} if alt else {})})
     for name, data in drawn.items():
         print(fingerprint(name, data, digits))
 

@@ -2,7 +2,8 @@
 
 from lesson_figures.change_of_variables import linearisation, local_mass, moved_mass, parallelogram
 from lesson_figures.curves import coinciding_curves, loss_and_points, loss_curves
-from lesson_figures.densities import density_chains, samples_and_densities
+from lesson_figures.densities import density_chains, density_row, samples_and_densities
+from lesson_figures.family import Relative, relatives, warped_grids
 from lesson_figures.groups import curve_groups, saturation
 from lesson_figures.histograms import histogram, histograms
 from lesson_figures.kink import kink_gradient, kink_spike
@@ -15,12 +16,14 @@ from lesson_figures.slices import conditionals
 from lesson_figures.sliders import Sliders, map_and_density
 
 __all__ = [
+    "Relative",
     "Sliders",
     "coinciding_curves",
     "conditionals",
     "cost_curves",
     "curve_groups",
     "density_chains",
+    "density_row",
     "histogram",
     "histograms",
     "importance_weights",
@@ -36,7 +39,9 @@ __all__ = [
     "norm_bands",
     "parallelogram",
     "rejection",
+    "relatives",
     "roc_curves",
     "samples_and_densities",
     "saturation",
+    "warped_grids",
 ]

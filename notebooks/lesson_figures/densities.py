@@ -1,4 +1,4 @@
-"""Densities: along chains of bijectors, and of a flow beside its target."""
+"""Densities: along chains of bijectors, in a row, and of a flow beside its target."""
 
 from __future__ import annotations
 
@@ -114,3 +114,36 @@ def _draw_arrow(axes: Axes, name: str) -> None:
     end = 1 + ARROW / SIDE
     axes.annotate("", (end - 0.04, 0.5), (1.04, 0.5), "axes fraction", arrowprops={"arrowstyle": "->", "color": BLACK})
     axes.annotate(name, ((1 + end) / 2, 0.54), xycoords="axes fraction", ha="center", va="bottom", fontsize=8)
+
+
+@styled
+def density_row(densities: Sequence[ArrayLike], bounds: Bounds, titles: Sequence[str]) -> Figure:
+    """Draw densities in a row, light to dark on one scale that ends at the first one's maximum.
+
+    Contours lie at 5%, 25% and 75% of this maximum.
+
+    Arguments:
+        densities: each of shape (n, n); the first index runs along x1, the second along x2. Put the exact one first.
+        bounds: the interval of each axis.
+        titles: a title for each.
+
+    Example:
+        >>> from lesson_figures import density_row
+        >>> figure = density_row([[[0, 1], [1, 0]]] * 2, ((0, 1), (0, 1)), ["exact", "flow"])
+        >>> [axes.get_title(loc="left") for axes in figure.axes]
+        ['exact', 'flow']
+    """
+    figure = Figure(figsize=(2.3 * len(densities) + 0.4, 2.6))
+    panels = figure.subplots(1, len(densities), squeeze=False, sharey=True, gridspec_kw={"left": 0.07, "bottom": 0.17})
+    highest = find_maximum(densities[0]) or 1.0
+    for axes, density, title in zip(panels[0], densities, titles, strict=True):
+        values = np.asarray(density, dtype=float)
+        draw_density(axes, values, bounds, highest).set_cmap("Blues")
+        grid = (np.linspace(low, high, size) for (low, high), size in zip(bounds, values.shape, strict=True))
+        axes.contour(
+            *grid, values.T, levels=[0.05 * highest, 0.25 * highest, 0.75 * highest], colors=BLACK, linewidths=0.4
+        )
+        axes.set(title=title, xlabel="x1", xlim=bounds[0], ylim=bounds[1])
+        axes.locator_params(nbins=5)
+    panels[0][0].set_ylabel("x2")
+    return figure

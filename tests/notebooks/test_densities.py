@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from lesson_figures import density_chains, samples_and_densities
+from lesson_figures import density_chains, density_row, samples_and_densities
 
 BOUNDS = ((-1.0, 1.0), (-2.0, 2.0))
 rng = np.random.default_rng(0)
@@ -56,3 +56,13 @@ def test_samples_and_densities_draws_four_panels_with_equal_axes():
         assert mesh.get_clim() == (0, 2.0)
     assert {(axes.get_xlim(), axes.get_ylim()) for axes in panels} == {BOUNDS}
     assert scale.get_ylabel() == "density"
+
+
+def test_density_row_has_the_scale_and_contours_of_its_first_panel():
+    first, second = DENSITIES[0, 0], 2 * DENSITIES[0, 1]
+    figure = density_row([first, second], BOUNDS, ["exact", "flow"])
+    for axes, density in zip(figure.axes, (first, second), strict=True):
+        mesh, contours = axes.collections
+        np.testing.assert_array_equal(mesh.get_array(), density.T)
+        assert mesh.get_clim() == (0, first.max())
+        np.testing.assert_allclose(contours.levels, first.max() * np.array([0.05, 0.25, 0.75]))
