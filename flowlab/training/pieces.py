@@ -1,8 +1,8 @@
 """A large step as pieces: layers whose operations are equal share one compiled graph.
 
-A compiler takes minutes for eight spline layers in one graph, since the time grows with the number of operations. The
-layers of a flow usually differ in their parameters alone. So a trace marks where each layer begins and ends, forward and
-backward. It is cut there, and every distinct piece is compiled once and called for each layer.
+The time to compile a graph grows with its number of operations: eight spline layers take minutes. The layers of a flow
+usually differ in their parameters alone. A trace therefore marks where each layer begins and ends, forward and backward.
+It is cut at the marks. Each distinct piece is compiled once and called for every layer.
 """
 
 from __future__ import annotations
@@ -137,8 +137,8 @@ class Pieces:
                 functions[key] = compile(GraphModule(nn.Module(), graph), examples)
             values += functions[key](*examples)
             places |= {node: place for place, node in enumerate(group.results, len(places))}
-            at = [[places[node] for node in each] for each in (taken, group.results)]
-            self.calls.append(Call(functions[key], *at, []))
+            arguments, results = ([places[node] for node in each] for each in (taken, group.results))
+            self.calls.append(Call(functions[key], arguments, results, []))
         self.compiled, self.size = len(functions), len(values)
         self.results = [places[node] for node in outputs]
         needed = {*self.results, *range(len(tensors) + len(fixed))}
@@ -195,9 +195,9 @@ class Group:
 def cut(graph: Graph) -> tuple[list[Group], list[Node]]:
     """The operations of a trace in groups, a layer's direction each, and others between; and its outputs.
 
-    A group takes what earlier ones give. An operation outside of the layers moves to the beginning, to the middle, where
-    the backward layers begin, or to the end, if it can. A backward layer computes cheap values of the forward one again
-    instead of taking them.
+    A group takes values from earlier ones. An operation outside of the layers moves to the beginning, to the end, or to
+    the middle, between forward and backward layers, if it can. A backward layer computes cheap values of its forward
+    layer again instead of reading them from memory.
     """
     nodes = list(graph.nodes)
     groups, place_of, layers, marks = [Group([])], dict[Node, int](), set[int](), list[Node]()
