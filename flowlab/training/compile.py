@@ -2,42 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch._inductor
+from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from flowlab.autocast import HALF
 from flowlab.targets.base import Batch
+from flowlab.training.pieces import Pieces, marked_layers, mean_layer_size
 from flowlab.training.step import StackedStep, State
 
 LARGEST_UNROLLED = 4
+LARGEST_WHOLE = 1500  # operations in one graph, which take about 20 s to compile
+SMALLEST_LAYER = 80  # operations; a call of a piece costs as much as about 10
 
 TakeStep = Callable[[State, Batch, Tensor], tuple[State, Tensor]]
 
 
 class Compiled:
-    """A function of tensors, to a tuple, traced and compiled as one graph for the shapes of its first call.
+    """A function of tensors, to a tuple, traced and compiled for the shapes of its first call.
+
+    It becomes one graph. A large one is cut into pieces, so the equal layers of a flow are compiled once.
 
     Inductor keeps what it has compiled on disk, so that the next run of the same shapes, in this process or in another,
     waits for the tracing alone.
+
+    Arguments:
+        function: the function.
+        module: the module whose layers it may be cut into.
     """
 
-    def __init__(self, function: Callable[..., tuple[Tensor, ...]]) -> None:
-        self.function = function
+    def __init__(self, function: Callable[..., tuple[Tensor, ...]], module: nn.Module | None = None) -> None:
+        self.function, self.module = function, module
         self.graph: Callable[..., tuple[Tensor, ...]] | None = None
+
+    def _compile(self, tensors: Sequence[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
+        traced = trace(self.function, *tensors)
+        # On the CPU a call of many small loops is much shorter from C++ than from Python.
+        on_cpu = tensors[0].device.type == "cpu"
+        options: dict[str, Any] = {"compile_threads": 1, "cpp_wrapper": on_cpu, "triton.cudagraphs": not on_cpu}
+        if any(node.kwargs.get("dtype") in HALF for node in traced.graph.nodes):
+            options["emulate_precision_casts"] = True  # else it leaves out the rounding inside its loops
+        if on_cpu and self.module is not None and len(traced.graph.nodes) > LARGEST_WHOLE:
+            with marked_layers(self.module):
+                marked = trace(self.function, *tensors)
+            if mean_layer_size(marked) >= SMALLEST_LAYER:
+                with torch.no_grad():
+                    return Pieces(marked, partial(torch._inductor.compile, options=options), tensors)
+        return torch.compile(traced.forward, fullgraph=True, dynamic=False, options=options)
 
     def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         if self.graph is None:
-            traced = trace(self.function, *tensors)
-            # On the CPU a call of many small loops is much shorter from C++ than from Python.
-            on_cpu = tensors[0].device.type == "cpu"
-            options: dict[str, Any] = {"compile_threads": 1, "cpp_wrapper": on_cpu, "triton.cudagraphs": not on_cpu}
-            if any(node.kwargs.get("dtype") in HALF for node in traced.graph.nodes):
-                options["emulate_precision_casts"] = True  # else it leaves out the rounding inside its loops
-            self.graph = torch.compile(traced.forward, fullgraph=True, dynamic=False, options=options)
+            self.graph = self._compile(tensors)
         with torch.no_grad():
             if tensors[0].device.type == "cpu":
                 return self.graph(*tensors)
@@ -55,7 +75,7 @@ def trace(function: Callable[..., Any], *tensors: Tensor) -> torch.fx.GraphModul
 def compiled_step(step: StackedStep) -> TakeStep:
     """A step as one graph, or between several ranks as two, with the mean of their gradients between them."""
     if step.world.size > 1:
-        gradients_of = Compiled(lambda numbers, *drawn: step.gradients(numbers, Batch(*drawn)))
+        gradients_of = Compiled(lambda numbers, *drawn: step.gradients(numbers, Batch(*drawn)), step.module)
         update = Compiled(lambda *parts: tuple(step.update(State.of_tensors(parts[3:]), *parts[:3]).tensors()))
 
         def take_between_ranks(state: State, drawn: Batch, rates: Tensor) -> tuple[State, Tensor]:
@@ -70,7 +90,7 @@ def compiled_step(step: StackedStep) -> TakeStep:
         state, losses = step(State.of_tensors(tensors[:parts]), Batch(*tensors[parts:]), rates)
         return (losses, *state.tensors())
 
-    graph = Compiled(flat)
+    graph = Compiled(flat, step.module)
 
     def take(state: State, drawn: Batch, rates: Tensor) -> tuple[State, Tensor]:
         losses, *after = graph(rates, *state.tensors(), *drawn.tensors())

@@ -171,7 +171,7 @@ class StackedStep(Step):
         ]
         self.constants = {name: torch.stack([each[name] for each in constants]) for name in constants[0]}
         self.losses = vmap(self._loss_of_one)
-        self._module = _Loss(modules[0], recipe)
+        self.module = _Loss(modules[0], recipe)
 
     def gradients(self, numbers: Tensor, drawn: Batch) -> tuple[Tensor, Tensor]:
         # No loss depends on another job's parameters, so the gradient of their sum holds the gradients of all. Inside
@@ -184,7 +184,7 @@ class StackedStep(Step):
     def _loss_of_one(self, numbers: Tensor, constants: dict[str, Tensor], *batch: Tensor) -> Tensor:
         parts = _split(numbers, self.parameters)
         parameters = {name: parts[place] for name, place in self.places.items()}
-        return functional_call(self._module, (parameters, constants), batch, tie_weights=False)
+        return functional_call(self.module, (parameters, constants), batch, tie_weights=False)
 
 
 class _Loss(nn.Module):
