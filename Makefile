@@ -9,7 +9,7 @@ PROCESSES ?= 2
 export OMP_NUM_THREADS ?= 1
 export WANDB_SILENT := true
 
-.PHONY: help train test trust test-ranks conformance faults mutants reproduce bench audit test-engines slurm notebooks lint lab clean
+.PHONY: help train test test-notebooks test-commands trust test-ranks conformance faults mutants reproduce bench audit test-engines slurm notebooks lint lab clean
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
@@ -25,11 +25,17 @@ $(VENV)/installed: pyproject.toml constraints.txt
 train: $(VENV)/installed  ## train the banana of Jang's tutorial
 	$(BIN)/python experiments/train.py experiment=banana
 
-test: $(VENV)/installed  ## run every test, then compare every notebook with its committed output
-	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(addprefix --ignore=,$(TRUST) $(RANKS))
+test: $(VENV)/installed  ## the tests, without those of the targets below
+	$(BIN)/pytest -n $(PROCESSES) --dist worksteal --durations=25 $(addprefix --ignore=,$(COMMANDS) $(TRUST) $(RANKS))
+
+test-notebooks: $(VENV)/installed  ## compare every notebook with its committed output
 	$(BIN)/pytest -n $(PROCESSES) --dist loadfile --nbval --nbval-current-env $(NOTEBOOKS)
 
 # Slow tests that `make test` leaves out; plain `pytest` runs them as well.
+COMMANDS := tests/cli/test_main.py tests/extending tests/experiments/test_reproduce.py tests/test_readme.py
+test-commands: $(VENV)/installed  ## tests of whole commands: training, sweeps, a package that extends flowlab, the README
+	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(COMMANDS)
+
 TRUST := tests/test_bad_input.py tests/test_security.py tests/test_leaks.py tests/test_determinism.py
 trust: $(VENV)/installed  ## tests of bad input, attacks, leaked secrets and determinism
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(TRUST)
