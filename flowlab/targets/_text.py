@@ -21,6 +21,7 @@ from flowlab.targets._dialect import WORDS, Dialect, number_remedy
 SAMPLE = 200  # lines by which the header is decided
 SHOWN = 60  # characters of a value in a message
 MISSING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "<na>", "?", "-", "."}
+COMMENTS = set("#%!*/@")
 NAMES = {",": "commas", "\t": "tabs", " ": "spaces"}
 
 Rows = list[list[str]]
@@ -47,8 +48,7 @@ def read_text(path: Path, suffix: str, content: bytes, dialect: Dialect, chosen:
     rows = list(_split(lines, dialect))
     if not rows:
         raise ValueError("it is empty")
-    if rows[0][0].startswith("#"):
-        rows[0] = _without_mark(rows)
+    rows[0] = _without_mark(rows)
     _check_delimiter(rows, lines, dialect, given)
     if len(rows) > 1 and len(rows[0]) + 1 == len(rows[1]):
         rows[0] = _with_name_for_index(rows, dialect)
@@ -94,7 +94,8 @@ def _split(lines: list[str], dialect: Dialect) -> Iterator[list[str]]:
 
 def _default_delimiter(suffix: str, dialect: Dialect, lines: list[str]) -> str:
     if suffix == ".csv":
-        return ";" if dialect.decimal == "," else ","
+        in_quotes = any(re.search('",|,"', line) for line in lines) and not any(";" in line for line in lines)
+        return ";" if dialect.decimal == "," and not in_quotes else ","
     if suffix == ".tsv":
         return "\t"
     marks = [mark for mark in ("\t", ";", ",", "|") if mark != dialect.decimal]
@@ -119,10 +120,19 @@ def _check_delimiter(rows: Rows, lines: list[str], dialect: Dialect, given: str 
 
 
 def _without_mark(rows: Rows) -> list[str]:
-    """The names in a first line that begins with #; raise ValueError if it is a comment."""
-    if len(rows[0]) == 1 or len(rows) < 2 or len(rows[0]) != len(rows[1]):
-        raise ValueError(f"the first line begins with {_shorten(rows[0][0])!r}; add target.comment=hash for comments")
-    return [rows[0][0].lstrip("# "), *rows[0][1:]]
+    """The first line, its names without a # before them.
+
+    Raises:
+        ValueError: it is a comment, or names the delimiter, as spreadsheets write it.
+    """
+    first, mark = rows[0][0], rows[0][0][:1]
+    differs = len(rows) > 1 and len(rows[0]) != len(rows[1])
+    if first.lower().startswith("sep="):
+        raise ValueError(f"the first line, {_shorten(first)}, holds neither names nor a point; remove it")
+    if mark in COMMENTS and (differs or (mark == "#" and (len(rows[0]) == 1 or len(rows) < 2))):
+        word = WORDS.get(mark, mark)
+        raise ValueError(f"the first line begins with {_shorten(first)!r}; add target.comment={word} for comments")
+    return [first.lstrip("# ") if mark == "#" else first, *rows[0][1:]]
 
 
 def _with_name_for_index(rows: Rows, dialect: Dialect) -> list[str]:
