@@ -31,7 +31,7 @@ from flowlab.config.errors import ConfigError, did_you_mean, shorten
 from flowlab.config.hints import component_keys, find_key
 from flowlab.config.registry import PACKAGES, added, lookup, option_names
 from flowlab.config.schema import OLD_KEYS, Config, RunConfig, to_config
-from flowlab.config.security import check_targets, check_words
+from flowlab.config.security import check_targets, check_words, check_written
 
 OLD_OPTIONS = {"experiment=banana_document": "experiment=jang2018", "sweep=document": "sweep=jang2018"}
 # The keys that `logger` may have, as when a run had one logger.
@@ -106,16 +106,18 @@ def compose_yaml(overrides: Sequence[str | Sequence[str]], hydra_settings: bool 
         _check_option(override, groups)
     with initialize_hydra():
         composed = _try_compose(overrides)
+        if isinstance(composed, DictConfig):
+            check_targets(composed)
         choices = [o for o in parsed if o.key_or_group in groups or o.key_or_group.startswith("hydra")]
         others = [o for o in parsed if o not in choices and not o.is_delete()]
-        if isinstance(composed, Exception) or any(map(_is_added, others)):
+        if isinstance(composed, Exception) or any(str(o.input_line).startswith("+") for o in others):
             with_groups = _try_compose([o.input_line for o in choices if o.input_line and not o.is_delete()])
             if isinstance(with_groups, DictConfig):
                 for override in others:
+                    check_written(override.value(), override.key_or_group)
                     _check_key(with_groups, override, groups)
         if isinstance(composed, Exception):
             raise ConfigError(_explain(composed, overrides)) from None
-    check_targets(composed)
     _check_hydra(composed)
     if not hydra_settings:
         with open_dict(composed):
@@ -242,8 +244,8 @@ def _check_key(composed: DictConfig, override: Override, groups: Sequence[str]) 
         if not isinstance(node, DictConfig):
             raise ConfigError(f"{key}: no such key: {where} is a value and has no keys")
         if part not in list(node.keys()):
-            is_own = depth == 1 and node.get("name") == "custom"
-            if _is_added(override) and (is_own or part in component_keys(key.partition(".")[0], node)):
+            is_own, is_added = depth == 1 and node.get("name") == "custom", str(override.input_line).startswith("+")
+            if is_added and (is_own or part in component_keys(key.partition(".")[0], node)):
                 return
             if is_own:
                 raise ConfigError(f"{key}: a key of your own class needs a plus: +{key}=...")
@@ -252,11 +254,6 @@ def _check_key(composed: DictConfig, override: Override, groups: Sequence[str]) 
             hint = find_key(composed, part, groups) or did_you_mean(part, allowed)
             raise ConfigError(f"{key}: no such key{f' in {where}' if where else ''}; {hint}")
         node = node._get_node(part)
-
-
-def _is_added(override: Override) -> bool:
-    """Whether an override has one plus before its key, or two."""
-    return override.is_add() or override.is_force_add()
 
 
 def _check_hydra(composed: DictConfig) -> None:

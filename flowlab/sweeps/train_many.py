@@ -75,6 +75,8 @@ def train_many(
     check_same_data(runs)
     for note in dict.fromkeys(note for member in members for note in member.target.notes):
         say(note)
+    for member in members:
+        member.target.notes = ()  # the jobs need not print them again
     waiting = [member for member in members if not member.run.done]
     planned = _plan(members, waiting, processes, memory_gb, say)
     pooled, in_turn = ([Piece(jobs, stacked, group, fail_fast) for jobs, stacked in some] for some in planned)

@@ -93,6 +93,17 @@ def print_line(line: str, stream: TextIO | None = None) -> None:
     output.flush()
 
 
+_printed: set[tuple[str, str]] = set()
+
+
+def print_once(line: str, scope: str | None) -> None:
+    """Print a line on stderr unless this process has printed it in the scope, such as a sweep; None always prints."""
+    if scope is None or (scope, line) not in _printed:
+        print_line(line)
+    if scope is not None:
+        _printed.add((scope, line))
+
+
 class Output:
     """A text stream that drops what can no longer be written, because a pipe is closed or a disk is full.
 

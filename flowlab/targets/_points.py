@@ -70,32 +70,18 @@ def read_points(path: Path, columns: Sequence[str] | None = None, dialect: Diale
     parts = {name: path / name for name in _names_of_parts(path)}
     packed = path.suffix.lower() if path.suffix.lower() in UNPACK else ""
     suffix = ".parquet" if parts else Path(path.name.removesuffix(path.suffix) if packed else path).suffix.lower()
-    if suffix not in NEEDED or (packed and suffix not in TEXTS):
-        raise DataError(
-            f"{path}: files with the ending {path.suffix!r} cannot be read; allowed: {', '.join(NEEDED)}, and texts "
-            f"with {', '.join(UNPACK)} after it"
-        )
-    for name, value in asdict(dialect).items() if suffix not in TEXTS else ():
-        if value != getattr(Dialect(), name) and (name, value) != ("header", "words"):
-            raise DataError(f"{path}: target.{name}={value} is for text files ({', '.join(TEXTS)}); leave it out")
+    _check_kind(path, suffix, packed, dialect)
     try:
-        if not parts and not path.is_file():  # a pipe or a device may be endless
-            state = "is a directory" if path.is_dir() else "is not a file" if path.exists() else "no such file"
-            raise DataError(
-                f"{path}: {state}; target.path must be a file, or a directory of Parquet files, relative to the "
-                "working directory"
-            )
-        read, decided = {name: part.read_bytes() for name, part in (parts or {"": path}).items()}, ""
+        if not parts:
+            _check_is_file(path)
+        read = {name: part.read_bytes() for name, part in (parts or {"": path}).items()}
         content = b"".join(name.encode() + part for name, part in read.items())
         if parts:
-            table = pandas.concat([_read_part(name, part) for name, part in read.items()], ignore_index=True)
+            table, decided = pandas.concat([_read_part(*part) for part in read.items()], ignore_index=True), ""
         elif suffix in TEXTS:
-            if content.startswith(GZIP) and not packed:
-                raise DataError(f"{path}: is compressed by gzip; unpack it first, or name it {path.name}.gz")
-            text = UNPACK[packed](content) if packed else content
-            table, decided = read_text(path, suffix, text, dialect, columns is not None)
+            table, decided = read_text(path, suffix, _unpack(path, content, packed), dialect, columns is not None)
         else:
-            table = READERS[suffix](content, path)
+            table, decided = READERS[suffix](content, path), ""
         table = _select(table, columns, path)
     except DataError:
         raise
@@ -108,6 +94,35 @@ def read_points(path: Path, columns: Sequence[str] | None = None, dialect: Diale
         reason = OBJECTS if "allow_pickle=False" in reason else reason
         raise DataError(f"{path}: cannot be read: {reason}; needed: {NEEDED[suffix]}") from None
     return Points([str(name) for name in table.columns], _numbers(table, path, dialect), content, decided)
+
+
+def _check_kind(path: Path, suffix: str, packed: str, dialect: Dialect) -> None:
+    """Check the ending of a file, and that a dialect is given for a text alone."""
+    if suffix not in NEEDED or (packed and suffix not in TEXTS):
+        raise DataError(
+            f"{path}: files with the ending {path.suffix!r} cannot be read; allowed: {', '.join(NEEDED)}, and texts "
+            f"with {', '.join(UNPACK)} after it"
+        )
+    for name, value in asdict(dialect).items() if suffix not in TEXTS else ():
+        if value != getattr(Dialect(), name) and (name, value) != ("header", "words"):
+            raise DataError(f"{path}: target.{name}={value} is for text files ({', '.join(TEXTS)}); leave it out")
+
+
+def _check_is_file(path: Path) -> None:
+    """Check that a path is a file; a pipe or a device may be endless."""
+    if not path.is_file():
+        state = "is a directory" if path.is_dir() else "is not a file" if path.exists() else "no such file"
+        raise DataError(
+            f"{path}: {state}; target.path must be a file, or a directory of Parquet files, relative to the working "
+            "directory"
+        )
+
+
+def _unpack(path: Path, content: bytes, packed: str) -> bytes:
+    """The bytes of a text, unpacked as the ending of its name says."""
+    if content.startswith(GZIP) and not packed:
+        raise DataError(f"{path}: is compressed by gzip; unpack it first, or name it {path.name}.gz")
+    return UNPACK[packed](content) if packed else content
 
 
 def _names_of_parts(path: Path) -> list[str]:

@@ -7,7 +7,6 @@ import csv
 import io
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice, pairwise
@@ -52,6 +51,8 @@ def read_text(path: Path, suffix: str, content: bytes, dialect: Dialect, chosen:
     _check_delimiter(rows, lines, dialect, given)
     if len(rows) > 1 and len(rows[0]) + 1 == len(rows[1]):
         rows[0] = _with_name_for_index(rows, dialect)
+    if len(rows) > 1 and len(rows[0]) < len(rows[1]):
+        raise ValueError(_describe_title(rows))
     named, decided = _decide(path, rows, dialect)
     names = _names_of(path, rows, dialect, chosen) if named else column_names(len(rows[0]), int(dialect.index))
     with warnings.catch_warnings():
@@ -60,14 +61,14 @@ def read_text(path: Path, suffix: str, content: bytes, dialect: Dialect, chosen:
             io.BytesIO(content),
             sep=r"\s+" if dialect.delimiter == " " else dialect.delimiter,
             header=0 if named else None,
-            names=names,
+            names=range(len(names)),  # `names` may hold one twice
             index_col=False,
             decimal=dialect.decimal,
             comment=dialect.comment,
             skipinitialspace=True,
             low_memory=False,
         )
-    return table.iloc[:, int(dialect.index) :], decided
+    return table.set_axis(names, axis=1).iloc[:, int(dialect.index) :], decided
 
 
 def column_names(count: int, before: int = 0) -> list[str]:
@@ -146,6 +147,16 @@ def _with_name_for_index(rows: Rows, dialect: Dialect) -> list[str]:
     )
 
 
+def _describe_title(rows: Rows) -> str:
+    """The error for a first line that has fewer values than the next, as a title or a comment."""
+    line, mark = " ".join(rows[0]), rows[0][0][:1]
+    comment = "" if mark.isalnum() or not mark else f"add target.comment='{mark}' if {mark!r} begins a comment, or "
+    return (
+        f"the first line, {_shorten(line)!r}, has {len(rows[0])} value(s) and the next {len(rows[1])}; {comment}remove "
+        "the lines above the names or the points"
+    )
+
+
 def _decide(path: Path, rows: Rows, dialect: Dialect) -> tuple[bool, str]:
     """Whether the first line holds names, and the decision in words; raise DataError if it may be names or a point."""
     skipped = int(dialect.index)
@@ -207,7 +218,7 @@ def _is_whole(cell: str) -> bool:
 
 
 def _names_of(path: Path, rows: Rows, dialect: Dialect, chosen: bool) -> list[str]:
-    """The names in the first line, each once; columns that are left out need no name."""
+    """The names in the first line; columns that are left out need no name."""
     names = [name or f"(column {place})" for place, name in enumerate(rows[0], start=1)]
     if dialect.index:
         names[0] = "(names of rows)"
@@ -217,9 +228,6 @@ def _names_of(path: Path, rows: Rows, dialect: Dialect, chosen: bool) -> list[st
         index = "add target.index=true if it holds numbers or names of rows" if unnamed[0] == 1 else ""
         remedy = index or f"choose the others with target.columns=[{_shorten(others)}]"
         raise DataError(f"{path}: column {unnamed[0]} has no name; {remedy}, or save the file without them")
-    if len(set(names)) < len(names):
-        twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise DataError(f"{path}: two columns have the name {twice!r}; rename one")
     return names
 
 

@@ -31,6 +31,7 @@ from flowlab.system.process import (
     build_progress,
     handle_signals,
     print_line,
+    print_once,
     raise_preempted,
     resolve_display,
     set_threads,
@@ -227,8 +228,8 @@ def train_in_process(
         if world.is_rank_zero:
             columns = expected_metrics(run.config.metrics, experiment.target)
             job.loggers = stack.enter_context(open_loggers(run, columns))
-            for note in experiment.target.notes:
-                print_line(note)
+            for note in experiment.target.notes:  # the jobs of a sweep share them
+                print_once(note, str(run.directory.parent) if run.provenance.get("group") else None)
         loop = Loop([job], trainer, run.config.max_steps, GracefulStop(world, trainer.launcher == "slurm"))
         if run.has_checkpoint("last"):
             loop.restore([run.checkpoint("last")])

@@ -1,11 +1,9 @@
 """Loggers during training: single runs, stacks, several processes, and failures."""
 
-import os
-
 import matplotlib.pyplot
 import pytest
 import wandb_records
-from wandb_shell import SMALL, assert_same_table, logged_rows, shell, without_wandb
+from wandb_shell import SMALL, assert_same_table, logged_rows, shell
 
 from flowlab import compose, load_run, train
 from flowlab.sweeps.train_many import train_many
@@ -17,13 +15,7 @@ FIGURES = {"samples", "density", "layers", "loss"}
 TIMED = ["seconds", "steps_per_second"]
 
 
-@pytest.fixture(autouse=True)
-def _isolate_environment(monkeypatch, tmp_path_factory):
-    environment = without_wandb(tmp_path_factory.getbasetemp())
-    for name in os.environ.keys() - environment.keys():
-        monkeypatch.delenv(name)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+pytestmark = pytest.mark.usefixtures("without_wandb_variables")
 
 
 def steps_with_figures(run):

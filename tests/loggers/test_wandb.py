@@ -15,10 +15,8 @@ import wandb_records
 import wandb_server
 from loggers.stub_run import log_rows, stub_run
 from matplotlib.figure import Figure
-from wandb_shell import KEY, KEY_OF_NETRC, assert_same_table, logged_rows, without_wandb
+from wandb_shell import KEY, assert_same_table, logged_rows
 
-from flowlab import compose
-from flowlab.config.errors import ConfigError
 from flowlab.loggers.base import log_figures, log_outcome, open_loggers
 from flowlab.system.process import Preempted
 
@@ -27,13 +25,8 @@ RESULT = {"steps": 400, "nll": 4.25, "kl": 0.125, "weights": "last"}
 
 
 @pytest.fixture(autouse=True)
-def _isolate_environment(monkeypatch, tmp_path, tmp_path_factory):
+def _isolate_environment(without_wandb_variables, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # `wandb sync` writes its log into the working directory
-    environment = without_wandb(tmp_path_factory.getbasetemp())
-    for name in os.environ.keys() - environment.keys():
-        monkeypatch.delenv(name)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -239,63 +232,6 @@ def test_default_mode_is_offline_and_disabled_mode_writes_nothing(tmp_path, capf
     for name in ("disabled", "by_environment"):
         assert not (tmp_path / name / "wandb").exists()
     assert "W&B" not in capfd.readouterr().err
-
-
-NAMED = {"PROJECT": "theirs", "ENTITY": "team", "NAME": "one", "RUN_GROUP": "many", "TAGS": "a,b"}
-
-
-@pytest.mark.parametrize(
-    "given", [{}, {"project": "mine", "entity": "me", "run_name": "x", "group": "y", "tags": ["z"]}]
-)
-def test_variables_of_wandb_give_what_the_configuration_does_not(given, tmp_path, monkeypatch):
-    for name, value in NAMED.items():
-        monkeypatch.setenv(f"WANDB_{name}", value)
-    run = stub_run(tmp_path / "run", *WORDS, *(f"logger.{key}={value}" for key, value in given.items()))
-    run.config.logger["wandb"].check()
-    log_session(run, [100])
-    record = wandb_records.run_record(wandb_records.sessions(run.directory)[-1])
-    assert (record.project, record.entity) == (given.get("project", "theirs"), given.get("entity", "team"))
-    assert (record.display_name, record.run_group) == (given.get("run_name", "one"), given.get("group", "many"))
-    assert list(record.tags) == given.get("tags", ["a", "b"])
-
-
-@pytest.mark.parametrize(("name", "value"), [("TAGS", "a," + 65 * "t"), ("PROJECT", 129 * "p"), ("PROJECT", "a/b")])
-def test_variables_of_wandb_have_its_limits(name, value, monkeypatch):
-    monkeypatch.setenv(f"WANDB_{name}", value)
-    with pytest.raises(ConfigError, match=f"WANDB_{name}=.* must "):
-        compose(*WORDS).logger["wandb"].check()
-
-
-@pytest.mark.parametrize(
-    ("word", "complaint"),
-    {
-        "mode=never": r"logger\.wandb\.mode='never': allowed: auto, online, offline, disabled",
-        "project=a/b": r"logger\.wandb\.project='a/b': must be a name without any of",
-        "tags=['']": r"logger\.wandb\.tags=\[''\]: a tag must not be empty",
-        "project=" + 129 * "p": r"logger\.wandb\.project='p{129}': must have at most 128 characters",
-        "tags=[a," + 65 * "t" + "]": r"logger\.wandb\.tags=\['t{65}'\]: a tag must have at most 64 characters",
-        "figures_every=0": r"logger\.wandb\.figures_every=0: must be at least 1",
-    }.items(),
-)
-def test_settings_are_checked(word, complaint):
-    with pytest.raises(ConfigError, match=complaint):
-        compose("logger=wandb", f"logger.wandb.{word}")
-
-
-def test_online_mode_without_a_key_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"logger\.wandb\.mode=online: no Weights & Biases key .*mode=offline"):
-        compose("logger=wandb", "logger.wandb.mode=online").logger["wandb"].check()
-
-
-@pytest.mark.parametrize("machine", ["api.forge.coreweave.com", "api.wandb.ai", "other.example"])
-def test_a_key_of_wandb_login_is_found(tmp_path, machine):
-    """Current and older versions of W&B write these keys. A new process is needed: W&B reads its settings once."""
-    (tmp_path / "netrc").write_text(f"machine {machine}\n  login user\n  password {KEY_OF_NETRC}\n")
-    environment = without_wandb(tmp_path, NETRC=str(tmp_path / "netrc"))
-    del environment["WANDB_BASE_URL"]
-    code = "from flowlab.loggers._wandb import has_key; print(has_key())"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.stdout == f"{machine != 'other.example'}\n", done.stderr
 
 
 def test_the_reader_stops_where_a_file_is_damaged(run, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import flowlab
-from flowlab import ConfigError, Flow, StandardNormal, compose, load_run, train
+from flowlab import ConfigError, Flow, StandardNormal, compose, load_run, train, train_many
 from flowlab.bijectors import AffineScalar, LowRankAffine, stages
 from flowlab.config.directories import training_settings
 from flowlab.flows._robust import RobustScale
@@ -98,6 +98,20 @@ def test_notes_are_printed_before_training(tmp_path, capsys):
     assert "column 'a' holds -1e+06 in row 42" in capsys.readouterr().err
     robust = FileTarget(path, robust=True).notes
     assert robust[0].endswith("; target.robust=true keeps it from spoiling the other rows")
+
+
+def test_notes_are_printed_once_a_sweep(tmp_path, capfd):
+    path = write(tmp_path, a=np.where(np.arange(COUNT) == 41, -1e6, A), b=B)
+    quick = ("max_steps=1", "trainer.progress=off", "trainer.compile=false")
+    configs = [compose("target=file", f"target.path={path}", f"flow.depth={depth}", *quick) for depth in (1, 2)]
+    for directory, group, count in (("sweep", "sweep", 1), ("runs", None, 2)):
+        for number, config in enumerate(configs):
+            train(config, tmp_path / directory / str(number), group=group)
+        assert capfd.readouterr().err.count("column 'a' holds -1e+06 in row 42") == count
+    said = []
+    train_many(configs, [tmp_path / "many" / str(number) for number in range(2)], processes=2, say=said.append)
+    assert sum("in row 42" in line for line in said) == 1
+    assert "in row 42" not in capfd.readouterr().err
 
 
 KINDS = {
