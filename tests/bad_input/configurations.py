@@ -22,6 +22,8 @@ CONFIGURATIONS = {
     "option without its group": (["wandb=true"], "wandb: no such key", "did you mean logger=wandb?"),
     "word of Lightning": (["ckpt_path=x"], "ckpt_path: no such key", "resume=RUN_DIR alone continues a run"),
     "word of another suite": (["flow.num_layers=4"], "flow.num_layers", "the number of layers is flow.depth"),
+    "option in capitals": (["flow=RealNVP"], "flow=RealNVP: no such option", "did you mean 'realnvp'?"),
+    "key in capitals": (["flow.Depth=3"], "flow.Depth: no such key", "did you mean 'depth'?"),
     "added key": (["+foo=1"], "foo: no such key", "allowed: seed, max_steps"),
     "added key in a group": (["+flow.foo=1"], "flow.foo: no such key", "allowed: depth, rank"),
     "added key with a typo": (["+flow.rnak=3"], "flow.rnak: no such key in flow", "did you mean 'rank'?"),
