@@ -182,6 +182,30 @@ def test_a_read_only_array_is_copied(recwarn):
     assert not recwarn.list
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.astype(">f8"),
+        lambda x: x.astype(">f4"),
+        lambda x: x[::-1][::-1],
+        lambda x: x[::-1].copy()[::-1],
+        lambda x: np.asfortranarray(x),
+        lambda x: x.astype(np.longdouble),
+        lambda x: np.ma.masked_array(x, False),
+    ],
+)
+def test_arrays_of_every_layout_are_points(change):
+    flow, x = Flow(StandardNormal(2), Exp()), np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    assert torch.equal(flow.log_prob(change(x)), flow.log_prob(x))
+
+
+def test_masked_numbers_are_missing_and_complex_ones_are_refused():
+    flow, x = Flow(StandardNormal(2), AffineScalar()), np.zeros((2, 2))
+    assert flow.log_prob(np.ma.masked_array(x, [[True, False], [False, False]])).isinf().tolist() == [True, False]
+    with pytest.raises(ValueError, match="its numbers are complex"):
+        flow.log_prob(x + 1j)
+
+
 def test_frame_without_numbers_is_refused():
     frame = pd.DataFrame({"a": [1.0], "name": ["x"]})
     with pytest.raises(ValueError, match=r"a DataFrame that does not hold numbers alone .*'x'.*select_dtypes"):
@@ -239,3 +263,10 @@ def test_number_of_samples_is_a_shape():
 def test_parts_of_wrong_types_are_refused(parts):
     with pytest.raises(TypeError, match="Flow takes a base and a bijector, got "):
         Flow(*parts)
+
+
+def test_negative_number_of_samples_is_refused():
+    flow = Flow(StandardNormal(2), Exp())
+    for shape in (-1, (3, -2), np.int64(-5)):
+        with pytest.raises(ValueError, match=r"shape=.*: must not be negative; give a number of samples"):
+            flow.sample(shape)

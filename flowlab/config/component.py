@@ -33,7 +33,8 @@ class Settings:
     __slots__ = ("_prefix",)  # beside the fields, so vars() gives these alone
 
     def __setattr__(self, name: str, value: Any) -> None:
-        known = hasattr(type(self), name) or name in vars(self) or name.startswith("_")
+        own = getattr(type(self), name, len)  # of the class: a property or a constant may be set, a method may not
+        known = not callable(own) or name in vars(self) or name.startswith("_")
         if hasattr(self, "_prefix") and not known:
             keys = [item.name for item in dataclasses.fields(self) if item.init]  # type: ignore[arg-type]
             raise ConfigError(f"{self._prefix}{name}: no such key; {did_you_mean(name, keys)}")

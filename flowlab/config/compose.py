@@ -26,7 +26,7 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from flowlab.config.component import MISSING
-from flowlab.config.directories import conf_directory, use_directory, users_directory
+from flowlab.config.directories import conf_directories, conf_directory, use_directory, users_directory
 from flowlab.config.errors import ConfigError, did_you_mean, shorten
 from flowlab.config.hints import component_keys, find_key
 from flowlab.config.registry import PACKAGES, added, lookup, option_names
@@ -52,7 +52,8 @@ FIXED = (
     "job.env_copy",
 )
 
-QUOTES = "put a value with other characters than letters, digits and . / _ - in quotes: KEY='a b'"
+OTHERS = "put a value with other characters than letters, digits and . / _ - in quotes"
+QUOTES = f"{OTHERS}: KEY='a b', in a shell \"KEY='a b'\""
 # Parts of OmegaConf's messages, and the complaint in plain words.
 PLAIN_WORDS = {
     "Cannot merge DictConfig with ListConfig": "must be a list, as [a, b]",
@@ -211,7 +212,8 @@ def _check_word(override: Override) -> None:
     """Check that a word changes nothing that Hydra runs, reads or writes."""
     word, key = str(override.input_line), override.key_or_group
     name, _, value = word.partition("=")
-    if ("/" in key or ("." not in key and key not in RUN_KEYS)) and re.search(r"[/\\]|\.\.|\$\{", value):
+    is_group = "/" in key or any((directory / key).is_dir() for directory in conf_directories())
+    if is_group and re.search(r"[/\\]|\.\.|\$\{", value):
         raise ConfigError(f"{name}={value}: an option is a word, not a path")
     of_hydra = [part for part in (key, override.package or "") if re.match(r"hydra\b", part)]
     if of_hydra and (override.package or not HYDRA.fullmatch(key)):

@@ -37,8 +37,9 @@ def did_you_mean(word: str, allowed: Sequence[str]) -> str:
         >>> did_you_mean("dept", ["depth", "rank"])
         "did you mean 'depth'? allowed: depth, rank"
     """
-    close = difflib.get_close_matches(word, allowed, n=1)
-    meant = ELSEWHERE.get(word) or (f"did you mean {close[0]!r}? " if close else "")
+    known = {name.lower(): name for name in allowed}
+    close = difflib.get_close_matches(word.lower(), known, n=1)
+    meant = ELSEWHERE.get(word) or (f"did you mean {known[close[0]]!r}? " if close else "")
     return f"{meant}allowed: {', '.join(allowed)}"
 
 

@@ -54,8 +54,14 @@ def as_points(value: Any, like: Tensor) -> Tensor:
         return value if value.is_floating_point() else value.to(like.dtype)
     array = value.to_numpy() if hasattr(value, "to_numpy") else value
     try:
-        if getattr(getattr(array, "dtype", None), "kind", "") == "O":  # a DataFrame with columns of several types
+        if (kind := getattr(getattr(array, "dtype", None), "kind", "")) == "c":
+            raise ValueError("its numbers are complex")
+        if hasattr(array, "mask"):  # numpy's: what is masked is missing
+            array = array.astype(float).filled(math.nan)
+        if kind == "O" or (kind == "f" and array.dtype.itemsize > 8):  # columns of several types, or a wide float
             array = array.astype(float)
+        if hasattr(array, "astype"):  # torch takes neither another byte order nor an array that is turned around
+            array = array.astype(array.dtype.newbyteorder("="), order="C")
         return torch.tensor(array, dtype=like.dtype, device=like.device)
     except (TypeError, ValueError) as error:
         raise ValueError(
@@ -68,9 +74,12 @@ def as_shape(shape: Shape) -> tuple[int, ...]:
     """The shape of a sample; a number is the shape of so many samples."""
     is_number = isinstance(shape, int) or getattr(shape, "shape", None) == ()  # of Python, or of numpy or torch
     try:
-        return tuple(map(operator.index, [shape] if is_number else shape))  # type: ignore[arg-type]
+        sizes = tuple(map(operator.index, [shape] if is_number else shape))  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"shape={shape!r}: must be a number of samples, or a shape such as (5, 2)") from None
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"shape={shape!r}: must not be negative; give a number of samples, or a shape such as (5, 2)")
+    return sizes
 
 
 class Base(nn.Module):

@@ -15,6 +15,8 @@ from torch.distributions import (
     Exponential,
     Gamma,
     Gumbel,
+    HalfCauchy,
+    HalfNormal,
     Independent,
     Laplace,
     MixtureSameFamily,
@@ -83,11 +85,44 @@ def _laplace_quantile(probability: Tensor) -> Tensor:
     return (2 * torch.minimum(probability, 1 - probability)).log() * (0.5 - probability).sign()
 
 
+def _cauchy_quantile(probability: Tensor) -> Tensor:
+    """tan(pi (p - 1/2)), by the nearest of 0, 1/2 and 1, from which a difference is exact."""
+    above = 1 - probability
+    outside = 1 / (math.pi * torch.minimum(probability, above)).tan() * (probability - above).sign()
+    return torch.where((probability - 0.5).abs() < 0.25, (math.pi * (probability - 0.5)).tan(), outside)
+
+
 SYMMETRIC: dict[type, tuple[Map, Map]] = {
     Normal: (NormalCDF().unchecked_forward, torch.special.ndtri),
     Laplace: (_laplace_cdf, _laplace_quantile),
-    Cauchy: (lambda z: torch.atan2(torch.ones_like(z), -z) / math.pi, lambda p: -1 / (math.pi * p).tan()),
+    Cauchy: (lambda z: torch.atan2(torch.ones_like(z), -z) / math.pi, _cauchy_quantile),
 }
+
+
+class HalfNormalTails(Tails):
+    def cdf(self, x: Tensor, upper: bool) -> Tensor:
+        z = (x / self.distribution.scale).clamp(min=0)
+        return 2 * SYMMETRIC[Normal][0](-z) if upper else (z / math.sqrt(2)).erf()
+
+    def log_cdf(self, x: Tensor, upper: bool) -> Tensor:
+        z, near = (x / self.distribution.scale).clamp(min=0), super().log_cdf(x, upper)
+        if not upper:
+            return near
+        return torch.where(z < 1, near, math.log(2) + torch.special.log_ndtr(-z))  # also where it underflows
+
+    def icdf(self, probability: Tensor, upper: bool) -> Tensor:
+        z = -torch.special.ndtri(probability / 2) if upper else math.sqrt(2) * probability.erfinv()
+        return self.distribution.scale * z
+
+
+class HalfCauchyTails(Tails):
+    def cdf(self, x: Tensor, upper: bool) -> Tensor:
+        z, one = (x / self.distribution.scale).clamp(min=0), x.new_ones(())
+        return 2 / math.pi * (torch.atan2(one, z) if upper else z.atan())
+
+    def icdf(self, probability: Tensor, upper: bool) -> Tensor:
+        z = (math.pi / 2 * torch.minimum(probability, 1 - probability)).tan()
+        return self.distribution.scale * torch.where((probability > 0.5) ^ upper, 1 / z, z)
 
 
 class ExponentialTails(Tails):
@@ -195,6 +230,8 @@ TAILS: dict[type, type[Tails]] = {
     Chi2: GammaTails,
     Gamma: GammaTails,
     Gumbel: GumbelTails,
+    HalfCauchy: HalfCauchyTails,
+    HalfNormal: HalfNormalTails,
     Uniform: UniformTails,
     MixtureSameFamily: MixtureTails,
 }

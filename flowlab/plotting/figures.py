@@ -54,6 +54,12 @@ def draw_points(axes: Axes, points: np.ndarray, colour: str, first: int = 0, sec
     axes.scatter(points[:, first], points[:, second], linewidths=0, color=colour, rasterized=True, **look)
 
 
+def draw_histogram(axes: Axes, numbers: np.ndarray, bins: int, interval: tuple[float, float], **style: Any) -> None:
+    """Draw the density of numbers inside an interval, which may hold none of them."""
+    share = bins / (max(len(numbers), 1) * (interval[1] - interval[0]))
+    axes.hist(numbers, bins, range=interval, weights=np.full(len(numbers), share), **style)
+
+
 def draw_density(axes: Axes, density: ArrayLike, bounds: Bounds, highest: float | None = None) -> QuadMesh:
     """Draw a density of shape (n, n) as a heat map from 0 to `highest`; None is its own maximum."""
     density = np.asarray(density, dtype=float)
@@ -88,7 +94,7 @@ def scatter_pair(
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, points, title, colour in zip(panels, (left, right), titles, (BLUE, VERMILION), strict=True):
         if points.shape[1] == 1:
-            axes.hist(points[:, 0], bins=60, range=bounds[0], density=True, color=colour)
+            draw_histogram(axes, points[:, 0], 60, bounds[0], color=colour)
         else:
             draw_points(axes, points, colour)
             axes.set_ylim(bounds[1])
@@ -122,7 +128,7 @@ def scatter_grid(
     for (row, column), axes in np.ndenumerate(figure.subplots(size, size, sharex="col", gridspec_kw=space)):
         if row == column:
             for points, colour in ((left, BLUE), (right, VERMILION)):
-                axes.hist(points[:, row], 40, range=bounds[row], density=True, histtype="step", color=colour)
+                draw_histogram(axes, points[:, row], 40, bounds[row], histtype="step", color=colour)
             axes.set_yticks([])
         else:
             draw_points(axes, *((left, BLUE) if row > column else (right, VERMILION)), column, row)

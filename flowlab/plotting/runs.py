@@ -252,6 +252,8 @@ def run_densities(runs: Sequence[Run], titles: Sequence[str]) -> dict[str, Any]:
 
 def _target_labels(targets: Sequence[Component]) -> list[str]:
     """The names of targets, with the settings in which targets of one name differ."""
+    if len(targets) < 2:
+        return [target.name for target in targets]
     table = pandas.DataFrame([flat({"target": target.to_dict()}) for target in targets], dtype=object)
     names = [name for name in table if name != "target.name"]
     differ = table.groupby("target.name")[names].transform(lambda column: column.map(repr).nunique() > 1)

@@ -24,15 +24,15 @@ class Dialect:
     Attributes:
         header: "true" if the first line holds the names of the columns, "false" if it holds a point; "auto" decides by
             the lines below it; "words" takes every line that is not all numbers for names, as earlier versions did.
-        delimiter: between two columns; None is a comma in .csv, a semicolon if the decimal mark is a comma, a tab in
-            .tsv, and in .txt a mark that all lines hold.
+        delimiter: between two columns; None is a comma in .csv, a semicolon if the decimal mark is a comma outside of
+            quotes, a tab in .tsv, and in .txt a mark that all lines hold.
         decimal: the decimal mark.
         thousands: groups the digits of a number; None if nothing does.
         comment: begins a comment, which ends with its line; None if there are no comments.
         index: the first column holds names or numbers of rows and is left out.
 
     Raises:
-        ConfigError: a mark is longer than a character, or two marks are equal.
+        ConfigError: a mark is longer than a character, or two marks inside a cell are equal.
     """
 
     header: str = setting("auto", choices=("auto", "true", "false", "words"))
@@ -52,7 +52,7 @@ class Dialect:
             mark = MARKS.get(value, value)
             if len(mark) != 1 or mark.isalnum() or mark in '"\r\n':
                 raise ConfigError(f"target.{key}={value!r}: must be one mark, or a word of {', '.join(WORDS.values())}")
-            if mark in used:
+            if used.get(mark, "delimiter") != "delimiter":  # numbers with the delimiter in them stand in quotes
                 raise ConfigError(f"target.{key}={value!r}: is target.{used[mark]} too; choose different marks")
             used[mark] = key
             setattr(self, key, mark)

@@ -7,7 +7,6 @@ import csv
 import io
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice, pairwise
@@ -21,6 +20,7 @@ from flowlab.targets._dialect import WORDS, Dialect, number_remedy
 SAMPLE = 200  # lines by which the header is decided
 SHOWN = 60  # characters of a value in a message
 MISSING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "<na>", "?", "-", "."}
+COMMENTS = set("#%!*/@")
 NAMES = {",": "commas", "\t": "tabs", " ": "spaces"}
 
 Rows = list[list[str]]
@@ -47,11 +47,12 @@ def read_text(path: Path, suffix: str, content: bytes, dialect: Dialect, chosen:
     rows = list(_split(lines, dialect))
     if not rows:
         raise ValueError("it is empty")
-    if rows[0][0].startswith("#"):
-        rows[0] = _without_mark(rows)
+    rows[0] = _without_mark(rows)
     _check_delimiter(rows, lines, dialect, given)
     if len(rows) > 1 and len(rows[0]) + 1 == len(rows[1]):
         rows[0] = _with_name_for_index(rows, dialect)
+    if len(rows) > 1 and len(rows[0]) < len(rows[1]):
+        raise ValueError(_describe_title(rows))
     named, decided = _decide(path, rows, dialect)
     names = _names_of(path, rows, dialect, chosen) if named else column_names(len(rows[0]), int(dialect.index))
     with warnings.catch_warnings():
@@ -60,14 +61,14 @@ def read_text(path: Path, suffix: str, content: bytes, dialect: Dialect, chosen:
             io.BytesIO(content),
             sep=r"\s+" if dialect.delimiter == " " else dialect.delimiter,
             header=0 if named else None,
-            names=names,
+            names=range(len(names)),  # `names` may hold one twice
             index_col=False,
             decimal=dialect.decimal,
             comment=dialect.comment,
             skipinitialspace=True,
             low_memory=False,
         )
-    return table.iloc[:, int(dialect.index) :], decided
+    return table.set_axis(names, axis=1).iloc[:, int(dialect.index) :], decided
 
 
 def column_names(count: int, before: int = 0) -> list[str]:
@@ -94,7 +95,8 @@ def _split(lines: list[str], dialect: Dialect) -> Iterator[list[str]]:
 
 def _default_delimiter(suffix: str, dialect: Dialect, lines: list[str]) -> str:
     if suffix == ".csv":
-        return ";" if dialect.decimal == "," else ","
+        in_quotes = any(re.search('",|,"', line) for line in lines) and not any(";" in line for line in lines)
+        return ";" if dialect.decimal == "," and not in_quotes else ","
     if suffix == ".tsv":
         return "\t"
     marks = [mark for mark in ("\t", ";", ",", "|") if mark != dialect.decimal]
@@ -119,10 +121,19 @@ def _check_delimiter(rows: Rows, lines: list[str], dialect: Dialect, given: str 
 
 
 def _without_mark(rows: Rows) -> list[str]:
-    """The names in a first line that begins with #; raise ValueError if it is a comment."""
-    if len(rows[0]) == 1 or len(rows) < 2 or len(rows[0]) != len(rows[1]):
-        raise ValueError(f"the first line begins with {_shorten(rows[0][0])!r}; add target.comment=hash for comments")
-    return [rows[0][0].lstrip("# "), *rows[0][1:]]
+    """The first line, its names without a # before them.
+
+    Raises:
+        ValueError: it is a comment, or names the delimiter, as spreadsheets write it.
+    """
+    first, mark = rows[0][0], rows[0][0][:1]
+    differs = len(rows) > 1 and len(rows[0]) != len(rows[1])
+    if first.lower().startswith("sep="):
+        raise ValueError(f"the first line, {_shorten(first)}, holds neither names nor a point; remove it")
+    if mark in COMMENTS and (differs or (mark == "#" and (len(rows[0]) == 1 or len(rows) < 2))):
+        word = WORDS.get(mark, mark)
+        raise ValueError(f"the first line begins with {_shorten(first)!r}; add target.comment={word} for comments")
+    return [first.lstrip("# ") if mark == "#" else first, *rows[0][1:]]
 
 
 def _with_name_for_index(rows: Rows, dialect: Dialect) -> list[str]:
@@ -133,6 +144,16 @@ def _with_name_for_index(rows: Rows, dialect: Dialect) -> list[str]:
     raise ValueError(
         f"the first line has {len(rows[0])} value(s) and the next {len(rows[1])}; add target.index=true if lines begin "
         f"with the name of a row, as R writes them; {comma or ''}remove {dialect.delimiter!r} from the ends of lines"
+    )
+
+
+def _describe_title(rows: Rows) -> str:
+    """The error for a first line that has fewer values than the next, as a title or a comment."""
+    line, mark = " ".join(rows[0]), rows[0][0][:1]
+    comment = "" if mark.isalnum() or not mark else f"add target.comment='{mark}' if {mark!r} begins a comment, or "
+    return (
+        f"the first line, {_shorten(line)!r}, has {len(rows[0])} value(s) and the next {len(rows[1])}; {comment}remove "
+        "the lines above the names or the points"
     )
 
 
@@ -197,7 +218,7 @@ def _is_whole(cell: str) -> bool:
 
 
 def _names_of(path: Path, rows: Rows, dialect: Dialect, chosen: bool) -> list[str]:
-    """The names in the first line, each once; columns that are left out need no name."""
+    """The names in the first line; columns that are left out need no name."""
     names = [name or f"(column {place})" for place, name in enumerate(rows[0], start=1)]
     if dialect.index:
         names[0] = "(names of rows)"
@@ -207,9 +228,6 @@ def _names_of(path: Path, rows: Rows, dialect: Dialect, chosen: bool) -> list[st
         index = "add target.index=true if it holds numbers or names of rows" if unnamed[0] == 1 else ""
         remedy = index or f"choose the others with target.columns=[{_shorten(others)}]"
         raise DataError(f"{path}: column {unnamed[0]} has no name; {remedy}, or save the file without them")
-    if len(set(names)) < len(names):
-        twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise DataError(f"{path}: two columns have the name {twice!r}; rename one")
     return names
 
 

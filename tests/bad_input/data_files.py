@@ -111,6 +111,11 @@ DATA_FILES = {
     "longer_rows.csv": (text("a,b\n" + BARE.replace("\n", ",\n")), "longer_rows.csv: cannot be read", CSV),
     "row_numbers.csv": (text(GOOD.replace("a,b", ",b", 1)), "column 1 has no name", "save the file without them"),
     "trailing_commas.csv": (text(GOOD.replace("\n", ",\n")), "column 3 has no name", "save the file without them"),
+    "title.csv": (
+        text("My table\n" + GOOD.replace("a,b", "a,b,c")),
+        "'My table', has 1 value(s) and the next",
+        "remove",
+    ),
     "one_name_twice.csv": (text(GOOD.replace("a,b", "a,a")), "two columns have the name 'a'", "rename one"),
     "header_twice.csv": (text(GOOD + GOOD), "column 'a' holds 'a' in row 41", NUMBERS),
     # CSV: the values of a column

@@ -240,6 +240,8 @@ def test_unknown_key_of_a_configuration_object_is_refused(part):
         node.dpeth = 4
     with pytest.raises(ConfigError, match=r"did you mean 'depth'\? allowed: depth"):
         config.flow.dpeth = 4
+    with pytest.raises(ConfigError, match=r"optimizer\.learning_rate: no such key; the learning rate is optimizer\.lr"):
+        config.optimizer.learning_rate = 1  # a method has this name
     config.flow.depth = 4
     assert to_config(config.to_dict()).flow.depth == 4
 

@@ -6,9 +6,12 @@ import torch
 from torch import nn
 from torch.distributions import (
     Categorical,
+    Cauchy,
     Exponential,
     Gamma,
     Gumbel,
+    HalfCauchy,
+    HalfNormal,
     Independent,
     Laplace,
     MixtureSameFamily,
@@ -76,6 +79,21 @@ CASES = {
         lambda: Flow(MixtureSameFamily(Categorical(torch.ones(2)), Normal(torch.tensor([-1.0, 1.0]), 1.0)), Chain([])),
         lambda y: tuple((a + b) / 2 for a, b in zip(normal(y + 1), normal(y - 1), strict=True)),
         (-11.5, 11.5),
+    ),
+    "half normal": (
+        lambda: Flow(HalfNormal(1.0), AffineScalar(scale=2.0)),
+        lambda y: (mpmath.erf(y / 2 / mpmath.sqrt(2)), mpmath.erfc(y / 2 / mpmath.sqrt(2))),
+        (1e-30, 24.0),
+    ),
+    "half Cauchy": (
+        lambda: Flow(HalfCauchy(1.0), Chain([])),
+        lambda y: (2 / mpmath.pi * mpmath.atan(y), 2 / mpmath.pi * mpmath.atan(1 / y)),
+        (1e-30, 1e30),
+    ),
+    "Cauchy": (
+        lambda: Flow(Cauchy(0.0, 1.0), AffineScalar(scale=-2.0)),
+        lambda y: tuple(mpmath.atan(-2 / (side * y)) / mpmath.pi + (side * y > 0 and 1) for side in (1, -1)),
+        (-1e30, 1e30),
     ),
     "gamma": (
         lambda: Flow(Gamma(2.0, 1.0), Chain([])),

@@ -45,6 +45,15 @@ def test_scatter_grid_draws_every_pair_of_columns():
     assert "target (50 points); above: samples of the flow (50 points); the first 6 of 8 columns\na note" in title
 
 
+@pytest.mark.filterwarnings("error")
+def test_histograms_of_points_outside_of_the_axes_are_empty():
+    inside, outside = np.random.default_rng(0).uniform(-1, 1, (200, 2)), np.full((200, 2), 9.0)
+    figure = scatter_grid(inside, outside, ((-2.0, 2.0),) * 2, columns=["a", "b"])
+    figure.canvas.draw()
+    areas = [0.1 * line.get_xy()[1:-1:2, 1].sum() for line in figure.axes[0].patches]
+    np.testing.assert_allclose(areas, [1.0, 0.0])
+
+
 def test_scatter_pair_of_one_coordinate_is_two_histograms():
     figure = scatter_pair(LEFT[:, :1], RIGHT[:, :1], BOUNDS[:1], columns=("u",))
     assert all(len(axes.patches) == 60 for axes in figure.axes)

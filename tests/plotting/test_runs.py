@@ -161,3 +161,6 @@ def test_panels_tell_files_of_one_name_apart(tmp_path):
         "banana, exact density",
     ]
     assert run_densities(runs[:1], ["flow"])["titles"][0] == "histogram of the data"
+    np.save(tmp_path / "c.npy", np.random.default_rng(0).normal(size=(40, 3)))
+    run = train(compose("target=file", f"target.path={tmp_path}/c.npy", *QUICK), tmp_path / "5")
+    assert run_densities([run], ["flow"])["densities"] == [], "three columns have no panel"

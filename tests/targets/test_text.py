@@ -155,6 +155,14 @@ def test_settings_read_thousands(tmp_path):
     check_points(FileTarget(path, delimiter=";", thousands="space"), points)
 
 
+@pytest.mark.parametrize(("decimal", "thousands"), [(".", ","), (",", None), (",", ".")])
+def test_quoted_numbers_may_hold_the_delimiter(decimal, thousands, tmp_path):
+    path, points = tmp_path / "p.csv", np.array([[1234.5 * i, -1000000.25 * i * i] for i in range(40)])
+    cells = [[f"{c:,.2f}".translate({44: thousands or "", 46: decimal}) for c in row] for row in points]
+    path.write_text("a,b\n" + "".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in cells))
+    check_points(FileTarget(path, decimal=decimal, thousands=thousands), points)
+
+
 REFUSED = {
     "semicolons": (lines(X, "a;b;c", ";"), "separated by ';'; add target.delimiter=semicolon, or"),
     "decimal commas": (lines(FRENCH, "a;b;c", ";"), "target.delimiter=semicolon and target.decimal=comma, or save"),
@@ -171,6 +179,8 @@ REFUSED = {
     "row names of R": (lines(np.column_stack([LABELS, X.astype(object)]), "a,b,c"), "add target.index=true"),
     "comment": ("# from a station\n" + lines(X, "a,b,c"), "add target.comment=hash"),
     "comment with a comma": ("# from a station, 2024\n" + lines(X, "a,b,c"), "add target.comment=hash"),
+    "comment of MATLAB": ("% from a station\n" + lines(X, "a,b,c"), "add target.comment=% for comments"),
+    "a spreadsheet's delimiter": ("sep=;\n" + lines(X, "a;b;c", ";"), "the first line, sep=;, holds neither"),
     "thousands": (lines(X, "a,b,c") + '"1,234",1,2\n', "target.thousands=comma if it groups digits"),
     "thousands and decimals": (
         lines(X, "a,b,c") + '"1.234,5",1,2\n',
@@ -203,7 +213,7 @@ def test_dialect_refuses_marks_that_do_not_fit():
     for settings, said in (
         ({"delimiter": "ab"}, "delimiter='ab': must be one mark"),
         ({"decimal": "1"}, "decimal='1': must be one mark"),
-        ({"delimiter": ",", "decimal": ","}, "decimal=',': is target.delimiter too"),
+        ({"thousands": ",", "decimal": ","}, "thousands=',': is target.decimal too"),
     ):
         with pytest.raises(ConfigError, match=said):
             Dialect(**settings)
