@@ -30,8 +30,8 @@ test: $(VENV)/installed  ## run every test, then compare every notebook with its
 	$(BIN)/pytest -n $(PROCESSES) --dist loadfile --nbval --nbval-current-env $(NOTEBOOKS)
 
 # Slow tests that `make test` leaves out; plain `pytest` runs them as well.
-TRUST := tests/test_bad_input.py tests/test_security.py tests/test_leaks.py tests/test_determinism.py
-trust: $(VENV)/installed  ## tests of bad input, attacks, leaked secrets and determinism
+TRUST := tests/test_bad_input.py tests/test_security.py tests/test_leaks.py tests/test_determinism.py tests/flows/test_presets.py
+trust: $(VENV)/installed  ## tests of bad input, attacks, leaked secrets, determinism, and what presets learn
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(TRUST)
 
 RANKS := $(addprefix tests/distributed/test_,launch.py cluster.py) $(addprefix tests/loggers/test_,wandb_server.py training.py)
