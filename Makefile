@@ -36,8 +36,8 @@ COMMANDS := tests/cli/test_main.py tests/extending tests/experiments/test_reprod
 test-commands: $(VENV)/installed  ## tests of whole commands: training, sweeps, a package that extends flowlab, the README
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(COMMANDS)
 
-TRUST := tests/test_bad_input.py tests/test_security.py tests/test_leaks.py tests/test_determinism.py
-trust: $(VENV)/installed  ## tests of bad input, attacks, leaked secrets and determinism
+TRUST := tests/test_bad_input.py tests/test_security.py tests/test_leaks.py tests/test_determinism.py tests/flows/test_presets.py
+trust: $(VENV)/installed  ## tests of bad input, attacks, leaked secrets, determinism, and what presets learn
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(TRUST)
 
 RANKS := $(addprefix tests/distributed/test_,launch.py cluster.py) $(addprefix tests/loggers/test_,wandb_server.py training.py)

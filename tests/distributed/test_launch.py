@@ -70,6 +70,14 @@ def test_all_ranks_end_early_at_the_same_step(iris, tmp_path, words, end):
     assert run.checkpoint("best")["global_step"] == run.result["best_step"]
 
 
+@pytest.mark.parametrize("preset", ["nice", "realnvp", "glow", "nsf", "maf", "iaf", "nsf_ar", "planar", "radial"])
+def test_two_processes_train_a_preset_as_one(preset, tmp_path):
+    words = [f"flow={preset}", *SMALL, "max_steps=30", "flow.depth=2"]
+    one, two = train(compose(*words), tmp_path / "one"), train(compose(*words, "trainer=ddp_cpu"), tmp_path / "two")
+    for name, tensor in weights(one).items():
+        torch.testing.assert_close(weights(two)[name], tensor, rtol=1e-10, atol=1e-10)
+
+
 # Each rank sums its half of a minibatch first; that changes the rounding.
 def test_two_processes_train_the_same_weights_as_one(alone, tmp_path, monkeypatch):
     monkeypatch.setenv("MASTER_PORT", "1")  # an earlier job of a launcher may leave these

@@ -31,6 +31,7 @@ def test_values_are_converted_to_the_field_types():
         "flow=affine_coupling flow.layer=3": r"flow\.layer: no such key in flow; did you mean 'layers'\?",
         "flow=affine_coupling flow.layers=0": r"flow\.layers=0: must be at least 1",
         "flow=affine_coupling flow.hidden=wide": r"flow\.hidden='wide': must be a whole number",
+        "flow=maf flow.map=heavytails": r"flow\.map='heavytails': no such map; did you mean 'heavy_tails'\?",
         "flow=sinh_arcsinh flow.tail=long": r"flow\.tail='long': must be a number",
         "target=laplace target.scale=-1": r"target\.scale=-1.*: must be greater than 0",
         "target=rotation": r"did you mean 'rotated'\?",
@@ -44,6 +45,14 @@ def test_values_are_converted_to_the_field_types():
 def test_mistake_is_named(words, message):
     with pytest.raises(ConfigError, match=message):
         compose(*words.split())
+
+
+@pytest.mark.parametrize("flow", ["coupling", "autoregressive"])
+def test_a_map_of_the_package_trains(flow, tmp_path):
+    run = train(compose(f"flow={flow}", "flow.map=heavy_tails", "flow.depth=1", *SMALL), tmp_path / "run")
+    x = torch.randn(20, 2)
+    torch.testing.assert_close(run.flow.bijector.inverse(run.flow.bijector(x)), x, rtol=1e-3, atol=1e-3)
+    assert "HeavyTails" in str(run.flow.bijector.summary())
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ EXAMPLES = Path(__file__).parent / "example_package" / "flowlab_example"
 # component -> its name and the values in its YAML file
 ADDED = {
     "elementwise bijector": ("sinh_arcsinh", None),
+    "map": ("heavy_tails", None),
     "architecture": ("affine_coupling", {"layers": 2, "hidden": 8, "log_scale": 0.0}),
     "target": ("laplace", {"dim": 2, "scale": 1.0, "train_size": None}),
     "objective": ("bounded_likelihood", {"floor": -20.0}),
@@ -77,6 +78,7 @@ words += ["trainer.validate_every=10", "trainer.progress=off", "target=laplace"]
 alone = ["flow=custom", "flow._target_=flowlab.bijectors.SinhArcsinh"]
 runs = [
     flowlab.train(flowlab.compose(*words, *alone), "bijector"),
+    flowlab.train(flowlab.compose(*words, "flow=maf", "flow.depth=1", "flow.map=heavy_tails"), "map"),
     flowlab.train(
         flowlab.compose(
             *words, "flow=affine_coupling", "objective=bounded_likelihood", "objective.floor=-15", "optimizer=lion",
@@ -85,8 +87,8 @@ runs = [
         "others",
     ),
 ]
-assert [run.status["status"] for run in runs] == ["done", "done"]
-assert "median_log_prob" in runs[1].result
+assert [run.status["status"] for run in runs] == ["done", "done", "done"]
+assert "median_log_prob" in runs[2].result
 assert Path("others/rows.txt").read_text() == "2"
 assert (Path("others/figures/density.png")).exists()
 """
@@ -112,7 +114,7 @@ def build_file(component, name, values, path):
     if component == "elementwise bijector":
         return source
     group = "flow" if component == "architecture" else component
-    start = "def " if component == "metric" else "@dataclass"
+    start = "def " if component in ("metric", "map") else "@dataclass"
     decorated = source.replace(f"\n{start}", f'\n@register("{group}", "{name}")\n{start}', 1)
     return decorated.replace('"""\n', '"""\n\nfrom flowlab.config.registry import register\n', 1)
 

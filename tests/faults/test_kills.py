@@ -20,6 +20,7 @@ from faults.processes import (
 )
 
 KILLS = 20
+PRESETS = ["nice", "realnvp", "glow", "nsf", "maf", "iaf", "nsf_ar", "planar", "radial"]
 
 
 def kill_until_done(first, further, begun, moments):
@@ -75,6 +76,20 @@ def test_a_sweep_is_killed_at_any_moment(reference, tmp_path):
             check_same_end(directory / job, reference("sweep") / job)
         if not left:
             return
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_killed(tmp_path, preset):
+    """a run with flow={preset} is killed (kill -9) after a checkpoint, and resumed"""
+    words = [f"flow={preset}", *RUN, "max_steps=400"]
+    check_completes(*words, "hydra.run.dir=whole", cwd=tmp_path)
+    process = start(*words, "hydra.run.dir=run", cwd=tmp_path)
+    wait_for_checkpoint(process, tmp_path / "run")
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    check_completes("resume=run", cwd=tmp_path)
+    check_same_end(tmp_path / "run", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "last.ckpt", "result.json", "density.png"])

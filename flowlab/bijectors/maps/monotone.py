@@ -10,14 +10,14 @@ from torch import Tensor
 from flowlab.bijectors.maps.base import Map
 from flowlab.bijectors.maps.spline import bounded_exp
 
-HALVINGS = 36  # of a bracket around the root, before Newton's steps
-NEWTON_STEPS = 3  # the first two reach the rounding; all carry gradients
+HALVINGS = 30  # of a bracket around the root, before Newton's steps
+NEWTON_STEPS = 3  # they reach the rounding, and carry gradients
 
 
 class Monotone(Map):
     r"""y = the integral of m(x) from 0, plus a shift; m passes smoothly from each of `bins + 1` slopes to the next.
 
-    With centres c_1 < ... < c_K and slopes m_0, ..., m_K, and sigma and softplus in units of the width r:
+    With centres c_1 < ... < c_K, slopes m_0, ..., m_K and the width r = bound / (K + 1) of a step:
 
     forward  y = shift + m_0 x + sum_k (m_k - m_(k-1)) (softplus((x - c_k) / r) - softplus(-c_k / r)) r
     log det  log m(x), m(x) = m_0 + sum_k (m_k - m_(k-1)) sigma((x - c_k) / r)
@@ -28,7 +28,7 @@ class Monotone(Map):
     spread evenly over [-bound, bound]; parameters move them, but not past each other. Far outside y is a straight line.
 
     The inverse halves a bracket that the slopes give, and ends by Newton's steps, which carry exact first and second
-    derivatives. It takes about 40 evaluations of the map.
+    derivatives. It takes 36 evaluations of the map or its slope.
 
     Arguments:
         bins: K, the number of centres, at least 1.
@@ -59,49 +59,49 @@ class Monotone(Map):
             if not 0 < value < math.inf:
                 raise ValueError(f"Monotone: {name}={value!r} must be positive and finite")
         self.bins, self.bound, self.limit = bins, bound, limit
-        self.radius = bound / (bins + 1)  # half the distance between neighbours, so steps overlap
+        self.width = bound / (bins + 1)  # of a step: half the distance between neighbours, so steps overlap
         self.size = 2 * bins + 3  # a shift, bins + 1 gaps between centres and the ends, and bins + 1 slopes
 
     def forward_and_log_det(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        y, slope = self._evaluate(x, *self._read(parameters))
-        return y, slope.log()
+        read = self._read(parameters)
+        return self._image(x, *read), self._slope(x, *read).log()
 
     def inverse_and_log_det(self, y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         read = self._read(parameters)
         with torch.no_grad():
-            x = self._bracketed(y, *read)
+            x = self._bracketed(y, parameters[..., 0], *read)
         for _ in range(NEWTON_STEPS):
-            image, slope = self._evaluate(x, *read)
-            x = x - (image - y) / slope
-        return x, -self._evaluate(x, *read)[1].log()
+            x = x - (self._image(x, *read) - y) / self._slope(x, *read)
+        return x, -self._slope(x, *read).log()
 
-    def _bracketed(self, y: Tensor, *read: Tensor) -> Tensor:
+    def _bracketed(self, y: Tensor, shift: Tensor, *read: Tensor) -> Tensor:
         """A point near the root: it lies between (y - shift) exp(-limit) and (y - shift) exp(limit)."""
-        rest = y - read[0]
+        rest = y - shift
         low, high = rest * math.exp(-self.limit), rest * math.exp(self.limit)
         low, high = torch.minimum(low, high), torch.maximum(low, high)
         for _ in range(HALVINGS):
             middle = 0.5 * low + 0.5 * high
-            below = self._evaluate(middle, *read)[0] < y
+            below = self._image(middle, *read) < y
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return 0.5 * low + 0.5 * high
 
-    def _evaluate(
-        self, x: Tensor, shift: Tensor, centres: Tensor, first: Tensor, steps: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """y and its slope at x."""
-        z = (x[..., None] - centres) / self.radius
-        zero = torch.zeros_like(z[..., :1])
-        rise = torch.logaddexp(z, zero) - torch.logaddexp(-centres / self.radius, zero)
-        y = shift + first * x + self.radius * (steps * rise).sum(-1)
-        return y, first + (steps * z.sigmoid()).sum(-1)
+    def _image(self, x: Tensor, offset: Tensor, centres: Tensor, first: Tensor, steps: Tensor) -> Tensor:
+        return offset + first * x + self._rise(x[..., None] - centres, steps)
+
+    def _slope(self, x: Tensor, offset: Tensor, centres: Tensor, first: Tensor, steps: Tensor) -> Tensor:
+        return first + (steps * ((x[..., None] - centres) / self.width).sigmoid()).sum(-1)
+
+    def _rise(self, distance: Tensor, steps: Tensor) -> Tensor:
+        """The integral of the steps of the slope up to a distance from their centres."""
+        return self.width * (steps * torch.logaddexp(distance / self.width, distance.new_zeros(()))).sum(-1)
 
     def _read(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The shift, the centres, the first slope, and the differences of the slopes."""
+        """The sum of the constants in y, the centres, the first slope, and the differences of the slopes."""
         shift, gaps, slopes = parameters.split((1, self.bins + 1, self.bins + 1), -1)
         centres = (2 * gaps.softmax(-1).cumsum(-1)[..., :-1] - 1) * self.bound
         slopes = bounded_exp(slopes, self.limit)
-        return shift[..., 0], centres, slopes[..., 0], slopes.diff(dim=-1)
+        steps = slopes.diff(dim=-1)
+        return shift[..., 0] - self._rise(-centres, steps), centres, slopes[..., 0], steps
 
     def __repr__(self) -> str:
         return f"Monotone(bins={self.bins}, bound={self.bound:g})"

@@ -96,6 +96,19 @@ def test_first_and_second_derivatives_are_exact_in_both_directions(map):
         assert torch.autograd.gradgradcheck(lambda *given, call=method: call(*given)[0], (points, parameters))
 
 
+def test_an_elementwise_bijector_gets_its_parameters_in_their_order():
+    bijector = AffineScalar(torch.nn.Parameter(torch.tensor(0.5))) | SmoothPReLU(slope=0.3)
+    map = Elementwise(bijector)
+    changed = torch.tensor([0.25, -1.0])
+    x = torch.linspace(-3, 3, 7)
+    found = map.forward_and_log_det(x, changed)
+    with torch.no_grad():  # the map has a copy
+        for parameter, added in zip(bijector.parameters(), changed, strict=True):
+            parameter.add_(added)
+        torch.testing.assert_close(found, bijector.forward_and_log_det(x))
+        torch.testing.assert_close(map.inverse_and_log_det(found[0], changed), bijector.inverse_and_log_det(found[0]))
+
+
 def test_an_affine_log_scale_stays_within_its_limit():
     parameters = torch.tensor([[0.0, 1e6], [0.0, -1e6]])
     log_det = Affine(limit=2.0).forward_and_log_det(torch.zeros(2), parameters)[1]
