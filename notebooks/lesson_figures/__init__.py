@@ -3,7 +3,7 @@
 from lesson_figures.change_of_variables import linearisation, local_mass, moved_mass, parallelogram
 from lesson_figures.curves import coinciding_curves, loss_and_points, loss_curves
 from lesson_figures.densities import density_chains, density_row, samples_and_densities
-from lesson_figures.family import Relative, relatives, warped_grids
+from lesson_figures.family import Relative, relatives, spline_map, warped_grids
 from lesson_figures.groups import curve_groups, saturation
 from lesson_figures.histograms import histogram, histograms
 from lesson_figures.kink import kink_gradient, kink_spike
@@ -43,5 +43,6 @@ __all__ = [
     "roc_curves",
     "samples_and_densities",
     "saturation",
+    "spline_map",
     "warped_grids",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from flowlab.plotting.figures import BLACK, BLUE, VERMILION, Bounds, draw_density, draw_points, find_maximum, styled
@@ -144,6 +145,7 @@ def density_row(densities: Sequence[ArrayLike], bounds: Bounds, titles: Sequence
             *grid, values.T, levels=[0.05 * highest, 0.25 * highest, 0.75 * highest], colors=BLACK, linewidths=0.4
         )
         axes.set(title=title, xlabel="x1", xlim=bounds[0], ylim=bounds[1])
-        axes.locator_params(nbins=5)
+        axes.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
     panels[0][0].set_ylabel("x2")
     return figure

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
@@ -116,4 +117,34 @@ def warped_grids(grids: Sequence[ArrayLike], titles: Sequence[str], limit: float
             axes.plot(*points[:, line].T, color=BLUE, lw=0.8)
         axes.set(title=title, xlabel="x1", xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     panels[0].set_ylabel("x2")
+    return figure
+
+
+@styled
+def spline_map(x: ArrayLike, y: ArrayLike, density: ArrayLike, base: ArrayLike, bound: float) -> Figure:
+    """Draw an increasing map in its box; beside it the density of the base and of its image.
+
+    Arguments:
+        x, y: points and their images, of shape (n,).
+        density, base: the density of the image at y, and of the base at x, of shape (n,).
+        bound: half the width of the box.
+
+    Example:
+        >>> from lesson_figures import spline_map
+        >>> figure = spline_map([-1, 0, 1], [-1, 0.5, 1], [0.2, 0.3, 0.2], [0.2, 0.4, 0.2], bound=1)
+        >>> [axes.get_title(loc="left") for axes in figure.axes]
+        ['the map', 'the densities']
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    figure = Figure(figsize=(7.5, 3.2))
+    left, right = figure.subplots(1, 2, gridspec_kw={"bottom": 0.15, "wspace": 0.25, "width_ratios": (1, 1.6)})
+    left.add_patch(Rectangle((-bound, -bound), 2 * bound, 2 * bound, facecolor="none", edgecolor=GREY, ls="--", lw=0.8))
+    left.plot(x, y, color=BLUE)
+    ends = (x[0], x[-1])
+    left.set(title="the map", xlabel="x", ylabel="y", xlim=ends, ylim=ends, aspect="equal")
+    right.plot(x, base, color=GREY, ls="--", label="base, at x")
+    right.plot(y, density, color=BLUE, label="image, at y")
+    right.set(title="the densities", xlabel="x or y", ylabel="density", xlim=ends)
+    right.set_ylim(bottom=0)
+    right.legend(loc="best")
     return figure

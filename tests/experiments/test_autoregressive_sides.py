@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas
 
+RECORD = Path(__file__).parents[2] / "experiments" / "results" / "autoregressive_sides.csv"
 SCRIPT = Path(__file__).parents[2] / "experiments" / "benchmarks" / "autoregressive_sides.py"
 
 
@@ -22,3 +23,7 @@ def test_it_times_three_sides_and_records_them(tmp_path):
     assert (table["lower_quartile"] <= table["median_seconds"]).all()
     assert json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))["threads"] == 1
     assert str(tmp_path) not in (tmp_path / "record.json").read_text(encoding="utf-8")
+
+
+def test_the_committed_record_comes_from_a_clean_commit():
+    assert json.loads(RECORD.with_suffix(".json").read_text(encoding="utf-8"))["git_dirty"] is False

@@ -1,7 +1,7 @@
 """The family of architectures draws maps, dependences and passes; warped grids draw both kinds of lines."""
 
 import numpy as np
-from lesson_figures import Relative, relatives, warped_grids
+from lesson_figures import Relative, relatives, spline_map, warped_grids
 from matplotlib.colors import to_rgba
 
 from flowlab.plotting.figures import BLUE, VERMILION
@@ -34,3 +34,13 @@ def test_warped_grids_draws_lines_of_both_directions():
     assert lines[0].get_color() == VERMILION
     np.testing.assert_allclose(lines[1].get_xydata(), grid[:, 0] + [0, 1])
     assert lines[1].get_color() == BLUE
+
+
+def test_spline_map_draws_map_box_and_both_densities():
+    figure = spline_map(POINTS, POINTS**3, POINTS**2, np.abs(POINTS), bound=1.5)
+    left, right = figure.axes
+    assert left.patches[0].get_bbox().extents.tolist() == [-1.5, -1.5, 1.5, 1.5]
+    np.testing.assert_allclose(left.lines[0].get_xydata(), np.column_stack([POINTS, POINTS**3]))
+    base, image = right.lines
+    np.testing.assert_allclose(base.get_xydata(), np.column_stack([POINTS, np.abs(POINTS)]))
+    np.testing.assert_allclose(image.get_xydata(), np.column_stack([POINTS**3, POINTS**2]))
