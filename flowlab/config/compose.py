@@ -109,7 +109,7 @@ def compose_yaml(overrides: Sequence[str | Sequence[str]], hydra_settings: bool 
         if isinstance(composed, DictConfig):
             check_targets(composed)
         choices = [o for o in parsed if o.key_or_group in groups or o.key_or_group.startswith("hydra/")]
-        others = [o for o in parsed if o not in choices and not o.is_delete() and o.input_line[:7] != "+hydra."]
+        others = [o for o in parsed if o not in choices and not o.is_delete() and str(o.input_line)[:7] != "+hydra."]
         if isinstance(composed, Exception) or any(str(o.input_line).startswith("+") for o in others):
             with_groups = _try_compose([o.input_line for o in choices if o.input_line and not o.is_delete()])
             if isinstance(with_groups, DictConfig):

@@ -51,6 +51,8 @@ def as_points(value: Any, like: Tensor) -> Tensor:
         ValueError: the values are not numbers.
     """
     if isinstance(value, Tensor):
+        if value.is_complex():
+            raise ValueError("points: a complex tensor; give real numbers, as torch.view_as_real does")
         return value if value.is_floating_point() else value.to(like.dtype)
     array = value.to_numpy() if hasattr(value, "to_numpy") else value
     try:
