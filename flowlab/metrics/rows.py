@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ def describe_rows(
     worst, places = nlls.topk(min(WORST, len(nlls)))
     rows = numbers[places].tolist()
     doubts = []
+    if baseline == math.inf:
+        doubts.append(
+            "gaussian_nll is null: a Gaussian has no density there, as columns of the training rows determine others "
+            "up to rounding; leave one of them out"
+        )
     if mean > baseline:
         doubts.append(
             f"nll={mean:.4g} is above gaussian_nll={baseline:.4g}, the NLL of a Gaussian: the flow has not learned the "

@@ -1,5 +1,7 @@
 """The rows behind an NLL."""
 
+import math
+
 import torch
 
 from flowlab.metrics.rows import describe_rows
@@ -42,3 +44,10 @@ def test_weights_count_as_repeated_rows():
     assert found["worst_rows"][0] == [4, 900.0]
     assert found["doubts"][0] == expected["doubts"][0]
     assert "1 of 199 rows dominates" in found["doubts"][2]
+
+
+def test_a_missing_gaussian_is_explained():
+    nlls = torch.linspace(0.0, 0.1, 100)
+    assert describe_rows(nlls, 1.0)["doubts"] == []
+    (doubt,) = describe_rows(nlls, math.inf)["doubts"]
+    assert doubt.startswith("gaussian_nll is null: a Gaussian has no density there, as columns of the training rows")
