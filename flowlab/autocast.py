@@ -53,7 +53,9 @@ def upcast(value: Any) -> Any:
 def call_converted(
     module: nn.Module, own: torch.dtype | None, name: str, method: Callable[..., Any], points: Tensor, context: Any
 ) -> Any:
-    """A method of a bijector on points of any dtype, or inside autocast."""
+    """A method of a bijector on points of any real dtype, or inside autocast; a ValueError for complex points."""
+    if points.is_complex():
+        raise ValueError(f"{type(module).__name__}: points are complex; give real numbers, as torch.view_as_real does")
     points = points if points.is_floating_point() else points.to(own or torch.get_default_dtype())
     if not is_autocast_on(points):
         return call_in_common(module, own, method, points, context)

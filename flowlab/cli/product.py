@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import Glob, IntervalSweep, Override, Rang
 
 from flowlab.config.compose import compose_yaml, parse_overrides
 from flowlab.config.errors import ConfigError
+from flowlab.config.hints import component_keys
 from flowlab.config.registry import PACKAGES, option_names
 
 # Every job is composed and checked before the first one starts, at about 40 ms a job.
@@ -129,6 +130,7 @@ def _applies(override: Override, chosen: dict[str, str], options: dict[str, list
 
 @cache
 def _has_key(group: str, option: str, key: str, is_added: bool) -> bool:
-    """Whether an option has a key in its YAML; an added one is a key of a user's own class."""
-    keys = list(compose_yaml([f"{group}={option}"])[group].keys())  # `in` would leave out those without a value
+    """Whether an option has a key in its YAML or component; an added one is a key of a user's own class."""
+    node = compose_yaml([f"{group}={option}"])[group]
+    keys = [*node.keys(), *component_keys(group, node)]  # `in` would leave out those without a value
     return "_target_" in keys and key not in keys if is_added else key.partition(".")[0] in keys

@@ -52,8 +52,7 @@ FIXED = (
     "job.env_copy",
 )
 
-OTHERS = "put a value with other characters than letters, digits and . / _ - in quotes"
-QUOTES = f"{OTHERS}: KEY='a b', in a shell \"KEY='a b'\""
+QUOTES = "put a value with other characters than a-z, 0-9 and . / _ - in quotes: KEY='a b', in a shell \"KEY='a b'\""
 # Parts of OmegaConf's messages, and the complaint in plain words.
 PLAIN_WORDS = {
     "Cannot merge DictConfig with ListConfig": "must be a list, as [a, b]",
@@ -109,8 +108,8 @@ def compose_yaml(overrides: Sequence[str | Sequence[str]], hydra_settings: bool 
         composed = _try_compose(overrides)
         if isinstance(composed, DictConfig):
             check_targets(composed)
-        choices = [o for o in parsed if o.key_or_group in groups or o.key_or_group.startswith("hydra")]
-        others = [o for o in parsed if o not in choices and not o.is_delete()]
+        choices = [o for o in parsed if o.key_or_group in groups or o.key_or_group.startswith("hydra/")]
+        others = [o for o in parsed if o not in choices and not o.is_delete() and str(o.input_line)[:7] != "+hydra."]
         if isinstance(composed, Exception) or any(str(o.input_line).startswith("+") for o in others):
             with_groups = _try_compose([o.input_line for o in choices if o.input_line and not o.is_delete()])
             if isinstance(with_groups, DictConfig):
@@ -247,7 +246,9 @@ def _check_key(composed: DictConfig, override: Override, groups: Sequence[str]) 
             raise ConfigError(f"{key}: no such key: {where} is a value and has no keys")
         if part not in list(node.keys()):
             is_own, is_added = depth == 1 and node.get("name") == "custom", str(override.input_line).startswith("+")
-            if is_added and (is_own or part in component_keys(key.partition(".")[0], node)):
+            if (is_left_out := part in component_keys(key.partition(".")[0], node)) and not is_added:
+                raise ConfigError(f"{key}: the preset leaves it out; add +{key}=..., or write {part} into its file")
+            if is_left_out or (is_own and is_added):
                 return
             if is_own:
                 raise ConfigError(f"{key}: a key of your own class needs a plus: +{key}=...")

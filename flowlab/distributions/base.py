@@ -50,11 +50,11 @@ def as_points(value: Any, like: Tensor) -> Tensor:
     Raises:
         ValueError: the values are not numbers.
     """
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and not value.is_complex():
         return value if value.is_floating_point() else value.to(like.dtype)
     array = value.to_numpy() if hasattr(value, "to_numpy") else value
     try:
-        if (kind := getattr(getattr(array, "dtype", None), "kind", "")) == "c":
+        if (kind := getattr(getattr(array, "dtype", None), "kind", "")) == "c" or isinstance(value, Tensor):
             raise ValueError("its numbers are complex")
         if hasattr(array, "mask"):  # numpy's: what is masked is missing
             array = array.astype(float).filled(math.nan)

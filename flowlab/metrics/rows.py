@@ -12,22 +12,39 @@ WORST = 5  # rows with the highest NLL that a result names
 LARGE_ERROR, LARGE_SHIFT = 0.5, 0.5  # nats: of a standard error, and of the part of an NLL that the worst rows make
 
 
-def describe_rows(nlls: Tensor, baseline: float, numbers: Tensor | None = None) -> dict[str, Any]:
+def describe_rows(
+    nlls: Tensor, baseline: float, numbers: Tensor | None = None, weights: Tensor | None = None
+) -> dict[str, Any]:
     """How the NLL of a test is made up of the NLLs of its rows, and the reasons to doubt it.
 
     Arguments:
         nlls: of each row, in nats, of shape (n,).
         baseline: the NLL of a Gaussian.
         numbers: of the rows in the data; None counts the rows of the test from 1.
+        weights: of the rows, of shape (n,); a row of weight 0 does not count.
 
     Returns:
         nll_median; worst_rows, the number and the NLL of the WORST rows with the highest NLL; and doubts, in words.
     """
-    mean, median = float(nlls.mean()), float(nlls.median())
-    error = float(nlls.std()) / math.sqrt(len(nlls))
+    import torch
+
+    numbers = torch.arange(1, len(nlls) + 1) if numbers is None else numbers
+    counts = torch.ones_like(nlls) if weights is None else weights.to(nlls)
+    shares = counts / counts.sum()
+    counted = shares > 0
+    nlls, shares, numbers = nlls[counted], shares[counted], numbers.to(nlls.device)[counted]
+    ordered = nlls.argsort()
+    median = float(nlls[ordered][(shares[ordered].cumsum(0) < 0.5 - 1e-9).sum()])
+    mean = float(shares @ nlls)
+    error = float((shares * (nlls - mean)).norm())
     worst, places = nlls.topk(min(WORST, len(nlls)))
-    rows = [(int(place) + 1 if numbers is None else int(numbers[place])) for place in places]
+    rows = numbers[places].tolist()
     doubts = []
+    if baseline == math.inf:
+        doubts.append(
+            "gaussian_nll is null: a Gaussian has no density there, as columns of the training rows determine others "
+            "up to rounding; leave one of them out"
+        )
     if mean > baseline:
         doubts.append(
             f"nll={mean:.4g} is above gaussian_nll={baseline:.4g}, the NLL of a Gaussian: the flow has not learned the "
@@ -38,8 +55,8 @@ def describe_rows(nlls: Tensor, baseline: float, numbers: Tensor | None = None) 
             f"nll={mean:.4g} has a standard error of {error:.2g} nats, so it says little; the median of the rows is "
             f"{median:.4g}; use more test rows"
         )
-    total = mean * len(nlls)
-    without = [(total - float(worst[:count].sum())) / max(1, len(nlls) - count) for count in range(len(worst) + 1)]
+    taken = [shares[places[:count]] for count in range(len(worst) + 1)]
+    without = [(mean - float(each @ worst[: len(each)])) / (1 - float(each.sum()) or 1) for each in taken]
     if len(nlls) > 10 * WORST and mean - without[-1] > LARGE_SHIFT:
         few = next(count for count, rest in enumerate(without) if rest - without[-1] <= LARGE_SHIFT / 5)
         dominate, them = ("dominates", "it") if few == 1 else ("dominate", "them")

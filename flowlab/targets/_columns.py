@@ -9,7 +9,7 @@ import numpy as np
 
 from flowlab.config.errors import DataError
 
-EXACT, THIN = 1e-6, 1e-3  # of a column's spread that the other columns leave unexplained
+EXACT, THIN = 1e-6, 1e-2  # of a column's spread that the other columns leave unexplained
 FAR = 30  # spreads from the median; in 3000 rows a Gaussian reaches 5, an exponential distribution 11
 FEW, FEW_WHOLE, OFTEN = 20, 200, 0.05  # different values, different whole numbers, the part of the rows with one value
 NORMAL_QUARTILES = 1.349  # the distance of a standard normal's quartiles
@@ -97,8 +97,9 @@ class Table:
                 )
 
     def describe(self, values: np.ndarray) -> list[str]:
-        """Note what is likely to spoil a fit: columns that number the rows, repeated values, and outliers."""
-        return [*self._describe_counters(values), *self._describe_repeats(values), *self._describe_outliers(values)]
+        """Note what is likely to spoil a fit: columns that number the rows, repeated values or rows, and outliers."""
+        repeated = self._describe_repeats(values) or self._describe_copies(values)
+        return [*self._describe_counters(values), *repeated, *self._describe_outliers(values)]
 
     def _describe_repeats(self, values: np.ndarray) -> list[str]:
         """Note the columns in which values repeat so often that a density grows there without end."""
@@ -120,13 +121,25 @@ class Table:
             f"of a step to such a column, or leave it out{self.choose}"
         ]
 
+    def _describe_copies(self, values: np.ndarray) -> list[str]:
+        """Note that many rows are copies of others."""
+        from pandas import DataFrame  # it compares rows by their hashes
+
+        copies = int(DataFrame(values).duplicated().sum())
+        if copies < max(10, OFTEN * len(values)):
+            return []
+        return [
+            f"{self.where}: {copies} of {len(values)} rows are copies of others, so the density can grow without end "
+            "there, and held-out rows are in training too; drop the copies"
+        ]
+
     def _describe_counters(self, values: np.ndarray) -> list[str]:
         """Note the columns that number the rows."""
         steps = np.diff(values, axis=0)
         counting = [
             name
             for name, step in zip(self.names, steps.T, strict=True)
-            if np.abs(step[0]) == 1 and (step == step[0]).all()
+            if step[0] and np.allclose(step, step[0], rtol=1e-6, atol=0)
         ]
         return [
             f"{self.where}: column {name!r} numbers the rows; leave it out{self.choose}{self.index}"

@@ -81,6 +81,8 @@ class FileTarget(Target):
         if robust and not standardize:
             raise ConfigError("target.robust=true: is a standardization; use target.standardize=true")
         self.path = Path(local_path("target.path", path))
+        if weights is not None and weights in (columns or ()):
+            raise DataError(f"{path}: target.weights={weights}: is no coordinate; leave it out of target.columns")
         chosen = columns if columns is None or weights is None else [*columns, weights]
         names, values, content, decided = read_points(self.path, chosen, Dialect(**dialect))
         self.fingerprint = hashlib.sha256(content).hexdigest()

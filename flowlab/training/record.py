@@ -236,7 +236,8 @@ def _measure(run: Run, flow: Flow, target: Target) -> dict[str, Any]:
     if target.entropy is not None:
         result["entropy"] = target.entropy
     if not isinstance(target, ExactTarget):
-        result |= describe_rows(-evaluation.log_prob, result["gaussian_nll"], (target.row_numbers or {}).get("test"))
+        numbers = (target.row_numbers or {}).get("test")
+        result |= describe_rows(-evaluation.log_prob, result["gaussian_nll"], numbers, weights)
     elif not config.objective.needs_points:
         result |= reverse_kl(flow, target, config.test_size, config.seed)
     return result | {name: measured[name] for name in ("kl", "kl_se") if name in measured}

@@ -73,3 +73,9 @@ def test_a_context_is_converted():
     for each in (context, context.bfloat16()):
         assert shift(torch.zeros(5, 2), each).dtype == torch.float32
         assert Flow(StandardNormal(2), shift).log_prob(torch.zeros(5, 2), each).dtype == torch.float32
+
+
+@pytest.mark.parametrize("call", [Exp(), LowRankAffine(2).inverse, Flow(StandardNormal(2), SmoothPReLU()).log_prob])
+def test_complex_points_are_refused(call):
+    with pytest.raises(ValueError, match=r"complex.*; give"):
+        call(torch.ones(3, 2, dtype=torch.complex64))

@@ -32,6 +32,15 @@ def test_own_experiment_and_flow_have_names(own):
         compose("flow=deeep", config_dir="own")
 
 
+def test_a_key_that_an_own_preset_leaves_out_is_added_or_refused(own, capsys):
+    own("flow/short", "name: mlp\n")
+    assert compose("flow=short", "+flow.rank=1", config_dir="own").flow.rank == 1
+    with pytest.raises(ConfigError, match=r"rank: the preset leaves it out; add \+flow\.rank=\.\.\., or write"):
+        compose("flow=short", "flow.rank=1", config_dir="own")
+    assert main(["--config-dir", "own", "-m", "flow=smooth_prelu,short", "flow.rank=0,1", *QUICK]) == 2
+    assert "flow.rank: the preset leaves it out" in capsys.readouterr().err
+
+
 def test_own_sweep_runs(own):
     own("sweep/both", "# @package _global_\nhydra: {sweeper: {params: {flow: 'deep,smooth_prelu'}}}\n")
     assert main(["--config-dir", "own", "-m", "+sweep=both", *QUICK, "hydra.sweep.dir=sweep"]) == 0

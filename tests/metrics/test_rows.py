@@ -1,5 +1,7 @@
 """The rows behind an NLL."""
 
+import math
+
 import torch
 
 from flowlab.metrics.rows import describe_rows
@@ -25,3 +27,27 @@ def test_rows_of_a_test_are_described():
     nlls[[7, 30, 31]] = 3000.0
     assert "3 of 1000 rows dominate nll=9.997: without them it is 1, and" in describe_rows(nlls, 30.0)["doubts"][-1]
     assert describe_rows(torch.ones(1000) + torch.rand(1000), 3.0)["doubts"] == []
+
+
+def test_weights_count_as_repeated_rows():
+    """The description of weighted rows is that of the rows repeated; a row of weight 0 is not seen."""
+    draws = torch.Generator().manual_seed(0)
+    nlls = 5 * torch.rand(200, generator=draws, dtype=torch.float64)
+    nlls[[3, 5]] = torch.tensor([900.0, 1e9], dtype=torch.float64)
+    weights = torch.randint(1, 4, (200,), generator=draws)
+    weights[[3, 5]] = torch.tensor([2, 0])
+    found, expected = (
+        describe_rows(nlls, 3.0, weights=weights),
+        describe_rows(nlls.repeat_interleave(weights), 3.0),
+    )
+    assert found["nll_median"] == expected["nll_median"]
+    assert found["worst_rows"][0] == [4, 900.0]
+    assert found["doubts"][0] == expected["doubts"][0]
+    assert "1 of 199 rows dominates" in found["doubts"][2]
+
+
+def test_a_missing_gaussian_is_explained():
+    nlls = torch.linspace(0.0, 0.1, 100)
+    assert describe_rows(nlls, 1.0)["doubts"] == []
+    (doubt,) = describe_rows(nlls, math.inf)["doubts"]
+    assert doubt.startswith("gaussian_nll is null: a Gaussian has no density there, as columns of the training rows")

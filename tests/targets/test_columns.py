@@ -53,6 +53,20 @@ NOTED = {
         ["'lb' is nearly a linear function of 'kg'"],
     ),
     "row numbers": ({"Unnamed: 0": np.arange(COUNT), "a": A}, ["'Unnamed: 0' numbers the rows", "target.index=true"]),
+    "hours": ({"t": 7.5 + 0.1 * np.arange(COUNT), "a": A}, ["'t' numbers the rows"]),
+    "row numbers backwards": ({"a": A, "i": 10 * np.arange(COUNT)[::-1]}, ["'i' numbers the rows"]),
+    "rounded percentages": (
+        dict(zip("abc", (100 * PARTS.T).round(1), strict=True)),
+        ["is nearly a linear function of"],
+    ),
+    "rounded units": (
+        {"C": (20 + 5 * A).round(1), "F": (68 + 9 * A).round(1), "b": B},
+        ["'F' is nearly a linear function of 'C'"],
+    ),
+    "copied rows": (
+        {"a": np.tile(A[:200], 5), "b": np.tile(B[:200], 5)},
+        ["800 of 1000 rows are copies of others", "drop the copies"],
+    ),
     "boolean": ({"a": A, "flag": B > 0}, ["values repeat in 'flag' (2 different values)"]),
     "counts": (
         {"a": A, "n": RNG.poisson(3, COUNT), "m": RNG.poisson(100, COUNT)},

@@ -88,7 +88,7 @@ def test_weights_that_cannot_be_used_are_refused(path):
         ({"weights": "v"}, "target.weights=v: no such column; the file has: a, w, zero, b"),
         ({"weights": "w"}, "target.weights=w: holds -.* in row .*; a weight must be at least 0"),
         ({"weights": "zero", "columns": ["a", "b"]}, "target.weights=zero: no row of a split counts"),
-        ({"weights": "a", "columns": ["a"]}, "names a column twice"),
+        ({"weights": "a", "columns": ["a"]}, "target.weights=a: is no coordinate; leave it out of target.columns"),
         ({"weights": "zero", "columns": []}, "is the only column"),
     ):
         with pytest.raises(DataError, match=said):
