@@ -68,3 +68,19 @@ def test_own_files_are_checked(own, name, text, complaint):
 def test_missing_directory_is_named(capsys):
     assert main(["--config-dir=nowhere"]) == 2
     assert capsys.readouterr().err == "flowlab: --config-dir=nowhere: there is no such directory\n"
+
+
+def test_keys_that_an_own_file_does_not_state_need_a_plus(own):
+    own("flow/brief", "name: mlp\ndepth: 3\n")
+    own("flow/broken", "depth: [1\n")  # nobody chooses it
+    with pytest.raises(
+        ConfigError, match=r"flow\.rank: a key that the file .* does not state needs a plus: \+flow\.rank="
+    ):
+        compose("flow=brief", "flow.rank=0", config_dir="own")
+    with pytest.raises(
+        ConfigError, match=r"flow\.rnak: no such key in flow; did you mean 'rank'\? allowed: depth, rank"
+    ):
+        compose("flow=brief", "flow.rnak=0", config_dir="own")
+    with pytest.raises(ConfigError, match=r"\+flow\.depth=2: the key is there already; leave out the \+"):
+        compose("flow=brief", "+flow.depth=2", config_dir="own")
+    assert compose("flow=brief", "+flow.rank=0", config_dir="own").flow.rank == 0
