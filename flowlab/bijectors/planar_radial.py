@@ -216,7 +216,8 @@ class Radial(Bijector):
         if not -alpha < beta < math.inf:
             raise ValueError(f"Radial: beta={beta!r} must be finite and greater than -alpha={-alpha!r}")
         self.dim, self.event_shape = dim, (dim,)
-        self._initial = tuple(_softplus.inverse(torch.tensor([alpha, alpha + beta], dtype=torch.float64)).tolist())
+        positive = torch.tensor([alpha, alpha + beta], dtype=torch.float64, device="cpu")  # read here, on any device
+        self._initial = tuple(_softplus.inverse(positive).tolist())
         self._draws_centre = centre is None
         self._register("centre", nn.Parameter(torch.empty(dim)) if centre is None else centre)
         if self.centre.shape != (dim,):

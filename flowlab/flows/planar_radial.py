@@ -28,7 +28,7 @@ class PlanarRadialFlow(Architecture):
 
     Arguments:
         depth: the number of layers.
-        layer: planar or radial.
+        kind: planar or radial layers.
         fast: the direction that a planar layer computes in closed form: "density", or "samples", as in the paper. The
             other direction takes about 60 evaluations of a tanh. For radial layers both are in closed form.
 
@@ -38,7 +38,7 @@ class PlanarRadialFlow(Architecture):
     """
 
     depth: int = setting(16, minimum=1, maximum=1000)
-    layer: str = setting("planar", choices=("planar", "radial"))
+    kind: str = setting("planar", choices=("planar", "radial"))
     fast: str = setting("density", choices=("density", "samples"))
 
     def check(self, event_shape: tuple[int, ...]) -> None:
@@ -57,7 +57,7 @@ class PlanarRadialFlow(Architecture):
 
         (dim,) = event_shape
         parts: list[Bijector] = [
-            Radial(dim, generator=generator) if self.layer == "radial" else _planar(dim, generator)
+            Radial(dim, generator=generator) if self.kind == "radial" else _planar(dim, generator)
             for _ in range(self.depth)
         ]
         chain = Chain(parts)
