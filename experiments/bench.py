@@ -29,7 +29,7 @@ from flowlab.system.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "experiments" / "benchmarks"
-PACKAGES = ("torch", "jax", "tfp-nightly", "numpy", "pytorch-lightning")
+PACKAGES = ("torch", "jax", "tfp-nightly", "flowjax", "zuko", "nflows", "normflows", "numpy", "pytorch-lightning")
 RATIO = re.compile(r"^ratio: (\S+) *(.*)$", re.MULTILINE)
 BOUNDS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
 
@@ -57,6 +57,17 @@ BENCHMARKS = (
     Benchmark("startup.py", {"": "<= 0.5"}),
     Benchmark("throughput.py", {"": ">= 1.0"}),
     Benchmark("sweep_throughput.py", {"": ">= 6"}),
+    Benchmark("sweep_throughput.py --flow realnvp --runs 16", {"": ">= 4"}),
+    Benchmark(
+        "modern_speed.py",
+        {
+            "compiled over flowjax: mean": "<= 0.7",
+            "compiled over flowjax: worst": "<= 1.0",
+            "compiled over zuko: mean": "<= 0.25",
+            "eager over zuko: mean": "<= 1.0",
+        },
+    ),
+    Benchmark("modern_sampling.py", {"fixed point": ">= 2.5", "over flowlab": ">= 1.0"}),
     Benchmark("gpu.py", {}, gpu=True),
 )
 
