@@ -1,0 +1,31 @@
+"""The sweep over architectures compares them at equal size, on every target with an exact density."""
+
+import flowlab
+from flowlab.cli.product import list_jobs
+from flowlab.config.compose import compose_yaml, parse_overrides
+from flowlab.config.registry import option_names
+from flowlab.targets.base import ExactTarget
+
+SETTINGS = compose_yaml(["+sweep=architectures"], hydra_settings=True).hydra.sweeper.params
+
+
+def used_parameters(flow):
+    """The parameters of a flow without the weights that masks hold at 0."""
+    masked = sum(int((mask == 0).sum()) for name, mask in flow.named_buffers() if "mask" in name)
+    return sum(parameter.numel() for parameter in flow.parameters()) - masked
+
+
+def test_every_target_with_an_exact_density_is_in_the_sweep():
+    targets = [name for name in option_names("target") if name not in ("file", "custom")]
+    exact = [name for name in targets if isinstance(flowlab.compose(f"target={name}").target, ExactTarget)]
+    assert sorted(SETTINGS["target"].split(",")) == sorted(exact)
+
+
+def test_architectures_have_equally_many_parameters():
+    words = [f"{key}={value}" for key, value in SETTINGS.items()] + ["target=banana", "seed=0"]
+    jobs = list_jobs(parse_overrides(words))
+    swept = {job[0].partition("=")[2] for job in jobs}
+    assert len(swept) == len(jobs) >= 8
+    assert swept <= set(option_names("flow"))
+    counts = [used_parameters(flowlab.compose(*job).flow.build((2,))) for job in jobs]
+    assert max(counts) <= 1.1 * min(counts), counts
