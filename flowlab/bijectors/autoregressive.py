@@ -16,6 +16,7 @@ from flowlab.networks.masked import MaskedMLP
 from flowlab.torch_distributions import can_branch_on_values, is_recorded_by_autograd_alone
 
 ROUNDING = 4  # a coordinate has converged when it moves by at most so many units of rounding
+FEW = 2  # so many rounds are recorded in less time than one round and the products of its gradient
 
 
 class MaskedAutoregressive(Bijector):
@@ -36,7 +37,7 @@ class MaskedAutoregressive(Bijector):
     diagonal of 0, so fewer than d products with J^T solve this exactly, and the iteration stops early too.
 
     So `backward` differentiates the slow direction once; with `create_graph=True` it raises a RuntimeError. Transforms
-    of `torch.func` and compiled graphs record all d rounds, so `torch.func.hessian` works.
+    of `torch.func` and compiled graphs record all d rounds, as `backward` does for d <= 2; `torch.func.hessian` works.
 
     Arguments:
         conditioner: the network theta.
@@ -78,7 +79,7 @@ class MaskedAutoregressive(Bijector):
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         weights = self.conditioner.masked_weights()
-        if not is_recorded_by_autograd_alone(x):
+        if self.forward_passes <= FEW or not is_recorded_by_autograd_alone(x):
             y, log_det = self._solve(weights, x, context)
             return y, log_det.sum(-1)
         with torch.no_grad():
