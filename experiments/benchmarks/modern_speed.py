@@ -32,6 +32,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from modern_peers import PEERS, log_prob
@@ -63,7 +64,7 @@ class Flowlab:
 
     def __call__(self, steps: int) -> float:
         flow, points = self.settings.build((self.dim,)), torch.randn(ROWS, self.dim)
-        settings = {"compile": self.compile, "progress": "off", "log_every": steps}
+        settings: dict[str, Any] = {"compile": self.compile, "progress": "off", "log_every": steps}
         begun = time.perf_counter()
         fitted = flowlab.fit(flow, points, validation=None, steps=2 * steps, batch_size=BATCH, lr=1e-3, **settings)
         whole = time.perf_counter() - begun
