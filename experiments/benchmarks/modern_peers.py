@@ -5,6 +5,8 @@ The masked networks of nflows and normflows have a hidden block more: they have 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -82,6 +84,6 @@ def normflows(kind: str, map: str, dim: int) -> nn.Module:
 PEERS = {"zuko": zuko, "nflows": nflows, "normflows": normflows}
 
 
-def log_prob(flow: nn.Module, points: Tensor) -> Tensor:
+def log_prob(flow: Any, points: Tensor) -> Tensor:
     """The log density of points; zuko's flows are called for a distribution."""
     return flow.log_prob(points) if hasattr(flow, "log_prob") else flow().log_prob(points)

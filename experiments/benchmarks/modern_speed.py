@@ -9,6 +9,11 @@ processes; the others in the shortest loop of torch. All sides take turns in one
 The compiler's cache is a new directory: the first compiled fit of a cell compiles (cold), each later one finds the
 compiled code on disk (warm). A table gives the seconds until the first step is done. The last lines are `ratio: R`,
 geometric means over the cells and the largest. It needs the packages of `make bench`.
+
+A compiled spline layer takes longer than flowjax's. Of the CPU time of a step at d = 2, 4.4 ms on a busy machine, more
+than nine tenths is inside the kernels, about 250 us a layer forward and 280 us backward; the calls of the pieces take
+the rest. The bins are the last dimension, eight numbers long, so the compiler's loops over them use the processor's
+vectors badly. With the bins first, the spline alone takes 0.7 (d = 1) to 0.85 (d = 10) of the time.
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from modern_peers import PEERS, log_prob
@@ -58,7 +64,7 @@ class Flowlab:
 
     def __call__(self, steps: int) -> float:
         flow, points = self.settings.build((self.dim,)), torch.randn(ROWS, self.dim)
-        settings = {"compile": self.compile, "progress": "off", "log_every": steps}
+        settings: dict[str, Any] = {"compile": self.compile, "progress": "off", "log_every": steps}
         begun = time.perf_counter()
         fitted = flowlab.fit(flow, points, validation=None, steps=2 * steps, batch_size=BATCH, lr=1e-3, **settings)
         whole = time.perf_counter() - begun

@@ -1,8 +1,8 @@
 """A large step as pieces: layers whose operations are equal share one compiled graph.
 
 The time to compile a graph grows with its number of operations: eight spline layers take minutes. The layers of a flow
-usually differ in their parameters alone. A trace therefore marks where each layer begins and ends, forward and
-backward. It is cut at the marks. Each distinct piece is compiled once and called for every layer.
+usually differ in their parameters alone. A trace therefore marks the begin and end of each layer, forward and backward.
+It is cut at the marks. Each distinct piece is compiled once and called for every layer.
 """
 
 from __future__ import annotations
