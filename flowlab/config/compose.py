@@ -211,8 +211,7 @@ def _check_word(override: Override) -> None:
     """Check that a word changes nothing that Hydra runs, reads or writes."""
     word, key = str(override.input_line), override.key_or_group
     name, _, value = word.partition("=")
-    is_group = "/" in key or any((directory / key).is_dir() for directory in conf_directories())
-    if is_group and re.search(r"[/\\]|\.\.|\$\{", value):
+    if re.search(r"[/\\]|\.\.|\$\{", value) and ("/" in key or any((each / key).is_dir() for each in conf_directories())):
         raise ConfigError(f"{name}={value}: an option is a word, not a path")
     of_hydra = [part for part in (key, override.package or "") if re.match(r"hydra\b", part)]
     if of_hydra and (override.package or not HYDRA.fullmatch(key)):
@@ -245,18 +244,19 @@ def _check_key(composed: DictConfig, override: Override, groups: Sequence[str]) 
         if not isinstance(node, DictConfig):
             raise ConfigError(f"{key}: no such key: {where} is a value and has no keys")
         if part not in list(node.keys()):
-            is_own, is_added = depth == 1 and node.get("name") == "custom", str(override.input_line).startswith("+")
-            if (is_left_out := part in component_keys(key.partition(".")[0], node)) and not is_added:
-                raise ConfigError(f"{key}: the preset leaves it out; add +{key}=..., or write {part} into its file")
-            if is_left_out or (is_own and is_added):
-                return
-            if is_own:
-                raise ConfigError(f"{key}: a key of your own class needs a plus: +{key}=...")
-            allowed = [str(name) for name in node if name != ("name" if where else "hydra")]
-            allowed += [] if where else [group for group in groups if group not in allowed]
+            is_own, known = depth == 1 and node.get("name") == "custom", component_keys(key.partition(".")[0], node)
+            if is_own or part in known:
+                if str(override.input_line).startswith("+"):
+                    return
+                whose = "a key of your own class" if is_own else "a key that the file of the option does not state"
+                raise ConfigError(f"{key}: {whose} needs a plus: +{key}=...")
+            names = [*node, *(known if where else groups)]
+            allowed = [str(name) for name in dict.fromkeys(names) if name != ("name" if where else "hydra")]
             hint = find_key(composed, part, groups) or did_you_mean(part, allowed)
             raise ConfigError(f"{key}: no such key{f' in {where}' if where else ''}; {hint}")
         node = node._get_node(part)
+    if override.is_add():
+        raise ConfigError(f"{override.input_line}: the key is there already; leave out the + to change its value")
 
 
 def _check_hydra(composed: DictConfig) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from flowlab.config.directories import conf_directories
 from flowlab.config.registry import PACKAGES, lookup, names, option_names
@@ -42,7 +45,9 @@ def _keys(group: str, option: str) -> list[str]:
         return []
     for path in (directory / group / f"{option}.yaml" for directory in conf_directories()):
         if path.is_file():
-            return [str(key) for key in OmegaConf.load(path)]
+            with contextlib.suppress(YAMLError, OmegaConfBaseException):  # a user's file, which nobody has chosen
+                return [str(key) for key in OmegaConf.load(path)]
+            return []
     return component_keys(group, {"name": option})
 
 

@@ -32,13 +32,10 @@ def test_own_experiment_and_flow_have_names(own):
         compose("flow=deeep", config_dir="own")
 
 
-def test_a_key_that_an_own_preset_leaves_out_is_added_or_refused(own, capsys):
+def test_a_sweep_names_a_key_that_an_own_preset_leaves_out(own, capsys):
     own("flow/short", "name: mlp\n")
-    assert compose("flow=short", "+flow.rank=1", config_dir="own").flow.rank == 1
-    with pytest.raises(ConfigError, match=r"rank: the preset leaves it out; add \+flow\.rank=\.\.\., or write"):
-        compose("flow=short", "flow.rank=1", config_dir="own")
     assert main(["--config-dir", "own", "-m", "flow=smooth_prelu,short", "flow.rank=0,1", *QUICK]) == 2
-    assert "flow.rank: the preset leaves it out" in capsys.readouterr().err
+    assert "needs a plus: +flow.rank" in capsys.readouterr().err
 
 
 def test_own_sweep_runs(own):
@@ -68,3 +65,19 @@ def test_own_files_are_checked(own, name, text, complaint):
 def test_missing_directory_is_named(capsys):
     assert main(["--config-dir=nowhere"]) == 2
     assert capsys.readouterr().err == "flowlab: --config-dir=nowhere: there is no such directory\n"
+
+
+def test_keys_that_an_own_file_does_not_state_need_a_plus(own):
+    own("flow/brief", "name: mlp\ndepth: 3\n")
+    own("flow/broken", "depth: [1\n")  # nobody chooses it
+    with pytest.raises(
+        ConfigError, match=r"flow\.rank: a key that the file .* does not state needs a plus: \+flow\.rank="
+    ):
+        compose("flow=brief", "flow.rank=0", config_dir="own")
+    with pytest.raises(
+        ConfigError, match=r"flow\.rnak: no such key in flow; did you mean 'rank'\? allowed: depth, rank"
+    ):
+        compose("flow=brief", "flow.rnak=0", config_dir="own")
+    with pytest.raises(ConfigError, match=r"\+flow\.depth=2: the key is there already; leave out the \+"):
+        compose("flow=brief", "+flow.depth=2", config_dir="own")
+    assert compose("flow=brief", "+flow.rank=0", config_dir="own").flow.rank == 0
