@@ -211,8 +211,7 @@ def _check_word(override: Override) -> None:
     """Check that a word changes nothing that Hydra runs, reads or writes."""
     word, key = str(override.input_line), override.key_or_group
     name, _, value = word.partition("=")
-    is_group = "/" in key or any((directory / key).is_dir() for directory in conf_directories())
-    if is_group and re.search(r"[/\\]|\.\.|\$\{", value):
+    if re.search(r"[/\\]|\.\.|\$\{", value) and ("/" in key or any((top / key).is_dir() for top in conf_directories())):
         raise ConfigError(f"{name}={value}: an option is a word, not a path")
     of_hydra = [part for part in (key, override.package or "") if re.match(r"hydra\b", part)]
     if of_hydra and (override.package or not HYDRA.fullmatch(key)):

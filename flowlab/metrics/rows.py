@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 WORST = 5  # rows with the highest NLL that a result names
 LARGE_ERROR, LARGE_SHIFT = 0.5, 0.5  # nats: of a standard error, and of the part of an NLL that the worst rows make
 
+LITTLE = 0.1  # nats: above a Gaussian's NLL, where the data may be Gaussian
+
 
 def describe_rows(
     nlls: Tensor, baseline: float, numbers: Tensor | None = None, weights: Tensor | None = None
@@ -46,9 +48,10 @@ def describe_rows(
             "up to rounding; leave one of them out"
         )
     if mean > baseline:
+        verdict = "has not learned the data" if mean > baseline + LITTLE else "is no better"
         doubts.append(
-            f"nll={mean:.4g} is above gaussian_nll={baseline:.4g}, the NLL of a Gaussian: the flow has not learned the "
-            "data; use a lower optimizer.lr, more max_steps, or flow.base=student_t"
+            f"nll={mean:.4g} is above gaussian_nll={baseline:.4g}, the NLL of a Gaussian: the flow {verdict}; use a "
+            "lower optimizer.lr, more max_steps, or flow.base=student_t"
         )
     if error > LARGE_ERROR:
         doubts.append(

@@ -73,3 +73,14 @@ def test_tensors_of_a_function_are_part_of_the_batch(make):
     samples = flow.sample((2000,))
     assert samples.shape == flow.log_prob(samples).shape == (2000, 3)
     assert (torch.corrcoef(samples.T) - torch.eye(3)).abs().max() < 0.15
+
+
+def test_a_tensor_of_a_function_may_be_as_long_as_many_points():
+    """No method cuts the points into blocks, which such a tensor would not fit."""
+    along = torch.randn(2**18 + 1)
+    shift = Inline(lambda x: x + along, lambda y: y - along)
+    with torch.no_grad():
+        y, log_det = shift.forward_and_log_det(torch.zeros(len(along)))
+        assert torch.equal(y, along)
+        assert not shift.inverse(y).any()
+        assert log_det.shape == Flow(Normal(0.0, 1.0), shift).log_prob(y).shape == along.shape

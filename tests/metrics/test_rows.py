@@ -51,3 +51,9 @@ def test_a_missing_gaussian_is_explained():
     assert describe_rows(nlls, 1.0)["doubts"] == []
     (doubt,) = describe_rows(nlls, math.inf)["doubts"]
     assert doubt.startswith("gaussian_nll is null: a Gaussian has no density there, as columns of the training rows")
+
+
+def test_a_flow_as_good_as_a_gaussian_is_not_said_to_have_learned_nothing():
+    nlls = torch.linspace(0.0, 2.0, 100, dtype=torch.float64)
+    assert "a Gaussian: the flow is no better; use" in describe_rows(nlls, 0.98)["doubts"][0]
+    assert "the flow has not learned the data" in describe_rows(nlls, 0.5)["doubts"][0]
