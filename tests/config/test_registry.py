@@ -32,8 +32,8 @@ def test_a_component_knows_its_group_and_its_name(group):
 
 @pytest.mark.parametrize("group", [group for group in PACKAGES if group not in ("metric", "map")])
 def test_every_component_has_an_option(group):
-    """mlp has two options, named after their activations."""
-    assert {"mlp": "smooth_prelu"}.keys() >= set(names(group)) - set(option_names(group))
+    """mlp has two options, named after their activations, and planar_radial two, named after their layers."""
+    assert {"mlp": "smooth_prelu", "planar_radial": "planar"}.keys() >= set(names(group)) - set(option_names(group))
 
 
 def test_duplicate_name_is_refused():
