@@ -197,3 +197,14 @@ def test_report_names_failed_scripts(script, tmp_path, monkeypatch, capfd):
 def test_report_includes_every_script(script):
     there = {path.name for path in BENCHMARKS.glob("*.py") if "ratio: " in path.read_text()}
     assert there <= {benchmark.command.split()[0] for benchmark in script(BENCH).BENCHMARKS}
+
+
+def test_d_passes_sample_the_same_points(script, monkeypatch):
+    """The side without early stopping draws what the flow draws, so its seconds can be compared."""
+    monkeypatch.syspath_prepend(BENCHMARKS)  # for modern_peers, which imports the other libraries later
+    sampling = script(BENCHMARKS / "modern_sampling.py")
+    flow = flowlab.compose("flow=maf", "flow.hidden=[8]", "flow.depth=3").flow.build((4,))
+    sampling.train(flow, sampling.curved(4), 30)
+    x = torch.randn(50, 4)
+    torch.testing.assert_close(sampling.sample_by_passes(flow, x), flow.bijector(x).detach())
+    assert not torch.allclose(flow.bijector(x), x, atol=1e-3)

@@ -7,13 +7,11 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch._inductor
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from flowlab.autocast import HALF
 from flowlab.targets.base import Batch
-from flowlab.training.pieces import Pieces, marked_layers, mean_layer_size
 from flowlab.training.step import StackedStep, State
 
 LARGEST_UNROLLED = 4
@@ -48,6 +46,8 @@ class Compiled:
         if any(node.kwargs.get("dtype") in HALF for node in traced.graph.nodes):
             options["emulate_precision_casts"] = True  # else it leaves out the rounding inside its loops
         if on_cpu and self.module is not None and len(traced.graph.nodes) > LARGEST_WHOLE:
+            from flowlab.training.pieces import Pieces, marked_layers, mean_layer_size
+
             with marked_layers(self.module):
                 marked = trace(self.function, *tensors)
             if mean_layer_size(marked) >= SMALLEST_LAYER:
