@@ -31,7 +31,7 @@ COMMAND_LINES = {
     "a number of 100 000 digits": ([f"seed={'9' * 100_000}"], "cannot be read as KEY=VALUE", "100000 digits"),
     "a plus alone": (["+"], "'+': cannot be read", "KEY=VALUE"),
     "a tilde alone": (["~"], "'~': cannot be read", "there is no key in it"),
-    "a key that is there, added": (["+seed=3"], "'seed'", "Either remove + prefix"),
+    "a key that is there, added": (["+seed=3"], "+seed=3: the key is there already", "leave out the +"),
     "an option in another place": (["target@flow=banana"], "target@flow", "Did you mean to override target?"),
     "a sweep without its plus": (["-m", "sweep=depth_rank"], "'sweep'", "use +sweep=depth_rank"),
     # flags
