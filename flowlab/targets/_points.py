@@ -177,6 +177,8 @@ def _table(array: np.ndarray, path: Path) -> pandas.DataFrame:
             if array.dtype.names
             else "array.reshape(len(array), -1)"
             if array.ndim > 2
+            else "the points themselves: a single number is no point"
+            if array.ndim == 0
             else "array.astype(float)"
         )
         raise DataError(

@@ -264,7 +264,7 @@ class TargetFromClass(FromClass):
         if len(getattr(target, "bounds", ())) != target.dim:
             raise ConfigError(
                 f"{self.where()}: bounds: must be an interval for each of the {target.dim} coordinates, to draw "
-                "figures in"
+                f"figures in, such as bounds = ((-3.0, 3.0),) * {target.dim}"
             )
         return target
 
