@@ -10,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -104,3 +106,23 @@ def test_wrong_number_makes_nbval_fail(path, tmp_path):
     done = subprocess.run([*command, "--rootdir", tmp_path, damaged], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1, done.stdout
     assert "mismatch" in done.stdout
+
+
+def test_the_lesson_on_training_runs_for_another_target(tmp_path):
+    """Lesson 04 suggests target=two_moons; what belongs to the banana alone is then left out."""
+    lesson = next(path for path in NOTEBOOKS if path.stem.startswith("04"))
+    notebook = nbformat.read(lesson, as_version=4)
+    edited = 0
+    for cell in notebook.cells:
+        changed = cell.source.replace('"experiment=banana", "dtype', '"target=two_moons", "max_steps=300", "dtype')
+        edited += changed != cell.source
+        cell.source = changed
+    assert edited == 1
+    (tmp_path / "lesson_figures").symlink_to(lesson.parent / "lesson_figures")
+    NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    printed = "".join("".join(output.get("text", "")) for output in outputs)
+    masses = [float(number) for number in re.findall(r"mass[^\d\n]*(\d\.\d+)", printed)]
+    assert masses, printed
+    assert all(0.9 < mass < 1.01 for mass in masses)
+    assert "Jang" not in printed
