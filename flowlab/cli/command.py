@@ -1,4 +1,4 @@
-"""What the commands on a finished run share: their words RUN KEY=VALUE ..., and how their mistakes are printed."""
+"""How commands end; and what those on a finished run share: their words RUN KEY=VALUE ..., their files and columns."""
 
 from __future__ import annotations
 
@@ -40,26 +40,41 @@ def carry_out(arguments: Sequence[str] | None, usage: str, options: type[T], wor
         if "-h" in words or "--help" in words or not words:
             print(usage)
             return OK if words else MISTAKE
-        try:
-            with handle_signals(STOP_HANDLERS):
-                directory, given = _parse(words)
-                chosen = as_typed(options, given, "")
-                from flowlab.runs.directory import load_run
+        return report_mistakes(lambda: _work(words, options, work), "nothing was written")
 
-                work(load_run(directory), chosen)
-                return OK
-        except ConfigError as error:
-            print(f"flowlab: {printable(redact(str(error)))}", file=sys.stderr)
-            return MISTAKE
-        except WriteError as error:
-            print(f"flowlab: {error}", file=sys.stderr)
-            return FAILED
-        except OSError as error:
-            print(f"flowlab: {error.filename}: cannot be used: {error.strerror}", file=sys.stderr)
-            return MISTAKE
-        except KeyboardInterrupt:
-            print("flowlab: interrupted; nothing was written", file=sys.stderr)
-            return EXIT_INTERRUPTED
+
+def _work(words: list[str], options: type[T], work: Callable[[Run, T], None]) -> int:
+    directory, given = _parse(words)
+    chosen = as_typed(options, given, "")
+    from flowlab.runs.directory import load_run
+
+    work(load_run(directory), chosen)
+    return OK
+
+
+def report_mistakes(start: Callable[[], int], interrupted: str) -> int:
+    """Start a command, and print an error as one line. The result is the exit status.
+
+    Arguments:
+        start: does the work and returns the exit status.
+        interrupted: what the line on an interruption says if the interruption itself says nothing.
+    """
+    try:
+        with handle_signals(STOP_HANDLERS):
+            return start()
+    except ConfigError as error:
+        print(f"flowlab: {printable(redact(str(error).strip()))}", file=sys.stderr)
+        return MISTAKE
+    except WriteError as error:
+        print(f"flowlab: {error}", file=sys.stderr)
+        return FAILED
+    except OSError as error:  # before a run begins; later errors are recorded in its directory
+        print(f"flowlab: {error.filename}: cannot be used: {error.strerror}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt as stopped:
+        said = f"continue with {stopped}" if str(stopped) else interrupted
+        print(f"flowlab: interrupted; {said}", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def _parse(words: list[str]) -> tuple[str, dict[str, Any]]:

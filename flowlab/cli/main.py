@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra._internal.utils import get_args_parser
 
+from flowlab.cli.command import FAILED, MISTAKE, OK, report_mistakes
 from flowlab.cli.engines import continue_search, is_search, runs_elsewhere
 from flowlab.cli.jobs import check_directory_name, check_distinct, check_jobs, check_new, expand, hydra_settings
 from flowlab.cli.output import last_line, score, usage
@@ -27,14 +28,13 @@ from flowlab.config.security import redact
 from flowlab.config.untrusted import check_links, check_replayed, forget_pickles, printable
 from flowlab.sweeps.manifest import NAME, Manifest, check_same_data
 from flowlab.system.files import WriteError, check_unlocked, lock_directory, read_json
-from flowlab.system.process import EXIT_INTERRUPTED, STOP_HANDLERS, handle_signals, print_line, protect_output
+from flowlab.system.process import EXIT_INTERRUPTED, print_line, protect_output
 
 if TYPE_CHECKING:
     from flowlab.runs.directory import Run
 
 SWEEP_GROUPS = ("sweep", "hydra/launcher", "hydra/sweeper")  # groups that belong to a sweep
 SWEEP_FILES = ("summary.csv", "figures", ".submitit")  # written beside the runs of a sweep; pickles are read back too
-OK, FAILED, MISTAKE = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,21 +47,7 @@ def _main(arguments: list[str]) -> int:
     if "-h" in arguments or "--help" in arguments:
         print(usage())
         return OK
-    try:
-        with handle_signals(STOP_HANDLERS):
-            return _run_command(arguments)
-    except ConfigError as error:
-        print(f"flowlab: {_printable(error)}", file=sys.stderr)
-        return MISTAKE
-    except WriteError as error:
-        print(f"flowlab: {error}", file=sys.stderr)
-        return FAILED
-    except OSError as error:  # before a run begins; later errors are recorded in its directory
-        print(f"flowlab: {error.filename}: cannot be used: {error.strerror}", file=sys.stderr)
-        return MISTAKE
-    except KeyboardInterrupt as stopped:
-        print(f"flowlab: interrupted; continue with {str(stopped) or 'resume=RUN_DIR'}", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    return report_mistakes(lambda: _run_command(arguments), "continue with resume=RUN_DIR")
 
 
 def _run_command(arguments: list[str]) -> int:

@@ -85,11 +85,10 @@ def _keel(file: str, columns: list[str] | None, unit: float, read: Read) -> pand
     return (unit * table).set_axis(columns or [f"x{place + 1}" for place in range(table.shape[1])], axis=1)
 
 
-def _scikit_learn(name: str, read: Read) -> pandas.DataFrame:
+def _scikit_learn(name: str, settings: dict[str, bool], read: Read) -> pandas.DataFrame:
     import sklearn.datasets
 
-    scaled = {"scaled": False} if name == "diabetes" else {}
-    return getattr(sklearn.datasets, f"load_{name}")(as_frame=True, **scaled).data
+    return getattr(sklearn.datasets, f"load_{name}")(as_frame=True, **settings).data
 
 
 def _keel_set(
@@ -113,8 +112,8 @@ def _keel_set(
     )
 
 
-def _scikit_learn_set(about: str, rows: int, columns: int, name: str, reference: str) -> Dataset:
-    table: Callable[[Read], pandas.DataFrame] = partial(_scikit_learn, name)
+def _scikit_learn_set(about: str, rows: int, columns: int, name: str, reference: str, **settings: bool) -> Dataset:
+    table: Callable[[Read], pandas.DataFrame] = partial(_scikit_learn, name, settings)
     return Dataset(
         about=about, rows=rows, columns=columns, source=None, table=table, licence="BSD-3-Clause", reference=reference
     )
@@ -198,6 +197,7 @@ DATASETS: dict[str, Dataset] = {
         "diabetes",
         "Least angle regression (Bradley Efron, Trevor Hastie, Iain Johnstone, Robert Tibshirani, 2004), "
         "https://doi.org/10.1214/009053604000000067",
+        scaled=False,
     ),
     "iris": _scikit_learn_set("sepals and petals of irises, in centimetres", 150, 4, "iris", UCI),
 }

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
 WORST = 5  # rows with the highest NLL that a result names
 LARGE_ERROR, LARGE_SHIFT = 0.5, 0.5  # nats: of a standard error, and of the part of an NLL that the worst rows make
-
 LITTLE = 0.1  # nats: above a Gaussian's NLL, where the data may be Gaussian
 
 

@@ -30,7 +30,7 @@ def test_rows_of_a_test_are_described():
 
 
 def test_weights_count_as_repeated_rows():
-    """The description of weighted rows is that of the rows repeated; a row of weight 0 is not seen."""
+    """The description of weighted rows equals that of repeated rows. A row of weight 0 does not count."""
     draws = torch.Generator().manual_seed(0)
     nlls = 5 * torch.rand(200, generator=draws, dtype=torch.float64)
     nlls[[3, 5]] = torch.tensor([900.0, 1e9], dtype=torch.float64)
