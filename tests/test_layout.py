@@ -19,7 +19,7 @@ LAYERS = (
     ("networks",),
     ("bijectors",),
     ("distributions", "flow"),
-    ("targets",),
+    ("targets", "tables"),
     ("flows", "objectives", "optimizers"),
     ("plotting",),
     ("distributed",),

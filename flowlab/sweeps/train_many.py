@@ -11,6 +11,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flowlab.bijectors import stages
 from flowlab.config.component import per_job_fields
 from flowlab.config.errors import ConfigError
 from flowlab.config.paths import local_path
@@ -172,7 +173,7 @@ def stack_key(config: Config, target: Target) -> str | None:
         for name in per_job_fields(type(getattr(config, group))):
             del shared[group][name]
     if not config.objective.needs_density:
-        shared["target"] = target.standardization and len(target.standardization)
+        shared["target"] = [type(stage).__name__ for stage in stages(units)] if (units := target.to_units()) else None
     return json.dumps([shared, list(target.event_shape), target.context_shape], sort_keys=True, default=str)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,14 @@ from flowlab.config.errors import ConfigError, DataError
 from flowlab.config.paths import local_path
 from flowlab.config.registry import register
 from flowlab.targets._dialect import Dialect
-from flowlab.targets.base import SPLITS, Target
+from flowlab.targets.base import SPLITS, Batch, Target
 
 if TYPE_CHECKING:
+    import pandas
     import torch
     from torch import Tensor
+
+    from flowlab.targets._values import Rows
 
 
 # What a user does about a column; see Table.
@@ -32,7 +35,10 @@ REMEDIES = (
 class FileTarget(Target):
     """Points from a file, split once by a seed into train, validation and test.
 
-    The columns of an array, or of a text without a header, are called x1, x2, ... No row is dropped or filled in.
+    The columns of an array, or of a text without a header, are called x1, x2, ... No value is filled in.
+
+    Discrete columns have uniform noise between 0 and 1 added, so log densities are lower bounds of log probabilities:
+    see Schema. The noise of held-out rows is fixed by `split_seed`; a training row has new noise in each minibatch.
 
     Arguments:
         path: the file; its suffix is .csv, .tsv or .txt, perhaps with .gz, .bz2 or .xz after it, or .npy, .npz,
@@ -45,16 +51,26 @@ class FileTarget(Target):
             that outliers and heavy tails do not spoil the rest; see RobustScale.
         weights: the column that says how much a row counts; it is no coordinate. Training draws rows by their weights,
             and means over rows are weighted.
+        kinds: the kinds of columns, as texts COLUMN:KIND or a mapping, such as {"hour": "circular:0:24"}: real,
+            positive, bounded:LOW:HIGH, circular:LOW:HIGH, integer, integer:LOW:HIGH, boolean, ordinal:A:B:C and, for a
+            context, categorical. An end may be inf.
+        context: the columns that the density is conditioned on; they are no coordinates. Numbers are standardized, and
+            text becomes one coordinate for each category.
+        missing: "refuse" rows with missing values, or "drop" them.
+        guess: guess the kinds that are not given, from all rows; without it columns are real.
         dialect: how a text is written: header, delimiter, decimal, thousands, comment and index, see Dialect.
 
     Attributes:
         notes: what was decided about the file, and what is likely to spoil a fit.
         mean, deviation: the training rows' mean and standard deviation, each of shape (dim,) in float64.
         fingerprint: the file's SHA-256, so a resumed run can tell whether it changed.
+        schema: the columns with their kinds.
 
     Raises:
+        ConfigError: a kind or a column of a setting is unknown.
         DataError: the file is missing, unreadable or of another kind, a column is unknown, holds text, does not vary or
-            is a linear function of others, a row holds NaN or infinity, or there are too few rows.
+            is a linear function of others, a row holds NaN or infinity or a value outside of its column's kind, or
+            there are too few rows.
     """
 
     train_size: int
@@ -70,66 +86,103 @@ class FileTarget(Target):
         standardize: bool = True,
         robust: bool = False,
         weights: str | None = None,
+        kinds: Sequence[str] | Mapping[str, str] | None = None,
+        context: Sequence[str] | None = None,
+        missing: str = "refuse",
+        guess: bool = False,
         **dialect: Any,
     ) -> None:
         import torch
 
         # They import pandas, which other targets do not need.
-        from flowlab.targets._columns import Table, center_and_spread
-        from flowlab.targets._points import read_points
+        from flowlab.tables.infer import describe_schema, infer_schema
+        from flowlab.tables.schema import standardization_of
+        from flowlab.targets._columns import Table
+        from flowlab.targets._points import find_column, read_table
 
         if robust and not standardize:
             raise ConfigError("target.robust=true: is a standardization; use target.standardize=true")
         self.path = Path(local_path("target.path", path))
-        if weights is not None and weights in (columns or ()):
-            raise DataError(f"{path}: target.weights={weights}: is no coordinate; leave it out of target.columns")
-        chosen = columns if columns is None or weights is None else [*columns, weights]
-        names, values, content, decided = read_points(self.path, chosen, Dialect(**dialect))
+        others = [*(context or ()), *([] if weights is None else [weights])]
+        for name in others:
+            if name in (columns or ()) or others.count(name) > 1:
+                key = "weights" if name == weights else "context"
+                raise DataError(f"{path}: target.{key}={name}: is no coordinate; leave it out of target.columns")
+        chosen = columns if columns is None else [*columns, *others]
+        table, content, decided = read_table(self.path, chosen, Dialect(**dialect))
         self.fingerprint = hashlib.sha256(content).hexdigest()
-        places = self._split(len(values), validation, test, split_seed)
-        self.row_numbers = {split: place + 1 for split, place in places.items()}
+        rows = self._clean(table, Dialect(**dialect), kinds or (), context or (), missing == "drop")
+        frame = rows.frame
+        places = self._split(len(frame), validation, test, split_seed)
+        self._places = {split: place.numpy() for split, place in places.items()}
+        self.row_numbers = {split: torch.from_numpy(rows.places)[place] + 1 for split, place in places.items()}
         self._weights: dict[str, Tensor] = {}
         if weights is not None:
-            names, values, counts = self._take_weights(names, values, weights)
+            frame, counts = self._take_weights(frame, weights)
             self._weights = {split: torch.from_numpy(counts)[place] for split, place in places.items()}
             if not all(each.sum() > 0 for each in self._weights.values()):
                 raise DataError(
                     f"{self.path}: target.weights={weights}: no row of a split counts; choose another column"
                 )
-        self._columns, self.event_shape = names, (len(names),)
-        self._splits = {split: torch.from_numpy(values)[place] for split, place in places.items()}
-        train, shares = self._splits["train"], self._weights.get("train")
-        self._table = Table(str(self.path), names, *REMEDIES)
+        names = [find_column(name, frame) for name in context or ()]
+        self.schema, kinds_of = infer_schema(frame, kinds or (), names, guess, self._places["train"], str(path))
+        self._frame, self.context_shape = frame, self.schema.context_shape
+        self._columns, self.event_shape = self.schema.columns, (len(self.schema.columns),)
+        whole = self.schema.encode(frame, split_seed, str(path))
+        self._splits = {split: Batch(*(each[place] for each in whole.tensors())) for split, place in places.items()}
+        train, shares = self._splits["train"].x, self._weights.get("train")
+        self._table = Table(str(self.path), self._columns, *REMEDIES)
         if robust:
             self._table = replace(self._table, robust="; target.robust=true keeps it from spoiling the other rows")
-        notes = self._table.check_density(train.numpy()) + self._table.describe(values)
-        self.notes = [decided, *notes] if decided else notes
-        self.mean, self.deviation = train.mean(0), train.std(0)
-        if shares is not None:
-            self.mean = shares @ train / shares.sum()
-            self.deviation = (shares @ (train - self.mean) ** 2 / shares.sum()).sqrt()
+        self.notes = [
+            *filter(None, (decided, rows.said)),
+            *(describe_schema(self.schema, kinds_of, str(path)) if guess or kinds or context else ()),
+            *self._table.check_density(train.numpy()),
+            *self._table.describe(self.schema.numbers(whole.x), self.schema.continuous, self.schema.unbounded),
+        ]
+        self.mean, self.deviation, *_ = standardization_of(train, shares)
         if standardize:
-            center, spread = map(torch.from_numpy, center_and_spread(train.numpy()))
-            self.standardization = (center, spread, True) if robust else (self.mean, self.deviation)
+            self.standardization = standardization_of(self.schema.unconstrain(train), shares, robust)
         low, high = np.quantile(train.numpy(), [0.005, 0.995], axis=0)
         margin = 0.15 * np.maximum(high - low, 1e-12)
         self.bounds = tuple((float(a), float(b)) for a, b in zip(low - margin, high + margin, strict=True))
 
-    def _take_weights(self, names: list[str], values: Any, column: str) -> tuple[list[str], Any, Any]:
-        """The other columns, their values, and the weights of the rows."""
-        place = next((place for place, name in enumerate(names) if name.strip() == column.strip()), None)
-        if place is None:
-            raise DataError(f"{self.path}: target.weights={column}: no such column; the file has: {', '.join(names)}")
-        weights = values[:, place]
+    def _clean(
+        self,
+        table: pandas.DataFrame,
+        dialect: Dialect,
+        kinds: Sequence[str] | Mapping[str, str],
+        context: Sequence[str],
+        drop: bool,
+    ) -> Rows:
+        """The rows that are used; conditions, and columns of categories, may hold text."""
+        from flowlab.tables.infer import named_kinds
+        from flowlab.targets._points import find_column
+        from flowlab.targets._values import clean_rows, holds_text
+
+        texts = {name for name, kind in named_kinds(kinds).items() if kind.categories is not None}
+        found = {find_column(name, table) for name in context} & set(table.columns)
+        texts |= {name for name in found if holds_text(table[name], dialect)}
+        return clean_rows(table, self.path, dialect, texts, drop)
+
+    def _take_weights(self, frame: pandas.DataFrame, column: str) -> tuple[pandas.DataFrame, np.ndarray]:
+        """The other columns, and the weights of the rows."""
+        from flowlab.targets._points import find_column
+
+        name = find_column(column, frame)
+        if name not in frame:
+            there = ", ".join(frame.columns)
+            raise DataError(f"{self.path}: target.weights={column}: no such column; the file has: {there}")
+        weights = frame[name].to_numpy(dtype=np.float64, copy=True)
         if (weights < 0).any():
             row = int((weights < 0).argmax())
             raise DataError(
                 f"{self.path}: target.weights={column}: holds {weights[row]:g} in row {row + 1}; a weight must be at "
                 "least 0; choose another column"
             )
-        if len(names) == 1:
+        if len(frame.columns) == 1:
             raise DataError(f"{self.path}: target.weights={column}: is the only column; there must be points too")
-        return names[:place] + names[place + 1 :], np.delete(values, place, axis=1), weights.copy()
+        return frame.drop(columns=name), weights
 
     def _split(self, rows: int, validation: float, test: float, split_seed: int) -> dict[str, Tensor]:
         """The rows of each split."""
@@ -153,7 +206,7 @@ class FileTarget(Target):
         """Check that a dtype can distinguish the values of each column; a DataError if not."""
         import torch
 
-        values = torch.cat(list(self._splits.values())).numpy()
+        values = torch.cat([split.x for split in self._splits.values()]).numpy()
         self._table.check_rounding(values, self.deviation.tolist(), str(dtype).removeprefix("torch."))
 
     @property
@@ -162,9 +215,16 @@ class FileTarget(Target):
 
     def rows(self, split: str, count: int, seed: int, dtype: torch.dtype | None = None) -> Tensor:
         """All rows of a split, whatever `count` is."""
+        return self.batch(split, count, seed, dtype).x
+
+    def batch(self, split: str, count: int, seed: int, dtype: torch.dtype | None = None) -> Batch:
         import torch
 
         return self._splits[split].to(dtype or torch.float32)
+
+    def frame(self, split: str) -> pandas.DataFrame:
+        """The rows of a split as they are in the file, with the columns of the context."""
+        return self._frame.iloc[self._places[split]].reset_index(drop=True)
 
     def row_weights(self, split: str) -> Tensor | None:
         return self._weights.get(split)
@@ -183,6 +243,10 @@ class FileSettings(Dialect, Component):
     standardize: bool = True
     robust: bool = False
     weights: str | None = None
+    kinds: list[str] | None = None
+    context: list[str] | None = setting(None, may_be_empty=False)
+    missing: str = setting("refuse", choices=("refuse", "drop"))
+    guess: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -194,4 +258,4 @@ class FileSettings(Dialect, Component):
         return FileTarget(**vars(self))
 
     def with_absolute_paths(self) -> FileSettings:
-        return FileSettings(**vars(self) | {"path": str(Path(local_path("target.path", self.path)).resolve())})
+        return type(self)(**vars(self) | {"path": str(Path(local_path("target.path", self.path)).resolve())})

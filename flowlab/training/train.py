@@ -263,7 +263,7 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
         batches=build_batches(objective, flow, target, config.seed, config.batch_size, experiment.dtype, device),
         record=Record(config.trainer, config.max_steps, experiment.optimizer, measure),
         checkpoints=Checkpoints(config.trainer, config.max_steps, directory, finite),
-        shape=state_shape(flow, target.context_shape, target.standardization is not None),
+        shape=state_shape(flow, target.context_shape, target.standardization is not None, target.schema),
         inverse=objective.needs_points,
         figures_every=figures_every(config.logger.values()),
     )
