@@ -30,6 +30,7 @@ from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
 from flowlab.seeding import generator, pick
 from flowlab.targets.base import Batch, ExactTarget, Target
+from flowlab.training.follow_data import follow_data
 from flowlab.training.step import as_drawn
 
 Known = dict[str, Any]  # targets, and costs of flows, by their settings: the jobs of a sweep share them
@@ -45,7 +46,7 @@ class Experiment:
     """The objects that a configuration describes.
 
     Attributes:
-        config: the configuration.
+        config: the configuration, with a value for each setting that follows the data.
         target: the distribution to learn.
         flow: before its first step.
         objective, optimizer: the loss and the update.
@@ -78,6 +79,7 @@ def build(config: Config, here: bool = True, known: Known | None = None, checked
         ConfigError: parts of the configuration that do not fit each other or this machine.
     """
     target, costs = checked or check(config, here, known)
+    config = follow_data(config, target)
     dtype, draws = getattr(torch, config.dtype), generator(config.seed, "start")
     flow = assemble(config.flow, tuple(target.event_shape), target.context_shape, draws, target.standardization, dtype)
     if config.flow.initialized_from_data:
@@ -89,6 +91,7 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
     """Check all that can be checked before the flow is built; arguments and ConfigErrors as in build."""
     known = {} if known is None else known
     target = _find(known, config.target, [], config.target.build)
+    config = follow_data(config, target)
     trainer, dtype = config.trainer, getattr(torch, config.dtype)
     shapes = tuple(target.event_shape), target.context_shape
     costs = _find(known, config.flow, [shapes, config.dtype], lambda: _check_flow(config.flow, *shapes, dtype))
