@@ -30,6 +30,7 @@ from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
 from flowlab.seeding import generator, pick
 from flowlab.targets.base import Batch, ExactTarget, Target
+from flowlab.training.follow_data import follow_data
 from flowlab.training.step import as_drawn
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Experiment:
     """The objects that a configuration describes.
 
     Attributes:
-        config: the configuration.
+        config: the configuration, with a value for each setting that follows the data.
         target: the distribution to learn.
         flow: before its first step.
         objective, optimizer: the loss and the update.
@@ -81,6 +82,7 @@ def build(config: Config, here: bool = True, known: Known | None = None, checked
         ConfigError: parts of the configuration that do not fit each other or this machine.
     """
     target, costs = checked or check(config, here, known)
+    config = follow_data(config, target)
     dtype, draws = getattr(torch, config.dtype), generator(config.seed, "start")
     flow = assemble(config.flow, tuple(target.event_shape), target.context_shape, draws, target.to_units(), dtype)
     if config.flow.initialized_from_data:
@@ -92,6 +94,7 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
     """Check all that can be checked before the flow is built; arguments and ConfigErrors as in build."""
     known = {} if known is None else known
     target = _find(known, config.target, [], config.target.build)
+    config = follow_data(config, target)
     trainer, dtype = config.trainer, getattr(torch, config.dtype)
     shapes = tuple(target.event_shape), target.context_shape
     costs = _find(known, config.flow, [shapes, config.dtype], lambda: _check_flow(config.flow, *shapes, dtype))

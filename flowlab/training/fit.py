@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from flowlab.system.files import lock_directory
 from flowlab.system.process import build_progress, print_line
 from flowlab.targets.base import Batch, ExactTarget, Target
 from flowlab.training.build import Batches, build_batches, epoch_batches
+from flowlab.training.checkpoints import Checkpoints
 from flowlab.training.data import (
     EXACT,
     VALIDATION_POINTS,
@@ -37,8 +38,9 @@ from flowlab.training.data import (
     optimizer_settings,
     split,
 )
+from flowlab.training.follow_data import VALIDATIONS
 from flowlab.training.loop import Job, Loop
-from flowlab.training.record import Checkpoints, Measure, Record
+from flowlab.training.record import Measure, Record
 from flowlab.training.step import LossOf
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class Fit:
     Attributes:
         rows: what was logged, by step: loss, metrics, grad_norm, lr, steps_per_second, seconds.
         steps: how many steps were taken.
-        best_step: the step with the best validation; 0 without a validation.
+        best_step: the step with the best validation; 0 if none was better than the untrained module, or without one.
         seconds: training time.
     """
 
@@ -149,10 +151,8 @@ def fit(
         if trainer.compile == "true":
             raise ConfigError("compile=true: the batches of a DataLoader may differ in size; use compile=false")
         trainer.compile = "false"
-    own = target is not None and isinstance(validation, float | int)  # held-out points of the target
-    names, measure = _measure(
-        flow, target, held_out, metrics, target.row_weights("validation") if target and own else None
-    )
+    weights = target.row_weights("validation") if target and isinstance(validation, float | int) else None  # its own
+    names, measure = _measure(flow, target, held_out, metrics, weights)
     finite = target is None or target.train_size is not None
     place = None if directory is None else Path(local_path("directory", directory))
     job = Job(
@@ -172,7 +172,7 @@ def fit(
         loop.run(build_progress(trainer.progress))
         if job.failure is not None:
             raise job.failure
-        if finite and job.checkpoints.best_step:
+        if finite and job.checkpoints.has_best:
             best = job.checkpoints.best or read_checkpoint(Path(place or "", "checkpoints/best.ckpt"))
             flow.load_state_dict(flow_weights(best))
         rows = dict(rows_after(place / "metrics.csv", 0)) if place else job.record.rows
@@ -189,7 +189,8 @@ def _settings(steps: int, batch_size: int, settings: dict[str, Any]) -> TrainerC
                 f"{name}={settings[name]!r}: fit trains in this process, where the module is; move the module, as with "
                 "flow.to('cuda'), or use flowlab.train"
             )
-    return as_typed(TrainerConfig, {"checkpoint_every": 1000, "threads": None} | settings, "")
+    trainer = as_typed(TrainerConfig, {"checkpoint_every": 1000, "threads": None} | settings, "")
+    return replace(trainer, validate_every=trainer.validate_every or max(1, steps // VALIDATIONS))
 
 
 def _check_shape(flow: Flow, shape: Sequence[int]) -> None:
@@ -265,12 +266,11 @@ def _batches(
         return build_batches(objective, flow, data, seed, batch_size, like.dtype, like.device), held_out  # type: ignore[arg-type]
     if is_loader(data):
         return LoaderBatches(data, like), held_out
-    is_density = isinstance(flow, Flow)
-    rows = train = as_batch(data, context, EXACT if is_density else like)
+    rows = train = as_batch(data, context, EXACT if isinstance(flow, Flow) else like)
     if held_out is None and validation:
         train, held_out = split(rows, validation, seed)
         held_out = held_out.to(like.device, like.dtype)
-    for note in check_points(data, context, rows.x, train.x, like.dtype) if is_density else ():
+    for note in check_points(data, context, rows.x, train.x, like.dtype) if isinstance(flow, Flow) else ():
         print_line(note)
     return epoch_batches(train.to(like.device, like.dtype), seed, batch_size), held_out
 
