@@ -21,6 +21,7 @@ class Baseline(ABC):
 
     Attributes:
         title: the name in tables.
+        advice: what to do about a flow that is worse.
         most_rows: more training rows than these are thinned out evenly, so fitting stays quick.
         most_validation_rows: the same for validation rows, which choose a setting.
         note: how the settings were chosen, in words; set by `fit`.
@@ -35,6 +36,7 @@ class Baseline(ABC):
     """
 
     title: ClassVar[str]
+    advice: ClassVar[str] = "a larger flow, such as flow=nsf, or longer training may do better"
     most_rows: ClassVar[int]
     most_validation_rows: ClassVar[int] = 4000
     note = ""

@@ -19,7 +19,7 @@ class KernelDensity(Baseline):
     log density.
     """
 
-    title = "Kernel density"
+    title = "kernel density"
     most_rows = 20_000
     most_validation_rows = 2000
 
