@@ -1,4 +1,4 @@
-"""The registry of components: architectures, targets, objectives, optimizers, loggers and metrics.
+"""The registry of components: architectures, targets, objectives, optimizers, loggers, metrics, maps and tasks.
 
 A component of flowlab is one file in the folder of its group and one registration:
 
@@ -41,6 +41,7 @@ PACKAGES = {
     "logger": "flowlab.loggers",
     "metric": "flowlab.metrics",
     "map": "flowlab.flows.maps",
+    "task": "flowlab.targets.tasks",
 }
 # The module and class that turn a constructor's object into one of the group; classes of other groups are dataclasses.
 BASES = {

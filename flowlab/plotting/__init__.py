@@ -1,5 +1,6 @@
 """Figures of runs and sweeps: pure functions of arrays and tables."""
 
+from flowlab.plotting.calibration import coverage_curves, rank_histograms
 from flowlab.plotting.figures import deformation, density_pair, loss_curve, save_figure, scatter_pair
 from flowlab.plotting.labels import fingerprint, fitted_exponent, setting_labels
 from flowlab.plotting.runs import (
@@ -14,6 +15,7 @@ from flowlab.plotting.runs import (
 from flowlab.plotting.sweep import sweep_heatmap, sweep_lines
 
 __all__ = [
+    "coverage_curves",
     "deformation",
     "density_pair",
     "density_panels",
@@ -23,6 +25,7 @@ __all__ = [
     "grid_density",
     "layer_samples",
     "loss_curve",
+    "rank_histograms",
     "run_densities",
     "run_figures",
     "save_figure",

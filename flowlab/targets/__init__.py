@@ -1,10 +1,11 @@
-"""Targets: distributions with an exact density, and the points of a file."""
+"""Targets: distributions with an exact density, the points of a file, and simulations."""
 
 from flowlab.config.errors import DataError
 from flowlab.targets.base import Batch, ExactTarget, Target
 from flowlab.targets.file import FileTarget
 from flowlab.targets.gaussian import Banana, Funnel, Gaussian
 from flowlab.targets.shapes import Checkerboard, EightGaussians, TwoMoons, Uniform
+from flowlab.targets.simulator import Simulator
 
 __all__ = [
     "Banana",
@@ -16,6 +17,7 @@ __all__ = [
     "FileTarget",
     "Funnel",
     "Gaussian",
+    "Simulator",
     "Target",
     "TwoMoons",
     "Uniform",

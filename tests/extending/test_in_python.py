@@ -36,6 +36,7 @@ def test_values_are_converted_to_the_field_types():
         "target=laplace target.scale=-1": r"target\.scale=-1.*: must be greater than 0",
         "target=rotation": r"did you mean 'rotated'\?",
         "target=rotated target.distance=[1]": r"target\.distance=\[1\]: must be a number",
+        "target=simulator target.task=parabol": r"target\.task='parabol': no such task; did you mean 'parabola'\?",
         "objective=bounded_likelihood objective.floor=1": r"objective\.floor=1.*less than 0",
         "optimizer=lion optimizer.blend=2": r"optimizer\.blend=2.*: must be at most 1",
         "logger=[csv,json_lines] logger.json_lines.file=3.5 logger.json_lines.path=x": r"no such key",

@@ -18,6 +18,7 @@ ADDED = {
     "map": ("heavy_tails", None),
     "architecture": ("affine_coupling", {"layers": 2, "hidden": 8, "log_scale": 0.0}),
     "target": ("laplace", {"dim": 2, "scale": 1.0, "train_size": None}),
+    "simulator": ("parabola", None),
     "objective": ("bounded_likelihood", {"floor": -20.0}),
     "metric": ("median_log_prob", None),
     "logger": ("row_counter", {"file": "count.txt"}),
@@ -79,6 +80,7 @@ alone = ["flow=custom", "flow._target_=flowlab.bijectors.SinhArcsinh"]
 runs = [
     flowlab.train(flowlab.compose(*words, *alone), "bijector"),
     flowlab.train(flowlab.compose(*words, "flow=maf", "flow.depth=1", "flow.map=heavy_tails"), "map"),
+    flowlab.train(flowlab.compose(*words[:-1], "target=simulator", "target.task=parabola", "flow=maf"), "simulator"),
     flowlab.train(
         flowlab.compose(
             *words, "flow=affine_coupling", "objective=bounded_likelihood", "objective.floor=-15", "optimizer=lion",
@@ -87,8 +89,8 @@ runs = [
         "others",
     ),
 ]
-assert [run.status["status"] for run in runs] == ["done", "done", "done"]
-assert "median_log_prob" in runs[2].result
+assert [run.status["status"] for run in runs] == ["done"] * 4
+assert "median_log_prob" in runs[3].result
 assert Path("others/rows.txt").read_text() == "2"
 assert (Path("others/figures/density.png")).exists()
 """
@@ -113,7 +115,7 @@ def build_file(component, name, values, path):
     source = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
     if component == "elementwise bijector":
         return source
-    group = "flow" if component == "architecture" else component
+    group = {"architecture": "flow", "simulator": "task"}.get(component, component)
     start = "def " if component in ("metric", "map") else "@dataclass"
     decorated = source.replace(f"\n{start}", f'\n@register("{group}", "{name}")\n{start}', 1)
     return decorated.replace('"""\n', '"""\n\nfrom flowlab.config.registry import register\n', 1)

@@ -1,0 +1,44 @@
+"""The classifier two-sample test tells different points apart, and equal ones not."""
+
+import numpy as np
+import pytest
+
+from flowlab.config.errors import DataError
+from flowlab.metrics.two_sample import classifier_two_sample
+
+rng = np.random.default_rng(0)
+REFERENCE = rng.normal(size=(1000, 2))
+
+
+def test_equal_distributions_score_one_half():
+    scores = classifier_two_sample(REFERENCE, rng.normal(size=(1000, 2)))
+    assert scores.shape == (5,)
+    assert scores.mean() == pytest.approx(0.5, abs=0.04)
+
+
+def test_the_score_reaches_the_best_accuracy():
+    """Two Gaussians at distance 2 are told apart with accuracy Phi(1) = 0.841, in any units."""
+    shift = np.array([2.0, 0.0])
+    scores = classifier_two_sample(100 * REFERENCE, 100 * (rng.normal(size=(1000, 2)) + shift))
+    assert scores.mean() == pytest.approx(0.841, abs=0.03)
+    assert np.array_equal(scores, classifier_two_sample(REFERENCE, REFERENCE + shift)) is False
+
+
+def test_equal_seeds_give_equal_scores():
+    few = REFERENCE[:100], rng.normal(size=(100, 2)) + 1
+    assert np.array_equal(classifier_two_sample(*few), classifier_two_sample(*few))
+    assert not np.array_equal(classifier_two_sample(*few), classifier_two_sample(*few, seed=2))
+
+
+@pytest.mark.parametrize(
+    ("reference", "samples", "message"),
+    [
+        (REFERENCE, REFERENCE[:, :1], "samples: have 1 coordinates, and the reference 2"),
+        (REFERENCE[:, 0], REFERENCE, r"reference: has shape \(1000,\)"),
+        (REFERENCE, np.full((5, 2), np.nan), "samples: holds NaN"),
+        (np.ones((5, 2)), REFERENCE, "coordinate 1 does not vary"),
+    ],
+)
+def test_bad_points_are_named(reference, samples, message):
+    with pytest.raises(DataError, match=message):
+        classifier_two_sample(reference, samples)
