@@ -71,7 +71,7 @@ def split_context(given: Any, names: Sequence[str]) -> dict[str, Any]:
         name, separator, text = str(word).partition("=")
         if not separator or name not in names or name in values:
             problem = "names a condition twice" if name in values else "must be the conditions of the flow by name"
-            raise ConfigError(f"context: {word!r}: {problem}, as {example}")
+            raise ConfigError(f"context: {str(word)!r}: {problem}, as {example}")
         values[name] = _plain(text)
     missing = [name for name in names if name not in values]
     if missing:

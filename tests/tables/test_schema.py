@@ -14,34 +14,13 @@ from flowlab.tables.schema import Schema
 ROWS = 2000
 
 
-def make_table(rows=ROWS, seed=0):
-    """A table with a column of every kind."""
-    rng = np.random.default_rng(seed)
-    group = rng.choice(["a", "b", "c"], rows)
-    shift = (group == "b") * 1.0
-    return pandas.DataFrame(
-        {
-            "income": np.exp(rng.normal(size=rows) + shift),
-            "tail": rng.standard_t(2.5, rows).astype("float32"),
-            "share": rng.beta(0.5, 0.5, rows).round(3),
-            "visits": rng.poisson(2 + shift),
-            "hour": rng.normal(23, 3, rows) % 24,
-            "smoker": rng.random(rows) < 0.3,
-            "score": rng.integers(1, 6, rows).astype("int16"),
-            "size": pandas.Categorical(rng.choice(["S", "M", "L"], rows), ["S", "M", "L"], ordered=True),
-            "age": rng.integers(18, 80, rows),
-            "group": group,
-        }
-    )
-
-
 KINDS = ["hour:circular:0:24", "size:ordinal"]
 CONTEXT = ["group", "age"]
 
 
 @pytest.fixture(scope="module")
-def table():
-    return make_table()
+def table(make_table):
+    return make_table(ROWS)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +131,7 @@ def test_contexts(schema, table):
     assert torch.equal(schema.encode_context(table), schema.encode(table).context)
 
 
-def test_circular_and_boolean_conditions():
+def test_circular_and_boolean_conditions(make_table):
     frame = make_table(100)[["income", "hour", "smoker"]]
     schema = infer_schema(frame, ["hour:circular:0:24"], ["hour", "smoker"]).schema
     assert schema.context_shape == (3,)
