@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from flowlab.cli.command import carry_out, columns_of, new_file, trained_flow
 from flowlab.config.component import setting
-from flowlab.config.errors import ConfigError
-from flowlab.system.files import write_text
 from flowlab.system.process import print_line
 
 if TYPE_CHECKING:
@@ -53,23 +51,11 @@ def report(run: Run, options: ReportOptions) -> None:
     """
     path = new_file("output", options.output or str(run.directory / "report.html"), (".html",))
     flow = trained_flow(run)
-    try:
-        from threadpoolctl import threadpool_limits  # scikit-learn brings it
-    except ImportError:
-        raise ConfigError(
-            "flowlab-report: needs scikit-learn, which is not installed; type pip install 'flowlab-nf[sklearn]'"
-        ) from None
-
-    from flowlab.report.findings import Measured
-    from flowlab.report.page import build_page
     from flowlab.report.record import describe_run
-    from flowlab.report.subject import Subject
+    from flowlab.report.write import write_report
 
-    subject = Subject(flow, run.target, columns_of(run), run.config.seed, options.seed)
     command = ["flowlab-report", str(run.directory), *([f"seed={options.seed}"] if options.seed else [])]
-    with threadpool_limits(1):  # sums in another order would change digits
-        page = build_page(Measured(subject), describe_run(run), command)
-    write_text(path, page)
+    write_report(path, flow, run.target, columns_of(run), describe_run(run), command, run.config.seed, options.seed)
     print_line(f"wrote {path}", sys.stdout)
 
 

@@ -170,11 +170,12 @@ def _two_samples(measured: Measured) -> Html:
 
 def _origin(record: Record, command: Sequence[str]) -> Html:
     settings = table("Settings of the run", ["key", "value"], record.settings.items(), words=[1])
+    commands = {
+        "This command makes the page; equal seeds and versions give equal bytes:": command,
+        "The flow was trained by:": record.command,
+    }
     return join(
-        paragraphs("This command makes the page; equal seeds and versions give equal bytes:"),
-        element("pre", shlex.join(command)),
-        paragraphs("The flow was trained by:"),
-        element("pre", shlex.join(record.command)),
+        *(join(paragraphs(said), element("pre", shlex.join(words))) for said, words in commands.items() if words),
         paragraphs("Versions: " + ", ".join(f"{name} {version}" for name, version in versions().items()) + "."),
         element("details", element("summary", "Settings of the run"), settings),
     )

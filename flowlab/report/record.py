@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +30,12 @@ class Record:
         parameters: the number of learned numbers.
         seed: the run's seed.
         trained: how the training went, in words.
+        best_step, steps: the step of the best validation, and the last step.
         commit: of the code that trained the flow, in words.
         time: when the run began.
         settings: every key and value of the configuration.
         command: the words that trained the flow.
-        best_step, steps, ended_by: the step of the best validation, the last step, and what ended the training.
+        ended_by: what ended the training.
         notes: what was said about the data.
     """
 
@@ -44,14 +45,14 @@ class Record:
     parameters: int
     seed: int
     trained: str
-    commit: str
-    time: str
-    settings: dict[str, str]
-    command: Sequence[str]
     best_step: int
     steps: int
-    ended_by: str
-    notes: Sequence[str]
+    commit: str = "unknown"
+    time: str = "unknown"
+    settings: dict[str, str] = field(default_factory=dict)
+    command: Sequence[str] = ()
+    ended_by: str = ""
+    notes: Sequence[str] = ()
 
 
 def describe_run(run: Run) -> Record:

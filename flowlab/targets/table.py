@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from flowlab.config.registry import register
 from flowlab.targets.file import FileSettings
@@ -14,3 +15,5 @@ class TableSettings(FileSettings):
     """The keys of `target=table`; see FileTarget."""
 
     guess: bool = True
+
+    options: ClassVar[dict[str, str]] = {"flow": "tabular", "optimizer": "tabular"}

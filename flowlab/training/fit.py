@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from flowlab.config.paths import local_path
 from flowlab.config.registry import lookup
 from flowlab.config.schema import WHERE, TrainerConfig
 from flowlab.flow import Flow
+from flowlab.flows.base import Architecture
 from flowlab.loggers.base import CSVMetrics, rows_after
 from flowlab.metrics.evaluation import chunks, evaluate, metric_names
 from flowlab.objectives.base import Objective
@@ -25,19 +26,9 @@ from flowlab.optimizers.base import Optimizer, as_optimizer
 from flowlab.runs.checkpoint import flow_weights, read_checkpoint, state_shape
 from flowlab.system.files import lock_directory
 from flowlab.system.process import build_progress, print_line
-from flowlab.targets.base import Batch, ExactTarget, Target
-from flowlab.training.build import Batches, build_batches, epoch_batches
+from flowlab.targets.base import Batch, Target
 from flowlab.training.checkpoints import Checkpoints
-from flowlab.training.data import (
-    EXACT,
-    VALIDATION_POINTS,
-    LoaderBatches,
-    as_batch,
-    check_points,
-    is_loader,
-    optimizer_settings,
-    split,
-)
+from flowlab.training.data import LoaderBatches, batches_of_data, optimizer_settings
 from flowlab.training.follow_data import VALIDATIONS
 from flowlab.training.loop import Job, Loop
 from flowlab.training.record import Measure, Record
@@ -45,6 +36,8 @@ from flowlab.training.step import LossOf
 
 if TYPE_CHECKING:
     import pandas
+
+    from flowlab.training.density import Density
 
 
 @dataclass(frozen=True)
@@ -71,26 +64,18 @@ class Fit:
         return pandas.DataFrame.from_dict(self.rows, orient="index").rename_axis("step")
 
 
-def fit(
-    flow: nn.Module,
-    data: Any,
-    *,
-    context: Any = None,
-    validation: Any = 0.1,
-    steps: int = 2000,
-    batch_size: int = 512,
-    lr: float | None = None,
-    optimizer: str | Optimizer = "adam",
-    objective: str | Objective = "maximum_likelihood",
-    seed: int = 0,
-    metrics: Sequence[str] = (),
-    directory: str | Path | None = None,
-    **settings: Any,
-) -> Fit:
+@overload
+def fit(flow: nn.Module, data: Any, **settings: Any) -> Fit: ...
+@overload
+def fit(data: Any, /, *, flow: str | Architecture, **settings: Any) -> Density: ...
+def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings: Any) -> Fit | Density:
     """Train a flow, or any module with a `loss`, in place.
 
     The loop and its numbers equal `flowlab.train` with the same settings. After training on finite data the
     module has the weights of the best validation (early stopping, see `patience`), otherwise the last ones.
+
+    With a flow by its name, `fit(table, flow="nsf", context=["age"])` learns the density of a table and returns a
+    Density, which scores and draws rows of the table; see `flowlab.training.density.fit_table` for its arguments.
 
     Arguments:
         flow: a Flow; or a module whose method `loss(x)`, or `loss(x, context)`, gives a number to minimize.
@@ -127,10 +112,35 @@ def fit(
         >>> result.steps, bool(flow.log_prob(x).mean() > -3)
         (400, True)
     """
+    module, points = (first, data) if flow is None else (flow, data if first is None else first)
+    if isinstance(module, str | Architecture):
+        from flowlab.training.density import fit_table
+
+        return fit_table(points, module, **settings)
+    return fit_module(module, points, **settings)
+
+
+def fit_module(
+    flow: nn.Module,
+    data: Any,
+    *,
+    context: Any = None,
+    validation: Any = 0.1,
+    steps: int = 2000,
+    batch_size: int = 512,
+    lr: float | None = None,
+    optimizer: str | Optimizer = "adam",
+    objective: str | Objective = "maximum_likelihood",
+    seed: int = 0,
+    metrics: Sequence[str] = (),
+    directory: str | Path | None = None,
+    **settings: Any,
+) -> Fit:
+    """Train a module in place; arguments and errors as in fit."""
     if not isinstance(flow, nn.Module):
         raise ConfigError(
-            f"fit: flow is a {type(flow).__name__} and must be a Flow, or a module with a loss; build one by name with "
-            'flowlab.compose("flow=smooth_prelu").flow.build((2,))'
+            f"fit: flow is a {type(flow).__name__} and must be a Flow, or a module with a loss; for the density of a "
+            'table give a name, as in fit(table, flow="tabular")'
         )
     trainer = _settings(steps, batch_size, settings)
     chosen = as_optimizer(optimizer, lr, **(optimizer_settings(data, steps) if isinstance(flow, Flow) else {}))
@@ -144,7 +154,7 @@ def fit(
     for note in target.notes if target else ():
         print_line(note)
     loss = _loss(flow, goal, target)
-    batches, held_out = _batches(flow, goal, data, context, validation, seed, batch_size, like)
+    batches, held_out = batches_of_data(flow, goal, data, context, validation, seed, batch_size, like)
     if isinstance(flow, Flow):
         _check_shape(flow, target.event_shape if target else batches(0).x.shape)
     if isinstance(batches, LoaderBatches) or (trainer.compile == "auto" and not isinstance(flow, Flow)):
@@ -238,41 +248,6 @@ def _measure(
         return {"validation_loss": sum(n * value for n, value in parts) / len(held_out.x)}
 
     return ["validation_loss"], held_out and average
-
-
-def _batches(
-    flow: nn.Module,
-    objective: Objective,
-    data: Any,
-    context: Any,
-    validation: Any,
-    seed: int,
-    batch_size: int,
-    like: Tensor,
-) -> tuple[Batches, Batch | None]:
-    """The minibatches, and the held-out points."""
-    held_out: Batch | None = None
-    if not isinstance(validation, float | int | None):
-        held_out = as_batch(validation, context if isinstance(context, list) else None, like, "validation")
-        if len(held_out.x) < 2:
-            raise ConfigError("validation: holds 1 point; give at least 2, a fraction between 0 and 1, or None")
-    if (isinstance(data, Target) or is_loader(data)) and context is not None:
-        raise ConfigError("context: the data give their contexts themselves, in batches (x, context); leave it out")
-    if isinstance(data, Target):
-        if isinstance(data, ExactTarget):
-            data.to_(like.device)
-        if held_out is None and validation:
-            held_out = data.batch("validation", VALIDATION_POINTS, seed, like.dtype).to(like.device)
-        return build_batches(objective, flow, data, seed, batch_size, like.dtype, like.device), held_out  # type: ignore[arg-type]
-    if is_loader(data):
-        return LoaderBatches(data, like), held_out
-    rows = train = as_batch(data, context, EXACT if isinstance(flow, Flow) else like)
-    if held_out is None and validation:
-        train, held_out = split(rows, validation, seed)
-        held_out = held_out.to(like.device, like.dtype)
-    for note in check_points(data, context, rows.x, train.x, like.dtype) if isinstance(flow, Flow) else ():
-        print_line(note)
-    return epoch_batches(train.to(like.device, like.dtype), seed, batch_size), held_out
 
 
 @contextmanager
