@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,6 @@ from flowlab.config.paths import local_path
 from flowlab.config.registry import lookup
 from flowlab.config.schema import WHERE, TrainerConfig
 from flowlab.flow import Flow
-from flowlab.flows.base import Architecture
 from flowlab.loggers.base import CSVMetrics, rows_after
 from flowlab.metrics.evaluation import chunks, evaluate, metric_names
 from flowlab.objectives.base import Objective
@@ -36,8 +35,6 @@ from flowlab.training.step import LossOf
 
 if TYPE_CHECKING:
     import pandas
-
-    from flowlab.training.density import Density
 
 
 @dataclass(frozen=True)
@@ -64,62 +61,6 @@ class Fit:
         return pandas.DataFrame.from_dict(self.rows, orient="index").rename_axis("step")
 
 
-@overload
-def fit(flow: nn.Module, data: Any, **settings: Any) -> Fit: ...
-@overload
-def fit(data: Any, /, *, flow: str | Architecture, **settings: Any) -> Density: ...
-def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings: Any) -> Fit | Density:
-    """Train a flow, or any module with a `loss`, in place.
-
-    The loop and its numbers equal `flowlab.train` with the same settings. After training on finite data the
-    module has the weights of the best validation (early stopping, see `patience`), otherwise the last ones.
-
-    With a flow by its name, `fit(table, flow="nsf", context=["age"])` learns the density of a table and returns a
-    Density, which scores and draws rows of the table; see `flowlab.training.density.fit_table` for its arguments.
-
-    Arguments:
-        flow: a Flow; or a module whose method `loss(x)`, or `loss(x, context)`, gives a number to minimize.
-        data: points of shape (n, *event) as a tensor, numpy array or DataFrame; a Target; or a DataLoader of batches x
-            or (x, context).
-        context: what the points are conditioned on, of shape (n, c); for a DataFrame also the names of its columns.
-        validation: the fraction of the points that is held out; or held-out data of any of the kinds above; or None.
-            A target draws its own, and a fraction holds nothing of a DataLoader out.
-        steps: optimizer steps.
-        batch_size: points per step; a DataLoader has its own.
-        lr: learning rate; None is the optimizer's default.
-        optimizer: a name, as "adam", "adamw" or "sgd", or an object of `flowlab.optimizers`. By name it has the clip
-            and the warm-up of `target=file` for the density of points, but warms up over at most a tenth of the steps.
-        objective: a name, as "maximum_likelihood" or "reverse_kl", or an object of `flowlab.objectives`.
-        seed: of the minibatches and the split.
-        metrics: further metrics by name, of a Flow.
-        directory: write metrics.csv and checkpoints there; a call with the same arguments then resumes, to the same
-            bits unless the data are a DataLoader, which begins again.
-        settings: keys of `conf/trainer`, as log_every, validate_every, patience, precision, compile and progress.
-
-    Before it trains, it prints notes on columns and rows that spoil a fit, as for `target=file`.
-
-    Raises:
-        ConfigError: a setting or the data cannot be used, or the density of the points is infinite.
-        DivergedError: the loss stopped being finite; the module keeps the last finite parameters.
-
-    Example:
-        >>> import torch, flowlab
-        >>> from flowlab import Flow, StandardNormal
-        >>> from flowlab.bijectors import LowRankAffine
-        >>> flow = Flow(StandardNormal(2), LowRankAffine(2))
-        >>> x = 3 + torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
-        >>> result = flowlab.fit(flow, x, steps=400, lr=0.1, progress="off")
-        >>> result.steps, bool(flow.log_prob(x).mean() > -3)
-        (400, True)
-    """
-    module, points = (first, data) if flow is None else (flow, data if first is None else first)
-    if isinstance(module, str | Architecture):
-        from flowlab.training.density import fit_table
-
-        return fit_table(points, module, **settings)
-    return fit_module(module, points, **settings)
-
-
 def fit_module(
     flow: nn.Module,
     data: Any,
@@ -136,7 +77,7 @@ def fit_module(
     directory: str | Path | None = None,
     **settings: Any,
 ) -> Fit:
-    """Train a module in place; arguments and errors as in fit."""
+    """Train a flow, or any module with a `loss`, in place; arguments and errors as in `flowlab.fit`."""
     if not isinstance(flow, nn.Module):
         raise ConfigError(
             f"fit: flow is a {type(flow).__name__} and must be a Flow, or a module with a loss; for the density of a "

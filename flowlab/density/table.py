@@ -21,11 +21,10 @@ from flowlab.seeding import generator
 from flowlab.tables.schema import Schema
 from flowlab.targets.rows import TableTarget
 from flowlab.training.build import build
+from flowlab.training.fit import Fit, fit_module
 
 if TYPE_CHECKING:
     import pandas
-
-    from flowlab.training.fit import Fit
 
 CHUNK = 100_000  # rows that are mapped at once
 TABLE = {"validation", "test", "standardize", "robust", "weights", "kinds", "missing"}  # keys of target=table
@@ -174,8 +173,6 @@ def fit_table(
     """
     import pandas
 
-    from flowlab.training.fit import fit
-
     own = {name: settings.pop(name) for name in list(settings) if name in TABLE}
     frame = table if isinstance(table, pandas.DataFrame) else pandas.DataFrame(table)
     names = [context] if isinstance(context, str) else context
@@ -196,7 +193,7 @@ def fit_table(
     experiment = build(config, checked=(target, None))
     config, made = experiment.config, experiment.flow
     trainer = {name: getattr(config.trainer, name) for name in ("validate_every", "patience", "max_time")}
-    course = fit(
+    course = fit_module(
         made,
         target,
         steps=config.max_steps,

@@ -6,7 +6,7 @@ import pytest
 
 import flowlab
 from flowlab.config.errors import ConfigError, DataError
-from flowlab.training.density import CHUNK
+from flowlab.density.table import CHUNK
 
 
 @pytest.fixture(scope="module")
