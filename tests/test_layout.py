@@ -14,7 +14,7 @@ MODULES = {
 # From the bottom layer to the top. A folder may import the folders in its own line and in the lines above it.
 LAYERS = (
     ("config", "system"),
-    ("datasets",),
+    ("datasets", "baselines"),
     ("seeding", "torch_distributions", "autocast"),
     ("networks",),
     ("bijectors",),
