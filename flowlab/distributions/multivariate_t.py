@@ -15,25 +15,25 @@ NORMAL = 1e8  # degrees of freedom of a normal distribution, up to rounding
 class MultivariateT(Distribution):
     r"""The vector x = z / sqrt(w / v) with z from N(0, I_d) and w from a chi-squared distribution of v degrees.
 
-        log p(x) = log G((v + d) / 2) - log G(v / 2) - (d / 2) log(pi v) - ((v + d) / 2) log(1 + |x|^2 / v) in nats, G the
-    XX
+    log p(x) = log G((v + d) / 2) - log G(v / 2) - (d / 2) log(pi v) - ((v + d) / 2) log(1 + |x|^2 / v) in nats, G the
+    gamma function. The density depends on |x| alone. From 10^8 degrees on it is a standard normal up to rounding.
 
-        Arguments:
-            degrees: v, a number above 0 as a tensor of shape ().
-            dim: d, the length of x.
+    Arguments:
+        degrees: v, a number above 0 as a tensor of shape ().
+        dim: d, the length of x.
 
-        Raises:
-            ValueError: the degrees are not one positive number, or dim is below 1.
+    Raises:
+        ValueError: the degrees are not one positive number, or dim is below 1.
 
-        Reference:
-            | Robust Statistical Modeling Using the t Distribution (Kenneth Lange, Roderick Little, Jeremy Taylor, 1989)
-            | https://doi.org/10.1080/01621459.1989.10478852
+    Reference:
+        | Robust Statistical Modeling Using the t Distribution (Kenneth Lange, Roderick Little, Jeremy Taylor, 1989)
+        | https://doi.org/10.1080/01621459.1989.10478852
 
-        Example:
-            >>> import torch
-            >>> from flowlab.distributions.multivariate_t import MultivariateT
-            >>> MultivariateT(torch.tensor(1.0), 1).log_prob(torch.zeros(1)).exp()  # 1 / pi, as for the Cauchy distribution
-            tensor(0.3183)
+    Example:
+        >>> import torch
+        >>> from flowlab.distributions.multivariate_t import MultivariateT
+        >>> MultivariateT(torch.tensor(1.0), 1).log_prob(torch.zeros(1)).exp()  # 1 / pi, as for a Cauchy distribution
+        tensor(0.3183)
     """
 
     arg_constraints: dict[str, Constraint] = {"degrees": constraints.positive}

@@ -231,7 +231,7 @@ class Loop:
     def checkpoint(self, place: int) -> dict[str, Any]:
         """The state of a job, the same whether it is trained alone or in a stack."""
         job, module = self.jobs[place], self.module(place)
-        lr = job.optimizer.learning_rate(self.step - 1, self.max_steps)
+        lr = job.optimizer.learning_rate(max(0, self.step - 1), self.max_steps)
         return {
             "global_step": self.step,
             "state_dict": {f"flow.{name}": tensor.detach().clone() for name, tensor in module.state_dict().items()},

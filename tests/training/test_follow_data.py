@@ -37,7 +37,8 @@ def table(tmp_path):
 def test_every_setting_gets_a_value_that_trains(rows, columns):
     values = flat(follow_data(compose(*NULL), Rows(rows, columns)).to_dict())
     for key in (*KEYS, "optimizer.weight_decay"):
-        assert values[key] is not None and compose(*NULL, f"{key}={values[key]}"), key
+        assert values[key] is not None, key
+        assert compose(*NULL, f"{key}={values[key]}"), "it is in the range of the key"
     assert 1000 <= values["max_steps"] <= 20_000
     assert values["trainer.validate_every"] <= 500
     again = follow_data(compose(*NULL), Rows(rows, columns))
@@ -91,4 +92,4 @@ def test_the_start_counts_as_a_validation(table, tmp_path):
     assert run.result["best_step"] == 0, run.metrics
     start = build(config).flow
     held_out = target.rows("test", 0, 0)
-    assert run.result["nll"] == pytest.approx(-float(start.log_prob(held_out).mean()), abs=1e-5)
+    assert run.result["nll"] == pytest.approx(-start.log_prob(held_out).mean().item(), abs=1e-5)
