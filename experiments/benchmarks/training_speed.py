@@ -48,9 +48,9 @@ from flowlab import Flow
 from flowlab.bijectors import LowRankAffine, PReLU, stages
 from flowlab.config.schema import Config
 from flowlab.runs.begin import begin
+from flowlab.runs.checkpoint import Checkpoints
 from flowlab.system.process import RunProgress
 from flowlab.training.build import Batches, Experiment, build, build_batches
-from flowlab.training.checkpoints import Checkpoints
 from flowlab.training.record import Record
 from flowlab.training.train import run_training
 

@@ -29,8 +29,7 @@ from flowlab.config.component import MISSING
 from flowlab.config.directories import conf_directories, conf_directory, use_directory, users_directory
 from flowlab.config.errors import ConfigError, did_you_mean, shorten
 from flowlab.config.hints import component_keys, find_key
-from flowlab.config.options import add_suitable_options
-from flowlab.config.registry import PACKAGES, added, lookup, option_names
+from flowlab.config.registry import PACKAGES, add_suitable_options, added, lookup, option_names
 from flowlab.config.schema import OLD_KEYS, Config, RunConfig, to_config
 from flowlab.config.security import check_targets, check_words, check_written
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -49,6 +49,7 @@ BASES = {
     "target": ("flowlab.targets._from_class", "TargetFromClass"),
     "logger": ("flowlab.loggers.base", "LoggerFromClass"),
 }
+CHOOSING = {"experiment", "sweep"}  # groups whose options choose those of others
 TAKEN = ("name", "group", "_target_")  # keys of every component; a parameter of such a name keeps its default
 
 _registered: dict[str, dict[str, Any]] = {group: {} for group in PACKAGES}
@@ -110,6 +111,24 @@ def added(group: str) -> list[str]:
     """The names of the components from outside flowlab: in installed packages, or registered by hand."""
     by_hand = [name for name, each in _registered[group].items() if not each.__module__.startswith(PACKAGES[group])]
     return list(dict.fromkeys([*_entry_points(group), *by_hand]))
+
+
+def add_suitable_options(words: Sequence[str]) -> list[str]:
+    """Add words for the options that suit the chosen target, in groups that no word chooses.
+
+    Example:
+        >>> from flowlab.config.registry import add_suitable_options
+        >>> add_suitable_options(["target=dataset", "optimizer=sgd"])
+        ['target=dataset', 'optimizer=sgd', 'flow=tabular']
+    """
+    chosen = dict(word.lstrip("+").partition("=")[::2] for word in words)
+    if "target" not in chosen or CHOOSING & set(chosen):
+        return list(words)
+    try:
+        suitable = lookup("target", chosen["target"], "target").options
+    except ConfigError:  # an unknown option, or several; its reader says so among all words
+        return list(words)
+    return [*words, *(f"{group}={option}" for group, option in suitable.items() if group not in chosen)]
 
 
 def option_names(group: str) -> list[str]:

@@ -5,7 +5,7 @@ Nothing here imports torch, so an error is shown at once.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -95,6 +95,15 @@ class Config(RunConfig):
     optimizer: Any
     trainer: TrainerConfig
     logger: dict[str, Any]
+
+    @property
+    def waits_for_data(self) -> bool:
+        """Whether a setting that follows the data is null; see `flowlab.training.follow_data`."""
+        return any(
+            getattr(part, item.name) is None and item.metadata.get("follows_data")
+            for part in (self, self.flow, self.optimizer, self.trainer)
+            for item in fields(part)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain dicts, lists, numbers and strings."""

@@ -20,8 +20,9 @@ from flowlab.optimizers.base import Optimizer
 from flowlab.seeding import generator
 from flowlab.tables.schema import Schema
 from flowlab.targets.rows import TableTarget
-from flowlab.training.build import build
+from flowlab.training.build import Checked, build
 from flowlab.training.fit import Fit, fit_module
+from flowlab.training.follow_data import follow_data
 
 if TYPE_CHECKING:
     import pandas
@@ -190,8 +191,9 @@ def fit_table(
         flow=config.flow if isinstance(flow, str) else flow,
         optimizer=optimizer if isinstance(optimizer, Optimizer) else config.optimizer,
     )
-    experiment = build(config, checked=(target, None))
-    config, made = experiment.config, experiment.flow
+    config = follow_data(config, target)
+    experiment = build(config, checked=Checked(config, target, None))
+    made = experiment.flow
     trainer = {name: getattr(config.trainer, name) for name in ("validate_every", "patience", "max_time")}
     course = fit_module(
         made,

@@ -45,6 +45,10 @@ def assemble(
     Raises:
         ConfigError: the settings do not fit the shape of the points, or each other.
     """
+    if architecture.vectors_only and len(event_shape) != 1:
+        raise ConfigError(
+            f"flow={architecture.name}: is for vectors; the points of the target have shape {event_shape}"
+        )
     architecture.check(event_shape)
     try:
         # Layers such as nn.Linear draw from torch's global stream; a copy leaves the generator's own stream as it is.

@@ -36,10 +36,8 @@ class Architecture(Component):
         """Check settings that depend on the shape of the points, before anything is allocated.
 
         Raises:
-            ConfigError: the points are not vectors and must be, or a setting does not fit.
+            ConfigError: a setting does not fit.
         """
-        if self.vectors_only and len(event_shape) != 1:
-            raise ConfigError(f"flow={self.name}: is for vectors; the points of the target have shape {event_shape}")
 
     def build(
         self,

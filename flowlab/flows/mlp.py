@@ -71,7 +71,6 @@ class MLP(Architecture):
     initialization: str = setting("bounded", choices=("near_identity", "glorot", "covering", "bounded"), per_job=True)
 
     def check(self, event_shape: tuple[int, ...]) -> None:
-        super().check(event_shape)
         if self.rank > event_shape[0]:
             raise ConfigError(
                 f"flow.rank={self.rank}: must be at most the dimension of the target, {event_shape[0]}; use "

@@ -14,7 +14,7 @@ from flowlab.metrics.evaluation import expected_metrics
 from flowlab.runs.directory import Run, mark_failed, mark_interrupted, track_status
 from flowlab.system.process import STOP_HANDLERS, Progress, handle_signals, print_line, set_threads
 from flowlab.targets.base import Target
-from flowlab.training.build import Experiment, build
+from flowlab.training.build import Checked, Experiment, build
 from flowlab.training.loop import Loop
 from flowlab.training.record import Record
 from flowlab.training.train import build_job, find_run, finish_job, open_run, run_training
@@ -79,7 +79,7 @@ class Piece:
         """Build a job and make its directory ready; None if it cannot be trained."""
         run = member.run
         try:
-            experiment = build(run.config, checked=(member.target, member.costs))
+            experiment = build(run.config, checked=Checked(run.config, member.target, member.costs))
             open_run(find_run(run.directory, run.config), experiment, run.directory, self.group)
         except (ConfigError, OSError) as error:
             print_line(f"flowlab: {run.directory}: cannot be trained: {error}")

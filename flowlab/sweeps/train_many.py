@@ -26,7 +26,6 @@ from flowlab.sweeps.stack import Member, Piece, mark_failed_if_running
 from flowlab.system.process import build_display
 from flowlab.targets.base import Target
 from flowlab.training.build import Known, check
-from flowlab.training.follow_data import follow_data
 from flowlab.training.train import find_run
 
 T = TypeVar("T")
@@ -71,9 +70,9 @@ def train_many(
         raise ConfigError("train_many: needs a list of configurations, and a list of as many directories")
     for directory, config in zip(directories, (check_again(config, "train_many") for config in configs), strict=True):
         place, config = Path(local_path("directory", directory)), with_absolute_paths(config)
-        target, costs = check(config, known=known)
-        run = find_run(place, config) or Run(place, follow_data(config, target))
-        members.append(Member(run, target, costs))
+        checked = check(config, known=known)
+        run = find_run(place, config) or Run(place, checked.config)
+        members.append(Member(run, checked.target, checked.costs))
     runs = [member.run for member in members]
     check_same_data(runs)
     for note in dict.fromkeys(note for member in members for note in member.target.notes):

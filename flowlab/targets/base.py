@@ -110,8 +110,6 @@ class Target:
 
     def to_units(self) -> Bijector | None:
         """A flow's fixed last bijector, from standardized points to the units of the data; None: there is none."""
-        if self.standardization is None and self.schema is None:
-            return None  # without torch
         from flowlab.tables.domains import to_units
 
         return to_units(self.standardization, None if self.schema is None else self.schema.domains)

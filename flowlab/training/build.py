@@ -66,7 +66,12 @@ class Experiment:
     dtype: torch.dtype
 
 
-Checked = tuple[Target, Costs | None]
+class Checked(NamedTuple):
+    """A configuration that was checked, with a value for each setting that follows the data; and what was built."""
+
+    config: Config
+    target: Target
+    costs: Costs | None
 
 
 def build(config: Config, here: bool = True, known: Known | None = None, checked: Checked | None = None) -> Experiment:
@@ -81,10 +86,10 @@ def build(config: Config, here: bool = True, known: Known | None = None, checked
     Raises:
         ConfigError: parts of the configuration that do not fit each other or this machine.
     """
-    target, costs = checked or check(config, here, known)
-    config = follow_data(config, target)
+    config, target, costs = checked or check(config, here, known)
     dtype, draws = getattr(torch, config.dtype), generator(config.seed, "start")
-    flow = assemble(config.flow, tuple(target.event_shape), target.context_shape, draws, target.to_units(), dtype)
+    units = target.to_units() if target.standardization or target.schema else None
+    flow = assemble(config.flow, tuple(target.event_shape), target.context_shape, draws, units, dtype)
     if config.flow.initialized_from_data:
         config.flow.initialize(flow, target.batch("train", DATA_POINTS, config.seed, dtype), draws)
     return Experiment(config, target, flow, config.objective.build(), config.optimizer.build(), costs, dtype)
@@ -94,8 +99,14 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
     """Check all that can be checked before the flow is built; arguments and ConfigErrors as in build."""
     known = {} if known is None else known
     target = _find(known, config.target, [], config.target.build)
-    config = follow_data(config, target)
+    config = follow_data(config, target) if config.waits_for_data else config
     trainer, dtype = config.trainer, getattr(torch, config.dtype)
+    if config.batch_size % trainer.processes:
+        raise ConfigError(
+            f"batch_size={config.batch_size}: is shared by {trainer.processes} processes, "
+            f"trainer.devices={trainer.devices} on each of trainer.nodes={trainer.nodes}, and must be a multiple of "
+            "their number"
+        )
     shapes = tuple(target.event_shape), target.context_shape
     costs = _find(known, config.flow, [shapes, config.dtype], lambda: _check_flow(config.flow, *shapes, dtype))
     if here:
@@ -115,13 +126,7 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
             f"trainer.precision=bf16-mixed: lowers products of float32, but dtype={config.dtype}; use dtype=float32 or "
             "trainer.precision=full"
         )
-    if config.batch_size % trainer.processes:
-        raise ConfigError(
-            f"batch_size={config.batch_size}: is shared by {trainer.processes} processes, "
-            f"trainer.devices={trainer.devices} on each of trainer.nodes={trainer.nodes}, and must be a multiple of "
-            "their number"
-        )
-    return target, costs
+    return Checked(config, target, costs)
 
 
 def _find(known: Known, component: Component, others: list[Any], make: Callable[[], T]) -> T:
@@ -135,7 +140,6 @@ def _check_flow(
     architecture: Architecture, shape: tuple[int, ...], context_shape: tuple[int, ...] | None, dtype: torch.dtype
 ) -> Costs | None:
     """Check that an architecture fits the points, and count the costs of its flow, if they can be counted."""
-    architecture.check(shape)
     costs = count_costs(architecture, shape, context_shape, dtype)
     if costs is None:  # it needs numbers: build it for its errors
         flow = assemble(architecture, shape, context_shape, torch.Generator(), None, dtype)

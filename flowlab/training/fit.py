@@ -22,11 +22,10 @@ from flowlab.loggers.base import CSVMetrics, rows_after
 from flowlab.metrics.evaluation import chunks, evaluate, metric_names
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer, as_optimizer
-from flowlab.runs.checkpoint import flow_weights, read_checkpoint, state_shape
+from flowlab.runs.checkpoint import Checkpoints, flow_weights, read_checkpoint, state_shape
 from flowlab.system.files import lock_directory
 from flowlab.system.process import build_progress, print_line
 from flowlab.targets.base import Batch, Target
-from flowlab.training.checkpoints import Checkpoints
 from flowlab.training.data import LoaderBatches, batches_of_data, optimizer_settings
 from flowlab.training.follow_data import VALIDATIONS
 from flowlab.training.loop import Job, Loop

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from flowlab.config.schema import TrainerConfig
 from flowlab.distributed.world import GracefulStop
 from flowlab.optimizers.base import Optimizer
-from flowlab.runs.checkpoint import BEST, flow_weights
+from flowlab.runs.checkpoint import BEST, Checkpoints, flow_weights
 from flowlab.system.process import Progress
 from flowlab.targets.base import Batch
 from flowlab.training.build import Batches, choose
-from flowlab.training.checkpoints import Checkpoints
 from flowlab.training.compile import TakeStep, compiled_step
 from flowlab.training.divergence import DivergedError, describe_divergence
 from flowlab.training.record import Record
@@ -140,7 +139,7 @@ class Loop:
         try:
             with self.stop.raise_at_end(), self.world.detect_lost_ranks():
                 stopping = False
-                for place, job in self.living() if self.step == 0 else ():
+                for place, job in self.living() if self.step == 0 and self.jobs[0].checkpoints.finite else ():
                     job.checkpoints.start(job.record, job.module, lambda place=place: self.checkpoint(place))  # type: ignore[misc]
                 while self.step < self.max_steps and not stopping and self.state.alive.any():
                     stopping = self._call()

@@ -20,7 +20,7 @@ from flowlab.distributed.world import SINGLE_PROCESS, GracefulStop, World, resol
 from flowlab.loggers.base import figures_every, open_loggers
 from flowlab.metrics.evaluation import evaluate, expected_metrics, metric_names
 from flowlab.runs.begin import begin, check_directory, default_directory, provenance, with_absolute_paths, write_config
-from flowlab.runs.checkpoint import state_shape
+from flowlab.runs.checkpoint import Checkpoints, state_shape
 from flowlab.runs.directory import Run, check_data, load_run, mark_failed, track_status
 from flowlab.runs.resume import check_files, check_goes_on, is_same_run, relocate
 from flowlab.system.files import lock_directory, remove_parts, write_json
@@ -38,7 +38,6 @@ from flowlab.system.process import (
 )
 from flowlab.targets.base import ExactTarget
 from flowlab.training.build import Experiment, build, build_batches
-from flowlab.training.checkpoints import Checkpoints
 from flowlab.training.follow_data import fill_from
 from flowlab.training.loop import Job, Loop
 from flowlab.training.record import Record, show_figures, write_result

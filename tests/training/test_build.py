@@ -31,7 +31,7 @@ def test_incompatible_parts_are_refused(words, message):
 
 
 def test_valid_configuration_returns_its_target():
-    target, costs = check(compose("trainer=ddp_cpu", "batch_size=64", "target=funnel", "target.dim=3"))
+    _, target, costs = check(compose("trainer=ddp_cpu", "batch_size=64", "target=funnel", "target.dim=3"))
     assert target.dim == 3
     assert costs.parameters > 0
 

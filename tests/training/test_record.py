@@ -12,10 +12,10 @@ from flowlab.bijectors import Bijector
 from flowlab.config.schema import TrainerConfig
 from flowlab.metrics.evaluation import evaluate, metric_names
 from flowlab.optimizers import Adam
+from flowlab.runs.checkpoint import Checkpoints
 from flowlab.targets import Gaussian
 from flowlab.targets.base import Batch
 from flowlab.training.build import build
-from flowlab.training.checkpoints import Checkpoints
 from flowlab.training.divergence import DivergedError
 from flowlab.training.record import Record, _check_sound
 
