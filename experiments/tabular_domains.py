@@ -2,8 +2,8 @@
 
     python experiments/tabular_domains.py [DIRECTORY] [KEY=VALUE ...]
 
-It makes 50 000 rows of 10 dependent columns (skewed, heavy-tailed, bounded, zero-inflated, counts, circular, boolean,
-a rating and a category), trains a spline flow given the category by `flowlab-train target=table`, draws 100 000 rows by
+It makes 50 000 rows of 10 dependent columns (skewed, heavy-tailed, bounded, of two modes, circular, counts, boolean, a
+rating and a category), trains a spline flow given the category by `flowlab-train target=table`, draws 100 000 rows by
 `flowlab-sample`, and prints, for each column, the values outside of its domain and the Kolmogorov-Smirnov distance
 between new and given rows. The exit status is 1 if a value is outside, a type differs, or a distance of a continuous
 column is above 0.02. Keys, such as max_steps=2000, go to the training.
@@ -37,7 +37,7 @@ def make_table(rows: int = ROWS, seed: int = 0) -> pandas.DataFrame:
             "income": np.exp(10 + 0.8 * z[:, 0] + 0.5 * shift).round(2),
             "change": (z[:, 1] / np.sqrt(rng.chisquare(3, rows) / 3)) + shift,
             "share": uniform[:, 2] ** 2,
-            "balance": np.where(uniform[:, 3] < 0.5, -np.log(uniform[:, 3]), 3 + z[:, 3] ** 3),
+            "balance": np.where(uniform[:, 3] < 0.3, -300, 400) + 150 * z[:, 4],
             "hour": hour,
             "visits": rng.poisson(np.exp(0.5 + 0.5 * z[:, 5] + 0.3 * shift)),
             "rating": np.digitize(uniform[:, 6], [0.1, 0.25, 0.5, 0.8]) + 1,
