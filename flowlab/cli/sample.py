@@ -131,10 +131,10 @@ def _conditions(run: Run, options: SampleOptions) -> tuple[pandas.DataFrame | No
     if schema is not None:
         frame = _read_conditions(schema, options)
         return frame, schema.encode_context(frame).to(dtype)
-    numbers = options.context
-    if not isinstance(numbers, list) or len(numbers) != shape[0] or not all(map(_is_number, numbers)):
-        raise ConfigError(f"context={numbers}: must be {shape[0]} number(s), as context=[0.5]")
-    return None, torch.tensor([numbers], dtype=dtype)
+    given = options.context
+    if not isinstance(given, list) or len(given) != shape[0] or not all(map(_is_number, given)):
+        raise ConfigError(f"context={given}: must be {shape[0]} number(s), as context=[0.5]")
+    return None, torch.tensor([given], dtype=dtype)
 
 
 def _read_conditions(schema: Schema, options: SampleOptions) -> pandas.DataFrame:

@@ -29,9 +29,13 @@ class open_intervals(constraints.interval):
 
 @transform_to.register(open_intervals)
 def _to_middle(constraint: open_intervals) -> Transform:
-    """0 becomes a point inside of each interval."""
-    zero = torch.zeros_like(constraint.lower_bound)
-    return AffineTransform(Domains(constraint.lower_bound, constraint.upper_bound).forward(zero), 1.0)
+    """0 becomes a point inside of each interval; it is arithmetic alone, since compiled steps take it."""
+    low, high = constraint.lower_bound, constraint.upper_bound
+    above, below = low > -torch.inf, high < torch.inf
+    # Halves first: a sum of two large ends could overflow.
+    between = torch.where(above & below, low, 0.0) / 2 + torch.where(above & below, high, 0.0) / 2
+    middle = torch.where(above, torch.where(below, between, low + 1 + low.abs()), high - 1 - high.abs())
+    return AffineTransform(torch.where(above | below, middle, 0.0), 1.0)
 
 
 @biject_to.register(open_intervals)

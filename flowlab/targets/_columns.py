@@ -25,6 +25,7 @@ class Table:
         names: the names of the columns.
         choose, index, robust: what chooses columns, such as " with target.columns", and two further remedies.
         wider: what computes in float64.
+        whole: what says that a column holds whole numbers.
     """
 
     where: str
@@ -33,6 +34,7 @@ class Table:
     index: str = ""
     robust: str = ""
     wider: str = "flow.double()"
+    whole: str = ""
 
     def check_rows(self, rows: int) -> None:
         """Raise DataError if there are fewer rows than columns, as in an array whose columns are the points."""
@@ -134,8 +136,8 @@ class Table:
             return []
         shown = ", ".join(repeated[:SHOWN]) + (f" and {len(repeated) - SHOWN} more" if len(repeated) > SHOWN else "")
         return [
-            f"{self.where}: values repeat in {shown}, and there a density can grow without end; add noise of the size "
-            f"of a step to such a column, or leave it out{self.choose}"
+            f"{self.where}: values repeat in {shown}, and there a density can grow without end; {self.whole}add noise "
+            f"of the size of a step to such a column, or leave it out{self.choose}"
         ]
 
     def _describe_copies(self, values: np.ndarray) -> list[str]:

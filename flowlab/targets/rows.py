@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 REMEDIES = (
     *(" with target.columns", ", or with target.index=true if it is the first column of a text"),
     *(", or add target.robust=true", "dtype=float64"),
+    "give whole numbers their kind with target.kinds=[COLUMN:integer], ",
 )
 
 

@@ -83,7 +83,7 @@ def test_a_conditional_run_is_sampled_at_a_context(tmp_path, capsys):
     assert score([command[0], "input=rows.csv", f"output={tmp_path / 'b.csv'}"]) == 2
     said = capsys.readouterr().err
     assert "context: must be given: 1 number(s)" in said
-    assert "context=[1.0, 2.0]: must be 1 number(s)" in said
+    assert "context=[1, 2]: must be 1 number(s)" in said
     assert "its flow is conditional" in said
     assert not (tmp_path / "b.csv").exists()
 

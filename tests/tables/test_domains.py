@@ -52,6 +52,32 @@ def test_density_is_zero_outside_and_integrates_to_one(robust):
     assert flow.distribution().support.check(flow.sample((100,))).all()
 
 
+def test_points_outside_are_replaced_by_points_inside(domains, dtype):
+    from flowlab.torch_distributions import replace_outside
+
+    y = torch.tensor([[0.0, -1.0, 7.0, 0.0, -3.0], [1.0, 1.0, 1.0, 1000.5, 1.0]], dtype=dtype)
+    image = domains.codomain
+    replaced = replace_outside(y, image.check(y), image)
+    assert image.check(replaced).all()
+    assert torch.equal(replaced[1], y[1])
+
+
+def test_gradient_of_a_density_is_a_stack_of_gradients():
+    """A sweep trains flows together by vmap, also where their domains differ."""
+    ends = [(torch.tensor([0.0, -INF]), torch.tensor([2.0 + number, INF])) for number in range(2)]
+    flows = [Flow(StandardNormal(2), Domains(*each)).double() for each in ends]
+    points = torch.tensor([[0.5, 3.0], [-1.0, 0.0]]).double()
+    constants = [dict(flow.named_buffers()) for flow in flows]
+    stacked = {name: torch.stack([each[name] for each in constants]) for name in constants[0]}
+
+    def score(buffers):
+        return torch.func.functional_call(flows[0], buffers, (points,))
+
+    expected = torch.stack([flow.log_prob(points) for flow in flows])
+    torch.testing.assert_close(torch.func.vmap(score)(stacked), expected)
+    assert expected[:, 1].tolist() == [-INF, -INF]
+
+
 def test_a_checkpoint_holds_no_infinite_number(domains):
     assert domains.state_dict() == {}
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from flowlab.config.errors import ConfigError, DataError
+from flowlab.tables.column import Column
 from flowlab.tables.infer import infer_schema
+from flowlab.tables.parse import parse_kind
 from flowlab.tables.schema import Schema
 
 ROWS = 2000
@@ -79,6 +81,19 @@ def test_any_point_decodes_into_the_domains(schema, table, dtype):
     assert ((rows["hour"] >= 0) & (rows["hour"] < 24)).all()
     assert set(rows["score"]) == {1, 2, 3, 4, 5}
     assert set(rows["size"]) == {"S", "M", "L"}
+
+
+@pytest.mark.parametrize(
+    ("words", "number"), [("circular:0:24", 24.0), ("bounded:0.1:inf", 0.1), ("bounded:-inf:0.3", 0.3)]
+)
+def test_a_shorter_type_stays_inside_too(words, number):
+    column = Column("x", parse_kind(words, "kinds"), "float32")
+    numbers = np.array([np.nextafter(number, 0), np.nextafter(number, 50), number])
+    numbers = numbers[column.kind.holds(numbers)]
+    values = column.write(numbers)
+    assert values.dtype == np.float32
+    assert column.kind.holds(values.astype(float)).all()
+    assert np.abs(values - numbers).max() < 1e-5
 
 
 def test_noise_is_a_function_of_seed_and_row(schema, table):
