@@ -9,6 +9,7 @@ import torch
 from flowlab import Flow
 from flowlab.bijectors import Bijector
 from flowlab.report.findings import Measured, find, sum_up
+from flowlab.report.page import build_page
 from flowlab.report.record import Record
 from flowlab.report.subject import Subject
 from flowlab.targets.base import Batch, ExactTarget, Target, randn
@@ -89,6 +90,16 @@ def test_a_bad_flow_is_below_the_gaussian_and_its_rows_differ():
     assert any("The tails of generated values" in text for text in said)
     assert any("log densities of real rows and of generated rows differ" in text for text in said)
     assert "worse than the" in sum_up(bad)
+
+
+@pytest.mark.parametrize("far", [0.5, 9.0])
+def test_rows_of_density_zero_are_worse_than_any_model(far):
+    base = torch.distributions.Independent(torch.distributions.Uniform(torch.zeros(2), 1.0), 1)
+    target = Rows(np.random.default_rng(0).normal(far, 0.2, size=(3000, 2)))
+    bounded = Measured(Subject(Flow(base, Identity()), target, target.columns))
+    assert any("test rows the density 0, so it calls them impossible" in text for text in words(bounded))
+    assert sum_up(bounded).startswith("On held-out rows the flow is worse than the ")
+    assert "Log densities" in build_page(bounded, ENDED, ["flowlab-report"])
 
 
 def test_few_rows_and_copies_are_named():
