@@ -240,6 +240,12 @@ def _training(record: Record) -> list[Finding]:
     if record.ended_by == "max_steps" and record.best_step == record.steps:
         said = f"The last validation, at step {record.steps:,}, was the best one: more max_steps may improve the flow."
         return [Finding(False, said)]
+    if record.best_step < record.steps / 2:
+        said = (
+            f"The best validation was at step {record.best_step:,} of {record.steps:,}: later steps memorized the "
+            "training rows. A smaller flow or more rows may do better; more steps will not."
+        )
+        return [Finding(False, said)]
     return []
 
 

@@ -123,6 +123,7 @@ def test_how_training_ended(perfect):
     assert said(best_step=9) == [
         "The last validation, at step 9, was the best one: more max_steps may improve the flow."
     ]
+    assert said(best_step=2)[0].startswith("The best validation was at step 2 of 9: later steps memorized")
     assert said(ended_by="max_time")[0].startswith("Training ended at step 9, when its time was over")
     assert said(notes=["a column repeats"]) == ["About the data: a column repeats."]
 
