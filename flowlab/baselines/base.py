@@ -36,7 +36,7 @@ class Baseline(ABC):
     """
 
     title: ClassVar[str]
-    advice: ClassVar[str] = "a larger flow, such as flow=nsf, or longer training may do better"
+    advice: ClassVar[str] = "other settings may do better, such as flow=nsf, flow=nsf_ar or more max_steps"
     most_rows: ClassVar[int]
     most_validation_rows: ClassVar[int] = 4000
     note = ""

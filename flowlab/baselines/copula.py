@@ -7,19 +7,19 @@ from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 from scipy.special import ndtri
 
 from flowlab.baselines.base import Baseline
-from flowlab.baselines.gaussian import LOG_TWO_PI, gaussian_log_prob
+from flowlab.baselines.gaussian import LOG_TWO_PI, gaussian_log_prob, mean_and_covariance
 
 BINS = (2, 4, 8, 16, 32, 64, 128)  # of equal probability, between the knots of a marginal
 TAIL = 10  # rows beyond the last knot on each side
 
 
 class GaussianCopula(Baseline):
-    r"""log p(x) = log N(g(x); 0, R) + sum_j log g_j'(x_j), with a monotone g_j for each column.
+    r"""log p(x) = log N(g(x); m, S) + sum_j log g_j'(x_j), with a monotone g_j for each column.
 
     g_j maps a column to a standard normal one: a cubic spline through empirical quantiles, smoothed by choosing the
     number of knots that gives validation rows the highest density. Beyond the last knots it is linear, so the tails
-    are those of a normal distribution. R is the correlation of g(x). Every g_j maps all real numbers onto all real
-    numbers, so the density integrates to 1.
+    are those of a normal distribution. m and S are the mean and covariance of g(x): nearly 0, and with variances of
+    nearly 1. Every g_j maps all real numbers onto all real numbers, so the density integrates to 1.
 
     Source: Liu, Lafferty and Wasserman, "The Nonparanormal: Semiparametric Estimation of High Dimensional Undirected
     Graphs", 2009, https://www.jmlr.org/papers/v10/liu09a.html
@@ -33,7 +33,7 @@ class GaussianCopula(Baseline):
             _choose(np.sort(column), held_out) for column, held_out in zip(train.T, validation.T, strict=True)
         ]
         z, _ = self._push(train)
-        self._correlation = np.atleast_2d(np.corrcoef(z, rowvar=False))
+        self._mean, self._covariance = mean_and_covariance(z)
         bins = sorted(len(marginal.x) - 1 for marginal in self._marginals)
         said = f"{bins[0]}" if bins[0] == bins[-1] else f"{bins[0]} to {bins[-1]}"
         self.note = f"spline marginals of {said} pieces, by validation rows"
@@ -45,11 +45,11 @@ class GaussianCopula(Baseline):
 
     def _log_prob(self, z: np.ndarray) -> np.ndarray:
         normal, log_slope = self._push(z)
-        return gaussian_log_prob(normal, self._correlation) + log_slope
+        return gaussian_log_prob(normal - self._mean, self._covariance) + log_slope
 
     def _keep(self, places: np.ndarray) -> None:
         self._marginals = [self._marginals[place] for place in places]
-        self._correlation = self._correlation[np.ix_(places, places)]
+        self._mean, self._covariance = self._mean[places], self._covariance[np.ix_(places, places)]
 
 
 def _choose(column: np.ndarray, validation: np.ndarray) -> CubicHermiteSpline:

@@ -8,7 +8,8 @@ from scipy.linalg import solve_triangular
 from flowlab.baselines.base import Baseline
 
 LOG_TWO_PI = float(np.log(2 * np.pi))
-RIDGE = 1e-8  # added to the variances of standardized columns if their covariance is singular
+RIDGE = 1e-6  # added to the variances if the smallest eigenvalue of a covariance is less than SINGULAR
+SINGULAR = 1e-9
 
 
 class Gaussian(Baseline):
@@ -19,8 +20,7 @@ class Gaussian(Baseline):
     most_rows = 200_000
 
     def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int) -> None:
-        self._mean = train.mean(0)
-        self._covariance = np.atleast_2d(np.cov(train, rowvar=False, bias=True))
+        self._mean, self._covariance = mean_and_covariance(train)
         self.note = "mean and full covariance"
 
     def _log_prob(self, z: np.ndarray) -> np.ndarray:
@@ -30,18 +30,19 @@ class Gaussian(Baseline):
         self._mean, self._covariance = self._mean[places], self._covariance[np.ix_(places, places)]
 
 
+def mean_and_covariance(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and the covariance of rows of shape (n, d), with a ridge if columns depend linearly on others.
+
+    The ridge stays in every marginal, so the ratio of a joint and a marginal density is a conditional one.
+    """
+    covariance = np.atleast_2d(np.cov(rows, rowvar=False, bias=True))
+    if np.linalg.eigvalsh(covariance)[0] < SINGULAR:
+        covariance = covariance + RIDGE * np.eye(len(covariance))
+    return rows.mean(0), covariance
+
+
 def gaussian_log_prob(residuals: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Log density of N(0, covariance) at rows of shape (n, d); of shape (n,)."""
-    factor = cholesky(covariance)
+    factor = np.linalg.cholesky(covariance)
     white = solve_triangular(factor, residuals.T, lower=True)
     return -0.5 * (white**2).sum(0) - np.log(np.diag(factor)).sum() - 0.5 * len(factor) * LOG_TWO_PI
-
-
-def cholesky(covariance: np.ndarray) -> np.ndarray:
-    """The lower Cholesky factor; a singular covariance gets a ridge that is no larger than it needs."""
-    ridge = 0.0
-    while True:
-        try:
-            return np.linalg.cholesky(covariance + ridge * np.eye(len(covariance)))
-        except np.linalg.LinAlgError:
-            ridge = max(RIDGE, 10 * ridge)

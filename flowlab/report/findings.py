@@ -13,7 +13,7 @@ import pandas
 import torch
 
 from flowlab.metrics.rows import describe_rows
-from flowlab.report.calibration import ALARM, Calibration, calibrate, ks, share_outside
+from flowlab.report.calibration import ALARM, LEAST_DISTANCE, Calibration, calibrate, ks, share_outside
 from flowlab.report.html import nats, percent
 from flowlab.report.likelihood import Score, score_models
 from flowlab.report.record import Record
@@ -53,9 +53,9 @@ class Measured:
         """Generated rows as numbers; the first n have the contexts of the test rows."""
         return self.subject.numbers(self.subject.generated.x)
 
-    @cached_property
+    @property
     def columns(self) -> list[str]:
-        return [str(name) for name in self.subject.table(self.subject.test.x[:1])]
+        return list(self.subject.columns)
 
     @cached_property
     def calibrations(self) -> list[Calibration]:
@@ -145,7 +145,8 @@ def _likelihood(measured: Measured) -> list[Finding]:
     ]
     flow = scores[0].log_prob
     if lost := int(np.isneginf(flow).sum()):
-        found.append(Finding(True, f"The flow gives {lost} of {len(flow)} test rows the density 0; see their values."))
+        said = f"The flow gives {lost:,} of {len(flow):,} test rows the density 0, so it calls them impossible."
+        return [*found, Finding(True, said)]
     target, numbers = measured.subject.target, None
     if target.row_numbers is not None and target.row_weights("test") is None:
         numbers = target.row_numbers["test"][: len(flow)]
@@ -183,7 +184,9 @@ def _columns(measured: Measured) -> list[Finding]:
         )
     bad = [each.column for each in measured.calibrations if any(tail.is_alarming for tail in each.tails)]
     if bad:
-        found.append(Finding(True, f"The tails of generated values are too light or too heavy in {_some(bad)}."))
+        found.append(
+            Finding(True, f"The tails of generated values are too light or too heavy in {_some(bad)}: see Tails.")
+        )
     shares = [
         f"{name} ({percent(share)})"
         for name, (share, is_alarming) in zip(measured.columns, measured.outside, strict=True)
@@ -198,7 +201,7 @@ def _columns(measured: Measured) -> list[Finding]:
             )
         )
     distance, chance = measured.log_density_distance
-    if chance < ALARM:
+    if chance < ALARM and distance > LEAST_DISTANCE:
         real, made = (float(np.median(values)) for values in measured.log_densities)
         found.append(
             Finding(
@@ -236,6 +239,12 @@ def _training(record: Record) -> list[Finding]:
         return [Finding(True, f"Training ended at step {record.steps:,}, when its time was over: resume it with more.")]
     if record.ended_by == "max_steps" and record.best_step == record.steps:
         said = f"The last validation, at step {record.steps:,}, was the best one: more max_steps may improve the flow."
+        return [Finding(False, said)]
+    if record.best_step < record.steps / 2:
+        said = (
+            f"The best validation was at step {record.best_step:,} of {record.steps:,}: later steps memorized the "
+            "training rows. A smaller flow or more rows may do better; more steps will not."
+        )
         return [Finding(False, said)]
     return []
 

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from flowlab.config.untrusted import printable
 from flowlab.plotting.report import render_svg
 
+LARGE = 1e6  # larger numbers are written with a power of ten
+
 
 class Html(str):
     """Text that is HTML already."""
@@ -119,8 +121,14 @@ def numbers_like(values: Iterable[float], spread: float) -> list[str]:
 
 
 def nats(value: float, digits: int = 3) -> str:
-    """A number of nats with digits after the point."""
-    return _signed(f"{value:.{digits}f}")
+    """A number of nats with digits after the point.
+
+    Example:
+        >>> from flowlab.report.html import nats
+        >>> nats(1.23456), nats(-0.0001), nats(3e9)
+        ('1.235', '0.000', '3e+09')
+    """
+    return number(value) if abs(value) >= LARGE else _signed(f"{value:.{digits}f}")
 
 
 def percent(share: float, digits: int = 2) -> str:
@@ -136,6 +144,8 @@ def percent(share: float, digits: int = 2) -> str:
 
 def _signed(plain: str) -> str:
     """A number in text with a minus sign in place of a hyphen."""
+    if plain.startswith("-") and not plain.strip("-0."):
+        plain = plain[1:]  # a rounded number has no sign
     return plain.replace("inf", "∞").replace("-", "\N{MINUS SIGN}")
 
 

@@ -45,17 +45,19 @@ class Score:
     @property
     def lead(self) -> float:
         """How far the flow is above this model, in nats per row."""
-        return float((self.flow_log_prob - self.log_prob).mean())
+        with np.errstate(invalid="ignore"):  # the difference of two infinities
+            return float((self.flow_log_prob - self.log_prob).mean())
 
     @property
     def lead_error(self) -> float:
         """The standard error of the lead, from the differences of the same rows."""
-        return standard_error(self.flow_log_prob - self.log_prob)
+        with np.errstate(invalid="ignore"):
+            return standard_error(self.flow_log_prob - self.log_prob)
 
     @property
     def is_better(self) -> bool:
         """Whether this model is above the flow by more than two standard errors."""
-        return self.lead < -2 * self.lead_error
+        return self.lead == -np.inf or self.lead < -2 * self.lead_error
 
 
 def score_models(subject: Subject) -> list[Score]:

@@ -127,10 +127,11 @@ def _part(measured: Measured) -> str:
 
 
 def _densities(measured: Measured) -> Html:
-    real, made = measured.log_densities
-    kept = real[np.isfinite(real)]
+    kept, made = (values[np.isfinite(values)] for values in measured.log_densities)
+    if not (len(kept) and len(made)):
+        return paragraphs("All densities of real rows, or of generated rows, are 0 or infinite.")
     distance, _ = measured.log_density_distance
-    medians = [nats(float(np.median(side)), 2) for side in (real, made)]
+    medians = [nats(float(np.median(side)), 2) for side in (kept, made)]
     picture = figure(
         marginal_histogram(kept, made, "log density in nats"),
         f"Histograms of log densities: median {medians[0]} for real and {medians[1]} for generated rows",

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pandas
 import torch
 from torch import Tensor
 
@@ -108,13 +107,9 @@ class Subject:
             raise ConfigError(f"the flow has no density of given rows, which a report needs: {error}") from None
         return torch.cat(found).numpy()
 
-    def table(self, points: Tensor) -> pandas.DataFrame:
-        """Points of shape (n, d) as rows of the user's table."""
-        return pandas.DataFrame(points.numpy(), columns=list(self.columns))
-
     def numbers(self, points: Tensor) -> np.ndarray:
-        """The rows of the table of points as numbers, of shape (n, columns)."""
-        return self.table(points).to_numpy(dtype=np.float64)
+        """Points of shape (n, d) as the numbers of the user's table, of shape (n, columns)."""
+        return points.numpy()
 
     @property
     def context_size(self) -> int:
@@ -127,12 +122,6 @@ class Subject:
 
     def _most(self, most: int) -> int:
         return min(most, max(1000, MOST_NUMBERS // len(self.columns)))
-
-
-def real_and_generated(subject: Subject, most: int) -> tuple[pandas.DataFrame, pandas.DataFrame]:
-    """At most `most` real test rows, and as many generated rows, as tables with equal columns."""
-    count = min(most, len(subject.test.x))
-    return subject.table(subject.test.x[:count]), subject.table(subject.generated.x[:count])
 
 
 def _size(target: Target, split: str) -> int | None:

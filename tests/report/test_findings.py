@@ -9,6 +9,7 @@ import torch
 from flowlab import Flow
 from flowlab.bijectors import Bijector
 from flowlab.report.findings import Measured, find, sum_up
+from flowlab.report.page import build_page
 from flowlab.report.record import Record
 from flowlab.report.subject import Subject
 from flowlab.targets.base import Batch, ExactTarget, Target, randn
@@ -91,6 +92,16 @@ def test_a_bad_flow_is_below_the_gaussian_and_its_rows_differ():
     assert "worse than the" in sum_up(bad)
 
 
+@pytest.mark.parametrize("far", [0.5, 9.0])
+def test_rows_of_density_zero_are_worse_than_any_model(far):
+    base = torch.distributions.Independent(torch.distributions.Uniform(torch.zeros(2), 1.0), 1)
+    target = Rows(np.random.default_rng(0).normal(far, 0.2, size=(3000, 2)))
+    bounded = Measured(Subject(Flow(base, Identity()), target, target.columns))
+    assert any("test rows the density 0, so it calls them impossible" in text for text in words(bounded))
+    assert sum_up(bounded).startswith("On held-out rows the flow is worse than the ")
+    assert "Log densities" in build_page(bounded, ENDED, ["flowlab-report"])
+
+
 def test_few_rows_and_copies_are_named():
     few = measure(np.random.default_rng(0).normal(size=(90, 2)))
     assert "There are 30 test rows; all numbers below are rough." in words(few)
@@ -112,6 +123,7 @@ def test_how_training_ended(perfect):
     assert said(best_step=9) == [
         "The last validation, at step 9, was the best one: more max_steps may improve the flow."
     ]
+    assert said(best_step=2)[0].startswith("The best validation was at step 2 of 9: later steps memorized")
     assert said(ended_by="max_time")[0].startswith("Training ended at step 9, when its time was over")
     assert said(notes=["a column repeats"]) == ["About the data: a column repeats."]
 
