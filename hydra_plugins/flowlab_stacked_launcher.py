@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from flowlab.cli.engines import BasicLauncherConfig, StackedLauncherConfig
 from flowlab.cli.product import list_jobs
+from flowlab.config.options import add_suitable_options
 
 
 @dataclass
@@ -34,7 +35,8 @@ class CheckedSweeper(BasicSweeper):
 
     @staticmethod
     def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
-        return list(BasicSweeper.split_overrides_to_chunks(list_jobs(overrides), max_batch_size))
+        jobs = [add_suitable_options(job) for job in list_jobs(overrides)]
+        return list(BasicSweeper.split_overrides_to_chunks(jobs, max_batch_size))
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Do nothing: `flowlab.cli.jobs` has composed every job already, at about 40 ms a job."""

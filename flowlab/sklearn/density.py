@@ -16,6 +16,7 @@ import flowlab
 from flowlab.flow import Flow
 from flowlab.flows._assemble import assemble
 from flowlab.seeding import generator
+from flowlab.targets.base import Batch
 from flowlab.training.fit import Fit, fit_module
 
 LARGEST_SEED = 2**31 - 1
@@ -28,7 +29,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
     Log densities are in nats, in the units of X.
 
     Arguments:
-        flow: the name of a flow, such as "nsf", "maf" or "smooth_prelu": an option of the command line's `flow=`.
+        flow: the name of a flow, such as "tabular", "nsf" or "maf": an option of the command line's `flow=`.
         settings: settings of the flow, such as {"depth": 4}; the others keep their defaults.
         steps: optimizer steps.
         batch_size: points per step.
@@ -90,7 +91,10 @@ class FlowDensity(DensityMixin, BaseEstimator):
         x = torch.tensor(points, dtype=getattr(torch, config.dtype))
         center, spread = points.mean(axis=0), points.std(axis=0)
         units = (torch.as_tensor(center), torch.as_tensor(np.where(spread > 0, spread, 1.0)))
-        self.flow_: Flow = assemble(config.flow, (points.shape[1],), None, generator(seed, "start"), units, x.dtype)
+        architecture, draws = config.flow.follow_data(*points.shape), generator(seed, "start")
+        self.flow_: Flow = assemble(architecture, (points.shape[1],), None, draws, units, x.dtype)
+        if architecture.initialized_from_data:
+            architecture.initialize(self.flow_, Batch(x), draws)
         patience: dict[str, Any] = {} if self.patience is None else {"patience": self.patience}
         self.history_: Fit = fit_module(
             self.flow_,

@@ -175,7 +175,7 @@ def _changed_files(table: pandas.DataFrame) -> list[str]:
         with contextlib.suppress(ConfigError):  # the table reports a damaged file
             if sha256 := read_json(Path(directory) / "provenance.json").get("data_sha256"):
                 target = load_run(directory).config.target
-                seen.setdefault(str(getattr(target, "path", target.name)), set()).add(str(sha256))
+                seen.setdefault(str(getattr(target, "path", target)), set()).add(str(sha256))
     return [path for path, contents in seen.items() if len(contents) > 1]
 
 

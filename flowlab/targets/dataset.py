@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from flowlab.config.component import Component, setting
 from flowlab.config.registry import register
 from flowlab.targets.file import FileTarget
@@ -20,7 +22,8 @@ class DatasetSettings(Component):
     """A table that another package ships, for benchmarks and lessons; see `flowlab.datasets`.
 
     Columns of whole numbers get uniform noise of one unit, so a density of them means something: the mean log density
-    is then a lower bound of the mean log probability of the whole numbers.
+    is then a lower bound of the mean log probability of the whole numbers. A column that is a linear function of one
+    before it is left out.
 
     Arguments:
         dataset: its name, such as galaxies; `flowlab.datasets.DATASETS` holds all of them.
@@ -75,8 +78,15 @@ def _as_file(name: str, subset: bool, download: bool, seed: int) -> Path:
     if not path.is_file():
         table = load(name, subset=subset, download=download)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, with_noise(table, seed).to_csv(index=False))
+        write_text(path, with_noise(without_copies(table), seed).to_csv(index=False))
     return path
+
+
+def without_copies(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Leave out each column that is a linear function of one column before it, with which no density is finite."""
+    with np.errstate(invalid="ignore"):  # a constant column has no correlation
+        correlations = np.abs(np.corrcoef(table.to_numpy(float), rowvar=False)).reshape(2 * table.shape[1:])
+    return table.loc[:, ~(np.triu(correlations, 1) > 1 - 1e-12).any(0)]
 
 
 def with_noise(table: pandas.DataFrame, seed: int) -> pandas.DataFrame:

@@ -73,3 +73,11 @@ def test_columns_of_a_data_frame_must_be_the_same():
 def test_mistakes(arguments, message):
     with pytest.raises(ConfigError, match=message):
         FlowDensity(**QUICK | arguments).fit(MOONS)
+
+
+def test_the_flow_for_tables_starts_from_the_points():
+    settings = {"depth": 1, "hidden": [4]}
+    x = MOONS @ [[1.0, 2.0], [0.0, 0.1]]
+    flow = FlowDensity("tabular", settings=settings, steps=1, lr=1e-9, random_state=0).fit(x)
+    gaussian = -0.5 * np.log(np.linalg.det(np.cov(x.T))) - np.log(2 * np.pi) - 1
+    assert flow.score(x) == pytest.approx(gaussian, abs=0.02)

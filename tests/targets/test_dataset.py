@@ -5,9 +5,10 @@ import pandas
 import pytest
 
 import flowlab
+from flowlab.cli.main import main
 from flowlab.config.errors import DataError
 from flowlab.datasets import load
-from flowlab.targets.dataset import with_noise
+from flowlab.targets.dataset import with_noise, without_copies
 
 SUBSET = ["target=dataset", "target.dataset=sp500", "target.subset=true"]
 
@@ -46,6 +47,13 @@ def test_whole_numbers_alone_get_noise():
     assert not with_noise(table, 1).equals(noisy)
 
 
+def test_a_copy_of_a_column_is_left_out():
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    table = pandas.DataFrame({"a": x[:, 0], "copy": 3 - 2 * x[:, 0], "b": x[:, 1], "constant": 1.0})
+    assert list(without_copies(table)) == ["a", "b", "constant"]
+    assert list(without_copies(table[["b"]])) == ["b"]
+
+
 def test_a_table_that_is_not_there_is_refused(cache):
     for words, message in (
         (["target.dataset=galaxy"], "no such table"),
@@ -55,3 +63,9 @@ def test_a_table_that_is_not_there_is_refused(cache):
         with pytest.raises(DataError, match=message):
             flowlab.compose("target=dataset", *words).target.build()
     assert not cache.exists() or not list(cache.rglob("*.csv"))
+
+
+def test_the_jobs_of_a_sweep_take_the_options_that_suit_it_too(tmp_path):
+    words = [*SUBSET, "seed=0,1", "max_steps=2", "trainer.progress=off", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    assert main(["-m", *words]) == 0
+    assert [flowlab.load_run(tmp_path / "sweep" / job).config.flow.name for job in "01"] == ["tabular", "tabular"]
