@@ -9,7 +9,7 @@ from flowlab.config.errors import DataError
 from flowlab.config.registry import lookup, names
 from flowlab.metrics.calibration import sbc_ranks, uniformity_p_values
 from flowlab.seeding import generator
-from flowlab.targets.tasks.base import BLOCK, MAX_BLOCKS, Task, draw_inside
+from flowlab.targets.tasks.base import Task, draw_inside
 
 EXACT = ("two_moons", "gaussian_linear", "gaussian_linear_uniform", "gaussian_mixture")
 
@@ -110,7 +110,7 @@ def test_rejection_keeps_the_points_inside_and_counts_the_rest():
     assert share == pytest.approx(1 / 16, abs=0.01)
 
 
-def test_rejection_without_end_is_refused():
-    outside = torch.full((BLOCK, 2), 7.0)
-    with pytest.raises(DataError, match=f"only 0 of {BLOCK * MAX_BLOCKS:,} samples lie in the support"):
-        draw_inside(lambda n: outside, task_of("two_moons").support, 1)
+def test_rejection_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr("flowlab.targets.tasks.base.MAX_DRAWS", 50_000)
+    with pytest.raises(DataError, match=r"only 0 of [56]\d,\d{3} samples lie in the support"):
+        draw_inside(lambda n: torch.full((n, 2), 7.0), task_of("two_moons").support, 1)
