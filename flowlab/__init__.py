@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from flowlab.config.errors import ConfigError as ConfigError
     from flowlab.config.registry import register as register
     from flowlab.config.security import allow as allow
+    from flowlab.density.fit import fit as fit
     from flowlab.distributions.base import StandardNormal as StandardNormal
     from flowlab.flow import Flow as Flow
     from flowlab.runs.directory import Run as Run
     from flowlab.runs.directory import load_run as load_run
     from flowlab.sweeps.table import load_sweep as load_sweep
     from flowlab.sweeps.train_many import train_many as train_many
-    from flowlab.training.fit import fit as fit
     from flowlab.training.lightning import FlowModule as FlowModule
     from flowlab.training.train import resume as resume
     from flowlab.training.train import train as train
@@ -35,7 +35,7 @@ _HOME = {
     "StandardNormal": "flowlab.distributions.base",
     "ConfigError": "flowlab.config.errors",
     "FlowModule": "flowlab.training.lightning",
-    "fit": "flowlab.training.fit",
+    "fit": "flowlab.density.fit",
     "register": "flowlab.config.registry",
     "compose": "flowlab.config.compose",
     "Flow": "flowlab.flow",

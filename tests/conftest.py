@@ -1,3 +1,5 @@
+import numpy as np
+import pandas
 import pytest
 import torch
 
@@ -22,6 +24,33 @@ def iris(tmp_path):
     path = tmp_path / "iris.csv"
     load_iris(as_frame=True).data.to_csv(path, index=False)
     return path
+
+
+def _make_table(rows, seed=0):
+    """A table with a column of every kind."""
+    rng = np.random.default_rng(seed)
+    group = rng.choice(["a", "b", "c"], rows)
+    shift = (group == "b") * 1.0
+    return pandas.DataFrame(
+        {
+            "income": np.exp(rng.normal(size=rows) + shift),
+            "tail": rng.standard_t(2.5, rows).astype("float32"),
+            "share": rng.beta(0.5, 0.5, rows).round(3),
+            "visits": rng.poisson(2 + shift),
+            "hour": rng.normal(23, 3, rows) % 24,
+            "smoker": rng.random(rows) < 0.3,
+            "score": rng.integers(1, 6, rows).astype("int16"),
+            "size": pandas.Categorical(rng.choice(["S", "M", "L"], rows), ["S", "M", "L"], ordered=True),
+            "age": rng.integers(18, 80, rows),
+            "group": group,
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def make_table():
+    """A function that makes a table, given the number of its rows and a seed."""
+    return _make_table
 
 
 @pytest.fixture

@@ -14,18 +14,18 @@ MODULES = {
 # From the bottom layer to the top. A folder may import the folders in its own line and in the lines above it.
 LAYERS = (
     ("config", "system"),
-    ("datasets",),
+    ("datasets", "baselines"),
     ("seeding", "torch_distributions", "autocast"),
     ("networks",),
     ("bijectors",),
     ("distributions", "flow"),
-    ("targets",),
+    ("targets", "tables"),
     ("flows", "objectives", "optimizers"),
     ("plotting",),
     ("distributed",),
     ("metrics", "loggers", "runs"),
     ("training",),
-    ("sweeps", "claims", "testing", "sklearn"),
+    ("sweeps", "claims", "testing", "sklearn", "report", "density"),
     ("cli",),
 )
 

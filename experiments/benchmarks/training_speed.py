@@ -50,7 +50,8 @@ from flowlab.config.schema import Config
 from flowlab.runs.begin import begin
 from flowlab.system.process import RunProgress
 from flowlab.training.build import Batches, Experiment, build, build_batches
-from flowlab.training.record import Checkpoints, Record
+from flowlab.training.checkpoints import Checkpoints
+from flowlab.training.record import Record
 from flowlab.training.train import run_training
 
 EAGER = ["experiment=banana", "trainer.compile=false"]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from flowlab.flow import Flow
     from flowlab.runs.directory import Run
+    from flowlab.tables.schema import Schema
+    from flowlab.targets.base import Batch
 
 USAGE = """\
 flowlab-score: score the rows of a file by the flow of a run
@@ -27,9 +29,9 @@ flowlab-score: score the rows of a file by the flow of a run
   flowlab-score RUN input=rows.csv output=scores.csv                 log density, percentile and a flag for each row
   flowlab-score RUN input=rows.csv output=scores.csv threshold=0.1   flag rows below the lowest 0.1 % of training rows
 
-RUN is a run directory. The rows need the columns of the run, in any order; others are passed over. log_density is in
-nats; percentile is the share of training rows, in per cent, that are less likely. A file that exists is not
-overwritten."""
+RUN is a run directory. The rows need the columns of the run and of its conditions, in any order; others are passed
+over. log_density is in nats, -inf where a value is outside of the domain of its column; percentile is the share of
+training rows, in per cent, that are less likely. A file that exists is not overwritten."""
 
 CHUNK = 100_000  # rows that are scored at once
 TRAINING_ROWS = 100_000  # drawn from an exact target, which has any number
@@ -58,42 +60,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def score(run: Run, options: ScoreOptions) -> None:
     """Write log density, percentile among the training rows, and whether it is below the threshold, for each row.
 
+    A row with a value outside of the domain of its column has the log density -inf. Discrete columns have noise from a
+    fixed seed.
+
     Raises:
-        ConfigError: the run has no result, is conditional, or a file cannot be used.
+        ConfigError: the run has no result, its target is no table, or a file cannot be used.
     """
     import pandas
     import torch
 
     from flowlab.plotting.runs import any_tensor
     from flowlab.runs.directory import check_data
-    from flowlab.targets._points import read_points
+    from flowlab.targets._points import read_table
     from flowlab.targets.base import ExactTarget
 
     path = new_file("output", options.output, (".csv",))
-    flow, columns = trained_flow(run), columns_of(run)
-    if run.target.context_shape is not None:
-        raise ConfigError(f"{run.directory}: its flow is conditional, and the rows of a file have no contexts")
+    flow, schema = trained_flow(run), _schema(run)
     if not isinstance(run.target, ExactTarget):
         check_data(run, run.target)
-    _, values, _, _ = read_points(Path(local_path("input", options.input)), columns)
+    rows = schema.encode(
+        read_table(Path(local_path("input", options.input))).table, where=options.input, outside="keep"
+    )
     like = any_tensor(flow)
-    train = run.target.rows("train", TRAINING_ROWS, run.config.seed, like.dtype).to(like.device)
+    train = run.target.batch("train", TRAINING_ROWS, run.config.seed, like.dtype).to(like.device)
     known = _log_density(flow, train).sort().values
-    found = _log_density(flow, torch.as_tensor(values, dtype=like.dtype, device=like.device))
+    found = _log_density(flow, rows.to(like.device, like.dtype))
     percentile = 100 * torch.searchsorted(known, found) / len(known)
     flagged = percentile < options.threshold
     scores = {"log_density": found.numpy(), "percentile": percentile.numpy(), "flagged": flagged.numpy()}
     table = pandas.DataFrame(scores)
     write_atomically(path, lambda part: table.to_csv(part, index=False, lineterminator="\n"))
-    print_line(f"wrote {len(table):,} scores to {options.output}; {int(flagged.sum()):,} flagged", sys.stdout)
+    outside = int(rows.x.isnan().any(-1).sum())
+    said = f"; {outside:,} with a value outside of the domain of its column" if outside else ""
+    print_line(f"wrote {len(table):,} scores to {options.output}; {int(flagged.sum()):,} flagged{said}", sys.stdout)
 
 
-def _log_density(flow: Flow, points: Tensor) -> Tensor:
-    """The log densities of points, in nats, in float64."""
+def _schema(run: Run) -> Schema:
+    """The columns of a run; those of an exact target are real, and its contexts have no names."""
+    from flowlab.tables.column import real_columns
+    from flowlab.tables.schema import Schema
+
+    if run.schema is not None:
+        return run.schema
+    if run.target.context_shape is not None:
+        raise ConfigError(f"{run.directory}: its flow is conditional, and the contexts of its target have no names")
+    return Schema(real_columns(columns_of(run)))
+
+
+def _log_density(flow: Flow, rows: Batch) -> Tensor:
+    """The log densities of rows given their contexts, in nats, in float64."""
     import torch
 
+    from flowlab.metrics.evaluation import chunks
+
     with torch.no_grad():
-        return torch.cat([flow.log_prob(part).double().cpu() for part in points.split(CHUNK)])
+        return torch.cat([flow.log_prob(*part).double().cpu() for part in chunks(rows, CHUNK)])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import inspect
 import math
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from flowlab.config.errors import ConfigError, did_you_mean
 
@@ -50,10 +50,12 @@ class Component(Settings):
 
     Attributes:
         group, name: the names under which the component is registered.
+        options: the options of other groups that suit it, by group; a target has those that a run takes by default.
     """
 
     group: ClassVar[str] = ""
     name: ClassVar[str] = ""
+    options: ClassVar[dict[str, str]] = {}
 
     def build(self, *given: Any, **named: Any) -> Any:
         """The object that the configuration describes; by default the component itself."""
@@ -61,6 +63,10 @@ class Component(Settings):
 
     def with_absolute_paths(self) -> Component:
         """A copy whose files are found from any working directory."""
+        return self
+
+    def follow_data(self, rows: int, columns: int) -> Self:
+        """A copy in which each null setting that follows the data has a value for so many training rows and columns."""
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,6 +85,7 @@ def setting(
     choices: tuple[str, ...] = (),
     may_be_empty: bool = False,
     per_job: bool = False,
+    follows_data: bool = False,
     kw_only: bool = False,
 ) -> Any:
     """A field of a dataclass, with the values that are allowed.
@@ -92,6 +99,8 @@ def setting(
         per_job: the setting changes neither a shape nor the operations of a training step, so jobs that differ in it
             can be trained as one stack. A flow keeps it in a parameter or buffer, an optimizer gives it by `rates`; an
             objective has none.
+        follows_data: null is allowed, and stands for a value that follows the number of rows and columns; see
+            `Component.follow_data`.
         kw_only: the constructor takes it by keyword only.
 
     Example:
@@ -105,7 +114,7 @@ def setting(
     """
     limits = {"minimum": minimum, "maximum": maximum, "above": above, "choices": choices}
     metadata: dict[str, Any] = {name: limit for name, limit in limits.items() if limit not in (None, ())}
-    metadata |= {"below": below, "may_be_empty": may_be_empty, "per_job": per_job}
+    metadata |= {"below": below, "may_be_empty": may_be_empty, "per_job": per_job, "follows_data": follows_data}
     given: dict[str, Any] = {"default_factory": default.copy} if isinstance(default, list) else {"default": default}
     return dataclasses.field(**given, metadata=metadata, kw_only=kw_only)
 
@@ -113,6 +122,11 @@ def setting(
 def per_job_fields(component: type) -> list[str]:
     """The names of the settings in which jobs of one stack may differ."""
     return [item.name for item in dataclasses.fields(component) if item.metadata.get("per_job")]
+
+
+def data_fields(component: type) -> list[str]:
+    """The names of the settings that follow the data where they are null."""
+    return [item.name for item in dataclasses.fields(component) if item.metadata.get("follows_data")]
 
 
 def as_typed(schema: type[T], values: Mapping[str, Any], prefix: str, new_keys: str = "") -> T:
@@ -159,6 +173,8 @@ def as_typed(schema: type[T], values: Mapping[str, Any], prefix: str, new_keys: 
 def _convert_field(item: dataclasses.Field[Any], value: Any, where: str) -> Any:
     """Convert a value to the type of its field: 2 becomes 2.0 for a number, and 7 becomes "7" for a word."""
     kind, choices = name_type(item.type), item.metadata.get("choices", ())
+    if item.metadata.get("follows_data") and not kind.endswith(" | None"):
+        kind += " | None"
     if isinstance(value, bool) and str(value).lower() in choices:
         return str(value).lower()  # YAML reads the word true as a bool
     try:

@@ -29,6 +29,7 @@ from flowlab.config.component import MISSING
 from flowlab.config.directories import conf_directories, conf_directory, use_directory, users_directory
 from flowlab.config.errors import ConfigError, did_you_mean, shorten
 from flowlab.config.hints import component_keys, find_key
+from flowlab.config.options import add_suitable_options
 from flowlab.config.registry import PACKAGES, added, lookup, option_names
 from flowlab.config.schema import OLD_KEYS, Config, RunConfig, to_config
 from flowlab.config.security import check_targets, check_words, check_written
@@ -87,7 +88,7 @@ def compose_yaml(overrides: Sequence[str | Sequence[str]], hydra_settings: bool 
 
     Raise ConfigError if an override cannot be parsed, a key or an option is unknown, or code is not allowed.
     """
-    overrides = rename_words(overrides)
+    overrides = add_suitable_options(rename_words(overrides))
     parsed = parse_overrides(overrides)
     check_words(str(override.input_line) for override in parsed)
     for override in parsed:
@@ -100,8 +101,7 @@ def compose_yaml(overrides: Sequence[str | Sequence[str]], hydra_settings: bool 
             f"{swept[0]}: several values make a sweep; add -m (--multirun) to the command line; one value with a comma "
             f"in it needs two kinds of quotes: \"{swept[0]}='{several.get_value_string()}'\""
         )
-    directory = conf_directory()
-    groups = sorted(path.name for path in directory.iterdir() if path.is_dir() and path.name != "hydra")
+    groups = sorted(path.name for path in conf_directory().iterdir() if path.is_dir() and path.name != "hydra")
     for override in parsed:
         _check_option(override, groups)
     with initialize_hydra():

@@ -46,7 +46,7 @@ PACKAGES = {
 # The module and class that turn a constructor's object into one of the group; classes of other groups are dataclasses.
 BASES = {
     "flow": ("flowlab.flows.base", "FlowFromClass"),
-    "target": ("flowlab.targets.base", "TargetFromClass"),
+    "target": ("flowlab.targets._from_class", "TargetFromClass"),
     "logger": ("flowlab.loggers.base", "LoggerFromClass"),
 }
 TAKEN = ("name", "group", "_target_")  # keys of every component; a parameter of such a name keeps its default

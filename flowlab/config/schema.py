@@ -47,7 +47,7 @@ class TrainerConfig(Settings):
     compile: str = setting("auto", choices=("auto", "true", "false"))
     precision: str = setting("full", choices=("full", "bf16-mixed"))
     log_every: int = setting(100, minimum=1)
-    validate_every: int = setting(200, minimum=1)
+    validate_every: int = setting(200, minimum=1, follows_data=True)
     patience: int | None = setting(10, minimum=1)
     max_time: float | None = setting(None, above=0)
     checkpoint_every: int = setting(1000, minimum=1, maximum=1000)  # so a killed run loses at most 1000 steps
@@ -71,8 +71,8 @@ class RunConfig(Settings):
     """The settings of a run outside any group."""
 
     seed: int = setting(0, minimum=0, per_job=True)
-    max_steps: int = setting(10_000, minimum=1)
-    batch_size: int = setting(512, minimum=1)
+    max_steps: int = setting(10_000, minimum=1, follows_data=True)
+    batch_size: int = setting(512, minimum=1, follows_data=True)
     dtype: str = setting("float32", choices=("float32", "float64"))
     validation_size: int = setting(10_000, minimum=2)
     test_size: int = setting(100_000, minimum=2)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from flowlab.bijectors import AffineScalar, Chain, LowRankAffine, pack_triangular, stages
+from flowlab.bijectors import Bijector, Chain, LowRankAffine, pack_triangular, stages
 from flowlab.bijectors.compose import method_of_parts
 from flowlab.config.errors import ConfigError
 from flowlab.flow import Flow
-from flowlab.flows._robust import RobustScale
 from flowlab.flows.base import Architecture
 from flowlab.seeding import torch_seeded
+from flowlab.tables.domains import standardize
 from flowlab.targets.base import Standardization
 
 ROWS_OF_STATE = 6  # parameters, gradients, two moments, and the new rows that a step makes
@@ -29,7 +29,7 @@ def assemble(
     event_shape: tuple[int, ...],
     context_shape: tuple[int, ...] | None = None,
     generator: torch.Generator | None = None,
-    standardization: Standardization | None = None,
+    units: Bijector | Standardization | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Flow:
     """Build the flow of an architecture before its first training step.
@@ -38,8 +38,8 @@ def assemble(
         architecture: its settings.
         event_shape, context_shape: the shapes of a point and of a context.
         generator: draws the initial parameters, in single precision.
-        standardization: center and spread of the data, and whether it is robust; it becomes a fixed last bijector, so
-            densities are in the units of the data.
+        units: the fixed last bijector, which ends in the units of the data; or the center and spread of the data, and
+            whether it is robust, for a standardization.
         dtype: the parameters' dtype.
 
     Raises:
@@ -55,10 +55,8 @@ def assemble(
                     f"flow={architecture.name}: build gave a {type(flow).__name__} and must give a Flow, such as "
                     "Flow(StandardNormal(dim), bijector)"
                 )
-            if standardization is not None:
-                center, spread, *robust = standardization
-                last = RobustScale if any(robust) else AffineScalar
-                flow = Flow(flow.base, flow.bijector | last(shift=center, scale=spread))
+            if units is not None:
+                flow = Flow(flow.base, flow.bijector | (standardize(*units) if isinstance(units, tuple) else units))
             return flow.to(dtype)
     except ConfigError:
         raise

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowlab.config.component import setting
-from flowlab.config.errors import ConfigError
 from flowlab.config.registry import lookup
 from flowlab.flows.base import Architecture
 
@@ -36,6 +35,8 @@ class ConditionedFlow(Architecture):
         act_norm: a learned shift and scale of each coordinate after every layer, initialized from data.
     """
 
+    vectors_only = True
+
     depth: int = setting(8, minimum=1, maximum=1000)
     map: str = setting("spline")
     bins: int = setting(8, minimum=2)
@@ -47,10 +48,6 @@ class ConditionedFlow(Architecture):
 
     def __post_init__(self) -> None:
         lookup("map", self.map, "flow.map")
-
-    def check(self, event_shape: tuple[int, ...]) -> None:
-        if len(event_shape) != 1:
-            raise ConfigError(f"flow={self.name}: is for vectors; the points of the target have shape {event_shape}")
 
     def build(
         self,

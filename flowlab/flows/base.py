@@ -26,16 +26,20 @@ class Architecture(Component):
     Attributes:
         stackable: its flows work under `torch.func`, so jobs that differ in per-job settings alone can
             train as one stack.
+        vectors_only: its flows are for points of shape (dim,) alone.
     """
 
     stackable: bool = True
+    vectors_only: bool = False
 
     def check(self, event_shape: tuple[int, ...]) -> None:
         """Check settings that depend on the shape of the points, before anything is allocated.
 
         Raises:
-            ConfigError: a setting does not fit.
+            ConfigError: the points are not vectors and must be, or a setting does not fit.
         """
+        if self.vectors_only and len(event_shape) != 1:
+            raise ConfigError(f"flow={self.name}: is for vectors; the points of the target have shape {event_shape}")
 
     def build(
         self,

@@ -54,6 +54,8 @@ class MLP(Architecture):
         | https://blog.evjang.com/2018/01/nf1.html
     """
 
+    vectors_only = True
+
     depth: int = setting(6, minimum=1, maximum=10_000)
     rank: int = setting(2, minimum=0)
     scale: str = setting("tril", choices=("tril", "diag"))
@@ -69,8 +71,7 @@ class MLP(Architecture):
     initialization: str = setting("bounded", choices=("near_identity", "glorot", "covering", "bounded"), per_job=True)
 
     def check(self, event_shape: tuple[int, ...]) -> None:
-        if len(event_shape) != 1:
-            raise ConfigError(f"flow={self.name}: is for vectors; the points of the target have shape {event_shape}")
+        super().check(event_shape)
         if self.rank > event_shape[0]:
             raise ConfigError(
                 f"flow.rank={self.rank}: must be at most the dimension of the target, {event_shape[0]}; use "

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowlab.config.component import setting
-from flowlab.config.errors import ConfigError
 from flowlab.config.registry import register
 from flowlab.flows.base import Architecture
 
@@ -37,13 +36,11 @@ class PlanarRadialFlow(Architecture):
         | https://arxiv.org/abs/1505.05770
     """
 
+    vectors_only = True
+
     depth: int = setting(16, minimum=1, maximum=1000)
     kind: str = setting("planar", choices=("planar", "radial"))
     fast: str = setting("density", choices=("density", "samples"))
-
-    def check(self, event_shape: tuple[int, ...]) -> None:
-        if len(event_shape) != 1:
-            raise ConfigError(f"flow={self.name}: is for vectors; the points of the target have shape {event_shape}")
 
     def build(
         self,

@@ -40,6 +40,8 @@ def begin(config: Config, target: Target, directory: Path, group: str | None) ->
     record = provenance(config) | {"run_id": uuid.uuid4().hex[:8], "group": group}
     if target.fingerprint is not None:
         record |= {"data_sha256": target.fingerprint, "columns": target.columns}
+    if target.schema is not None:
+        record |= {"schema": target.schema.to_dict()}
     run = Run(directory, config)
     try:
         directory.mkdir(parents=True, exist_ok=True)

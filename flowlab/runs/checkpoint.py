@@ -14,13 +14,17 @@ import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from flowlab.flow import Flow
 from flowlab.system.files import write_bytes
+
+if TYPE_CHECKING:
+    from flowlab.tables.schema import Schema
 
 MARK = b"sha256:"
 LENGTH = len(MARK) + 2 * hashlib.sha256().digest_size
@@ -76,11 +80,29 @@ def _digest(content: bytes) -> bytes:
     return MARK + hashlib.sha256(content).hexdigest().encode()
 
 
-def state_shape(module: nn.Module, context_shape: tuple[int, ...] | None, standardized: bool) -> dict[str, Any]:
+def state_shape(
+    module: nn.Module, context_shape: tuple[int, ...] | None, standardized: bool, schema: Schema | None = None
+) -> dict[str, Any]:
     """The facts that, with the configuration, are enough to build the flow of a checkpoint without its data."""
     shapes = {"event_shape": list(module.event_shape)} if isinstance(module, Flow) else {}
     contexts = {} if context_shape is None else {"context_shape": list(context_shape)}
-    return shapes | contexts | {"standardized": standardized}
+    ends = schema and schema.domains
+    domains = {"domains": [end.tolist() for end in ends]} if ends else {}
+    return shapes | contexts | domains | {"standardized": standardized}
+
+
+def domains_of(checkpoint: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
+    """The ends of the columns' intervals; None if all columns are real.
+
+    Raise ValueError unless they fit the shape of a point.
+    """
+    ends = checkpoint["flowlab"].get("domains")
+    if ends is None:
+        return None
+    low, high = np.array(ends, dtype=np.float64)
+    if low.shape != shapes_of(checkpoint)[0] or not (low < high).all():
+        raise ValueError("its part 'domains' does not fit the points")
+    return low, high
 
 
 def shapes_of(checkpoint: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:

@@ -19,7 +19,7 @@ from flowlab.config.security import redact
 from flowlab.config.untrusted import read_plain_yaml
 from flowlab.flow import Flow
 from flowlab.flows._assemble import assemble
-from flowlab.runs.checkpoint import check_weights, flow_weights, read_checkpoint, shapes_of
+from flowlab.runs.checkpoint import check_weights, domains_of, flow_weights, read_checkpoint, shapes_of
 from flowlab.system.files import (
     DISK_FULL,
     WriteError,
@@ -29,10 +29,13 @@ from flowlab.system.files import (
     read_json,
     write_json,
 )
+from flowlab.tables.domains import to_units
 from flowlab.targets.base import Target
 
 if TYPE_CHECKING:
     import pandas
+
+    from flowlab.tables.schema import Schema
 
 WEIGHTS = ("last", "best")
 
@@ -66,10 +69,11 @@ class Run:
         # Earlier versions had one target that is standardized, and its setting says whether it is.
         standardized = checkpoint["flowlab"].get("standardized", getattr(self.config.target, "standardize", False))
         robust = getattr(self.config.target, "robust", False)
-        units = (torch.zeros(shape), torch.ones(shape), robust) if standardized else None
+        scale = (torch.zeros(shape), torch.ones(shape), robust) if standardized else None
         try:
+            units = to_units(scale, domains_of(checkpoint))
             flow = assemble(self.config.flow, shape, context_shape, torch.Generator(), units, dtype)
-        except ConfigError as error:
+        except (ValueError, TypeError) as error:  # a ConfigError is a ValueError
             raise self._does_not_fit(weights, error) from None
         self.load_weights(flow, weights, checkpoint)
         return flow
@@ -96,6 +100,21 @@ class Run:
         target = self.config.target.build()
         check_data(self, target)
         return target
+
+    @cached_property
+    def schema(self) -> Schema | None:
+        """The columns of the run's table with their kinds, read without its data; None if its target has no table."""
+        from flowlab.tables.column import real_columns
+        from flowlab.tables.schema import Schema
+
+        record = self.provenance
+        try:
+            if "schema" in record:
+                return Schema.from_dict(record["schema"])
+            # Earlier versions had real columns alone, and recorded their names.
+            return Schema(real_columns(record["columns"])) if record.get("columns") else None
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{self.directory}/provenance.json: schema: {error}; put the file back") from None
 
     @property
     def metrics(self) -> pandas.DataFrame:

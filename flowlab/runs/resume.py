@@ -116,7 +116,7 @@ def check_files(run: Run, flow: Flow, finite: bool) -> None:
             f"{run.directory}/checkpoints/last.ckpt: {error}; remove the checkpoints, and the run begins again"
         ) from None
     check_metrics(metrics, last["flowlab"]["rate_mark"][0])
-    if finite and last["callbacks"][BEST]["best_step"] and not run.has_checkpoint("best"):
+    if finite and last["callbacks"][BEST]["best_nll"] < math.inf and not run.has_checkpoint("best"):
         raise ConfigError(
             f"{run.directory}/checkpoints: best.ckpt is missing, whose weights give the result; put it back, or "
             "remove last.ckpt, and the run begins again"

@@ -16,7 +16,7 @@ import flowlab
 from flowlab.flow import Flow
 from flowlab.flows._assemble import assemble
 from flowlab.seeding import generator
-from flowlab.training.fit import Fit, fit
+from flowlab.training.fit import Fit, fit_module
 
 LARGEST_SEED = 2**31 - 1
 
@@ -92,7 +92,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         units = (torch.as_tensor(center), torch.as_tensor(np.where(spread > 0, spread, 1.0)))
         self.flow_: Flow = assemble(config.flow, (points.shape[1],), None, generator(seed, "start"), units, x.dtype)
         patience: dict[str, Any] = {} if self.patience is None else {"patience": self.patience}
-        self.history_: Fit = fit(
+        self.history_: Fit = fit_module(
             self.flow_,
             x,
             steps=self.steps,

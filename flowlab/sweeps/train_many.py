@@ -11,6 +11,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flowlab.bijectors import stages
 from flowlab.config.component import per_job_fields
 from flowlab.config.errors import ConfigError
 from flowlab.config.paths import local_path
@@ -25,6 +26,7 @@ from flowlab.sweeps.stack import Member, Piece, mark_failed_if_running
 from flowlab.system.process import build_display
 from flowlab.targets.base import Target
 from flowlab.training.build import Known, check
+from flowlab.training.follow_data import follow_data
 from flowlab.training.train import find_run
 
 T = TypeVar("T")
@@ -68,9 +70,10 @@ def train_many(
     if isinstance(configs, Config) or isinstance(directories, str | Path) or len(configs) != len(directories):
         raise ConfigError("train_many: needs a list of configurations, and a list of as many directories")
     for directory, config in zip(directories, (check_again(config, "train_many") for config in configs), strict=True):
-        run = Run(Path(local_path("directory", directory)), with_absolute_paths(config))
-        members.append(Member(run, *check(run.config, known=known)))
-        find_run(run.directory, run.config)
+        place, config = Path(local_path("directory", directory)), with_absolute_paths(config)
+        target, costs = check(config, known=known)
+        run = find_run(place, config) or Run(place, follow_data(config, target))
+        members.append(Member(run, target, costs))
     runs = [member.run for member in members]
     check_same_data(runs)
     for note in dict.fromkeys(note for member in members for note in member.target.notes):
@@ -172,7 +175,7 @@ def stack_key(config: Config, target: Target) -> str | None:
         for name in per_job_fields(type(getattr(config, group))):
             del shared[group][name]
     if not config.objective.needs_density:
-        shared["target"] = target.standardization and len(target.standardization)
+        shared["target"] = [type(stage).__name__ for stage in stages(units)] if (units := target.to_units()) else None
     return json.dumps([shared, list(target.event_shape), target.context_shape], sort_keys=True, default=str)
 
 

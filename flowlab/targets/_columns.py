@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -96,10 +96,27 @@ class Table:
                     f"rounds away; {f'use {self.wider}' if single else 'subtract an offset first'}"
                 )
 
-    def describe(self, values: np.ndarray) -> list[str]:
-        """Note what is likely to spoil a fit: columns that number the rows, repeated values or rows, and outliers."""
-        repeated = self._describe_repeats(values) or self._describe_copies(values)
-        return [*self._describe_counters(values), *repeated, *self._describe_outliers(values)]
+    def describe(
+        self, values: np.ndarray, continuous: Sequence[int] | None = None, unbounded: Sequence[int] | None = None
+    ) -> list[str]:
+        """Note what is likely to spoil a fit: columns that number the rows, repeated values or rows, and outliers.
+
+        Arguments:
+            values: the rows.
+            continuous, unbounded: the places of the columns where a repeated value, or a far one, spoils a fit; None:
+                all.
+        """
+        dense, wide = (
+            (self, values) if places is None else (self._pick(places), values[:, places])
+            for places in (continuous, unbounded)
+        )
+        repeated = dense[0]._describe_repeats(dense[1])
+        if not repeated and len(dense[0].names):
+            repeated = self._describe_copies(values)
+        return [*self._describe_counters(values), *repeated, *wide[0]._describe_outliers(wide[1])]
+
+    def _pick(self, places: Sequence[int]) -> Table:
+        return replace(self, names=[self.names[place] for place in places])
 
     def _describe_repeats(self, values: np.ndarray) -> list[str]:
         """Note the columns in which values repeat so often that a density grows there without end."""

@@ -1,4 +1,4 @@
-"""Read points from a file or a directory of Parquet files, and say why they cannot be used."""
+"""Read a table from a file or a directory of Parquet files, and say why it cannot be used."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ import bz2
 import gzip
 import io
 import lzma
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas
 
 from flowlab.config.errors import DataError
-from flowlab.targets._columns import Table
-from flowlab.targets._dialect import Dialect, number_remedy
-from flowlab.targets._text import SHOWN, column_names, read_text
+from flowlab.targets._dialect import Dialect
+from flowlab.targets._text import column_names, read_text
 
 TEXT = "UTF-8 text, a line for each point, with as many numbers as there are columns"
 # The content that a file must have, by its suffix.
@@ -39,32 +36,28 @@ UNPACK: dict[str, Callable[[bytes], bytes]] = {
     ".xz": lzma.decompress,
 }
 OBJECTS = "it holds Python objects, which flowlab does not load, as they can run code; save array.astype(float)"
-EXACT = 2**53  # float64 holds every whole number up to it
 GZIP, NPY = b"\x1f\x8b", b"\x93NUMPY"
 
 
-class Points(NamedTuple):
+class Content(NamedTuple):
     """What a file holds.
 
     Attributes:
-        columns: the names of the columns, in the given order.
-        values: the rows, of shape (n, dim) in float64.
+        table: the columns, in the given order, with the types that the file or its reader gives them.
         content: the bytes that were read.
         decided: what was decided about the header of a text, in words.
     """
 
-    columns: list[str]
-    values: np.ndarray
+    table: pandas.DataFrame
     content: bytes
     decided: str
 
 
-def read_points(path: Path, columns: Sequence[str] | None = None, dialect: Dialect | None = None) -> Points:
+def read_table(path: Path, columns: Sequence[str] | None = None, dialect: Dialect | None = None) -> Content:
     """Read a file once.
 
     Raises:
-        DataError: the file is missing, unreadable or of another kind, a column is unknown or holds text, or a row holds
-            NaN or infinity.
+        DataError: the file is missing, unreadable or of another kind, has no rows, or a column is unknown.
     """
     dialect = dialect or Dialect()
     parts = {name: path / name for name in _names_of_parts(path)}
@@ -93,7 +86,9 @@ def read_points(path: Path, columns: Sequence[str] | None = None, dialect: Diale
         reason = str(error).splitlines()[0].removeprefix("Error tokenizing data. C error: ")
         reason = OBJECTS if "allow_pickle=False" in reason else reason
         raise DataError(f"{path}: cannot be read: {reason}; needed: {NEEDED[suffix]}") from None
-    return Points([str(name) for name in table.columns], _numbers(table, path, dialect), content, decided)
+    if table.empty:
+        raise DataError(f"{path}: 0 rows; at least 6 are needed, or smaller target.validation and target.test")
+    return Content(table, content, decided)
 
 
 def _check_kind(path: Path, suffix: str, packed: str, dialect: Dialect) -> None:
@@ -194,7 +189,7 @@ def _select(table: pandas.DataFrame, columns: Sequence[str] | None, path: Path) 
         columns = list(table.columns)
     if not columns:
         raise DataError(f"{path}: no columns to use; the file has: {', '.join(table.columns) or 'none'}")
-    columns = [_find_column(name, table) for name in columns]
+    columns = [find_column(name, table) for name in columns]
     twice = [name for name in columns if list(table.columns).count(name) > 1]
     if twice:
         raise DataError(
@@ -208,58 +203,9 @@ def _select(table: pandas.DataFrame, columns: Sequence[str] | None, path: Path) 
     return table[columns]
 
 
-def _find_column(name: str, table: pandas.DataFrame) -> str:
+def find_column(name: str, table: pandas.DataFrame) -> str:
     """The column of a name; one that begins or ends with a space is found without it."""
     if name in table.columns:
         return name
     alike = [column for column in table.columns if column.strip() == name.strip()]
     return alike[0] if len(alike) == 1 else name
-
-
-def _numbers(table: pandas.DataFrame, path: Path, dialect: Dialect) -> np.ndarray:
-    if table.empty:
-        raise DataError(f"{path}: 0 rows; at least 6 are needed, or smaller target.validation and target.test")
-    written = table
-    for name in table.columns:
-        if not pandas.api.types.is_numeric_dtype(table[name]):
-            numbers = [_as_number(value, dialect) for value in table[name]]
-            if None in numbers:
-                row = numbers.index(None)
-                wrong = table[name].iloc[row]
-                raise DataError(
-                    f"{path}: column {name[:SHOWN]!r} holds {repr(wrong)[:SHOWN]} in row {row + 1}, which is not a "
-                    f"number; {number_remedy(wrong) if isinstance(wrong, str) else ''}choose other columns with "
-                    "target.columns"
-                )
-            table = table.assign(**{name: numbers})
-    with np.errstate(over="ignore"):  # infinities are reported below
-        values = table.to_numpy(dtype=np.float64, copy=True)
-    Table(str(path), list(table.columns), " with target.columns").check_rows(len(values))
-    bad_rows = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if len(bad_rows):
-        column = table.columns[int(np.flatnonzero(~np.isfinite(values[bad_rows[0]]))[0])]
-        full = [name for name, empty in zip(table.columns, np.isnan(values).all(axis=0), strict=True) if not empty]
-        remedy = f", or where a column is empty; choose the others with target.columns=[{','.join(full)}]"
-        raise DataError(
-            f"{path}: {len(bad_rows)} row(s) hold NaN, infinity or nothing, the first in row {bad_rows[0] + 1}, column "
-            f"{column!r}; remove or fill them first" + (remedy if len(full) < values.shape[1] else "")
-        )
-    for name, numbers in zip(table.columns, values.T, strict=True):
-        if np.abs(numbers).max() > EXACT and written[name].nunique() > len(np.unique(numbers)):
-            raise DataError(
-                f"{path}: column {name!r} holds whole numbers beyond 2^53, such as {written[name].iloc[0]}, and "
-                "float64 rounds some to the same; leave it out with target.columns if they identify rows, or subtract "
-                "an offset"
-            )
-    return values
-
-
-def _as_number(value: Any, dialect: Dialect) -> float | None:
-    """An entry of a mixed column: NaN if it is missing, None if it is not a finite number."""
-    if pandas.api.types.is_scalar(value) and pandas.isna(value):
-        return math.nan
-    try:
-        number = dialect.parse(value) if isinstance(value, str) else float(value)
-    except (ValueError, TypeError, OverflowError):  # an OverflowError: an integer of hundreds of digits
-        return None
-    return number if isinstance(value, int | float | Decimal | str) and math.isfinite(number) else None

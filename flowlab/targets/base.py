@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlab.config.component import Component, setting
 from flowlab.config.errors import ConfigError
-from flowlab.config.registry import FromClass
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
     from torch.distributions.constraints import Constraint
+
+    from flowlab.bijectors import Bijector
+    from flowlab.tables.schema import Schema
 
 Bounds = tuple[tuple[float, float], ...]
 Standardization = tuple["Tensor", "Tensor"] | tuple["Tensor", "Tensor", bool]
@@ -52,7 +54,8 @@ class Target:
         entropy: the differential entropy in nats, or None if it is not known.
         train_size: the number of training points; None if each step draws fresh points.
         standardization: center and spread of each coordinate, and True if outliers must not dominate, for a flow's
-            last bijector; None: there is none.
+            last bijector; None: there is none. With a schema they are taken on the real line, before its domains.
+        schema: the columns of a table with their kinds; None if the points are not rows of a table.
         fingerprint: identifies the data, such as the hash of a file; None if there is no file.
         notes: lines about the data, printed before training.
         preset: a file of conf/target/training, by its name, with settings that suit it; None: the defaults do.
@@ -65,6 +68,7 @@ class Target:
     entropy: float | None = None
     train_size: int | None = None
     standardization: Standardization | None = None
+    schema: Schema | None = None
     fingerprint: str | None = None
     notes: Sequence[str] = ()
     preset: str | None = None
@@ -103,6 +107,14 @@ class Target:
     def batch(self, split: str, count: int, seed: int, dtype: torch.dtype | None = None) -> Batch:
         """Points of a split with their contexts; see rows."""
         return Batch(self.rows(split, count, seed, dtype))
+
+    def to_units(self) -> Bijector | None:
+        """A flow's fixed last bijector, from standardized points to the units of the data; None: there is none."""
+        if self.standardization is None and self.schema is None:
+            return None  # without torch
+        from flowlab.tables.domains import to_units
+
+        return to_units(self.standardization, None if self.schema is None else self.schema.domains)
 
     def row_weights(self, split: str) -> Tensor | None:
         """The weights of the points of a split, of shape (n,) in float64; None if all points count the same."""
@@ -237,36 +249,6 @@ class ExactTarget(Target, Component):
         if split == "train" and self.train_size is not None:
             count = self.train_size
         return self.batch_from_draws(self.draw_batch(count, generator(seed, f"{split} data"), dtype))
-
-
-@dataclass(kw_only=True)
-class TargetFromClass(FromClass):
-    """A target of a user's class, a Target."""
-
-    @staticmethod
-    def kinds() -> tuple[type, ...]:
-        return (Target,)
-
-    def build(self, **given: Any) -> Target:
-        """Build the target; random numbers that its constructor draws are the same in every run.
-
-        Raises:
-            ConfigError: the target cannot be built, or has no shape or bounds.
-        """
-        from flowlab.seeding import generator, torch_seeded
-
-        with torch_seeded(generator(0, "target")):
-            target: Target = super().build()
-        shape = getattr(target, "event_shape", None)
-        if not isinstance(shape, tuple) or not all(type(size) is int and size > 0 for size in shape):
-            dim = shape[0] if isinstance(shape, tuple) and len(shape) == 1 else shape
-            raise ConfigError(f"{self.where()}: dim={dim!r}: must be the number of coordinates of a point")
-        if len(getattr(target, "bounds", ())) != target.dim:
-            raise ConfigError(
-                f"{self.where()}: bounds: must be an interval for each of the {target.dim} coordinates, to draw "
-                f"figures in, such as bounds = ((-3.0, 3.0),) * {target.dim}"
-            )
-        return target
 
 
 def quadrature_grid(bounds: Bounds, size: int) -> tuple[Tensor, float]:

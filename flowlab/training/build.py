@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import psutil
 import torch
@@ -30,7 +30,11 @@ from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
 from flowlab.seeding import generator, pick
 from flowlab.targets.base import Batch, ExactTarget, Target
+from flowlab.training.follow_data import follow_data
 from flowlab.training.step import as_drawn
+
+if TYPE_CHECKING:
+    from flowlab.tables.schema import Schema
 
 Known = dict[str, Any]  # targets, and costs of flows, by their settings: the jobs of a sweep share them
 T = TypeVar("T")
@@ -45,7 +49,7 @@ class Experiment:
     """The objects that a configuration describes.
 
     Attributes:
-        config: the configuration.
+        config: the configuration, with a value for each setting that follows the data.
         target: the distribution to learn.
         flow: before its first step.
         objective, optimizer: the loss and the update.
@@ -78,8 +82,9 @@ def build(config: Config, here: bool = True, known: Known | None = None, checked
         ConfigError: parts of the configuration that do not fit each other or this machine.
     """
     target, costs = checked or check(config, here, known)
+    config = follow_data(config, target)
     dtype, draws = getattr(torch, config.dtype), generator(config.seed, "start")
-    flow = assemble(config.flow, tuple(target.event_shape), target.context_shape, draws, target.standardization, dtype)
+    flow = assemble(config.flow, tuple(target.event_shape), target.context_shape, draws, target.to_units(), dtype)
     if config.flow.initialized_from_data:
         config.flow.initialize(flow, target.batch("train", DATA_POINTS, config.seed, dtype), draws)
     return Experiment(config, target, flow, config.objective.build(), config.optimizer.build(), costs, dtype)
@@ -89,6 +94,7 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
     """Check all that can be checked before the flow is built; arguments and ConfigErrors as in build."""
     known = {} if known is None else known
     target = _find(known, config.target, [], config.target.build)
+    config = follow_data(config, target)
     trainer, dtype = config.trainer, getattr(torch, config.dtype)
     shapes = tuple(target.event_shape), target.context_shape
     costs = _find(known, config.flow, [shapes, config.dtype], lambda: _check_flow(config.flow, *shapes, dtype))
@@ -244,17 +250,19 @@ def build_batches(
             lambda step: exact.draw_batch(batch_size, generator(seed, "train", step, device), dtype),
             exact.batch_from_draws,
         )
-    return epoch_batches(
-        target.batch("train", 0, seed, dtype).to(device), seed, batch_size, target.row_weights("train")
-    )
+    rows = target.batch("train", 0, seed, dtype).to(device)
+    return epoch_batches(rows, seed, batch_size, target.row_weights("train"), target.schema)
 
 
-def epoch_batches(rows: Batch, seed: int, batch_size: int, weights: Tensor | None = None) -> Batches:
+def epoch_batches(
+    rows: Batch, seed: int, batch_size: int, weights: Tensor | None = None, schema: Schema | None = None
+) -> Batches:
     """Rows in a new random order each epoch; the orders, laid end to end, are cut into minibatches.
 
-    With weights, of shape (n,), an epoch has a row as often as its share of the weights says, up to one.
+    With weights, of shape (n,), an epoch has a row as often as its share of the weights says, up to one. With a schema
+    its discrete columns have new noise in every minibatch.
     """
-    count = len(rows.x)
+    count, renew = len(rows.x), schema.fresh_noise(rows.x) if schema else None
 
     @lru_cache(maxsize=2)
     def order(epoch: int) -> torch.Tensor:
@@ -267,6 +275,9 @@ def epoch_batches(rows: Batch, seed: int, batch_size: int, weights: Tensor | Non
         epochs = range(first // count, (end - 1) // count + 1)
         picked = torch.cat([order(epoch) for epoch in epochs]) if len(epochs) > 1 else order(epochs[0])
         offset = first - epochs[0] * count
-        return Batch(*(tensor[picked[offset : offset + batch_size]] for tensor in rows.tensors()))
+        batch = Batch(*(tensor[picked[offset : offset + batch_size]] for tensor in rows.tensors()))
+        if renew is None:
+            return batch
+        return batch._replace(x=renew(batch.x, generator(seed, "noise", step, batch.x.device)))
 
     return Batches(draw)

@@ -6,15 +6,18 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flowlab.config.directories import training_settings
 from flowlab.config.errors import ConfigError
 from flowlab.distributions.base import as_points
+from flowlab.flow import Flow
+from flowlab.objectives.base import Objective
 from flowlab.seeding import generator
+from flowlab.system.process import print_line
 from flowlab.targets._columns import Table
-from flowlab.targets.base import Batch, Target
-from flowlab.training.build import Batches
+from flowlab.targets.base import Batch, ExactTarget, Target
+from flowlab.training.build import Batches, build_batches, epoch_batches
 
 VALIDATION_POINTS = 10_000  # fresh points of a target
 EXACT = torch.empty(0, dtype=torch.float64)  # checks see the values before they are rounded to the flow's dtype
@@ -113,6 +116,41 @@ def check_points(data: Any, context: Any, rows: Tensor, train: Tensor, dtype: to
     notes = table.check_density(training) + table.describe(values)
     table.check_rounding(values, training.std(0).tolist(), str(dtype).removeprefix("torch."))
     return notes
+
+
+def batches_of_data(
+    flow: nn.Module,
+    objective: Objective,
+    data: Any,
+    context: Any,
+    validation: Any,
+    seed: int,
+    batch_size: int,
+    like: Tensor,
+) -> tuple[Batches, Batch | None]:
+    """The minibatches, and the held-out points."""
+    held_out: Batch | None = None
+    if not isinstance(validation, float | int | None):
+        held_out = as_batch(validation, context if isinstance(context, list) else None, like, "validation")
+        if len(held_out.x) < 2:
+            raise ConfigError("validation: holds 1 point; give at least 2, a fraction between 0 and 1, or None")
+    if (isinstance(data, Target) or is_loader(data)) and context is not None:
+        raise ConfigError("context: the data give their contexts themselves, in batches (x, context); leave it out")
+    if isinstance(data, Target):
+        if isinstance(data, ExactTarget):
+            data.to_(like.device)
+        if held_out is None and validation:
+            held_out = data.batch("validation", VALIDATION_POINTS, seed, like.dtype).to(like.device)
+        return build_batches(objective, flow, data, seed, batch_size, like.dtype, like.device), held_out  # type: ignore[arg-type]
+    if is_loader(data):
+        return LoaderBatches(data, like), held_out
+    rows = train = as_batch(data, context, EXACT if isinstance(flow, Flow) else like)
+    if held_out is None and validation:
+        train, held_out = split(rows, validation, seed)
+        held_out = held_out.to(like.device, like.dtype)
+    for note in check_points(data, context, rows.x, train.x, like.dtype) if isinstance(flow, Flow) else ():
+        print_line(note)
+    return epoch_batches(train.to(like.device, like.dtype), seed, batch_size), held_out
 
 
 def split(rows: Batch, fraction: float, seed: int) -> tuple[Batch, Batch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,20 +25,12 @@ from flowlab.optimizers.base import Optimizer, as_optimizer
 from flowlab.runs.checkpoint import flow_weights, read_checkpoint, state_shape
 from flowlab.system.files import lock_directory
 from flowlab.system.process import build_progress, print_line
-from flowlab.targets.base import Batch, ExactTarget, Target
-from flowlab.training.build import Batches, build_batches, epoch_batches
-from flowlab.training.data import (
-    EXACT,
-    VALIDATION_POINTS,
-    LoaderBatches,
-    as_batch,
-    check_points,
-    is_loader,
-    optimizer_settings,
-    split,
-)
+from flowlab.targets.base import Batch, Target
+from flowlab.training.checkpoints import Checkpoints
+from flowlab.training.data import LoaderBatches, batches_of_data, optimizer_settings
+from flowlab.training.follow_data import VALIDATIONS
 from flowlab.training.loop import Job, Loop
-from flowlab.training.record import Checkpoints, Measure, Record
+from flowlab.training.record import Measure, Record
 from flowlab.training.step import LossOf
 
 if TYPE_CHECKING:
@@ -52,7 +44,7 @@ class Fit:
     Attributes:
         rows: what was logged, by step: loss, metrics, grad_norm, lr, steps_per_second, seconds.
         steps: how many steps were taken.
-        best_step: the step with the best validation; 0 without a validation.
+        best_step: the step with the best validation; 0 if none was better than the untrained module, or without one.
         seconds: training time.
     """
 
@@ -69,7 +61,7 @@ class Fit:
         return pandas.DataFrame.from_dict(self.rows, orient="index").rename_axis("step")
 
 
-def fit(
+def fit_module(
     flow: nn.Module,
     data: Any,
     *,
@@ -85,50 +77,11 @@ def fit(
     directory: str | Path | None = None,
     **settings: Any,
 ) -> Fit:
-    """Train a flow, or any module with a `loss`, in place.
-
-    The loop and its numbers equal `flowlab.train` with the same settings. After training on finite data the
-    module has the weights of the best validation (early stopping, see `patience`), otherwise the last ones.
-
-    Arguments:
-        flow: a Flow; or a module whose method `loss(x)`, or `loss(x, context)`, gives a number to minimize.
-        data: points of shape (n, *event) as a tensor, numpy array or DataFrame; a Target; or a DataLoader of batches x
-            or (x, context).
-        context: what the points are conditioned on, of shape (n, c); for a DataFrame also the names of its columns.
-        validation: the fraction of the points that is held out; or held-out data of any of the kinds above; or None.
-            A target draws its own, and a fraction holds nothing of a DataLoader out.
-        steps: optimizer steps.
-        batch_size: points per step; a DataLoader has its own.
-        lr: learning rate; None is the optimizer's default.
-        optimizer: a name, as "adam", "adamw" or "sgd", or an object of `flowlab.optimizers`. By name it has the clip
-            and the warm-up of `target=file` for the density of points, but warms up over at most a tenth of the steps.
-        objective: a name, as "maximum_likelihood" or "reverse_kl", or an object of `flowlab.objectives`.
-        seed: of the minibatches and the split.
-        metrics: further metrics by name, of a Flow.
-        directory: write metrics.csv and checkpoints there; a call with the same arguments then resumes, to the same
-            bits unless the data are a DataLoader, which begins again.
-        settings: keys of `conf/trainer`, as log_every, validate_every, patience, precision, compile and progress.
-
-    Before it trains, it prints notes on columns and rows that spoil a fit, as for `target=file`.
-
-    Raises:
-        ConfigError: a setting or the data cannot be used, or the density of the points is infinite.
-        DivergedError: the loss stopped being finite; the module keeps the last finite parameters.
-
-    Example:
-        >>> import torch, flowlab
-        >>> from flowlab import Flow, StandardNormal
-        >>> from flowlab.bijectors import LowRankAffine
-        >>> flow = Flow(StandardNormal(2), LowRankAffine(2))
-        >>> x = 3 + torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
-        >>> result = flowlab.fit(flow, x, steps=400, lr=0.1, progress="off")
-        >>> result.steps, bool(flow.log_prob(x).mean() > -3)
-        (400, True)
-    """
+    """Train a flow, or any module with a `loss`, in place; arguments and errors as in `flowlab.fit`."""
     if not isinstance(flow, nn.Module):
         raise ConfigError(
-            f"fit: flow is a {type(flow).__name__} and must be a Flow, or a module with a loss; build one by name with "
-            'flowlab.compose("flow=smooth_prelu").flow.build((2,))'
+            f"fit: flow is a {type(flow).__name__} and must be a Flow, or a module with a loss; for the density of a "
+            'table give a name, as in fit(table, flow="tabular")'
         )
     trainer = _settings(steps, batch_size, settings)
     chosen = as_optimizer(optimizer, lr, **(optimizer_settings(data, steps) if isinstance(flow, Flow) else {}))
@@ -142,17 +95,15 @@ def fit(
     for note in target.notes if target else ():
         print_line(note)
     loss = _loss(flow, goal, target)
-    batches, held_out = _batches(flow, goal, data, context, validation, seed, batch_size, like)
+    batches, held_out = batches_of_data(flow, goal, data, context, validation, seed, batch_size, like)
     if isinstance(flow, Flow):
         _check_shape(flow, target.event_shape if target else batches(0).x.shape)
     if isinstance(batches, LoaderBatches) or (trainer.compile == "auto" and not isinstance(flow, Flow)):
         if trainer.compile == "true":
             raise ConfigError("compile=true: the batches of a DataLoader may differ in size; use compile=false")
         trainer.compile = "false"
-    own = target is not None and isinstance(validation, float | int)  # held-out points of the target
-    names, measure = _measure(
-        flow, target, held_out, metrics, target.row_weights("validation") if target and own else None
-    )
+    weights = target.row_weights("validation") if target and isinstance(validation, float | int) else None  # its own
+    names, measure = _measure(flow, target, held_out, metrics, weights)
     finite = target is None or target.train_size is not None
     place = None if directory is None else Path(local_path("directory", directory))
     job = Job(
@@ -172,7 +123,7 @@ def fit(
         loop.run(build_progress(trainer.progress))
         if job.failure is not None:
             raise job.failure
-        if finite and job.checkpoints.best_step:
+        if finite and job.checkpoints.has_best:
             best = job.checkpoints.best or read_checkpoint(Path(place or "", "checkpoints/best.ckpt"))
             flow.load_state_dict(flow_weights(best))
         rows = dict(rows_after(place / "metrics.csv", 0)) if place else job.record.rows
@@ -189,7 +140,8 @@ def _settings(steps: int, batch_size: int, settings: dict[str, Any]) -> TrainerC
                 f"{name}={settings[name]!r}: fit trains in this process, where the module is; move the module, as with "
                 "flow.to('cuda'), or use flowlab.train"
             )
-    return as_typed(TrainerConfig, {"checkpoint_every": 1000, "threads": None} | settings, "")
+    trainer = as_typed(TrainerConfig, {"checkpoint_every": 1000, "threads": None} | settings, "")
+    return replace(trainer, validate_every=trainer.validate_every or max(1, steps // VALIDATIONS))
 
 
 def _check_shape(flow: Flow, shape: Sequence[int]) -> None:
@@ -237,42 +189,6 @@ def _measure(
         return {"validation_loss": sum(n * value for n, value in parts) / len(held_out.x)}
 
     return ["validation_loss"], held_out and average
-
-
-def _batches(
-    flow: nn.Module,
-    objective: Objective,
-    data: Any,
-    context: Any,
-    validation: Any,
-    seed: int,
-    batch_size: int,
-    like: Tensor,
-) -> tuple[Batches, Batch | None]:
-    """The minibatches, and the held-out points."""
-    held_out: Batch | None = None
-    if not isinstance(validation, float | int | None):
-        held_out = as_batch(validation, context if isinstance(context, list) else None, like, "validation")
-        if len(held_out.x) < 2:
-            raise ConfigError("validation: holds 1 point; give at least 2, a fraction between 0 and 1, or None")
-    if (isinstance(data, Target) or is_loader(data)) and context is not None:
-        raise ConfigError("context: the data give their contexts themselves, in batches (x, context); leave it out")
-    if isinstance(data, Target):
-        if isinstance(data, ExactTarget):
-            data.to_(like.device)
-        if held_out is None and validation:
-            held_out = data.batch("validation", VALIDATION_POINTS, seed, like.dtype).to(like.device)
-        return build_batches(objective, flow, data, seed, batch_size, like.dtype, like.device), held_out  # type: ignore[arg-type]
-    if is_loader(data):
-        return LoaderBatches(data, like), held_out
-    is_density = isinstance(flow, Flow)
-    rows = train = as_batch(data, context, EXACT if is_density else like)
-    if held_out is None and validation:
-        train, held_out = split(rows, validation, seed)
-        held_out = held_out.to(like.device, like.dtype)
-    for note in check_points(data, context, rows.x, train.x, like.dtype) if is_density else ():
-        print_line(note)
-    return epoch_batches(train.to(like.device, like.dtype), seed, batch_size), held_out
 
 
 @contextmanager

@@ -19,9 +19,10 @@ from flowlab.runs.checkpoint import BEST, flow_weights
 from flowlab.system.process import Progress
 from flowlab.targets.base import Batch
 from flowlab.training.build import Batches, choose
+from flowlab.training.checkpoints import Checkpoints
 from flowlab.training.compile import TakeStep, compiled_step
 from flowlab.training.divergence import DivergedError, describe_divergence
-from flowlab.training.record import Checkpoints, Record
+from flowlab.training.record import Record
 from flowlab.training.step import (
     LossOf,
     Recipe,
@@ -139,6 +140,8 @@ class Loop:
         try:
             with self.stop.raise_at_end(), self.world.detect_lost_ranks():
                 stopping = False
+                for place, job in self.living() if self.step == 0 else ():
+                    job.checkpoints.start(job.record, job.module, lambda place=place: self.checkpoint(place))  # type: ignore[misc]
                 while self.step < self.max_steps and not stopping and self.state.alive.any():
                     stopping = self._call()
                     if progress:
@@ -228,7 +231,7 @@ class Loop:
     def checkpoint(self, place: int) -> dict[str, Any]:
         """The state of a job, the same whether it is trained alone or in a stack."""
         job, module = self.jobs[place], self.module(place)
-        lr = job.optimizer.learning_rate(self.step - 1, self.max_steps)
+        lr = job.optimizer.learning_rate(max(0, self.step - 1), self.max_steps)
         return {
             "global_step": self.step,
             "state_dict": {f"flow.{name}": tensor.detach().clone() for name, tensor in module.state_dict().items()},

@@ -38,8 +38,10 @@ from flowlab.system.process import (
 )
 from flowlab.targets.base import ExactTarget
 from flowlab.training.build import Experiment, build, build_batches
+from flowlab.training.checkpoints import Checkpoints
+from flowlab.training.follow_data import fill_from
 from flowlab.training.loop import Job, Loop
-from flowlab.training.record import Checkpoints, Record, show_figures, write_result
+from flowlab.training.record import Record, show_figures, write_result
 
 
 def train(config: Config, directory: str | Path | None = None, group: str | None = None) -> Run:
@@ -154,9 +156,11 @@ def find_run(directory: Path, config: Config) -> Run | None:
     """
     check_links(directory)
     if (directory / "config.yaml").is_file():
-        if not is_same_run(load_run(directory).config, with_absolute_paths(config)):
+        recorded = load_run(directory).config
+        config = fill_from(with_absolute_paths(config), recorded)
+        if not is_same_run(recorded, config):
             raise ConfigError(f"{directory}: holds a run of another configuration; choose another directory")
-        return Run(directory, with_absolute_paths(config))
+        return Run(directory, config)
     check_directory(directory)
     return None
 
@@ -263,7 +267,7 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
         batches=build_batches(objective, flow, target, config.seed, config.batch_size, experiment.dtype, device),
         record=Record(config.trainer, config.max_steps, experiment.optimizer, measure),
         checkpoints=Checkpoints(config.trainer, config.max_steps, directory, finite),
-        shape=state_shape(flow, target.context_shape, target.standardization is not None),
+        shape=state_shape(flow, target.context_shape, target.standardization is not None, target.schema),
         inverse=objective.needs_points,
         figures_every=figures_every(config.logger.values()),
     )

@@ -25,7 +25,7 @@ OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_direc
 
 
 NEEDED = {
-    ("target", "file"): ["target.path=points.csv"],
+    **{("target", name): ["target.path=points.csv"] for name in ("file", "table")},
     ("target", "custom"): ["target._target_=flowlab.targets.Funnel"],
     ("flow", "custom"): ["flow._target_=flowlab.bijectors.LowRankAffine"],
 }
@@ -48,7 +48,7 @@ def test_every_component_has_an_option_with_its_defaults():
         own = [component_of(group, option) for option in option_names(group)]
         for name in names(group):
             kind = lookup(group, name)
-            default = kind(**{"path": "points.csv"} if name == "file" else {})
+            default = kind(**{"path": "points.csv"} if (group, name) in NEEDED else {})
             with_its_name = [each for each in own if each.name == name]
             assert default in with_its_name, f"{group}={name}"
             if name in option_names(group):

@@ -17,7 +17,7 @@ from flowlab.config.schema import to_config
 from flowlab.flows._assemble import assemble
 from flowlab.targets.base import Batch
 from flowlab.training.build import build, build_batches
-from flowlab.training.record import Checkpoints
+from flowlab.training.checkpoints import Checkpoints
 from flowlab.training.step import Recipe, SingleStep, StackedStep, new_state, rates_of_steps
 
 

@@ -9,8 +9,8 @@ import flowlab
 from flowlab import ConfigError, Flow, StandardNormal, compose, load_run, train, train_many
 from flowlab.bijectors import AffineScalar, LowRankAffine, stages
 from flowlab.config.directories import training_settings
-from flowlab.flows._robust import RobustScale
 from flowlab.optimizers import Adam
+from flowlab.tables.robust import RobustScale
 from flowlab.targets import Banana, DataError, FileTarget
 
 COUNT = 1000

@@ -16,9 +16,10 @@ from flowlab.seeding import generator
 from flowlab.targets import Banana
 from flowlab.targets.base import Batch
 from flowlab.training.build import Batches
+from flowlab.training.checkpoints import Checkpoints
 from flowlab.training.divergence import DivergedError
 from flowlab.training.loop import Job, Loop
-from flowlab.training.record import Checkpoints, Record
+from flowlab.training.record import Record
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=3", "batch_size=64")
 

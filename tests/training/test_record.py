@@ -15,8 +15,9 @@ from flowlab.optimizers import Adam
 from flowlab.targets import Gaussian
 from flowlab.targets.base import Batch
 from flowlab.training.build import build
+from flowlab.training.checkpoints import Checkpoints
 from flowlab.training.divergence import DivergedError
-from flowlab.training.record import Checkpoints, Record, _check_sound
+from flowlab.training.record import Record, _check_sound
 
 
 @pytest.fixture

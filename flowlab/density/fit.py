@@ -1,0 +1,69 @@
+"""`flowlab.fit`: train a module in place, or learn the density of a table."""
+
+from __future__ import annotations
+
+from typing import Any, overload
+
+from torch import nn
+
+from flowlab.density.table import Density, fit_table
+from flowlab.flows.base import Architecture
+from flowlab.training.fit import Fit, fit_module
+
+
+@overload
+def fit(flow: nn.Module, data: Any, **settings: Any) -> Fit: ...
+@overload
+def fit(data: Any, /, *, flow: str | Architecture, **settings: Any) -> Density: ...
+def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings: Any) -> Fit | Density:
+    """Train a flow, or any module with a `loss`, in place; or learn the density of a table by the name of a flow.
+
+    `fit(table, flow="tabular", context=["age"])` returns a Density, which scores and draws rows of the table. See
+    `flowlab.density.table.fit_table` for its arguments; the others below are for modules.
+
+    The loop and its numbers equal `flowlab.train` with the same settings. After training on finite data the
+    module has the weights of the best validation (early stopping, see `patience`), otherwise the last ones.
+
+    Arguments:
+        flow: a Flow; or a module whose method `loss(x)`, or `loss(x, context)`, gives a number to minimize.
+        data: points of shape (n, *event) as a tensor, numpy array or DataFrame; a Target; or a DataLoader of batches x
+            or (x, context).
+        context: what the points are conditioned on, of shape (n, c); for a DataFrame also the names of its columns.
+        validation: the fraction of the points that is held out; or held-out data of any of the kinds above; or None.
+            A target draws its own, and a fraction holds nothing of a DataLoader out.
+        steps: optimizer steps.
+        batch_size: points per step; a DataLoader has its own.
+        lr: learning rate; None is the optimizer's default.
+        optimizer: a name, as "adam", "adamw" or "sgd", or an object of `flowlab.optimizers`. By name it has the clip
+            and the warm-up of `target=file` for the density of points, but warms up over at most a tenth of the steps.
+        objective: a name, as "maximum_likelihood" or "reverse_kl", or an object of `flowlab.objectives`.
+        seed: of the minibatches and the split.
+        metrics: further metrics by name, of a Flow.
+        directory: write metrics.csv and checkpoints there; a call with the same arguments then resumes, to the same
+            bits unless the data are a DataLoader, which begins again.
+        settings: keys of `conf/trainer`, as log_every, validate_every, patience, precision, compile and progress.
+
+    Before it trains, it prints notes on columns and rows that spoil a fit, as for `target=file`.
+
+    Raises:
+        ConfigError: a setting or the data cannot be used, or the density of the points is infinite.
+        DivergedError: the loss stopped being finite; the module keeps the last finite parameters.
+
+    Example:
+        >>> import torch, flowlab
+        >>> from flowlab import Flow, StandardNormal
+        >>> from flowlab.bijectors import LowRankAffine
+        >>> flow = Flow(StandardNormal(2), LowRankAffine(2))
+        >>> x = 3 + torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+        >>> result = flowlab.fit(flow, x, steps=400, lr=0.1, progress="off")
+        >>> result.steps, bool(flow.log_prob(x).mean() > -3)
+        (400, True)
+        >>> table = flowlab.datasets.load("galaxies", subset=True)[["redshift", "u"]]
+        >>> density = flowlab.fit(table, flow="tabular", steps=200, progress="off")
+        >>> density.sample(2).columns.tolist(), density.log_prob(table).shape
+        (['redshift', 'u'], (2000,))
+    """
+    module, points = (first, data) if flow is None else (flow, data if first is None else first)
+    if isinstance(module, str | Architecture):
+        return fit_table(points, module, **settings)
+    return fit_module(module, points, **settings)

@@ -1,0 +1,186 @@
+"""The page: sections in the order in which a reader asks."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from flowlab.plotting.report import likelihood_dots, marginal_histogram
+from flowlab.report.comparisons import compare_ranks, compare_rows, note_contexts
+from flowlab.report.findings import Finding, Measured, find, sum_up
+from flowlab.report.html import Html, element, figure, join, nats, paragraphs, percent, section, table
+from flowlab.report.likelihood import Score
+from flowlab.report.record import Record, versions
+from flowlab.report.terms import TERMS
+
+STYLE = Path(__file__).with_name("report.css")
+LEVELS = (0.001, 0.01, 0.25, 0.5, 0.75, 0.99)  # of the quantiles of log densities
+# Nothing is loaded and nothing is run, whatever a column is called.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def build_page(measured: Measured, record: Record, command: Sequence[str]) -> str:
+    """The whole page as HTML; equal arguments give equal text.
+
+    Arguments:
+        measured: what is measured of the flow.
+        record: facts about its run.
+        command: the words that make the page.
+    """
+    findings = find(measured, record)
+    sections = {
+        "warnings": ("Warnings", _findings(findings)),
+        "likelihood": ("Held-out likelihood", _likelihood(measured)),
+        "rows": ("Real and generated rows", compare_rows(measured)),
+        "ranks": ("Ranks and tails", compare_ranks(measured)),
+        "density": ("Log densities", _densities(measured)),
+        "c2st": ("Can a classifier tell?", _two_samples(measured)),
+        "origin": ("How this page was made", _origin(record, command)),
+        "terms": ("Terms", _terms()),
+    }
+    title = f"Report on {record.name}"
+    links = element("ul", *(element("li", element("a", name, href=f"#{key}")) for key, (name, _) in sections.items()))
+    head = join(
+        Html('<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'),
+        Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'),
+        element("title", title),
+        Html(f"\n<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n"),
+    )
+    body = join(
+        *(element("h1", title), element("p", sum_up(measured), class_="verdict"), _facts(measured, record)),
+        *(element("nav", links, aria_label="Sections"), "\n"),
+        *(section(key, name, content) for key, (name, content) in sections.items()),
+    )
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n'
+    )
+
+
+def _facts(measured: Measured, record: Record) -> Html:
+    subject = measured.subject
+    sizes = subject.sizes()
+    drawn = "drawn afresh, as many as needed"
+    known = ", ".join(f"{count:,} {split}" for split, count in sizes.items() if count is not None) or drawn
+    facts = {
+        "Data": record.data,
+        "Rows": known,
+        "Columns": f"{len(subject.columns)}" + (f", given {subject.context_size} more" if subject.context_size else ""),
+        "Flow": record.flow,
+        "Parameters": f"{record.parameters:,}",
+        "Training": record.trained,
+        "Seed": record.seed,
+        "Began": record.time,
+        "Commit": record.commit,
+    }
+    pairs = (element("div", element("dt", name), element("dd", said)) for name, said in facts.items())
+    return element("dl", *pairs, class_="facts")
+
+
+def _findings(findings: Sequence[Finding]) -> Html:
+    if not any(finding.is_warning for finding in findings):
+        findings = [Finding(False, "No check of this report speaks against the flow."), *findings]
+    items = (
+        element("li", element("strong", "Warning. "), finding.text, class_="warning")
+        if finding.is_warning
+        else element("li", finding.text)
+        for finding in findings
+    )
+    return element("ul", *items, class_="findings")
+
+
+def _likelihood(measured: Measured) -> Html:
+    scores, subject = measured.scores, measured.subject
+    rows = [_score_cells(score, is_flow=score is scores[0]) for score in scores]
+    given = " given its context" if subject.context_size else ""
+    picture = figure(
+        likelihood_dots([s.title for s in scores], [s.mean for s in scores], [s.error for s in scores]),
+        "Mean log likelihoods: " + ", ".join(f"{score.title} {nats(score.mean)}" for score in scores) + " nats per row",
+        "Dots are means, bars two standard errors.",
+    )
+    heads = ["model", "mean", "std. error", "flow minus model", "std. error", "training rows", "settings"]
+    return join(
+        paragraphs(
+            "Every model learned from the same training rows, or from an evenly spaced part of them. All are scored "
+            f"on the same {len(subject.test.x):,} test rows{_part(measured)}. Densities are in the units of the data. "
+            f"The log likelihood of a row{given} is in nats; higher is better."
+        ),
+        table("Mean log likelihood of test rows, in nats per row", heads, rows, words=[6]),
+        element("div", picture, class_="alone"),
+    )
+
+
+def _score_cells(score: Score, is_flow: bool) -> list[str]:
+    lead = ["", ""] if is_flow else [nats(score.lead), nats(score.lead_error)]
+    rows = "" if score.rows is None else f"{score.rows:,}"
+    return [score.title, nats(score.mean), nats(score.error), *lead, rows, score.note]
+
+
+def _part(measured: Measured) -> str:
+    """A remark on test rows that are left out or drawn."""
+    whole, used = measured.subject.sizes()["test"], len(measured.subject.test.x)
+    if measured.subject.target.row_weights("test") is not None:
+        return ", drawn by their weights"
+    return f" of {whole:,}" if whole is not None and whole > used else ""
+
+
+def _densities(measured: Measured) -> Html:
+    real, made = measured.log_densities
+    kept = real[np.isfinite(real)]
+    distance, _ = measured.log_density_distance
+    medians = [nats(float(np.median(side)), 2) for side in (real, made)]
+    picture = figure(
+        marginal_histogram(kept, made, "log density in nats"),
+        f"Histograms of log densities: median {medians[0]} for real and {medians[1]} for generated rows",
+    )
+    rows = [
+        (name, *(nats(float(value), 2) for value in np.quantile(values, LEVELS)))
+        for name, values in (("real", kept), ("generated", made))
+    ]
+    heads = ["rows", *(f"{100 * level:g} %" for level in LEVELS)]
+    return join(
+        paragraphs(
+            "If the flow is right, its log densities of real test rows and of its own rows have one distribution. Real "
+            "rows with lower ones lie where the flow expects hardly any. The distance of the two distributions (KS) is "
+            f"{distance:.3f}."
+        ),
+        element("div", picture, class_="alone"),
+        table("Quantiles of the log density, in nats", heads, rows),
+    )
+
+
+def _two_samples(measured: Measured) -> Html:
+    test = measured.two_samples
+    if test is None:
+        return paragraphs("There are too few test rows to train a classifier.")
+    return paragraphs(
+        join(
+            "Accuracy: ",
+            element("strong", percent(test.accuracy, 1)),
+            f" ({percent(test.low, 1)} to {percent(test.high, 1)} with a confidence of 95 %); 50 % is perfect.",
+        ),
+        f"A gradient-boosted classifier learned to tell {test.rows:,} real test rows from {test.rows:,} generated "
+        f"rows{note_contexts(measured)}. It is scikit-learn's HistGradientBoostingClassifier with its defaults. Each "
+        "row was classified by a model that was trained on the other four fifths of the rows. The interval is "
+        "Wilson's for independent rows. The five models share training rows, so it is a little too narrow.",
+    )
+
+
+def _origin(record: Record, command: Sequence[str]) -> Html:
+    settings = table("Settings of the run", ["key", "value"], record.settings.items(), words=[1])
+    commands = {
+        "This command makes the page; equal seeds and versions give equal bytes:": command,
+        "The flow was trained by:": record.command,
+    }
+    return join(
+        *(join(paragraphs(said), element("pre", shlex.join(words))) for said, words in commands.items() if words),
+        paragraphs("Versions: " + ", ".join(f"{name} {version}" for name, version in versions().items()) + "."),
+        element("details", element("summary", "Settings of the run"), settings),
+    )
+
+
+def _terms() -> Html:
+    pairs = (join(element("dt", name), element("dd", said)) for name, said in TERMS.items())
+    return element("dl", *pairs, class_="terms")
