@@ -134,7 +134,7 @@ def _conditions(run: Run, options: SampleOptions) -> tuple[pandas.DataFrame | No
     numbers = options.context
     if not isinstance(numbers, list) or len(numbers) != shape[0] or not all(map(_is_number, numbers)):
         raise ConfigError(f"context={numbers}: must be {shape[0]} number(s), as context=[0.5]")
-    return None, torch.tensor([numbers], dtype=dtype)
+    return None, run.target.encode_context(torch.tensor([numbers], dtype=dtype))
 
 
 def _read_conditions(schema: Schema, options: SampleOptions) -> pandas.DataFrame:

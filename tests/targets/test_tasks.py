@@ -90,6 +90,13 @@ def test_exact_posterior_is_calibrated(name):
     assert (uniformity_p_values(sbc_ranks(theta, torch.stack(samples)), 99) > 1e-3).all()
 
 
+def test_gaussian_linear_posterior_is_half_the_data_with_half_the_variance():
+    x = torch.linspace(-1, 1, 10, dtype=torch.float64)
+    samples = task_of("gaussian_linear").sample_posterior(x, 50_000, generator(0, "posterior"))
+    assert float((samples.mean(0) - x / 2).abs().max()) < 0.005
+    assert float((samples.var(0) - 0.05).abs().max()) < 0.002
+
+
 def test_two_moons_posterior_has_two_equal_crescents():
     task = task_of("two_moons")
     samples = task.sample_posterior(torch.zeros(2, dtype=torch.float64), 4000, generator(0, "posterior"))
