@@ -134,7 +134,7 @@ def _conditions(run: Run, options: SampleOptions) -> tuple[pandas.DataFrame | No
     given = options.context
     if not isinstance(given, list) or len(given) != shape[0] or not all(map(_is_number, given)):
         raise ConfigError(f"context={given}: must be {shape[0]} number(s), as context=[0.5]")
-    return None, torch.tensor([given], dtype=dtype)
+    return None, run.target.encode_context(torch.tensor([given], dtype=dtype))
 
 
 def _read_conditions(schema: Schema, options: SampleOptions) -> pandas.DataFrame:

@@ -37,7 +37,7 @@ def rank_histograms(ranks: ArrayLike, draws: int, columns: Sequence[str] = (), b
         axes.axhspan(low, high, color=GREY, alpha=0.3, lw=0)
         axes.axhline(count / bins, color=GREY, lw=1)
         axes.hist(each / draws, bins, range=(0, 1), color=BLUE, alpha=0.8)
-        axes.set(title=name, xlim=(0, 1))
+        axes.set(title=name, xlim=(0, 1), xticks=(0, 0.5, 1))
     for axes in panels[dim:]:
         axes.set_axis_off()
     figure.supxlabel(f"rank of the true parameter among {draws} samples, divided by {draws}", fontsize=8)

@@ -114,6 +114,10 @@ class Target:
 
         return to_units(self.standardization, None if self.schema is None else self.schema.domains)
 
+    def encode_context(self, values: Tensor) -> Tensor:
+        """The contexts that a flow gets for values of shape (*, c) in the units of the data: by default the values."""
+        return values
+
     def row_weights(self, split: str) -> Tensor | None:
         """The weights of the points of a split, of shape (n,) in float64; None if all points count the same."""
         return None

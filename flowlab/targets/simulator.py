@@ -30,7 +30,8 @@ class Simulator(Target, Component):
     fresh simulations.
 
     Parameters are standardized by the flow's last bijector. Contexts are standardized data: `encode_context` makes them
-    of an observation. Both use the training rows' means and standard deviations.
+    of an observation. Both use the training rows' means and standard deviations. A flow has mass outside of a bounded
+    prior: `sample_posterior` rejects it, and `flowlab-sample RUN context=OBSERVATION` does not.
 
     Arguments:
         task: a task: two_moons, gaussian_linear, gaussian_linear_uniform, gaussian_mixture, slcp, or one that is
@@ -110,10 +111,10 @@ class Simulator(Target, Component):
         assert x is not None
         return x.mean(0), x.std(0)
 
-    def encode_context(self, x: Tensor) -> Tensor:
-        """The context of data of shape (*, data_dim): standardized data, in the dtype of x."""
-        mean, deviation = (each.to(x) for each in self._context_units)
-        return (x - mean) / deviation
+    def encode_context(self, values: Tensor) -> Tensor:
+        """The context of data of shape (*, data_dim): standardized data, in their dtype."""
+        mean, deviation = (each.to(values) for each in self._context_units)
+        return (values - mean) / deviation
 
     def rows(self, split: str, count: int, seed: int, dtype: torch.dtype | None = None) -> Tensor:
         return self.batch(split, count, seed, dtype).x

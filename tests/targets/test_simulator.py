@@ -1,9 +1,11 @@
 """The target of simulations: splits, units, and flows that learn the posterior."""
 
+import pandas
 import pytest
 import torch
 
 from flowlab import ConfigError, compose, fit, train
+from flowlab.cli import sample
 from flowlab.flows._assemble import assemble
 from flowlab.flows.coupling import CouplingFlow
 from flowlab.seeding import generator
@@ -67,6 +69,18 @@ def test_a_run_trains_on_simulations(tmp_path):
     assert run.flow.event_shape == (5,)
     assert run.config.batch_size == 100
     assert (tmp_path / "run/figures/samples.png").exists()
+
+
+def test_the_command_line_takes_an_observation_in_the_units_of_the_simulator(tmp_path):
+    small = ("target.simulations=100", "max_steps=50", "test_size=20", "trainer.progress=off", "flow.depth=1")
+    run = train(compose("target=simulator", "target.task=gaussian_mixture", "flow=nsf", *small), tmp_path / "run")
+    words = [str(tmp_path / "run"), f"output={tmp_path / 'new.csv'}", "n=50", "context=[6.0,-6.0]"]
+    assert sample.main(words) == 0
+    rows = pandas.read_csv(tmp_path / "new.csv")
+    assert list(rows) == ["theta1", "theta2"]
+    context = run.target.encode_context(torch.tensor([[6.0, -6.0]])).expand(50, -1)
+    expected = run.flow.rsample((), context, generator(0, "rows", 0))
+    torch.testing.assert_close(torch.tensor(rows.to_numpy(), dtype=torch.float32), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from flowlab.config.errors import DataError
 from flowlab.config.registry import lookup, names
 from flowlab.metrics.calibration import sbc_ranks, uniformity_p_values
 from flowlab.seeding import generator
-from flowlab.targets.tasks.base import BLOCK, MAX_BLOCKS, Task, draw_inside
+from flowlab.targets.tasks.base import Task, draw_inside
 
 EXACT = ("two_moons", "gaussian_linear", "gaussian_linear_uniform", "gaussian_mixture")
 
@@ -90,6 +90,13 @@ def test_exact_posterior_is_calibrated(name):
     assert (uniformity_p_values(sbc_ranks(theta, torch.stack(samples)), 99) > 1e-3).all()
 
 
+def test_gaussian_linear_posterior_is_half_the_data_with_half_the_variance():
+    x = torch.linspace(-1, 1, 10, dtype=torch.float64)
+    samples = task_of("gaussian_linear").sample_posterior(x, 50_000, generator(0, "posterior"))
+    assert float((samples.mean(0) - x / 2).abs().max()) < 0.005
+    assert float((samples.var(0) - 0.05).abs().max()) < 0.002
+
+
 def test_two_moons_posterior_has_two_equal_crescents():
     task = task_of("two_moons")
     samples = task.sample_posterior(torch.zeros(2, dtype=torch.float64), 4000, generator(0, "posterior"))
@@ -110,7 +117,7 @@ def test_rejection_keeps_the_points_inside_and_counts_the_rest():
     assert share == pytest.approx(1 / 16, abs=0.01)
 
 
-def test_rejection_without_end_is_refused():
-    outside = torch.full((BLOCK, 2), 7.0)
-    with pytest.raises(DataError, match=f"only 0 of {BLOCK * MAX_BLOCKS:,} samples lie in the support"):
-        draw_inside(lambda n: outside, task_of("two_moons").support, 1)
+def test_rejection_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr("flowlab.targets.tasks.base.MAX_DRAWS", 50_000)
+    with pytest.raises(DataError, match=r"only 0 of [56]\d,\d{3} samples lie in the support"):
+        draw_inside(lambda n: torch.full((n, 2), 7.0), task_of("two_moons").support, 1)

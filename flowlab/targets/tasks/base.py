@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributions.constraints import Constraint
 
-BLOCK = 10_000  # points drawn at a time
-MAX_BLOCKS = 1000
+BLOCK = 10_000  # points drawn at a time, at most
+MAX_DRAWS = 10_000_000
 
 
 class Task(Component):
@@ -83,19 +83,22 @@ def draw_inside(draw: Callable[[int], Tensor], support: Constraint, count: int) 
         count: the number of points to keep.
 
     Raises:
-        DataError: fewer than `count` of MAX_BLOCKS * BLOCK draws lie inside.
+        DataError: fewer than `count` of MAX_DRAWS draws lie inside.
     """
     import torch
 
     kept: list[Tensor] = []
     inside = drawn = 0
-    for _ in range(MAX_BLOCKS):
-        points = draw(BLOCK)
+    number = 2 * count
+    while drawn < MAX_DRAWS:
+        number = min(number, BLOCK)
+        points = draw(number)
         kept.append(points[support.check(points)])
-        drawn += len(points)
+        drawn += number
         inside += len(kept[-1])
         if inside >= count:
             return torch.cat(kept)[:count], inside / drawn
+        number *= 2
     raise DataError(
         f"only {inside} of {drawn:,} samples lie in the support of the prior, and {count} are needed; train the flow "
         "longer, or check the observation"
