@@ -100,6 +100,8 @@ def train_many(
                     say(f"{failed[0].directory}: failed, and hydra.launcher.fail_fast=true ends the sweep")
                     raise _SweepFailed
 
+        if len(pooled) > 1:
+            import flowlab.plotting  # noqa: F401  here once, and not in each process
         run_pool([piece.train for piece in pooled], min(processes, max(1, len(pooled))), receive)
         # Jobs with threads, processes or a GPU of their own: one at a time, and not in a fork.
         run_pool([piece.train for piece in in_turn], 1, lambda number, step: receive(len(pooled) + number, step))
