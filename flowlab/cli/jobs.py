@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from flowlab.config.errors import ConfigError
 from flowlab.config.paths import local_path
 from flowlab.config.schema import ESCAPED, Config, to_config
 from flowlab.config.security import check_written
+from flowlab.config.siblings import Siblings
 from flowlab.system.process import pause_garbage_collection
 
 if TYPE_CHECKING:
@@ -125,9 +125,10 @@ def check_jobs(overrides: list[list[str]], sweep: Path | None, here: bool = True
     _known.clear()  # jobs of an earlier command in this process
     # Checks without torch come first, so most mistakes are answered at once.
     jobs: list[Job] = []
+    siblings = Siblings()
     for number, words in enumerate(overrides):
         with _name_job_in_errors(number, words, sweep):
-            jobs.append(compose_job(words, number, sweep, partial(compose_yaml, hydra_settings=True)))
+            jobs.append(compose_job(words, number, sweep, siblings.compose))
             launcher = jobs[number].config.trainer.launcher
             if sweep and launcher != "flowlab":
                 raise ConfigError(

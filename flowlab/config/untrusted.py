@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +31,7 @@ RESOLVER = re.compile(r"\$\{.*:", re.DOTALL)  # ${oc.env:NAME} and its like; ${f
 def read_plain_yaml(path: Path) -> dict[str, Any]:
     """Read plain values from a YAML file; raise ConfigError if it is damaged or holds a tag, an alias or `${...}`."""
     try:
-        text = path.read_text(encoding="utf-8")
-        _check_finite(text)
-        content = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+        content = copy.deepcopy(_parse(path.read_text(encoding="utf-8")))
     except Exception as error:  # whatever the YAML parser raises on a damaged file
         raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split()) or 'no mapping'}") from None
     if not isinstance(content, dict) or not content:
@@ -41,6 +41,12 @@ def read_plain_yaml(path: Path) -> dict[str, Any]:
         if "${" in str(value):
             raise ConfigError(f"{path}: {name}={value!r}: a run directory holds plain values; ${{...}} is not replaced")
     return values
+
+
+@lru_cache(maxsize=1024)  # a summary reads the files of a sweep more than once
+def _parse(text: str) -> Any:
+    _check_finite(text)
+    return OmegaConf.to_container(OmegaConf.create(text), resolve=False)
 
 
 def _check_finite(text: str) -> None:

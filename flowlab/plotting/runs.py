@@ -18,6 +18,7 @@ from flowlab.bijectors.compose import method_of_parts, stages
 from flowlab.config.component import Component
 from flowlab.config.schema import flat
 from flowlab.flow import Flow
+from flowlab.plotting.axes import LIGHT
 from flowlab.plotting.figures import (
     deformation,
     density_pair,
@@ -205,7 +206,7 @@ def density_panels(
         if column >= len(rows[row]):
             continue
         density, title, intervals = rows[row][column]
-        axes = figure.add_subplot(place)
+        axes = figure.add_subplot(place, **LIGHT)
         draw_density(axes, density, intervals, scales[row])
         axes.set_title(title, fontsize=7.5)
         axes.tick_params(labelsize=6, length=2, labelleft=column == 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from flowlab.config.errors import ConfigError
@@ -14,10 +14,12 @@ from flowlab.metrics.evaluation import expected_metrics
 from flowlab.runs.directory import Run, mark_failed, mark_interrupted, track_status
 from flowlab.system.process import STOP_HANDLERS, Progress, handle_signals, print_line, set_threads
 from flowlab.targets.base import Target
-from flowlab.training.build import Checked, Experiment, build
+from flowlab.training.build import Checked, Choice, Experiment, build
 from flowlab.training.loop import Loop
 from flowlab.training.record import Record
 from flowlab.training.train import build_job, find_run, finish_job, open_run, run_training
+
+EAGER = Choice(False, "a stack")
 
 
 @dataclass(frozen=True)
@@ -34,16 +36,22 @@ class Piece:
     """Jobs that one process trains: together, or one alone.
 
     Attributes:
-        members: the jobs.
-        stacked: the jobs are trained together.
+        members: the jobs, a place of the stack for each.
+        stacked: whether the step of the stack is compiled; None trains a job without one.
         group: the name of the sweep.
         fail_fast: a job that fails interrupts the others.
+        ballast: places of jobs that are not trained: see Loop.
     """
 
     members: list[Member]
-    stacked: bool
+    stacked: Choice | None
     group: str | None
     fail_fast: bool = False
+    ballast: frozenset[int] = frozenset()
+
+    @property
+    def trained(self) -> list[Member]:
+        return [member for place, member in enumerate(self.members) if place not in self.ballast]
 
     @property
     def config(self) -> Config:
@@ -57,23 +65,32 @@ class Piece:
 
     def train(self, send: Callable[[int], None]) -> None:
         """Train the jobs; errors are then recorded in their directories."""
-        opened: list[tuple[Run, Experiment]] = []
+        opened: dict[int, tuple[Run, Experiment]] = {}
         try:
-            for member in self.members:
-                if experiment := self._open(member):
-                    opened.append((member.run, experiment))
+            for place, member in enumerate(self.members):
+                if place not in self.ballast and (experiment := self._open(member)):
+                    opened[place] = member.run, experiment
             if self.stacked and opened:
-                train_stack(opened, Reporter(send), self.fail_fast)
+                stack = self._fill(opened) if self.stacked.compiled else list(opened.values())
+                ballast = set(range(len(stack))) - {*opened} if self.stacked.compiled else set()
+                train_stack(stack, Reporter(send), self.fail_fast, self.stacked, ballast)
             elif opened:
                 run_training(*opened[0], progress=Reporter(send))
         except (KeyboardInterrupt, SystemExit):
-            for run, _ in opened:
+            for run, _ in opened.values():
                 if run.status.get("status") == "running":
                     mark_interrupted(run)
             raise
         except Exception as error:
-            for run, _ in opened:
+            for run, _ in opened.values():
                 mark_failed_if_running(run, error)
+
+    def _fill(self, opened: dict[int, tuple[Run, Experiment]]) -> list[tuple[Run, Experiment]]:
+        """The jobs of all places; the graph holds their number, and the constants of their flows."""
+        return [
+            opened.get(place) or (member.run, build(member.run.config, checked=(member.target, member.costs)))
+            for place, member in enumerate(self.members)
+        ]
 
     def _open(self, member: Member) -> Experiment | None:
         """Build a job and make its directory ready; None if it cannot be trained."""
@@ -103,35 +120,42 @@ class Reporter(Progress):
 
 
 def train_stack(
-    stack: Sequence[tuple[Run, Experiment]], progress: Progress | None = None, fail_fast: bool = False
+    stack: Sequence[tuple[Run, Experiment]],
+    progress: Progress | None = None,
+    fail_fast: bool = False,
+    choice: Choice = EAGER,
+    ballast: Collection[int] = (),
 ) -> None:
     """Train jobs of equal keys together, from step 0 or all from the step of their checkpoints.
 
     Every job keeps its own parameters, minibatches, learning rate, metrics and run directory; the jobs share the call
     that computes their gradients. A job equals the same job trained alone up to rounding. With `fail_fast`, a job that
-    diverges interrupts the others, which can resume.
+    diverges interrupts the others, which can resume. `choice` says whether the step is compiled; for `ballast` see
+    Loop.
     """
-    config = stack[0][0].config
-    runs = [run for run, _ in stack]
+    config, trained = stack[0][0].config, [place for place in range(len(stack)) if place not in ballast]
+    runs = [stack[place][0] for place in trained]
     with contextlib.ExitStack() as outer:
         outer.enter_context(set_threads(config.trainer.threads))
-        jobs, closing = [build_job(run, experiment) for run, experiment in stack], []
-        for job, (run, experiment) in zip(jobs, stack, strict=True):
-            closing.append(outer.enter_context(contextlib.ExitStack()))
+        jobs, closing = [build_job(run, experiment) for run, experiment in stack], {}
+        for place in trained:
+            run, experiment = stack[place]
+            closing[place] = outer.enter_context(contextlib.ExitStack())
             columns = expected_metrics(config.metrics, experiment.target)
-            job.loggers = closing[-1].enter_context(open_loggers(run, columns))
-        same = len({str(run.config.target) for run in runs}) == 1
-        loop = Loop(jobs, config.trainer, config.max_steps, same_batches=same, stacked=True, fail_fast=fail_fast)
+            jobs[place].loggers = closing[place].enter_context(open_loggers(run, columns))
+        same = len({str(run.config.target) for run, _ in stack}) == 1
+        loop = Loop(jobs, config.trainer, config.max_steps, None, same, choice, ballast, fail_fast)
         if runs[0].has_checkpoint("last"):
             loop.restore([run.checkpoint("last") for run in runs])
         with handle_signals(STOP_HANDLERS), track_status(*runs, to_the_end=False):
             loop.run(progress)
-        for number, (run, experiment) in enumerate(stack):
+        for place in trained:
+            run, experiment = stack[place]
             # An error is then recorded in its directory, and its loggers have seen it.
-            with contextlib.suppress(Exception, KeyboardInterrupt), track_status(run), closing[number]:
-                if loop.state.alive[number] and loop.step < loop.max_steps:  # another job has failed
+            with contextlib.suppress(Exception, KeyboardInterrupt), track_status(run), closing[place]:
+                if loop.state.alive[place] and loop.step < loop.max_steps:  # another job has failed
                     raise KeyboardInterrupt
-                finish_job(run, experiment, loop, number)
+                finish_job(run, experiment, loop, place)
 
 
 def mark_failed_if_running(run: Run, error: Exception) -> None:

@@ -25,14 +25,16 @@ from flowlab.sweeps.pool import run_pool
 from flowlab.sweeps.stack import Member, Piece, mark_failed_if_running
 from flowlab.system.process import build_display
 from flowlab.targets.base import Target
-from flowlab.training.build import Known, check
+from flowlab.training.build import Choice, Known, check, choose
 from flowlab.training.train import find_run
 
 T = TypeVar("T")
 
 # Receives the number of a piece of work and the steps that it has taken, or None when it has ended.
 Receive = Callable[[int, int | None], None]
-Part = tuple[list[Member], bool]  # jobs, and whether they are trained as a stack
+# Jobs, whether the step of their stack is compiled, and the places of those that are not trained.
+Part = tuple[list[Member], Choice | None, frozenset[int]]
+PLACES = 8  # in a compiled stack, at most: with more, the values of a step leave the cache
 
 
 def train_many(
@@ -48,8 +50,8 @@ def train_many(
     """Train every configuration into its own directory; a job that fails says so there and stops no other.
 
     A job that is done already is left as it is, and one that was stopped resumes from its last checkpoint. Its numbers
-    depend neither on the jobs beside it in a stack, except for rounding where `trainer.compile=true`, nor on the number
-    of processes.
+    depend neither on the jobs beside it in a stack, nor on the number of processes. A compiled stack rounds by the
+    place of a job among all jobs of its shape, which is the same when a sweep resumes.
 
     Arguments:
         configs: the jobs, in any mixture of shapes.
@@ -81,10 +83,12 @@ def train_many(
         member.target.notes = ()  # the jobs need not print them again
     waiting = [member for member in members if not member.run.done]
     planned = _plan(members, waiting, processes, memory_gb, say)
-    pooled, in_turn = ([Piece(jobs, stacked, group, fail_fast) for jobs, stacked in some] for some in planned)
+    pooled, in_turn = (
+        [Piece(jobs, choice, group, fail_fast, ballast) for jobs, choice, ballast in some] for some in planned
+    )
     pooled.sort(key=lambda piece: -piece.work)  # the longest first, so none works alone at the end
     pieces = [*pooled, *in_turn]
-    sizes = [len(piece.members) for piece in pieces]
+    sizes = [len(piece.trained) for piece in pieces]
     say(describe_groups(len(runs), sizes, len(runs) - len(waiting)))
     steps = [piece.config.max_steps for piece in pieces]
     stopped = contextlib.suppress(_SweepFailed)
@@ -92,16 +96,18 @@ def train_many(
 
         def receive(number: int, step: int | None) -> None:
             show(number, step)
-            for member in pieces[number].members if step is None else []:
+            for member in pieces[number].trained if step is None else []:
                 killed = RuntimeError("the process that trained it was killed; was the memory used up?")
                 mark_failed_if_running(member.run, killed)
                 ended(member.run)
             if fail_fast and step is None:
-                failed = [m.run for m in pieces[number].members if m.run.status.get("status") == "failed"]
+                failed = [m.run for m in pieces[number].trained if m.run.status.get("status") == "failed"]
                 if failed:
                     say(f"{failed[0].directory}: failed, and hydra.launcher.fail_fast=true ends the sweep")
                     raise _SweepFailed
 
+        if len(pooled) > 1:
+            import flowlab.plotting  # noqa: F401  here once, and not in each process
         run_pool([piece.train for piece in pooled], min(processes, max(1, len(pooled))), receive)
         # Jobs with threads, processes or a GPU of their own: one at a time, and not in a fork.
         run_pool([piece.train for piece in in_turn], 1, lambda number, step: receive(len(pooled) + number, step))
@@ -119,7 +125,7 @@ def _plan(
     memory_gb: float,
     say: Callable[[str], None],
 ) -> tuple[list[Part], list[Part]]:
-    """The parts for a pool of processes, and those in turn; each with whether its jobs are stacked."""
+    """The parts for a pool of processes, and those in turn."""
     pooled: list[Part] = []
     in_turn: list[Part] = []
     shapes: dict[str, list[Member]] = {}
@@ -130,17 +136,23 @@ def _plan(
         if not ready:
             continue
         config, trainer = ready[0].run.config, ready[0].run.config.trainer
-        forkable = trainer.threads == 1 and resolve_device(trainer.accelerator).type == "cpu"
-        stacked, parts = trainer.devices == 1 and len(same) > 1, [[member] for member in ready]
-        if stacked:
+        device = resolve_device(trainer.accelerator).type
+        forkable = trainer.threads == 1 and device == "cpu"
+        chosen = pooled if forkable and trainer.devices == 1 else in_turn
+        if trainer.devices > 1 or len(same) == 1:
+            chosen.extend(([member], None, frozenset()) for member in ready)
+            continue
+        most = max(1, int(memory_gb * 1e9) // bytes_of_job(config, ready[0].target, ready[0].costs))
+        if len(ready) > most:
+            say(f"at most {most} of the jobs of flow={config.flow.name} in a stack, to stay below {memory_gb:g} GB")
+        choice = choose(trainer.compile, config.max_steps, device, bytes_of_steps(config, same[0].costs) * len(same))
+        if choice.compiled:
+            parts = _compiled_stacks(same, ready, min(most, PLACES))
+            chosen.extend((part, choice, ballast) for part, ballast in parts)
+        else:
             # Enough stacks for every process, but none of a single job, which is faster alone.
             share = min(-(-processes * len(ready) // len(waiting)), max(1, len(ready) // 2))
-            most = max(1, int(memory_gb * 1e9) // bytes_of_job(config, ready[0].target, ready[0].costs))
-            if len(ready) > most:
-                say(f"at most {most} of the jobs of flow={config.flow.name} in a stack, to stay below {memory_gb:g} GB")
-            parts = list(_stacks(ready, most, share))
-        chosen = pooled if forkable and trainer.devices == 1 else in_turn
-        chosen.extend((part, stacked) for part in parts)
+            chosen.extend((part, choice, frozenset()) for part in _stacks(ready, most, share))
     return pooled, in_turn
 
 
@@ -148,6 +160,24 @@ def _stacks(members: list[Member], largest: int, at_least: int) -> Iterator[list
     """Jobs of one shape as stacks: each of jobs at the same step, and no larger than the memory allows."""
     for _, same in groupby(sorted(members, key=_step), key=_step):
         yield from split_evenly(list(same), largest, at_least)
+
+
+def _compiled_stacks(
+    members: list[Member], ready: list[Member], largest: int
+) -> Iterator[tuple[list[Member], frozenset[int]]]:
+    """All jobs of one shape as stacks of one size, and the places of ballast in each.
+
+    A compiled step rounds by the size of a stack and by the place of a job in it. So both follow from the jobs of the
+    sweep alone. Jobs that are done, or at another step, stay in their places as ballast. Copies of the last job fill
+    the last stack.
+    """
+    parts = split_evenly(members, largest, at_least=2 if len(members) > 3 else 1)
+    size = max(map(len, parts))
+    for part in parts:
+        full = part + [part[-1]] * (size - len(part))
+        waiting = {place: _step(member) for place, member in enumerate(part) if member in ready}
+        for step in sorted(set(waiting.values())):
+            yield full, frozenset(place for place in range(size) if waiting.get(place) != step)
 
 
 def _step(member: Member) -> int:
@@ -182,6 +212,11 @@ def bytes_of_job(config: Config, target: Target, costs: Costs | None) -> int:
     """Memory that a job takes in a stack: its share of a step, its parameters twice, and its held-out points."""
     points = config.validation_size * target.dim * 8
     return points if costs is None else costs.of_step(config.batch_size) + 2 * costs.memory + points
+
+
+def bytes_of_steps(config: Config, costs: Costs | None) -> float:
+    """Bytes that all steps of a job go through."""
+    return 0.0 if costs is None else float(costs.of_step(config.batch_size)) * config.max_steps
 
 
 def split_evenly(jobs: Sequence[T], largest: int, at_least: int = 1) -> list[list[T]]:

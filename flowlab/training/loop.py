@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from flowlab.optimizers.base import Optimizer
 from flowlab.runs.checkpoint import BEST, Checkpoints, flow_weights
 from flowlab.system.process import Progress
 from flowlab.targets.base import Batch
-from flowlab.training.build import Batches, choose
+from flowlab.training.build import Batches, Choice, choose
 from flowlab.training.compile import TakeStep, compiled_step
 from flowlab.training.divergence import DivergedError, describe_divergence
 from flowlab.training.record import Record
@@ -27,6 +27,7 @@ from flowlab.training.step import (
     Recipe,
     SingleStep,
     StackedStep,
+    State,
     as_drawn,
     new_state,
     optimizer_state,
@@ -83,12 +84,16 @@ class Loop:
         max_steps: the last step.
         stop: the signals that end training early, and the ranks.
         same_batches: all jobs make their minibatches of draws in the same way, so they can be made together.
-        stacked: take the step of a stack even for one job, so a job's numbers do not depend on the jobs beside it.
+        stacked: take the step of a stack even for one job, so a job's numbers do not depend on the jobs beside it, and
+            compile it or not.
+        ballast: places of jobs that are there for their shape alone: a compiled step rounds by the size of a stack and
+            by the place of a job in it. They are not trained.
         fail_fast: stop all jobs, and save them, when one diverges.
 
     Attributes:
         step: how many steps have been taken.
         state: parameters and moments of all jobs.
+        trained: the places of all jobs but ballast.
         choice: whether the step is a compiled graph, and why.
     """
 
@@ -99,36 +104,45 @@ class Loop:
         max_steps: int,
         stop: GracefulStop | None = None,
         same_batches: bool = True,
-        stacked: bool = False,
+        stacked: Choice | None = None,
+        ballast: Collection[int] = (),
         fail_fast: bool = False,
     ) -> None:
         self.jobs, self.settings, self.max_steps = list(jobs), settings, max_steps
         self.stop, self.fail_fast = stop or GracefulStop(), fail_fast
-        self.world, self.step, stacked = self.stop.world, 0, stacked or len(self.jobs) > 1
+        self.world, self.step = self.stop.world, 0
+        self.trained = [place for place in range(len(self.jobs)) if place not in ballast]
         first, modules = self.jobs[0], [job.module for job in self.jobs]
         self.draws = [job.batches.draw if same_batches else job.batches for job in self.jobs]
         from_draws = first.batches.from_draws if same_batches else as_drawn
         self.recipe = recipe = Recipe(first.loss, first.optimizer, from_draws, settings.precision == "bf16-mixed")
-        self.state = new_state(modules, first.optimizer)
-        self.choice = choose(settings.compile, max_steps, self.state.numbers.device.type, stacked)
+        self._begin(new_state(modules, first.optimizer))
+        several = 0.0 if len(modules) > 1 else None
+        self.choice = stacked or choose(settings.compile, max_steps, self.state.numbers.device.type, several)
         self._single: SingleStep | None = None
         self.take_step: TakeStep
         if self.choice.compiled:
             self.take_step = compiled_step(StackedStep(modules, recipe, self.world))
-        elif stacked:
+        elif stacked or len(modules) > 1:
             self.take_step = StackedStep(modules, recipe, self.world)
         else:
             self.take_step = self._single = SingleStep(first.module, recipe, self.world)
 
+    def _begin(self, state: State) -> None:
+        """Set the state; ballast is not alive in it."""
+        alive = torch.zeros_like(state.alive).index_fill(0, torch.tensor(self.trained, device=state.alive.device), True)
+        self.state = state._replace(alive=alive)
+
     def restore(self, checkpoints: Sequence[dict[str, Any]]) -> None:
-        """Continue from checkpoints of all jobs, each of the same step; the modules get their weights."""
-        for job, checkpoint in zip(self.jobs, checkpoints, strict=True):
+        """Continue from checkpoints of all jobs but ballast, each of the same step; the modules get their weights."""
+        saved = [checkpoints[0]["optimizer_states"][0]] * len(self.jobs)
+        for place, checkpoint in zip(self.trained, checkpoints, strict=True):
+            job, saved[place] = self.jobs[place], checkpoint["optimizer_states"][0]
             job.module.load_state_dict(flow_weights(checkpoint))
             job.checkpoints.load_state_dict(checkpoint["callbacks"][BEST])
             job.record.load_state_dict(checkpoint["flowlab"])
-        modules, saved = [job.module for job in self.jobs], [each["optimizer_states"][0] for each in checkpoints]
         self.step = checkpoints[0]["global_step"]
-        self.state = read_state(modules, self.jobs[0].optimizer, saved, self.step)
+        self._begin(read_state([job.module for job in self.jobs], self.jobs[0].optimizer, saved, self.step))
         for place, job in self.living():
             self.state.alive[place] = not (job.checkpoints.has_ended or self._is_out_of_time(job))
 
@@ -144,15 +158,15 @@ class Loop:
                 while self.step < self.max_steps and not stopping and self.state.alive.any():
                     stopping = self._call()
                     if progress:
-                        progress.update(self.step, self.jobs[0].record)
+                        progress.update(self.step, self.jobs[self.trained[0]].record)
         finally:
-            for job in self.jobs:
+            for place in self.trained:
                 with contextlib.suppress(OSError):  # the disk may have caused the end
-                    job.checkpoints.write_best()
+                    self.jobs[place].checkpoints.write_best()
             if progress:
                 progress.close()
-            for place, job in enumerate(self.jobs):
-                write_parameters(self.state, place, job.module)
+            for place in self.trained:
+                write_parameters(self.state, place, self.jobs[place].module)
             if self._single:
                 self._single.release()
 
@@ -164,7 +178,7 @@ class Loop:
         losses = torch.stack([self._take(step, each) for step, each in self.stop.iterate(rates, self._deadline(begun))])
         self.step += len(losses)
         self._record_failures(alive)
-        share = (time.perf_counter() - begun) / len(self.jobs)
+        share = (time.perf_counter() - begun) / len(self.trained)
         for place, job in self.living():
             job.record.add(losses[:, place], share)
             if self.settings.max_time is not None and self._is_out_of_time(job):
@@ -186,7 +200,9 @@ class Loop:
         """The time on the clock at which the first job is out of time."""
         if self.settings.max_time is None:
             return math.inf
-        return begun + len(self.jobs) * (self.settings.max_time - max(job.record.seconds for _, job in self.living()))
+        return begun + len(self.trained) * (
+            self.settings.max_time - max(job.record.seconds for _, job in self.living())
+        )
 
     def _is_out_of_time(self, job: Job) -> bool:
         """Whether a job has trained for `max_time`, on the slowest rank."""
@@ -195,7 +211,8 @@ class Loop:
 
     def _take(self, step: int, rates: Tensor) -> Tensor:
         """Take one step of all jobs; gives their losses."""
-        drawn = [draw(step) for draw in self.draws]
+        own = {place: self.draws[place](step) for place in self.trained}
+        drawn = [own.get(place, own[self.trained[0]]) for place in range(len(self.draws))]
         if self.world.size > 1:
             drawn = [self.world.shard(each) for each in drawn]
         stacked = Batch(*(torch.stack(tensors) for tensors in zip(*(each.tensors() for each in drawn), strict=True)))

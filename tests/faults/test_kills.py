@@ -78,6 +78,21 @@ def test_a_sweep_is_killed_at_any_moment(reference, tmp_path):
             return
 
 
+def test_a_sweep_with_compiled_stacks_is_killed(tmp_path):
+    """a sweep with compiled stacks is killed (kill -9) after a checkpoint, and resumed"""
+    words = [*SWEEP, "seed=0,1,2,3,4", "flow.depth=1", "max_steps=2000", "trainer.compile=true"]
+    check_completes(*words, "hydra.sweep.dir=whole", cwd=tmp_path)
+    process = start(*words, "hydra.sweep.dir=sweep", "hydra.launcher.processes=2", cwd=tmp_path)
+    wait_for_checkpoint(process, tmp_path / "sweep/1")
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert {status(tmp_path / "sweep" / job) for job in "01"} == {"running"}
+    check_completes("-m", "sweep_resume=sweep", cwd=tmp_path)
+    for job in "01234":
+        check_same_end(tmp_path / "sweep" / job, tmp_path / "whole" / job)
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_is_killed(tmp_path, preset):
     """a run with flow={preset} is killed (kill -9) after a checkpoint, and resumed"""

@@ -1,6 +1,7 @@
 """Jobs trained in a stack equal the same jobs trained alone."""
 
 import json
+import shutil
 
 import pandas
 import pytest
@@ -118,6 +119,55 @@ def test_stack_resumes_from_its_checkpoints_at_same_bits(tmp_path, monkeypatch):
             assert all(torch.equal(others[number][name], tensor) for name, tensor in moment.items())
         assert list(second.metrics["step"]) == [100, 200, 300, 400]
         assert second.status == {"status": "done"}
+
+
+def assert_same_end(first, second):
+    one, two = first.checkpoint("last"), second.checkpoint("last")
+    assert one["global_step"] == two["global_step"]
+    for name, tensor in one["state_dict"].items():
+        assert torch.equal(tensor, two["state_dict"][name])
+    assert first.result["nll"] == second.result["nll"]
+    columns = ["step", "loss", "nll", "grad_norm"]
+    pandas.testing.assert_frame_equal(first.metrics[columns], second.metrics[columns], check_exact=True)
+
+
+def test_job_of_a_compiled_stack_has_the_same_bits_whatever_is_left_of_its_sweep(tmp_path, monkeypatch):
+    """A job one checkpoint behind, one that is done, one that is not begun, and copies that fill a stack."""
+    words = (*SMALL, "max_steps=300", "trainer.checkpoint_every=100", "trainer.compile=true", "flow.depth=1")
+    configs = [compose(*words, f"seed={seed}") for seed in range(5)]
+    whole, directories = tmp_path / "whole", [tmp_path / "stopped" / str(seed) for seed in range(5)]
+    runs, said = [], []
+    runs = train_many(configs, [whole / str(seed) for seed in range(5)], say=said.append)
+    assert said == ["5 jobs: 1 stack of 3, 1 stack of 2"]
+    assert all(run.result["compiled"] for run in runs)
+
+    class Killed(BaseException):
+        pass
+
+    def train_until(last):
+        def take_or_raise(self, step, rates, take=Loop._take):
+            if step == last:
+                raise Killed
+            return take(self, step, rates)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Loop, "_take", take_or_raise)
+            with pytest.raises(Killed):
+                train_many(configs, directories)
+
+    train_until(150)
+    shutil.copytree(directories[1], tmp_path / "behind")
+    train_until(250)
+    shutil.rmtree(directories[1])
+    (tmp_path / "behind").rename(directories[1])
+    shutil.copytree(runs[0].directory, directories[0], dirs_exist_ok=True)
+    steps = [run.checkpoint("last")["global_step"] for run in map(load_run, directories[:3])]
+    assert steps == [300, 100, 200]
+    assert not directories[3].exists()
+    again = train_many(configs, directories, processes=2, say=said.append)
+    assert said[-1] == "5 jobs: 1 done already, 1 stack of 2, 2 alone"
+    for first, second in zip(runs, again, strict=True):
+        assert_same_end(first, second)
 
 
 def test_stacked_job_can_resume_alone(tmp_path):

@@ -10,7 +10,7 @@ from flowlab.objectives import MaximumLikelihood, ReverseKL
 from flowlab.targets import Banana
 from flowlab.targets.base import Batch
 from flowlab.training import build as build_module
-from flowlab.training.build import MANY_STEPS, build, build_batches, check, choose, epoch_batches
+from flowlab.training.build import MANY_BYTES, MANY_STEPS, build, build_batches, check, choose, epoch_batches
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,10 @@ def test_auto_decides_by_the_number_of_steps():
     assert short.why == f"{MANY_STEPS - 1} steps are fewer than {MANY_STEPS}, from which a compilation pays"
     assert long.compiled
     assert f"from {MANY_STEPS} steps a compilation pays" in long.why
-    assert not choose("auto", MANY_STEPS, stacked=True).compiled
+    assert choose("auto", 1, stacked_bytes=MANY_BYTES).compiled
+    assert not choose("auto", MANY_STEPS, stacked_bytes=0.9 * MANY_BYTES).compiled
     assert not choose("auto", MANY_STEPS, device="cuda").compiled
-    assert choose("true", 1, stacked=True).compiled
+    assert choose("true", 1, stacked_bytes=0.0).compiled
     assert not choose("false", 1_000_000).compiled
 
 
