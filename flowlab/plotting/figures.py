@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter
@@ -36,21 +36,11 @@ styled = matplotlib.style.context(STYLE)  # decorates a figure function; the cal
 @styled
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; equal figures give equal bytes."""
+    raw = io.BytesIO()
+    figure.savefig(raw, format="rgba")
     dpi = matplotlib.rcParams["savefig.dpi"]
-    write_bytes(path, encode_png(_render(figure, dpi), dpi))
-
-
-def _render(figure: Figure, dpi: float) -> np.ndarray:
-    """The pixels of a figure, of shape (height, width, 4), as `Figure.savefig` draws them."""
-    canvas, usual = figure.canvas, figure.dpi
-    try:
-        drawn = FigureCanvasAgg(figure)
-        figure.dpi = dpi
-        drawn.draw()
-        return np.asarray(drawn.buffer_rgba())
-    finally:
-        figure.set_canvas(canvas)
-        figure.dpi = usual
+    pixels = np.frombuffer(raw.getbuffer(), np.uint8).reshape(-1, int(figure.get_figwidth() * dpi), 4)
+    write_bytes(path, encode_png(pixels, dpi))
 
 
 def format_log_axis(axis: Axis, low: float, high: float) -> None:
