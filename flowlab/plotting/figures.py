@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,8 +16,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.axes import LIGHT
-from flowlab.plotting.png import encode_png
 from flowlab.system.files import write_bytes
 
 Bounds = Sequence[tuple[float, float]]  # the interval of each axis
@@ -36,11 +33,10 @@ styled = matplotlib.style.context(STYLE)  # decorates a figure function; the cal
 @styled
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; equal figures give equal bytes."""
-    raw = io.BytesIO()
-    figure.savefig(raw, format="rgba")
-    dpi = matplotlib.rcParams["savefig.dpi"]
-    pixels = np.frombuffer(raw.getbuffer(), np.uint8).reshape(-1, int(figure.get_figwidth() * dpi), 4)
-    write_bytes(path, encode_png(pixels, dpi))
+    png = io.BytesIO()
+    # Level 3 compresses nearly as well as the default, 6, in half the time.
+    figure.savefig(png, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 3})
+    write_bytes(path, png.getvalue())
 
 
 def format_log_axis(axis: Axis, low: float, high: float) -> None:
@@ -95,7 +91,7 @@ def scatter_pair(
     """
     left, right = np.asarray(left), np.asarray(right)
     figure = Figure(figsize=(7.5, 3.6))
-    panels = figure.subplots(1, 2, sharex=True, sharey=True, subplot_kw=LIGHT)
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, points, title, colour in zip(panels, (left, right), titles, (BLUE, VERMILION), strict=True):
         if points.shape[1] == 1:
             draw_histogram(axes, points[:, 0], 60, bounds[0], color=colour)
@@ -129,9 +125,7 @@ def scatter_grid(
     size = min(left.shape[1], GRID_COLUMNS)
     figure = Figure(figsize=(1.6 * size + 0.8, 1.6 * size + 1.1))
     space = {"left": 0.09, "right": 0.98, "bottom": 0.07, "top": 0.92, "wspace": 0.08, "hspace": 0.08}
-    for (row, column), axes in np.ndenumerate(
-        figure.subplots(size, size, sharex="col", gridspec_kw=space, subplot_kw=LIGHT)
-    ):
+    for (row, column), axes in np.ndenumerate(figure.subplots(size, size, sharex="col", gridspec_kw=space)):
         if row == column:
             for points, colour in ((left, BLUE), (right, VERMILION)):
                 draw_histogram(axes, points[:, row], 40, bounds[row], histtype="step", color=colour)
@@ -173,7 +167,7 @@ def density_pair(
     """
     figure = Figure(figsize=(7.5, 3.4))
     space = {"right": 0.92, "wspace": 0.2 if right_columns else None}  # with room for the right panel's label
-    panels = figure.subplots(1, 2, sharex=True, sharey=True, gridspec_kw=space, subplot_kw=LIGHT)
+    panels = figure.subplots(1, 2, sharex=True, sharey=True, gridspec_kw=space)
     highest = max(find_maximum(left), find_maximum(right))
     for axes, density, title, names in zip(
         panels, (left, right), titles, (columns, right_columns or columns), strict=True
@@ -209,7 +203,7 @@ def deformation(layers: Sequence[ArrayLike], names: Sequence[str], columns: int 
         "wspace": 0.25,
         "hspace": 0.3,
     }
-    panels = np.atleast_1d(figure.subplots(rows, columns, gridspec_kw=margins, subplot_kw=LIGHT)).ravel()
+    panels = np.atleast_1d(figure.subplots(rows, columns, gridspec_kw=margins)).ravel()
     for axes, layer, name in zip(panels, points, names, strict=False):
         axes.scatter(layer[:, 0], layer[:, 1], s=3, c=colours, linewidths=0, rasterized=True)
         axes.set_title(name, fontsize=7.5)
@@ -240,7 +234,7 @@ def loss_curve(
     """
     steps, loss, held_out = np.asarray(steps), np.asarray(loss, dtype=float), np.asarray(held_out, dtype=float)
     figure = Figure(figsize=(6.5, 3.4))
-    axes = figure.subplots(subplot_kw=LIGHT)
+    axes = figure.subplots()
     axes.plot(steps, loss, color=BLUE, label=label, zorder=2)
     if len(held_out):
         axes.plot(held_out_steps, held_out, "o", ms=3.5, color=VERMILION, label="held-out NLL", zorder=3)

@@ -18,7 +18,6 @@ from flowlab.bijectors.compose import method_of_parts, stages
 from flowlab.config.component import Component
 from flowlab.config.schema import flat
 from flowlab.flow import Flow
-from flowlab.plotting.axes import LIGHT
 from flowlab.plotting.figures import (
     deformation,
     density_pair,
@@ -206,7 +205,7 @@ def density_panels(
         if column >= len(rows[row]):
             continue
         density, title, intervals = rows[row][column]
-        axes = figure.add_subplot(place, **LIGHT)
+        axes = figure.add_subplot(place)
         draw_density(axes, density, intervals, scales[row])
         axes.set_title(title, fontsize=7.5)
         axes.tick_params(labelsize=6, length=2, labelleft=column == 0)
