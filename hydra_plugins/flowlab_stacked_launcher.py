@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from flowlab.cli.engines import BasicLauncherConfig, StackedLauncherConfig
 from flowlab.cli.product import list_jobs
-from flowlab.config.options import add_suitable_options
+from flowlab.config.registry import add_suitable_options
 
 
 @dataclass

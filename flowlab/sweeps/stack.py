@@ -88,7 +88,8 @@ class Piece:
     def _fill(self, opened: dict[int, tuple[Run, Experiment]]) -> list[tuple[Run, Experiment]]:
         """The jobs of all places; the graph holds their number, and the constants of their flows."""
         return [
-            opened.get(place) or (member.run, build(member.run.config, checked=(member.target, member.costs)))
+            opened.get(place)
+            or (member.run, build(member.run.config, checked=Checked(member.run.config, member.target, member.costs)))
             for place, member in enumerate(self.members)
         ]
 
