@@ -30,6 +30,10 @@ class Member:
     target: Target
     costs: Costs | None
 
+    @property
+    def checked(self) -> Checked:
+        return Checked(self.run.config, self.target, self.costs)
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -88,8 +92,7 @@ class Piece:
     def _fill(self, opened: dict[int, tuple[Run, Experiment]]) -> list[tuple[Run, Experiment]]:
         """The jobs of all places; the graph holds their number, and the constants of their flows."""
         return [
-            opened.get(place)
-            or (member.run, build(member.run.config, checked=Checked(member.run.config, member.target, member.costs)))
+            opened.get(place) or (member.run, build(member.run.config, checked=member.checked))
             for place, member in enumerate(self.members)
         ]
 
@@ -97,7 +100,7 @@ class Piece:
         """Build a job and make its directory ready; None if it cannot be trained."""
         run = member.run
         try:
-            experiment = build(run.config, checked=Checked(run.config, member.target, member.costs))
+            experiment = build(run.config, checked=member.checked)
             open_run(find_run(run.directory, run.config), experiment, run.directory, self.group)
         except (ConfigError, OSError) as error:
             print_line(f"flowlab: {run.directory}: cannot be trained: {error}")
