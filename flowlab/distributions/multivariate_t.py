@@ -46,7 +46,8 @@ class MultivariateT(Distribution):
         if dim < 1:
             raise ValueError(f"MultivariateT: dim={dim!r} must be at least 1")
         self.degrees = degrees
-        super().__init__(torch.Size(), torch.Size([dim]), validate_args)
+        # torch reads the values of parameters that it validates; they are checked above.
+        super().__init__(torch.Size(), torch.Size([dim]), False if degrees.is_meta else validate_args)
 
     def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         normal = torch.randn(*sample_shape, *self.event_shape, dtype=self.degrees.dtype, device=self.degrees.device)
