@@ -42,13 +42,15 @@ class Baseline(ABC):
     note = ""
     rows = 0
 
-    def fit(self, train: np.ndarray, validation: np.ndarray, seed: int = 0) -> Self:
+    def fit(self, train: np.ndarray, validation: np.ndarray, seed: int = 0, conditions: int = 0) -> Self:
         """Fit the model.
 
         Arguments:
             train: rows of shape (n, d), in random order.
             validation: rows of shape (m, d), which choose settings such as a bandwidth.
             seed: of the random numbers that the fit uses.
+            conditions: the number of columns, the last ones, that the model will be conditioned on. Validation rows
+                then choose a bandwidth by their conditional density.
 
         Raises:
             DataError: a column has one value, a value is not finite, or there are fewer than 2 rows.
@@ -63,6 +65,7 @@ class Baseline(ABC):
         if not (self._spread > 0).all():
             place = int(np.flatnonzero(self._spread <= 0)[0])
             raise DataError(f"{self.title}: column {place + 1} has one value in every row; leave it out")
+        self._conditions = conditions
         self._fit(self._standardize(train), self._standardize(validation), seed)
         return self
 

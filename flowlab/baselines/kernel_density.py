@@ -7,14 +7,14 @@ import numpy as np
 from flowlab.baselines.base import Baseline
 from flowlab.baselines.gaussian import LOG_TWO_PI
 
-BANDWIDTHS = np.geomspace(0.02, 1.5, 14)  # in standard deviations of a column
+BANDWIDTHS = np.geomspace(0.005, 1.5, 18)  # in standard deviations of a column
 BLOCK = 1000  # rows whose distances to all training rows are in memory at once
 
 
 class KernelDensity(Baseline):
     """log p(x) = log mean_i N(x; x_i, h^2 I), with one bandwidth h for all standardized columns; exact.
 
-    The bandwidth is the one of 14, from 0.02 to 1.5 standard deviations, that gives validation rows the highest mean
+    The bandwidth is the one of 18, from 0.005 to 1.5 standard deviations, that gives validation rows the highest mean
     log density. Distances to all rows come from one matrix product. In 30 dimensions this takes a tenth of the time of
     scikit-learn's trees, and is exact: theirs differ by up to 1.4 nats, whatever their tolerance.
     """
@@ -25,8 +25,9 @@ class KernelDensity(Baseline):
 
     def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int) -> None:
         self._rows = train
-        distances, dim = squared_distances(validation, train), train.shape[1]
-        scores = [_log_mean_kernel(distances, float(bandwidth), dim).mean() for bandwidth in BANDWIDTHS]
+        scores = _mean_scores(validation, train)
+        if self._conditions:
+            scores = scores - _mean_scores(validation[:, -self._conditions :], train[:, -self._conditions :])
         self._bandwidth = float(BANDWIDTHS[int(np.argmax(scores))])
         self.note = f"bandwidth {self._bandwidth:.2g} standard deviations, by validation rows"
 
@@ -47,6 +48,12 @@ def squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     distances += (first**2).sum(1)[:, None]
     distances += (second**2).sum(1)
     return np.maximum(distances, 0, out=distances)
+
+
+def _mean_scores(validation: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """The mean log density of validation rows with each bandwidth."""
+    distances, dim = squared_distances(validation, train), train.shape[1]
+    return np.array([_log_mean_kernel(distances, float(bandwidth), dim).mean() for bandwidth in BANDWIDTHS])
 
 
 def _log_mean_kernel(distances: np.ndarray, bandwidth: float, dim: int) -> np.ndarray:

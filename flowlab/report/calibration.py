@@ -67,7 +67,9 @@ class Calibration:
     is_far: bool
 
 
-def calibrate(column: str, real: np.ndarray, generated: np.ndarray, columns: int, draws: np.random.Generator):
+def calibrate(
+    column: str, real: np.ndarray, generated: np.ndarray, columns: int, draws: np.random.Generator
+) -> Calibration:
     """Compare a column of real rows, of shape (n,), with one of generated rows, of shape (G,).
 
     Arguments:
@@ -115,9 +117,7 @@ def ks(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     return float(found.statistic), float(found.pvalue)
 
 
-def share_outside(
-    generated: np.ndarray, train: np.ndarray, columns: int
-) -> tuple[float, bool]:  # both of one column, of shape (n,)
+def share_outside(generated: np.ndarray, train: np.ndarray, columns: int) -> tuple[float, bool]:
     """The share of generated values outside the range of training values, and whether it is a surprise."""
     outside = int(((generated < train.min()) | (generated > train.max())).sum())
     law = scipy.stats.betabinom(len(generated), 2, max(1, len(train) - 1))

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import scipy.stats
 
-from flowlab.plotting.report import marginal_histogram, pair_densities, pit_histogram
+from flowlab.plotting.report import FEW_POINTS, marginal_histogram, pair_densities, pit_histogram
 from flowlab.report.calibration import BAND, TAILS, Calibration
 from flowlab.report.dependence import most_dependent
 from flowlab.report.findings import Measured
@@ -97,6 +97,7 @@ def _pairs(measured: Measured, real: np.ndarray, made: np.ndarray) -> list[Html]
         if len(names) > len(places)
         else ""
     )
+    look = "Each point is a row." if len(real) < FEW_POINTS else "Darker is denser."
     drawn = []
     for first, second in combinations(places, 2):
         pair = [first, second]
@@ -109,7 +110,7 @@ def _pairs(measured: Measured, real: np.ndarray, made: np.ndarray) -> list[Html]
                 f"Rank correlation: real {nats(sides[0], 2)}, generated {nats(sides[1], 2)}",
             )
         )
-    return [paragraphs(f"{said}Darker is denser; both sides share one scale."), figures(drawn)]
+    return [paragraphs(f"{said}{look} Both sides share one scale."), figures(drawn)]
 
 
 def _correlation(pair: np.ndarray) -> float:

@@ -250,8 +250,10 @@ def _training(record: Record) -> list[Finding]:
 
 
 def _plus_minus(score: Score) -> str:
-    """The size of a lead with its standard error."""
-    return f"{nats(abs(score.lead), 2)} ± {nats(score.lead_error, 2)}"
+    """The size of a lead with its standard error, which has two digits at least."""
+    error = score.lead_error
+    digits = min(6, max(2, 1 - math.floor(math.log10(error)))) if 0 < error < math.inf else 2
+    return f"{nats(abs(score.lead), digits)} ± {nats(error, digits)}"
 
 
 def _some(names: Sequence[str]) -> str:

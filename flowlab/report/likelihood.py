@@ -75,7 +75,7 @@ def score_models(subject: Subject) -> list[Score]:
 def score_baseline(subject: Subject, model: Baseline) -> tuple[Baseline, np.ndarray]:
     """Fit a baseline to the training rows; gives it, and its log density of each test row given the row's context."""
     train, validation, test = map(joined, (subject.train, subject.validation, subject.test))
-    model.fit(train, validation, subject.sample_seed)
+    model.fit(train, validation, subject.sample_seed, conditions=subject.context_size)
     values = model.log_prob(test)
     if subject.test.context is not None:
         dim = subject.test.x.shape[1]

@@ -92,7 +92,7 @@ def test_a_condition_of_categories_is_singular_and_still_gives_a_density(baselin
     groups = draws.integers(3, size=3000)
     x = 5.0 * groups[:, None] + draws.normal(size=(3000, 1))
     rows = np.concatenate([x, np.eye(3)[groups]], axis=1)  # the last three columns add up to 1
-    model = baseline().fit(rows[:2000], rows[2000:2500])
+    model = baseline().fit(rows[:2000], rows[2000:2500], conditions=3)
     found = model.log_prob(rows[2500:]) - model.marginal([1, 2, 3]).log_prob(rows[2500:, 1:])
     exact = scipy.stats.norm(5.0 * groups[2500:]).logpdf(rows[2500:, 0])
     assert np.mean(exact - found) == pytest.approx(0, abs=0.4)  # a copula of steps fits worst
