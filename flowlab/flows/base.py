@@ -26,9 +26,11 @@ class Architecture(Component):
     Attributes:
         stackable: its flows work under `torch.func`, so jobs that differ in per-job settings alone can
             train as one stack.
+        takes_context: its flows are conditioned on the context of a conditional target.
     """
 
     stackable: bool = True
+    takes_context: bool = True
 
     def check(self, event_shape: tuple[int, ...]) -> None:
         """Check settings that depend on the shape of the points, before anything is allocated.

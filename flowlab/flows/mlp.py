@@ -54,6 +54,8 @@ class MLP(Architecture):
         | https://blog.evjang.com/2018/01/nf1.html
     """
 
+    takes_context = False
+
     depth: int = setting(6, minimum=1, maximum=10_000)
     rank: int = setting(2, minimum=0)
     scale: str = setting("tril", choices=("tril", "diag"))

@@ -37,6 +37,8 @@ class PlanarRadialFlow(Architecture):
         | https://arxiv.org/abs/1505.05770
     """
 
+    takes_context = False
+
     depth: int = setting(16, minimum=1, maximum=1000)
     kind: str = setting("planar", choices=("planar", "radial"))
     fast: str = setting("density", choices=("density", "samples"))
