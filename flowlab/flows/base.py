@@ -27,10 +27,12 @@ class Architecture(Component):
         stackable: its flows work under `torch.func`, so jobs that differ in per-job settings alone can
             train as one stack.
         vectors_only: its flows are for points of shape (dim,) alone.
+        takes_context: its flows are conditioned on the context of a conditional target.
     """
 
     stackable: bool = True
     vectors_only: bool = False
+    takes_context: bool = True
 
     def check(self, event_shape: tuple[int, ...]) -> None:
         """Check settings that depend on the shape of the points, before anything is allocated.

@@ -55,6 +55,7 @@ class MLP(Architecture):
     """
 
     vectors_only = True
+    takes_context = False
 
     depth: int = setting(6, minimum=1, maximum=10_000)
     rank: int = setting(2, minimum=0)

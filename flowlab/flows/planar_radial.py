@@ -37,6 +37,7 @@ class PlanarRadialFlow(Architecture):
     """
 
     vectors_only = True
+    takes_context = False
 
     depth: int = setting(16, minimum=1, maximum=1000)
     kind: str = setting("planar", choices=("planar", "radial"))

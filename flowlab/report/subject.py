@@ -109,7 +109,8 @@ class Subject:
 
     def numbers(self, points: Tensor) -> np.ndarray:
         """Points of shape (n, d) as the numbers of the user's table, of shape (n, columns)."""
-        return points.numpy()
+        schema = self.target.schema
+        return points.numpy() if schema is None else schema.numbers(points)
 
     @property
     def context_size(self) -> int:

@@ -73,6 +73,8 @@ def holds_text(values: pandas.Series, dialect: Dialect) -> bool:
 def drop_missing(table: pandas.DataFrame, path: Path) -> tuple[pandas.DataFrame, np.ndarray, str]:
     """The rows of a table without missing values, their places, and how many rows were left out, in words.
 
+    A column of truth values is one of bool again.
+
     Raises:
         DataError: no row is left.
     """
@@ -81,7 +83,7 @@ def drop_missing(table: pandas.DataFrame, path: Path) -> tuple[pandas.DataFrame,
     if bad.all():
         raise DataError(f"{path}: every row lacks a value: {_count_missing(missing)}; choose other columns")
     said = f"{path}: {bad.sum()} of {len(bad)} rows lack a value and are left out: {_count_missing(missing)}"
-    return table[~bad].reset_index(drop=True), np.flatnonzero(~bad), said if bad.any() else ""
+    return table[~bad].reset_index(drop=True).infer_objects(), np.flatnonzero(~bad), said if bad.any() else ""
 
 
 def _count_missing(missing: pandas.DataFrame) -> str:

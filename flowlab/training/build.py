@@ -111,6 +111,11 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
             "their number"
         )
     shapes = tuple(target.event_shape), target.context_shape
+    if target.context_shape is not None and not config.flow.takes_context:
+        raise ConfigError(
+            f"flow={config.flow.name}: takes no context, but target={config.target.name} has one; use a flow that "
+            "does, such as flow=nsf, or leave out target.context"
+        )
     costs = _find(known, config.flow, [shapes, config.dtype], lambda: _check_flow(config.flow, *shapes, dtype))
     if here:
         if trainer.launcher != "flowlab":

@@ -64,6 +64,17 @@ def test_new_rows_have_the_domains_and_types_of_the_table(run, table, tmp_path, 
     assert set(rows["group"]) == {"b"}
 
 
+@pytest.mark.parametrize("flow", ["smooth_prelu", "planar"])
+def test_a_flow_that_takes_no_context_is_refused(run, tmp_path, capsys, flow):
+    path = run.config.target.path
+    words = ["target=table", f"target.path={path}", KINDS, "target.context=[age,group]", f"flow={flow}"]
+    assert train([*words, "max_steps=5", f"hydra.run.dir={tmp_path / 'new'}"]) == 2
+    assert (
+        "takes no context, but target=table has one; use a flow that does, such as flow=nsf" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "new").exists()
+
+
 def test_equal_conditions_give_equal_rows_in_any_kind_of_file(run, table, tmp_path):
     pytest.importorskip("pyarrow")
     for name in ("a.csv.gz", "b.parquet"):

@@ -140,6 +140,14 @@ def test_rows_with_missing_values_are_dropped(make_table, tmp_path):
     assert target.frame("test")["income"][0] == whole["income"][number - 1]
 
 
+def test_truth_values_with_a_gap_stay_truth_values(make_table, tmp_path):
+    frame = make_table(100)[["income", "smoker"]].astype({"smoker": object})
+    frame.loc[7, "smoker"] = None
+    target = FileTarget(write(tmp_path, frame), missing="drop", guess=True)
+    assert [column.kind.words for column in target.schema.coordinates] == ["positive", "boolean"]
+    assert target.frame("train")["smoker"].dtype == bool
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
