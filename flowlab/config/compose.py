@@ -87,7 +87,8 @@ def compose_yaml(overrides: Sequence[str | Sequence[str]], hydra_settings: bool 
 
     Raise ConfigError if an override cannot be parsed, a key or an option is unknown, or code is not allowed.
     """
-    overrides = add_suitable_options(rename_words(overrides))
+    words = rename_words(overrides)
+    overrides = add_suitable_options(words) if "target=" in " ".join(words) else words
     parsed = parse_overrides(overrides)
     check_words(str(override.input_line) for override in parsed)
     for override in parsed:

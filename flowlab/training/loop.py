@@ -27,7 +27,6 @@ from flowlab.training.step import (
     Recipe,
     SingleStep,
     StackedStep,
-    State,
     as_drawn,
     new_state,
     optimizer_state,
@@ -116,7 +115,7 @@ class Loop:
         self.draws = [job.batches.draw if same_batches else job.batches for job in self.jobs]
         from_draws = first.batches.from_draws if same_batches else as_drawn
         self.recipe = recipe = Recipe(first.loss, first.optimizer, from_draws, settings.precision == "bf16-mixed")
-        self._begin(new_state(modules, first.optimizer))
+        self.state = new_state(modules, first.optimizer).with_alive(self.trained)
         several = 0.0 if len(modules) > 1 else None
         self.choice = stacked or choose(settings.compile, max_steps, self.state.numbers.device.type, several)
         self._single: SingleStep | None = None
@@ -128,11 +127,6 @@ class Loop:
         else:
             self.take_step = self._single = SingleStep(first.module, recipe, self.world)
 
-    def _begin(self, state: State) -> None:
-        """Set the state; ballast is not alive in it."""
-        alive = torch.zeros_like(state.alive).index_fill(0, torch.tensor(self.trained, device=state.alive.device), True)
-        self.state = state._replace(alive=alive)
-
     def restore(self, checkpoints: Sequence[dict[str, Any]]) -> None:
         """Continue from checkpoints of all jobs but ballast, each of the same step; the modules get their weights."""
         saved = [checkpoints[0]["optimizer_states"][0]] * len(self.jobs)
@@ -142,7 +136,8 @@ class Loop:
             job.checkpoints.load_state_dict(checkpoint["callbacks"][BEST])
             job.record.load_state_dict(checkpoint["flowlab"])
         self.step = checkpoints[0]["global_step"]
-        self._begin(read_state([job.module for job in self.jobs], self.jobs[0].optimizer, saved, self.step))
+        modules = [job.module for job in self.jobs]
+        self.state = read_state(modules, self.jobs[0].optimizer, saved, self.step).with_alive(self.trained)
         for place, job in self.living():
             self.state.alive[place] = not (job.checkpoints.has_ended or self._is_out_of_time(job))
 
@@ -252,6 +247,6 @@ class Loop:
             "global_step": self.step,
             "state_dict": {f"flow.{name}": tensor.detach().clone() for name, tensor in module.state_dict().items()},
             "optimizer_states": [optimizer_state(self.state, place, module, job.optimizer, lr)],
-            "callbacks": {BEST: job.checkpoints.state_dict()},
             "flowlab": job.shape | job.record.state_dict(),
+            "callbacks": {BEST: job.checkpoints.state_dict()},
         }

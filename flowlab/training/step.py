@@ -75,6 +75,11 @@ class State(NamedTuple):
         numbers, steps, alive, grad_norms, *moments = tensors
         return cls(numbers, steps, alive, grad_norms, tuple(moments))
 
+    def with_alive(self, places: Sequence[int]) -> State:
+        """The state in which the jobs at these places alone are alive."""
+        chosen = torch.tensor(places, device=self.alive.device)
+        return self._replace(alive=torch.zeros_like(self.alive).index_fill(0, chosen, True))
+
 
 class Step(ABC):
     """A step as a function of a state, draws and rates; it changes no argument.
