@@ -41,7 +41,7 @@ class DatasetSettings(Component):
         | https://arxiv.org/abs/1511.01844
     """
 
-    dataset: str
+    dataset: str = "galaxies"
     subset: bool = False
     download: bool = False
     validation: float = setting(0.1, above=0, below=1)

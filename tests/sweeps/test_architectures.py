@@ -16,7 +16,7 @@ def used_parameters(flow):
 
 
 def test_every_target_with_an_exact_density_is_in_the_sweep():
-    targets = [name for name in option_names("target") if name not in ("file", "custom")]
+    targets = [name for name in option_names("target") if name not in ("file", "dataset", "custom")]
     exact = [name for name in targets if isinstance(flowlab.compose(f"target={name}").target, ExactTarget)]
     assert sorted(SETTINGS["target"].split(",")) == sorted(exact)
 
