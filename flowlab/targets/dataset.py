@@ -41,7 +41,7 @@ class DatasetSettings(Component):
         | https://arxiv.org/abs/1511.01844
     """
 
-    dataset: str
+    dataset: str = "galaxies"
     subset: bool = False
     download: bool = False
     validation: float = setting(0.1, above=0, below=1)
@@ -58,7 +58,7 @@ class DatasetSettings(Component):
 class DatasetTarget(FileTarget):
     """The rows of a table, kept as a file in the user's cache; see DatasetSettings."""
 
-    preset = "dataset"
+    preset = "table"
 
     def __init__(self, dataset: str, subset: bool, download: bool, split_seed: int, **settings: Any) -> None:
         super().__init__(_as_file(dataset, subset, download, split_seed), split_seed=split_seed, **settings)

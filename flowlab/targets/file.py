@@ -39,6 +39,8 @@ class FileTarget(TableTarget):
         DataError: the file is missing, unreadable or of another kind, or its rows cannot be used: see TableTarget.
     """
 
+    preset = "file"
+
     def __init__(
         self,
         path: str | Path,

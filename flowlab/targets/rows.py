@@ -67,7 +67,7 @@ class TableTarget(Target):
     """
 
     train_size: int
-    preset = "file"
+    preset = "table"
 
     def __init__(
         self,
