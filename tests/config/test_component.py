@@ -18,7 +18,8 @@ from flowlab.config.schema import RunConfig, TrainerConfig, to_config
 TINY = 1e-9
 
 # Settings that a component needs beside the setting under test.
-NEEDED = {"file": {"path": "points.csv"}, "eight_gaussians": {"radius": TINY}}
+FILE = {"path": "points.csv"}
+NEEDED = {"file": FILE, "table": FILE, "dataset": {"dataset": "iris"}, "eight_gaussians": {"radius": TINY}}
 # Numbers that may have any finite value.
 UNLIMITED = {"target.banana.curvature"}
 
