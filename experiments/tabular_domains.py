@@ -37,7 +37,7 @@ def make_table(rows: int = ROWS, seed: int = 0) -> pandas.DataFrame:
             "income": np.exp(10 + 0.8 * z[:, 0] + 0.5 * shift).round(2),
             "change": (z[:, 1] / np.sqrt(rng.chisquare(3, rows) / 3)) + shift,
             "share": uniform[:, 2] ** 2,
-            "balance": np.where(uniform[:, 3] < 0.3, -300, 400) + 150 * z[:, 4],
+            "balance": np.where(uniform[:, 3] < 0.3, -300, 400) + 150 * rng.normal(size=rows),
             "hour": hour,
             "visits": rng.poisson(np.exp(0.5 + 0.5 * z[:, 5] + 0.3 * shift)),
             "rating": np.digitize(uniform[:, 6], [0.1, 0.25, 0.5, 0.8]) + 1,
