@@ -86,8 +86,14 @@ def _work(piece: Piece, connection: Connection, parent_ends: list[Connection]) -
                 except EOFError:
                     os._exit(1)  # the parent is gone
 
+    def send(message: Any) -> None:
+        try:
+            connection.send(message)
+        except BrokenPipeError:
+            os._exit(1)  # the parent is gone, and `watch` has not noticed yet
+
     threading.Thread(target=watch, daemon=True).start()
     try:
-        piece(connection.send)
+        piece(send)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)

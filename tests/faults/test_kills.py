@@ -80,7 +80,7 @@ def test_a_sweep_is_killed_at_any_moment(reference, tmp_path):
 
 def test_a_sweep_with_compiled_stacks_is_killed(tmp_path):
     """a sweep with compiled stacks is killed (kill -9) after a checkpoint, and resumed"""
-    words = [*SWEEP, "seed=0,1,2,3,4", "flow.depth=1", "max_steps=2000", "trainer.compile=true"]
+    words = [*SWEEP, "seed=0,1,2,3,4", "flow.depth=1", "trainer.compile=true"]
     check_completes(*words, "hydra.sweep.dir=whole", cwd=tmp_path)
     process = start(*words, "hydra.sweep.dir=sweep", "hydra.launcher.processes=2", cwd=tmp_path)
     wait_for_checkpoint(process, tmp_path / "sweep/1")
