@@ -107,7 +107,7 @@ class MaskedAutoregressive(Bijector):
 
         A point that has converged keeps its value. Once a tenth of the points has, they leave the next rounds.
         """
-        found, found_log_det = y.flatten(0, -2), log_det.flatten(0, -2)
+        found, found_log_det = (each.reshape(-1, each.shape[-1]) for each in (y, log_det))
         here, x, context = torch.arange(len(found)), _rows(x, y), _rows(context, y)
         y, log_det, moving, left = found, found_log_det, here, len(here)
         for number in range(1, self.forward_passes):
@@ -184,4 +184,4 @@ def _changes(after: Tensor, before: Tensor, size: Tensor) -> Tensor:
 
 def _rows(values: Tensor | None, like: Tensor) -> Any:
     """Values for each point, of shape (n, k), where their batch is broadcast to that of other points."""
-    return None if values is None else values.expand(*like.shape[:-1], -1).flatten(0, -2)
+    return None if values is None else values.expand(*like.shape[:-1], -1).reshape(-1, values.shape[-1])
