@@ -12,6 +12,7 @@ from torch.distributions import Distribution, biject_to, constraints, transform_
 from torch.distributions.constraints import Constraint
 from torch.distributions.transforms import Transform, _InverseTransform
 from torch.distributions.utils import lazy_property
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 NUMBERS = {constraints.real, constraints.real_vector}  # constraints that every number or vector satisfies
 LEAVES = (Tensor, nn.Module)  # what a module registers
@@ -118,6 +119,17 @@ def is_recorded_by_autograd_alone(points: Tensor) -> bool:
         (True, tensor(0.))
     """
     return torch.is_grad_enabled() and type(points) is Tensor and not _is_transformed()
+
+
+def is_compiled() -> bool:
+    """Whether operations are recorded for a compiler: by `torch.compile`, or by `make_fx`.
+
+    Example:
+        >>> from flowlab.torch_distributions import is_compiled
+        >>> is_compiled()
+        False
+    """
+    return torch.compiler.is_compiling() or get_proxy_mode() is not None
 
 
 def _is_transformed() -> bool:

@@ -16,6 +16,7 @@ from flowlab.networks.masked import MaskedMLP
 from flowlab.torch_distributions import can_branch_on_values, is_recorded_by_autograd_alone
 
 ROUNDING = 4  # a coordinate has converged when it moves by at most so many units of rounding
+LEAVE = 0.9  # so many of the points still move when the others leave the rounds
 FEW = 2  # so many rounds are recorded in less time than one round and the products of its gradient
 
 
@@ -91,19 +92,39 @@ class MaskedAutoregressive(Bijector):
 
     def _solve(self, weights: Sequence[Tensor], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """The fixed point y of `_round`, and the log dets of the coordinates there."""
-        stops_early = can_branch_on_values(x)
         y, log_det = self._round(weights, x, x, context)
-        moving = torch.ones_like(y[..., :1], dtype=torch.bool)
+        if can_branch_on_values(x) and self.forward_passes > 1:
+            found = self._solve_moving(weights, x, y, log_det, context)
+            return found[0].view(y.shape), found[1].view(y.shape)
         for _ in range(1, self.forward_passes):
+            y, log_det = self._round(weights, x, y, context)
+        return y, log_det
+
+    def _solve_moving(
+        self, weights: Sequence[Tensor], x: Tensor, y: Tensor, log_det: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """More rounds from y for the points that still move.
+
+        A point that has converged keeps its value. Once a tenth of the points has, they leave the next rounds.
+        """
+        found, found_log_det = (each.reshape(-1, each.shape[-1]) for each in (y, log_det))
+        here, x, context = torch.arange(len(found)), _rows(x, y), _rows(context, y)
+        y, log_det, moving, left = found, found_log_det, here, len(here)
+        for number in range(1, self.forward_passes):
             before, log_det_before = y, log_det
             y, log_det = self._round(weights, x, before, context)
-            if stops_early:
-                # A point that has converged keeps its value, so it does not depend on the others of the batch.
+            if left < len(y):
                 y, log_det = torch.where(moving, y, before), torch.where(moving, log_det, log_det_before)
-                moving = _changes(y, before, 1 + y.abs())
-                if not moving.any():
+            moving = _changes(y, before, 1 + y.abs())
+            left = int(moving.sum())
+            if left <= LEAVE * len(y) or number == self.forward_passes - 1:
+                found[here], found_log_det[here] = y, log_det
+                if not left:
                     break
-        return y, log_det
+                kept = moving[:, 0]
+                here, x, y, log_det, moving = (each[kept] for each in (here, x, y, log_det, moving))
+                context = None if context is None else context[kept]
+        return found, found_log_det
 
     def _round(self, weights: Sequence[Tensor], x: Tensor, y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         parameters = upcast(self.conditioner.run(weights, y, context)).to(x.dtype)
@@ -158,4 +179,9 @@ class _AtSolution(torch.autograd.Function):
 
 def _changes(after: Tensor, before: Tensor, size: Tensor) -> Tensor:
     """Which points have a coordinate that moved by more than rounding, of shape (*, 1)."""
-    return ((after - before).abs() > ROUNDING * torch.finfo(after.dtype).eps * size).any(-1, keepdim=True)
+    return ((after - before).abs_() > size * (ROUNDING * torch.finfo(after.dtype).eps)).any(-1, keepdim=True)
+
+
+def _rows(values: Tensor | None, like: Tensor) -> Any:
+    """Values for each point, of shape (n, k), where their batch is broadcast to that of other points."""
+    return None if values is None else values.expand(*like.shape[:-1], -1).reshape(-1, values.shape[-1])

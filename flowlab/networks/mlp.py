@@ -8,6 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from flowlab.torch_distributions import is_compiled
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "elu": nn.ELU,
@@ -80,7 +82,8 @@ class MLP(nn.Module):
     def run(self, weights: Sequence[Tensor], x: Tensor, context: Tensor | None) -> Tensor:
         """The network with the given matrices."""
         for number, (weight, bias) in enumerate(zip(weights, self.biases, strict=True)):
-            before, x = x, nn.functional.linear(x, weight, bias)
+            # Of the sum with the product first, a compiler keeps the points in the order of the product.
+            before, x = x, x @ weight.mT + bias if is_compiled() else nn.functional.linear(x, weight, bias)
             if number == 0 and self.context_weight is not None and context is not None:
                 x = x + nn.functional.linear(context, self.context_weight)
             if number < len(weights) - 1:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._guards import TracingContext, tracing
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from flowlab.autocast import HALF
 from flowlab.targets.base import Batch
+from flowlab.training.pieces import Pieces, marked_layers, mean_layer_size, remove_marks
 from flowlab.training.step import StackedStep, State
 
 LARGEST_UNROLLED = 4
@@ -39,21 +45,19 @@ class Compiled:
         self.graph: Callable[..., tuple[Tensor, ...]] | None = None
 
     def _compile(self, tensors: Sequence[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
-        traced = trace(self.function, *tensors)
-        # On the CPU a call of many small loops is much shorter from C++ than from Python.
         on_cpu = tensors[0].device.type == "cpu"
+        with marked_layers(self.module) if on_cpu and self.module is not None else nullcontext():
+            traced = trace(self.function, *tensors)
+        # On the CPU a call of many small loops is much shorter from C++ than from Python.
         options: dict[str, Any] = {"compile_threads": 1, "cpp_wrapper": on_cpu, "triton.cudagraphs": not on_cpu}
         if any(node.kwargs.get("dtype") in HALF for node in traced.graph.nodes):
             options["emulate_precision_casts"] = True  # else it leaves out the rounding inside its loops
-        if on_cpu and self.module is not None and len(traced.graph.nodes) > LARGEST_WHOLE:
-            from flowlab.training.pieces import Pieces, marked_layers, mean_layer_size
-
-            with marked_layers(self.module):
-                marked = trace(self.function, *tensors)
-            if mean_layer_size(marked) >= SMALLEST_LAYER:
-                with torch.no_grad():
-                    return Pieces(marked, partial(torch._inductor.compile, options=options), tensors)
-        return torch.compile(traced.forward, fullgraph=True, dynamic=False, options=options)
+        if not on_cpu:
+            return torch.compile(traced.forward, fullgraph=True, dynamic=False, options=options)
+        if len(traced.graph.nodes) <= LARGEST_WHOLE or mean_layer_size(traced) < SMALLEST_LAYER:
+            remove_marks(traced.graph)
+        with torch.no_grad():
+            return Pieces(traced, partial(_compile_piece, options=options), tensors)
 
     def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         if self.graph is None:
@@ -66,7 +70,13 @@ class Compiled:
             return tuple(tensor.clone() for tensor in self.graph(*tensors))
 
 
-def trace(function: Callable[..., Any], *tensors: Tensor) -> torch.fx.GraphModule:
+def _compile_piece(piece: GraphModule, tensors: list[Tensor], options: dict[str, Any]) -> Callable[..., Any]:
+    # Only with such a context does Inductor look for the graph among those on disk; torch 2.13 has no public way.
+    with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv()))):
+        return torch._inductor.compile(piece, tensors, options=options)  # type: ignore[arg-type]
+
+
+def trace(function: Callable[..., Any], *tensors: Tensor) -> GraphModule:
     """The operations of a function of tensors, in order, as what the compiler takes; it can be called as well."""
     # Of a method the tracer would count `self` among the arguments.
     return make_fx(lambda *given: function(*given), decomposition_table=DECOMPOSITIONS)(*tensors)
@@ -112,7 +122,7 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     (m, k), n = a.shape[-2:], b.shape[-1]
     small = [size <= LARGEST_UNROLLED for size in (m, k, n)]
     if not all(small) and (a.shape[:-2].numel() > 1 or sum(small) < 2):
-        return NotImplemented
+        return _call(a, b)
     if a.dtype in HALF:  # as a call does: sums in single precision, rounded once
         return _product(a.float(), b.float()).to(a.dtype)
     if small[1] and small[0]:
@@ -122,9 +132,32 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack([(a.mT * b[..., :, place, None]).sum(-2) for place in range(n)], -1)
 
 
+def _call(a: Tensor, b: Tensor) -> Tensor:
+    if a.ndim == 3 and len(a) == 1:
+        return torch.mm(a[0], b[0])[None]
+    product = torch.mm if a.ndim == 2 else torch.bmm
+    return product(b.mT, a.mT).mT if a.shape[-2] > b.shape[-1] else NotImplemented
+
+
+def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Columns side by side, each in one piece of memory, so that a loop over points is one over neighbours."""
+    first = tensors[0]
+    if first.ndim < 2 or dim not in (-1, first.ndim - 1) or first.shape[-2] <= sum(each.shape[-1] for each in tensors):
+        return NotImplemented
+    return torch.cat([each.movedim(-1, 0) for each in tensors]).movedim(0, -1)
+
+
+def _stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    if dim not in (-1, tensors[0].ndim):
+        return NotImplemented
+    return torch.cat([each[..., None] for each in tensors], -1)
+
+
 # What a compiler does better in its own loop than a call of a library does, for numbers as small as these.
 DECOMPOSITIONS: dict[Any, Callable[..., Tensor]] = {
     torch.ops.aten.hypot.default: _hypot,
     torch.ops.aten.mm.default: _product,
     torch.ops.aten.bmm.default: _product,
+    torch.ops.aten.cat.default: _cat,
+    torch.ops.aten.stack.default: _stack,
 }

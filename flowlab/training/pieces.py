@@ -91,6 +91,14 @@ def mean_layer_size(traced: GraphModule) -> float:
     return len(traced.graph.nodes) / (marks / 2) if marks else 0.0
 
 
+def remove_marks(graph: Graph) -> None:
+    """Make a trace with marks one without, which becomes one piece."""
+    for node in list(graph.nodes):
+        if node.target is MARK:
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+
+
 @dataclass(frozen=True)
 class Call:
     """A call of a compiled piece.

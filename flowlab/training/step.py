@@ -15,6 +15,7 @@ from torch.func import functional_call, vmap
 from flowlab.distributed.world import SINGLE_PROCESS, World
 from flowlab.optimizers.base import Optimizer
 from flowlab.targets.base import Batch
+from flowlab.torch_distributions import is_compiled
 
 LossOf = Callable[[Any, Batch], Tensor]  # of a module and a minibatch
 
@@ -189,6 +190,8 @@ class StackedStep(Step):
     def _loss_of_one(self, numbers: Tensor, constants: dict[str, Tensor], *batch: Tensor) -> Tensor:
         parts = _split(numbers, self.parameters)
         parameters = {name: parts[place] for name, place in self.places.items()}
+        if is_compiled():  # with the coordinates of all points side by side, as the products of networks have them
+            batch = tuple(part.mT.contiguous().mT if part.ndim == 2 else part for part in batch)
         return functional_call(self.module, (parameters, constants), batch, tie_weights=False)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
+from flowlab.bijectors.maps.bins import Bins
 from flowlab.bijectors.maps.spline import Spline
 
 
@@ -44,6 +44,7 @@ class CircularSpline(Spline):
 
     def __init__(self, bins: int = 8, bound: float = math.pi) -> None:
         super().__init__(bins, bound)
+        self.size_of_slopes = bins
         self.size = 3 * bins + 1  # the phase first
 
     def forward_and_log_det(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,8 +62,8 @@ class CircularSpline(Spline):
         turns = 2 * self.bound * ((points + self.bound) / (2 * self.bound)).floor()
         return turns, (points - turns).clamp(-self.bound, self.bound)
 
-    def _slopes(self, learned: Tensor, mean: Tensor) -> Tensor:
-        return torch.cat([learned, learned[..., :1]], -1)
+    def _slopes(self, learned: Bins, mean: Bins) -> Bins:
+        return learned.between([], [learned.first])
 
     def __repr__(self) -> str:
         return f"CircularSpline(bins={self.bins}, bound={self.bound:g})"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from flowlab.bijectors.maps.base import Map
+from flowlab.bijectors.maps.bins import Bins, split_bins
 
 SMALLEST_BIN = 1e-3  # of the box
 STEEPEST = 20.0  # the largest slope at a knot and mean slope of a bin; the smallest is 1 / 20
@@ -61,32 +62,33 @@ class Spline(Map):
         if not 0 < bound < math.inf:
             raise ValueError(f"Spline: bound={bound!r} must be positive and finite")
         self.bins, self.bound = bins, bound
+        self.size_of_slopes = bins - 1
         self.size = 3 * bins - 1
 
     def forward_and_log_det(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         inner, knots = x.clamp(-self.bound, self.bound), self._knots(parameters)
         y, log_det = self._image(inner, *knots)
-        edge = torch.where(x < 0, knots[2][..., 0], knots[2][..., -1])
+        edge = torch.where(x < 0, knots[2].first, knots[2].last)
         return y + edge * (x - inner), log_det
 
     def inverse_and_log_det(self, y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         inner, knots = y.clamp(-self.bound, self.bound), self._knots(parameters)
         x, log_det = self._preimage(inner, *knots)
-        edge = torch.where(y < 0, knots[2][..., 0], knots[2][..., -1])
+        edge = torch.where(y < 0, knots[2].first, knots[2].last)
         return x + (y - inner) / edge, log_det
 
-    def _image(self, x: Tensor, x_knots: Tensor, y_knots: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    def _image(self, x: Tensor, x_knots: Bins, y_knots: Bins, slopes: Bins) -> tuple[Tensor, Tensor]:
         """y and the log det for x in the box."""
-        (x0, x1), (y0, y1), (d0, d1) = self._bins_of(x, x_knots, (x_knots, y_knots, slopes))
+        (x0, x1), (y0, y1), (d0, d1) = x_knots.around(x, (x_knots, y_knots, slopes))
         width, height = x1 - x0, y1 - y0
         s, t, u = height / width, (x - x0) / width, (x1 - x) / width
         denominator = s * (t * t + u * u) + (d0 + d1) * t * u
         y = y0 + height * (s * t * t + d0 * t * u) / denominator
         return y, _log_slope(s, t, u, d0, d1, denominator)
 
-    def _preimage(self, y: Tensor, x_knots: Tensor, y_knots: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    def _preimage(self, y: Tensor, x_knots: Bins, y_knots: Bins, slopes: Bins) -> tuple[Tensor, Tensor]:
         """x and minus the log det for y in the box."""
-        (x0, x1), (y0, y1), (d0, d1) = self._bins_of(y, y_knots, (x_knots, y_knots, slopes))
+        (x0, x1), (y0, y1), (d0, d1) = y_knots.around(y, (x_knots, y_knots, slopes))
         width, height = x1 - x0, y1 - y0
         s, v, rest = height / width, (y - y0) / height, (y1 - y) / height
         b = v * d1 - rest * d0
@@ -101,34 +103,24 @@ class Spline(Map):
     def __repr__(self) -> str:
         return f"Spline(bins={self.bins}, bound={self.bound:g})"
 
-    def _knots(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The knots in x and in y, and the slopes there: each of shape (*, bins + 1)."""
-        widths, means, slopes = parameters.tensor_split((self.bins, 2 * self.bins), -1)
-        widths = SMALLEST_BIN + (1 - SMALLEST_BIN * self.bins) * widths.softmax(-1)
+    def _knots(self, parameters: Tensor) -> tuple[Bins, Bins, Bins]:
+        """The knots in x and in y, and the slopes there: bins + 1 of each."""
+        widths, means, slopes = split_bins(parameters, (self.bins, self.bins, self.size_of_slopes))
+        widths = widths.softmax().map(lambda share: SMALLEST_BIN + (1 - SMALLEST_BIN * self.bins) * share)
         # Relative slopes from 1 / sqrt(20) to sqrt(20): divided by their mean they lie between 1/20 and 20.
-        heights = widths * bounded_exp(means, LIMIT / 2)
-        x, y = self._positions(widths), self._positions(heights / heights.sum(-1, keepdim=True))
-        return x, y, self._slopes(bounded_exp(slopes, LIMIT), y.diff(dim=-1) / x.diff(dim=-1))
+        heights = widths.map(lambda width, raw: width * bounded_exp(raw, LIMIT / 2), means)
+        x, y = self._positions(widths), self._positions(heights.shares())
+        learned = slopes.map(lambda raw: bounded_exp(raw, LIMIT))
+        return x, y, self._slopes(learned, y.differences().map(torch.div, x.differences()))
 
-    def _slopes(self, learned: Tensor, mean: Tensor) -> Tensor:
+    def _slopes(self, learned: Bins, mean: Bins) -> Bins:
         """The slopes at all knots, from those that are learned and from the mean slopes of the bins."""
-        first = _edge_slope(mean[..., :1], learned[..., :1])
-        last = _edge_slope(mean[..., -1:], learned[..., -1:])
-        return torch.cat([first, learned, last], -1)
+        first = _edge_slope(mean.first, learned.first)
+        return learned.between([first], [_edge_slope(mean.last, learned.last)])
 
-    def _positions(self, sizes: Tensor) -> Tensor:
-        inside = (sizes.cumsum(-1)[..., :-1] * 2 - 1) * self.bound
-        end = torch.full_like(sizes[..., :1], self.bound)
-        return torch.cat([-end, inside, end], -1)
-
-    @staticmethod
-    def _bins_of(points: Tensor, knots: Tensor, values: tuple[Tensor, ...]) -> list[tuple[Tensor, Tensor]]:
-        """The values at both ends of the bin that holds each point."""
-        right = points[..., None] >= knots[..., 1:-1]
-        left_end = torch.cat([torch.ones_like(right[..., :1]), right], -1)
-        right_end = torch.cat([right, torch.zeros_like(right[..., :1])], -1)
-        here = (left_end & ~right_end).to(points.dtype)
-        return [((here * value[..., :-1]).sum(-1), (here * value[..., 1:]).sum(-1)) for value in values]
+    def _positions(self, sizes: Bins) -> Bins:
+        end = torch.full_like(sizes.first, self.bound)
+        return sizes.cumulative().map(lambda total: (total * 2 - 1) * self.bound).between([-end], [end])
 
 
 def bounded_exp(raw: Tensor, limit: float) -> Tensor:

@@ -47,7 +47,7 @@ def test_outside_of_the_box_it_is_a_straight_line():
 def test_the_log_det_is_continuous_at_the_knots_inside():
     spline = Spline(bins=5, bound=3.0)
     parameters = draw_parameters(spline, 100)
-    knots = spline._knots(parameters)[0]
+    knots = spline._knots(parameters)[0].numbers
     for place in range(1, 5):
         left, right = (spline.forward_and_log_det(knots[:, place] + step, parameters) for step in (-1e-11, 1e-11))
         torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-4)
@@ -57,7 +57,7 @@ def test_the_log_det_is_continuous_at_the_knots_inside():
 def test_at_a_knot_and_one_unit_of_rounding_beside_it_f_has_the_value_and_the_slope_of_the_knot(side):
     spline = Spline(bins=5, bound=3.0)
     parameters = draw_parameters(spline, 300)
-    for x, y, slope in zip(*(knots.unbind(-1) for knots in spline._knots(parameters)), strict=True):
+    for x, y, slope in zip(*(knots.numbers.unbind(-1) for knots in spline._knots(parameters)), strict=True):
         at, image = (torch.nextafter(point, torch.full_like(point, side)) if side else point for point in (x, y))
         for point, value, derivative, method in (
             (at, y, slope, spline.forward_and_log_det),
@@ -73,7 +73,7 @@ def test_at_a_knot_and_one_unit_of_rounding_beside_it_f_has_the_value_and_the_sl
 def test_the_middle_of_a_bin_has_the_documented_slope():
     spline = Spline(bins=4, bound=2.0)
     parameters = draw_parameters(spline, 50)
-    x, y, slopes = spline._knots(parameters)
+    x, y, slopes = (knots.numbers for knots in spline._knots(parameters))
     mean = y.diff(dim=-1) / x.diff(dim=-1)
     expected = 4 * mean**2 / (2 * mean + slopes[:, :-1] + slopes[:, 1:])
     for place in range(4):
@@ -96,7 +96,7 @@ def test_a_float32_round_trip_loses_no_more_than_the_rounding_of_x(bins):
 def test_slopes_stay_within_the_stated_limits():
     spline = Spline(bins=5, bound=3.0)
     parameters = 100 * draw_parameters(spline, 20_000, scale=1.0).sign()  # every bound is reached
-    x, y, slopes = spline._knots(parameters)
+    x, y, slopes = (knots.numbers for knots in spline._knots(parameters))
     mean = y.diff(dim=-1) / x.diff(dim=-1)
     for found in (mean, slopes[:, 1:-1]):
         assert found.min() >= 1 / 20 - 1e-9
