@@ -17,6 +17,14 @@ def test_equal_distributions_cannot_be_told_apart():
     assert test.rows == 2000
 
 
+def test_contexts_that_both_sets_share_tell_nothing():
+    draws = np.random.default_rng(0)
+    context = draws.normal(size=(1000, 2))
+    real, generated = (np.column_stack([draws.normal(size=1000), context]) for _ in range(2))
+    test = tell_apart(real, generated, 0)
+    assert test.low < 0.5 < test.high
+
+
 def test_a_dependence_that_marginals_hide_is_seen():
     draws = np.random.default_rng(0)
     x = draws.normal(size=(2000, 1))
