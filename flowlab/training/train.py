@@ -282,10 +282,10 @@ def finish_job(run: Run, experiment: Experiment, loop: Loop, place: int) -> None
     if not loop.world.is_rank_zero:
         return
     steps = int(loop.state.steps[place])
-    early = "patience" if job.checkpoints.is_patience_spent else "max_time"
+    whole = steps == run.config.max_steps
     training = {
         "steps": steps,
-        "ended_by": "max_steps" if steps == run.config.max_steps else early,
+        "ended_by": "max_steps" if whole else "patience" if job.checkpoints.is_patience_spent else "max_time",
         "best_step": job.checkpoints.best_step,
         "compiled": loop.choice.compiled,
         "seconds": job.record.seconds,
