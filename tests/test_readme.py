@@ -39,11 +39,13 @@ def test_every_python_block_runs(reader):
     assert reader["run"].done
     assert len(reader["runs"]) == 8
     assert len(reader["table"]) == 4
+    assert reader["new"].columns.tolist() == reader["galaxies"].columns.tolist()
+    assert "<h1>Report on galaxies</h1>" in Path("galaxies.html").read_text(encoding="utf-8")
 
 
 def test_every_key_of_a_training_command_exists():
     """Composes each training command, so an unknown name is an error."""
-    lines = re.findall(r"^python experiments/train\.py (?!-m|resume|--)([^#\n]+)", TEXT, re.MULTILINE)
+    lines = re.findall(r"^(?:python experiments/train\.py|flowlab-train) (?!-m|resume|--)([^#\n]+)", TEXT, re.MULTILINE)
     lines += re.findall(r"`python experiments/train\.py ([^`]+)`", TEXT)
     keys = re.findall(r"`'?((?:logger|optimizer|trainer|batch_size)[\w.]*=[\w\[\],.]+)(?:'| [^`]*)?`", TEXT)
     assert len(lines) >= 5

@@ -12,13 +12,14 @@ from lesson_figures.norms import norm_bands
 from lesson_figures.roc import roc_curves
 from lesson_figures.sampling import importance_weights, rejection
 from lesson_figures.scaling import cost_curves
-from lesson_figures.slices import conditionals
+from lesson_figures.slices import conditional_curves, conditionals
 from lesson_figures.sliders import Sliders, map_and_density
 
 __all__ = [
     "Relative",
     "Sliders",
     "coinciding_curves",
+    "conditional_curves",
     "conditionals",
     "cost_curves",
     "curve_groups",

@@ -1,4 +1,4 @@
-"""Conditional densities: normalized slices through a joint density."""
+"""Conditional densities: beside exact ones, and beside the values that were true."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.figures import BLACK, BLUE, styled
+from flowlab.plotting.figures import BLACK, BLUE, VERMILION, styled
 
 
 @styled
@@ -54,4 +54,40 @@ def conditionals(
     for axes in panels[:, 0]:
         axes.set_ylabel("density")
     panels[0, 0].legend(loc="upper left")
+    return figure
+
+
+@styled
+def conditional_curves(
+    x: ArrayLike, densities: Sequence[ArrayLike], truths: Sequence[float], titles: Sequence[str], column: str = "y"
+) -> Figure:
+    """Draw a panel for each row of a table on one scale: its conditional density, and the value that was true.
+
+    Arguments:
+        x: values of the column, of shape (n,).
+        densities: for each row the density at these values, of shape (n,).
+        truths: the true value of each row.
+        titles: a title for each panel.
+        column: the name of the column.
+
+    Raises:
+        ValueError: the lists differ in length.
+
+    Example:
+        >>> from lesson_figures import conditional_curves
+        >>> figure = conditional_curves([0, 1, 2], [[0, 1, 0]], [1.2], ["first row"], "redshift")
+        >>> figure.axes[0].get_xlabel()
+        'redshift'
+    """
+    x = np.asarray(x, dtype=float)
+    figure = Figure(figsize=(2.4 * len(titles) + 0.4, 2.3), layout="constrained")
+    panels = figure.subplots(1, len(titles), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, density, truth, title in zip(panels, densities, truths, titles, strict=True):
+        axes.fill_between(x, np.asarray(density), color=BLUE, alpha=0.2, linewidth=0)
+        axes.plot(x, np.asarray(density), color=BLUE, label="flow")
+        axes.axvline(truth, color=VERMILION, linestyle="--", linewidth=1, label="true value")
+        axes.set(title=title, xlabel=column, xlim=(x.min(), x.max()))
+    panels[0].set(ylabel="density")
+    panels[0].set_ylim(bottom=0)
+    panels[-1].legend(loc="upper right")
     return figure

@@ -15,9 +15,7 @@ from flowlab.report.subject import Subject
 from flowlab.targets.base import Batch, ExactTarget, Target, randn
 from flowlab.targets.file import FileTarget
 
-ENDED = Record(
-    "run", "rows.csv", "nsf", 10, 0, "", "", "", {}, [], best_step=5, steps=9, ended_by="max_steps", notes=[]
-)
+ENDED = Record("run", "rows.csv", "nsf", 10, 0, "", best_step=5, steps=9, ended_by="max_steps")
 
 
 def standard_normal(dim=2):
