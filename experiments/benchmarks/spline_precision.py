@@ -120,8 +120,12 @@ def measure(name: str, points: int) -> tuple[float, float, float]:
 def main(points: int = 1_000_000) -> None:
     print(f"{points} points, {BINS} bins, box [-{BOUND:g}, {BOUND:g}]")
     print(f"{'':8} {'of y':>8} {'of x':>8} {'rounding':>8}")
+    found = {}
     for name in LIBRARIES:
-        print(f"{name:8} " + " ".join(f"{error:8.1e}" for error in measure(name, points)), flush=True)
+        found[name] = measure(name, points)
+        print(f"{name:8} " + " ".join(f"{error:8.1e}" for error in found[name]), flush=True)
+    for name, (of_y, *_) in found.items():
+        print(f"ratio: {of_y:.1e}  largest back error over y, {name}")
 
 
 if __name__ == "__main__":

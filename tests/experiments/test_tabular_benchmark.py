@@ -22,7 +22,7 @@ def test_it_measures_flows_and_baselines_on_the_same_rows(sweep, tmp_path, capsy
     capsys.readouterr()
     assert tabular_benchmark.main([str(sweep), "--record", str(tmp_path / "record")]) == 0
     said, rows = capsys.readouterr().out, pandas.read_csv(tmp_path / "record.csv")
-    assert list(rows["model"]) == ["Gaussian", "Gaussian mixture", "Kernel density", "tabular", "planar"]
+    assert list(rows["model"]) == ["Gaussian", "Gaussian mixture", "kernel density", "tabular", "planar"]
     nats = rows.set_index("model")["nats"]
     runs, waiting = tabular_benchmark.find_runs(sweep)
     assert waiting == 0

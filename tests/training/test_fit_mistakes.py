@@ -111,9 +111,9 @@ def test_a_directory_that_cannot_be_used_is_named(tmp_path):
         fit(new_flow(), X, steps=5, directory=tmp_path / "busy", **QUIET)
 
 
-def test_name_in_place_of_a_flow_is_refused():
-    with pytest.raises(ConfigError, match=r"fit: flow is a str and must be a Flow.*flow\.build\(\(2,\)\)"):
-        fit("smooth_prelu", torch.zeros(10, 2))
+def test_what_is_no_flow_is_refused():
+    with pytest.raises(ConfigError, match=r"fit: flow is a Tensor and must be a Flow.*fit\(table, flow=\"tabular\"\)"):
+        fit(torch.zeros(10, 2))
 
 
 def test_vector_of_contexts_is_refused():
