@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -105,7 +106,7 @@ def _value(name: str, text: str) -> Any:
 
 
 def new_file(key: str, name: str, endings: Sequence[str]) -> Path:
-    """The path of a file that does not exist yet, in a directory that does."""
+    """The path of a file that does not exist yet, in a directory that can be written to."""
     path = Path(local_path(key, name))
     if not path.name.endswith(tuple(endings)):
         raise ConfigError(f"{key}={name}: must end in {' or '.join(endings)}")
@@ -113,7 +114,13 @@ def new_file(key: str, name: str, endings: Sequence[str]) -> Path:
         raise ConfigError(f"{key}={name}: exists already, and is not overwritten; choose another name")
     if not path.parent.is_dir():
         raise ConfigError(f"{key}={name}: there is no directory {path.parent}; make it first")
-    return path
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            return path
+    except OSError as error:
+        raise ConfigError(
+            f"{key}={name}: cannot be written: {error.strerror}; choose a directory that you may write to"
+        ) from None
 
 
 def trained_flow(run: Run) -> Flow:

@@ -93,6 +93,7 @@ def test_the_threshold_flags_its_share_of_the_training_rows(run, tmp_path):
         (["output=new.csv", "m=1"], "m: no such key"),
         (["output=new.txt"], "output=new.txt: must end in .csv"),
         (["output=nowhere/new.csv"], "output=nowhere/new.csv: there is no directory"),
+        (["output=/proc/new.csv"], "output=/proc/new.csv: cannot be written: "),
         (["output=new.csv", "context=[1]"], "context: is for a conditional flow; leave it out"),
         (["output=new.csv", "--n=3"], "--n=3: no such option; a key has no hyphens before it: n=3"),
         (["output=new.csv", "n=3", "n=4"], "n: is given twice"),
