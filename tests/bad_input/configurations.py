@@ -88,7 +88,7 @@ CONFIGURATIONS = {
     "word for a number": (["flow.depth=abc"], "flow.depth='abc'", "must be a whole number"),
     "nothing for a number": (["flow.depth="], "flow.depth=''", "must be a whole number"),
     "null for a whole number": (["seed=null"], "seed=None", "must be a whole number"),
-    "null for a number": (["optimizer.lr=null"], "optimizer.lr=None", "must be a number"),
+    "null for a number": (["optimizer.eps=null"], "optimizer.eps=None", "must be a number"),
     "null for a choice": (["dtype=null"], "dtype=None", "one of float32, float64"),
     "null for a flag": (["flow.weighted=null"], "flow.weighted=None", "must be true or false"),
     "null for a list": (["optimizer.betas=null"], "optimizer.betas=None", "must be a list of numbers"),
