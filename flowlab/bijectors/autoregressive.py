@@ -108,7 +108,8 @@ class MaskedAutoregressive(Bijector):
         A point that has converged keeps its value. Once a tenth of the points has, they leave the next rounds.
         """
         found, found_log_det = (each.reshape(-1, each.shape[-1]) for each in (y, log_det))
-        here, x, context = torch.arange(len(found)), _rows(x, y), _rows(context, y)
+        here = torch.arange(len(found), device=x.device)
+        x, context = _rows(x, y), _rows(context, y)
         y, log_det, moving, left = found, found_log_det, here, len(here)
         for number in range(1, self.forward_passes):
             before, log_det_before = y, log_det
