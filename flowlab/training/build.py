@@ -104,6 +104,8 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
     target = _find(known, config.target, [], config.target.build)
     config = follow_data(config, target) if config.waits_for_data else config
     trainer, dtype = config.trainer, getattr(torch, config.dtype)
+    if here and trainer.launcher != "flowlab":
+        check_started(trainer)
     if config.batch_size % trainer.processes:
         raise ConfigError(
             f"batch_size={config.batch_size}: is shared by {trainer.processes} processes, "
@@ -118,8 +120,6 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
         )
     costs = _find(known, config.flow, [shapes, config.dtype], lambda: _check_flow(config.flow, *shapes, dtype))
     if here:
-        if trainer.launcher != "flowlab":
-            check_started(trainer)
         check_memory(config, target, costs)
         device = resolve_device(trainer.accelerator).type
         if device != "cpu":
