@@ -13,7 +13,7 @@ ENDLESS = 1_000_000  # the number of rows that a target with fresh points counts
 EPOCHS = 150
 FEWEST, MOST = 1000, 20_000  # optimizer steps
 VALIDATIONS = 40
-VALUES = 8.0e7  # that a training takes through an autoregressive layer, at most: about 90 seconds of one core
+VALUES = 6.0e7  # that a training takes through an autoregressive layer, at most: about two minutes of one core
 
 
 def follow_data(config: Config, target: Target) -> Config:
