@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from flowlab.config.component import as_typed
 from flowlab.config.errors import ConfigError
-from flowlab.config.paths import local_path
 from flowlab.config.security import redact
 from flowlab.config.untrusted import printable
 from flowlab.system.files import WriteError
@@ -103,24 +100,6 @@ def _value(name: str, text: str) -> Any:
     except yaml.YAMLError:
         raise ConfigError(f"{name}={text}: cannot be read; a list is [1,2]") from None
     return value if isinstance(value, bool | int | float | list | None) else text
-
-
-def new_file(key: str, name: str, endings: Sequence[str]) -> Path:
-    """The path of a file that does not exist yet, in a directory that can be written to."""
-    path = Path(local_path(key, name))
-    if not path.name.endswith(tuple(endings)):
-        raise ConfigError(f"{key}={name}: must end in {' or '.join(endings)}")
-    if path.exists():
-        raise ConfigError(f"{key}={name}: exists already, and is not overwritten; choose another name")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{key}={name}: there is no directory {path.parent}; make it first")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            return path
-    except OSError as error:
-        raise ConfigError(
-            f"{key}={name}: cannot be written: {error.strerror}; choose a directory that you may write to"
-        ) from None
 
 
 def trained_flow(run: Run) -> Flow:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowlab.cli.command import carry_out, columns_of, new_file, trained_flow
+from flowlab.cli.command import carry_out, columns_of, trained_flow
 from flowlab.config.component import setting
+from flowlab.config.paths import new_file
 from flowlab.system.process import print_line
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowlab.cli.command import carry_out, columns_of, new_file, trained_flow
+from flowlab.cli.command import carry_out, columns_of, trained_flow
 from flowlab.cli.rows import ENDINGS, check_ending, split_context, write_rows
 from flowlab.config.component import setting
 from flowlab.config.errors import ConfigError
-from flowlab.config.paths import local_path
+from flowlab.config.paths import local_path, new_file
 from flowlab.system.files import write_atomically
 from flowlab.system.process import print_line
 

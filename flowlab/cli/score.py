@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowlab.cli.command import carry_out, columns_of, new_file, trained_flow
+from flowlab.cli.command import carry_out, columns_of, trained_flow
 from flowlab.config.component import setting
 from flowlab.config.errors import ConfigError
-from flowlab.config.paths import local_path
+from flowlab.config.paths import local_path, new_file
 from flowlab.system.files import write_atomically
 from flowlab.system.process import print_line
 
@@ -96,7 +96,7 @@ def score(run: Run, options: ScoreOptions) -> None:
 
 
 def _schema(run: Run) -> Schema:
-    """The columns of a run; those of an exact target are real, and its contexts have no names."""
+    """The columns of a run. An exact target has real columns, and contexts without names."""
     from flowlab.tables.column import real_columns
     from flowlab.tables.schema import Schema
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
 from flowlab.config.errors import ConfigError
 
@@ -33,3 +36,30 @@ def local_path(key: str, path: str | os.PathLike[str]) -> str:
             f"{key}={text}: there is no such home directory; write ./{text} for a name that begins with ~"
         )
     return expanded
+
+
+def new_file(key: str, name: str, endings: Sequence[str]) -> Path:
+    """The path of a file that does not exist yet, in a directory that can be written to.
+
+    Arguments:
+        key: names the path in messages.
+        name: what a user gives.
+        endings: the endings that a name may have.
+
+    Raises:
+        ConfigError: the file exists, has a different ending, or its directory is missing or cannot be written to.
+    """
+    path = Path(local_path(key, name))
+    if not path.name.endswith(tuple(endings)):
+        raise ConfigError(f"{key}={name}: must end in {' or '.join(endings)}")
+    if path.exists():
+        raise ConfigError(f"{key}={name}: exists already, and is not overwritten; choose another name")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{key}={name}: there is no directory {path.parent}; make it first")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            return path
+    except OSError as error:
+        raise ConfigError(
+            f"{key}={name}: cannot be written: {error.strerror}; choose a directory that you may write to"
+        ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import torch
 
 from flowlab.config.compose import compose
 from flowlab.config.errors import ConfigError
+from flowlab.config.paths import new_file
 from flowlab.config.schema import Config, flat
 from flowlab.flow import Flow
 from flowlab.flows.base import Architecture
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     import pandas
 
 CHUNK = 100_000  # rows that are mapped at once
-TABLE = {"validation", "test", "standardize", "robust", "weights", "kinds", "missing"}  # keys of target=table
+# The arguments of a table that `fit_table` does not give itself.
+TABLE = set(signature(TableTarget).parameters) - {"table", "path", "split_seed", "context", "dialect", "decided"}
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,13 @@ class Density:
             seed: of the rows; equal seeds give equal rows.
 
         Raises:
-            ConfigError: the context is missing, or does not fit the density.
+            ConfigError: n is below 1, or the context is missing or does not fit the density.
             DataError: a value of the context is missing or unknown.
         """
         import pandas
 
+        if n is not None and n < 1:
+            raise ConfigError(f"sample: n={n}: must be at least 1")
         if (context is None) == bool(self.schema.conditions):
             names = ", ".join(self.schema.context_columns)
             raise ConfigError(
@@ -117,16 +122,16 @@ class Density:
         """Write one HTML page: held-out likelihood beside other models, real and generated rows, and warnings.
 
         Arguments:
-            path: a file that does not exist yet.
+            path: an .html file that does not exist yet.
             seed: of the generated rows.
 
         Raises:
-            ConfigError: the file exists, or scikit-learn is not installed.
+            ConfigError: the file exists or cannot be written, or scikit-learn is not installed.
         """
         from flowlab.report.record import Record
         from flowlab.report.write import write_report
 
-        place, flow, steps = Path(path), self.config.flow, self.fit.steps
+        place, flow, steps = new_file("path", str(path), (".html",)), self.config.flow, self.fit.steps
         record = Record(
             name=place.stem,
             data="a DataFrame",

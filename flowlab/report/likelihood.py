@@ -1,4 +1,4 @@
-"""The held-out likelihood of a flow beside that of the baselines, with paired differences."""
+"""The held-out likelihoods of a flow and of the baselines, with paired differences."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ TERMS = {
         "the highest likelihood."
     ),
     "Gaussian copula": (
-        "Each column has its own smooth distribution, and the columns depend on each other as those of a Gaussian do."
+        "Each column has its own smooth distribution, and the columns depend on each other as in a Gaussian."
     ),
     "PIT": (
         "The probability integral transform: the share of generated values below a real value. For a perfect flow it "

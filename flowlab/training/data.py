@@ -81,7 +81,7 @@ class LoaderBatches(Batches):
 
 
 def optimizer_settings(data: Any, steps: int) -> dict[str, Any]:
-    """The optimizer's settings for learning the density of some data. Points in memory have those of a file.
+    """The optimizer's settings for learning the density of some data. Points in memory have the settings of a file.
 
     The warm-up takes at most a tenth of the steps, which may be few here.
     """
@@ -93,7 +93,7 @@ def optimizer_settings(data: Any, steps: int) -> dict[str, Any]:
 
 
 def check_points(data: Any, context: Any, rows: Tensor, train: Tensor, dtype: torch.dtype) -> list[str]:
-    """Check points in memory as those of a file are checked, and return the notes about them.
+    """Check points in memory like the rows of a file, and return the notes about them.
 
     Points of other shapes than (n,) and (n, d) have no columns.
 

@@ -94,6 +94,15 @@ def test_report_is_one_page(density, tmp_path):
     page = density.report(tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<title>Report on page</title>" in page
     assert "income" in page
+    (tmp_path / "own.html").write_text("mine")
+    with pytest.raises(ConfigError, match="own.html: exists already"):
+        density.report(tmp_path / "own.html")
+    assert (tmp_path / "own.html").read_text() == "mine"
+
+
+def test_kinds_need_not_be_guessed(table):
+    density = flowlab.fit(table[["income"]], flow="nsf", steps=1, guess=False, progress="off")
+    assert density.schema.coordinates[0].kind.words == "real"
 
 
 @pytest.mark.parametrize(
@@ -118,5 +127,7 @@ def test_mistakes_of_a_density(density, table):
         density.sample(3, context={"age": 30, "group": "z"})
     with pytest.raises(ConfigError, match="n=5: the context has 3 rows"):
         density.sample(5, context=table[:3])
+    with pytest.raises(ConfigError, match="n=0: must be at least 1"):
+        density.sample(0, context=table[:1])
     with pytest.raises(DataError, match="no column 'age'"):
         density.log_prob(table.drop(columns="age"))
