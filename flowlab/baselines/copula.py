@@ -18,7 +18,8 @@ class GaussianCopula(Baseline):
 
     g_j maps a column to a standard normal one: a cubic spline through empirical quantiles, smoothed by choosing the
     number of knots that gives validation rows the highest density. Beyond the last knots it is linear, so the tails
-    are normal. m and S are the mean and covariance of g(x): m is nearly 0, and the variances are nearly 1. Every g_j maps all real numbers onto all real numbers, so the density integrates to 1.
+    are normal. m and S are the mean and covariance of g(x): m is nearly 0, and the variances are nearly 1. Every g_j
+    maps all real numbers onto all real numbers, so the density integrates to 1.
 
     Source: Liu, Lafferty and Wasserman, "The Nonparanormal: Semiparametric Estimation of High Dimensional Undirected
     Graphs", 2009, https://www.jmlr.org/papers/v10/liu09a.html
