@@ -3,8 +3,8 @@
     python experiments/benchmarks/tabular_quality.py [--sets galaxies ...] [--seeds 3] [--directory DIR]
 
 flowlab trains `target=dataset` with no other option, and stops when it is done. Each peer then trains for as many
-seconds, and for 30 at least, so its compilation does not decide. A second is one of the CPU, on one core: on an idle
-machine it is a second of the clock, on a busy one it is still the same work. Compilation and validation count.
+seconds, and for 30 at least, so its compilation does not decide. Seconds are those of the CPU, and each side
+has one thread, so a busy machine changes nothing. Compilation and validation count.
 
 The peers have the sizes that they choose themselves: zuko 3 layers with networks of two hidden layers of 64, flowjax 8
 layers with networks of 50; both are masked autoregressive, with splines of 8 bins on the box [-5, 5]. Both get
@@ -200,7 +200,6 @@ def train(name: str, side: str, seed: int, budget: float, path: Path) -> dict[st
 
 
 def _train_here(name: str, side: str, seed: str, budget: str, path: str) -> None:
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
     trained = SIDES[side](name, int(seed), float(budget))
     write_json(Path(path), trained._asdict() | {"log_prob": trained.log_prob.tolist()})
