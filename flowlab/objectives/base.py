@@ -9,9 +9,10 @@ from flowlab.config.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.distributions.constraints import Constraint
 
     from flowlab.flow import Flow
-    from flowlab.targets.base import Batch, Target
+    from flowlab.targets.base import Batch, ExactTarget, Target
 
 
 class Objective(Component):
@@ -38,13 +39,12 @@ class Objective(Component):
             ConfigError: it has not.
         """
         from flowlab.targets.base import ExactTarget
-        from flowlab.torch_distributions import is_unbounded
 
-        named = getattr(target, "name", "") or type(target).__name__
-        if self.needs_density and not (isinstance(target, ExactTarget) and is_unbounded(target.support)):
+        named = _name(target)
+        if self.needs_density and not isinstance(target, ExactTarget):
             raise ConfigError(
-                f"objective={self.name}: needs a target whose density is known and positive everywhere; "
-                f"target={named} has none; use objective=maximum_likelihood"
+                f"objective={self.name}: needs a target whose density is known; target={named} has none; use "
+                "objective=maximum_likelihood"
             )
         if not self.needs_points and target.context_shape is not None:
             raise ConfigError(
@@ -53,3 +53,37 @@ class Objective(Component):
             )
         if not self.needs_points and target.train_size is not None:
             raise ConfigError(f"target.train_size: objective={self.name} trains on no data; leave it null")
+
+    def check_training(self, target: Target, image: Constraint | None, steps: int) -> None:
+        """Check that the objective can train a flow on a target.
+
+        Arguments:
+            target: the target.
+            image: the constraint that the points of the flow satisfy; None: the flow ends with `target.to_units()`.
+            steps: the number of optimizer steps.
+
+        Raises:
+            ConfigError: the target has not what `check` asks for, or density 0 at points of the flow.
+        """
+        self.check(target)
+        if self.needs_density:
+            self._check_image(target, image)  # type: ignore[arg-type]
+
+    def _check_image(self, target: ExactTarget, image: Constraint | None) -> None:
+        from torch.distributions import constraints
+
+        from flowlab.bijectors.shapes import is_within
+
+        if image is None:
+            last = target.to_units()
+            image = constraints.real_vector if last is None else last.codomain
+        if not is_within(image, target.support):
+            raise ConfigError(
+                f"objective={self.name}: needs a target whose density is positive at all points of the flow; "
+                f"target={_name(target)} has density 0 outside of its support; use objective=maximum_likelihood, or a "
+                "flow whose last bijector maps into the support"
+            )
+
+
+def _name(target: Target) -> str:
+    return getattr(target, "name", "") or type(target).__name__

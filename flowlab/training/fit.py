@@ -93,7 +93,7 @@ def fit_module(
         target.check(like.dtype, seed)
     for note in target.notes if target else ():
         print_line(note)
-    loss = _loss(flow, goal, target)
+    loss = _loss(flow, goal, target, steps)
     batches, held_out = batches_of_data(flow, goal, data, context, validation, seed, batch_size, like)
     if isinstance(flow, Flow):
         _check_shape(flow, target.event_shape if target else batches(0).x.shape)
@@ -150,11 +150,11 @@ def _check_shape(flow: Flow, shape: Sequence[int]) -> None:
         raise ConfigError(str(error)) from None
 
 
-def _loss(module: nn.Module, objective: Objective, target: Target | None) -> LossOf:
+def _loss(module: nn.Module, objective: Objective, target: Target | None, steps: int) -> LossOf:
     """The loss of a flow and a minibatch, or a module's own."""
     if isinstance(module, Flow):
         if target is not None:
-            objective.check(target)
+            objective.check_training(target, module.distribution().support, steps)
         elif objective.needs_density or not objective.needs_points:
             raise ConfigError(f"objective={objective.name}: needs a Target as data, not points")
         return lambda flow, batch: objective(flow, batch, target)  # type: ignore[arg-type]

@@ -77,8 +77,8 @@ def test_the_density_of_the_target_stays_in_full_precision():
 
 
 def test_target_without_a_positive_density_everywhere_is_refused():
-    with pytest.raises(ConfigError, match="objective=reverse_kl: .*target=uniform has none; use objective=maximum_li"):
-        ReverseKL().check(Uniform())
+    with pytest.raises(ConfigError, match="objective=reverse_kl: .*target=uniform has density 0 .*use objective=maxim"):
+        ReverseKL().check_training(Uniform(), None, 1)
     with pytest.raises(ConfigError, match="target.train_size: objective=reverse_kl trains on no data; leave it null"):
         ReverseKL().check(Banana(train_size=10))
     ReverseKL().check(Banana())
