@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
+from flowlab.config.registry import lookup
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.distributions.constraints import Constraint
 
     from flowlab.flow import Flow
     from flowlab.targets.base import Batch, ExactTarget, Target
@@ -22,11 +22,13 @@ class Objective(Component):
         needs_points: a minibatch holds points of the target; otherwise it holds points of the flow's base.
         needs_density: the loss evaluates the target's density.
         label: names the training loss in figures.
+        log_name: names it in the log of a Lightning Trainer, after "train_".
     """
 
     needs_points: ClassVar[bool] = True
     needs_density: ClassVar[bool] = False
     label: ClassVar[str] = "training loss"
+    log_name: ClassVar[str] = "loss"
 
     def __call__(self, flow: Flow, batch: Batch, target: Target) -> Tensor:
         """The loss of a minibatch, of shape ()."""
@@ -54,35 +56,41 @@ class Objective(Component):
         if not self.needs_points and target.train_size is not None:
             raise ConfigError(f"target.train_size: objective={self.name} trains on no data; leave it null")
 
-    def check_training(self, target: Target, image: Constraint | None, steps: int) -> None:
+    def check_training(self, target: Target, flow: Flow | None, steps: int | None = None) -> None:
         """Check that the objective can train a flow on a target.
 
         Arguments:
             target: the target.
-            image: the constraint that the points of the flow satisfy; None: the flow ends with `target.to_units()`.
-            steps: the number of optimizer steps.
+            flow: the flow; None: it is not built yet, and will end with `target.to_units()`.
+            steps: the number of optimizer steps; None if it is not known.
 
         Raises:
             ConfigError: the target has not what `check` asks for, or density 0 at points of the flow.
         """
         self.check(target)
         if self.needs_density:
-            self._check_image(target, image)  # type: ignore[arg-type]
+            self._check_image(target, flow)  # type: ignore[arg-type]
 
-    def _check_image(self, target: ExactTarget, image: Constraint | None) -> None:
+    def _check_image(self, target: ExactTarget, flow: Flow | None) -> None:
         from torch.distributions import constraints
 
         from flowlab.bijectors.shapes import is_within
 
-        if image is None:
-            last = target.to_units()
-            image = constraints.real_vector if last is None else last.codomain
+        if flow is not None:
+            image = flow.distribution().known_support() or flow.distribution().support
+        else:
+            image = constraints.real_vector if (last := target.to_units()) is None else last.codomain
         if not is_within(image, target.support):
             raise ConfigError(
                 f"objective={self.name}: needs a target whose density is positive at all points of the flow; "
                 f"target={_name(target)} has density 0 outside of its support; use objective=maximum_likelihood, or a "
                 "flow whose last bijector maps into the support"
             )
+
+
+def as_objective(objective: str | Objective) -> Objective:
+    """The objective of a name, with its default settings; an objective is returned as it is."""
+    return objective if isinstance(objective, Objective) else lookup("objective", objective, "objective")()
 
 
 def _name(target: Target) -> str:

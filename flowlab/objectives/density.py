@@ -11,8 +11,8 @@ from flowlab.objectives.base import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.distributions.constraints import Constraint
 
+    from flowlab.flow import Flow
     from flowlab.targets.base import Batch, ExactTarget, Target
 
 FIRST_POWER = 0.01
@@ -39,9 +39,9 @@ class DensityObjective(Objective):
 
     anneal: int = setting(0, minimum=0, kw_only=True)
 
-    def check_training(self, target: Target, image: Constraint | None, steps: int) -> None:
-        super().check_training(target, image, steps)
-        if self.anneal and self.anneal >= steps:
+    def check_training(self, target: Target, flow: Flow | None, steps: int | None = None) -> None:
+        super().check_training(target, flow, steps)
+        if self.anneal and steps is not None and self.anneal >= steps:
             raise ConfigError(
                 f"objective.anneal={self.anneal}: leaves none of the {steps} steps for the target itself; use at most "
                 f"{steps - 1}"

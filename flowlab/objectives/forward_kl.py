@@ -48,7 +48,7 @@ class ForwardKL(DensityObjective):
         >>> from flowlab.targets.base import Batch
         >>> flow = Flow(StandardNormal(2), LowRankAffine(2))
         >>> loss = ForwardKL()(flow, Batch(torch.zeros(5, 2)), Gaussian())  # equal points have equal weights
-        >>> abs(float(loss)) < 1e-6
+        >>> abs(loss.item()) < 1e-6
         True
     """
 

@@ -20,7 +20,7 @@ from flowlab.config.schema import WHERE, TrainerConfig
 from flowlab.flow import Flow
 from flowlab.loggers.base import CSVMetrics, rows_after
 from flowlab.metrics.evaluation import chunks, evaluate, metric_names
-from flowlab.objectives.base import Objective
+from flowlab.objectives.base import Objective, as_objective
 from flowlab.optimizers.base import Optimizer, as_optimizer
 from flowlab.runs.checkpoint import Checkpoints, flow_weights, read_checkpoint, state_shape
 from flowlab.system.files import lock_directory
@@ -84,7 +84,7 @@ def fit_module(
         )
     trainer = _settings(steps, batch_size, settings)
     chosen = as_optimizer(optimizer, lr, **(optimizer_settings(data, steps) if isinstance(flow, Flow) else {}))
-    goal = objective if isinstance(objective, Objective) else lookup("objective", objective, "objective")()
+    goal = as_objective(objective)
     like = next((each for each in flow.parameters() if each.requires_grad), None)
     if like is None:
         raise ConfigError(f"fit: {type(flow).__name__} has no parameters to train; call flow.requires_grad_() first")
@@ -154,7 +154,7 @@ def _loss(module: nn.Module, objective: Objective, target: Target | None, steps:
     """The loss of a flow and a minibatch, or a module's own."""
     if isinstance(module, Flow):
         if target is not None:
-            objective.check_training(target, module.distribution().support, steps)
+            objective.check_training(target, module, steps)
         elif objective.needs_density or not objective.needs_points:
             raise ConfigError(f"objective={objective.name}: needs a Target as data, not points")
         return lambda flow, batch: objective(flow, batch, target)  # type: ignore[arg-type]
