@@ -22,7 +22,8 @@ from flowlab.loggers.base import CSVMetrics, rows_after
 from flowlab.metrics.evaluation import chunks, evaluate, metric_names
 from flowlab.objectives.base import Objective, as_objective
 from flowlab.optimizers.base import Optimizer, as_optimizer
-from flowlab.runs.checkpoint import Checkpoints, flow_weights, read_checkpoint, state_shape
+from flowlab.runs.checkpoint import Checkpoints, flow_weights, read_checkpoint
+from flowlab.runs.shape import state_shape
 from flowlab.system.files import lock_directory
 from flowlab.system.process import build_progress, print_line
 from flowlab.targets.base import Batch, Target
@@ -112,7 +113,7 @@ def fit_module(
         batches=batches,
         record=Record(trainer, steps, chosen, measure),
         checkpoints=Checkpoints(trainer, steps, place, finite, metric=names[0]),
-        shape=state_shape(flow, None, False),
+        shape=state_shape(flow),
         inverse=goal.needs_points,
     )
     with _sinks(place, names) as job.loggers:
