@@ -128,7 +128,7 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
     target.check(dtype, config.seed)
     for logger in config.logger.values():
         logger.check()
-    config.objective.check(target)
+    config.objective.check_training(target, None, config.max_steps)
     if trainer.precision == "bf16-mixed" and config.dtype != "float32":
         raise ConfigError(
             f"trainer.precision=bf16-mixed: lowers products of float32, but dtype={config.dtype}; use dtype=float32 or "
