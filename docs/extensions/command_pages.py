@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -61,10 +63,8 @@ def _help(main: object) -> str:
 
 
 @contextlib.contextmanager
-def _width(columns: int):
+def _width(columns: int) -> Iterator[None]:
     """Let argparse write lines of a fixed width, whatever the terminal is."""
-    import os
-
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = str(columns)
     try:
@@ -114,12 +114,12 @@ def message_of(words: str) -> str:
 def sweeps_page() -> str:
     """The named sweeps, with what they vary and how many runs they make."""
     options = sorted((conf_directory() / "sweep").glob("*.yaml"))
-    rows = [
-        [f"[`{path.stem}`](#{path.stem.replace('_', '-')})", _count(path.stem), prose(opening_comment(path))]
-        for path in options
-    ]
-    text = "# Named sweeps\n\n`flowlab-train -m +sweep=NAME` runs a named sweep. A value on the command line overrides the "
-    text += f"sweep's own.\n\n{table(['sweep', 'runs', 'is'], rows)}"
+    rows = []
+    for path in options:
+        link = f"[`{path.stem}`](#{path.stem.replace('_', '-')})"
+        rows.append([link, _count(path.stem), prose(opening_comment(path))])
+    text = "# Named sweeps\n\n`flowlab-train -m +sweep=NAME` runs a named sweep. A value on the command line overrides "
+    text += f"the sweep's own.\n\n{table(['sweep', 'runs', 'is'], rows)}"
     return text + "".join(_sweep(path) for path in options)
 
 
