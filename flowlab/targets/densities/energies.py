@@ -40,7 +40,7 @@ class Energy(ExactTarget):
         return -self.energy(x)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.unnormalized_log_prob(x) - self.log_normalizer
+        return self.unnormalized_log_prob(x) - self.log_normalizer  # type: ignore[operator]
 
 
 @register("target", "u1")
