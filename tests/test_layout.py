@@ -25,7 +25,7 @@ LAYERS = (
     ("distributed",),
     ("metrics", "loggers", "runs"),
     ("training",),
-    ("sweeps", "claims", "testing", "sklearn", "report", "density"),
+    ("sweeps", "claims", "testing", "sklearn", "report", "density", "vae"),
     ("cli",),
 )
 
