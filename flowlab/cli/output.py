@@ -38,9 +38,9 @@ def usage() -> str:
 
 
 def last_line(run: Run) -> str:
-    """KL and reverse KL where they are known, NLL with its standard error, a Gaussian's for data, and the directory.
+    """Return KL and reverse KL where they are known, NLL with its standard error, and the directory.
 
-    The median of the rows stands there too, if the NLL is doubtful.
+    Data also have the NLL of a Gaussian, and the median of the rows if the NLL is doubtful.
     """
     result, shown = run.result, run.directory
     shown = shown.relative_to(Path.cwd()) if shown.is_relative_to(Path.cwd()) else shown

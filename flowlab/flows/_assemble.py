@@ -51,7 +51,7 @@ def assemble(
         )
     architecture.check(event_shape)
     try:
-        # Layers such as nn.Linear draw from torch's global stream; a copy leaves the generator's own stream as it is.
+        # Layers such as nn.Linear draw from torch's global stream; a copy leaves the generator's own stream alone.
         with _single_precision(), torch_seeded(generator and generator.clone_state()):
             flow = architecture.build(event_shape, context_shape, generator)
             if not isinstance(flow, Flow):

@@ -27,7 +27,7 @@ BLUE, VERMILION, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000"
 # Jang's red, green, blue and black, in the order x1 < 0 > x2, x1 > 0 > x2, x1 < 0 < x2, x1 > 0 < x2.
 QUADRANT_COLOURS = (VERMILION, GREEN, BLUE, BLACK)
 GRID_COLUMNS = 6  # coordinates in a grid of scatter plots
-styled = matplotlib.style.context(STYLE)  # decorates a figure function; the caller's style stays as it is
+styled = matplotlib.style.context(STYLE)  # decorates a figure function; the caller's style does not change
 
 
 @styled
