@@ -101,7 +101,7 @@ def draw(moment: Moment) -> Figure:
     """Draw a frame: the density from light to dark, and the rings."""
     (left, bottom), (right, top) = moment.window
     edges = [np.linspace(left, right, BINS + 1), np.linspace(bottom, top, BINS + 1)]
-    counts = gaussian_filter(np.histogram2d(*moment.points.T, bins=edges)[0], sigma=2.0)
+    counts = gaussian_filter(np.histogram2d(moment.points[:, 0], moment.points[:, 1], bins=edges)[0], sigma=2.0)
     figure = Figure(figsize=(SIZE, SIZE), dpi=100)
     axes = figure.add_axes((0.11, 0.09, 0.86, 0.82))
     axes.imshow(

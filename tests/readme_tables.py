@@ -31,5 +31,5 @@ def architectures():
     assert kl.shape == (8, 8)
     assert kl.notna().all(axis=None)
     shown = kl[list(SHOWN)].rename(columns=SHOWN)
-    shown.insert(0, "mean of eight", kl.mean(axis=1))
-    return shown.sort_values("mean of eight")
+    shown.insert(0, "mean of eight targets", kl.mean(axis=1))
+    return shown.sort_values("mean of eight targets")

@@ -13,7 +13,7 @@ from prose.passages import Passage
 
 RULES = Path(__file__).with_name("rules.toml")
 END = re.compile(r"(?<=[.!?])(?:[\"')\]*_]{0,2})\s+(?=[\"'(\[*_`]{0,2}[A-Z0-9]|(?:code|formula|flowlab)\b)")
-SHORT = re.compile(r"(\b(e\.g|i\.e|et al|vs|cf|eq|fig|no|pp?|sec|resp|dr|st)|\b[A-Z]|\.\.)\.$", re.IGNORECASE)
+SHORT = re.compile(r"(\b(e\.g|i\.e|et al|vs|cf|eq|fig|pp?|sec|resp|dr|st)|\b[A-Z]|\.\.)\.$", re.IGNORECASE)
 WORD = re.compile(r"\S*[^\W_]\S*")
 
 

@@ -57,7 +57,10 @@ class BasicLauncherConfig:
 
 
 # The launchers that Hydra finds in its store, as they have no file under conf/; `basic` replaces Hydra's own.
-LAUNCHERS = {"stacked": StackedLauncherConfig, "basic": BasicLauncherConfig}
+LAUNCHERS: dict[str, type[StackedLauncherConfig] | type[BasicLauncherConfig]] = {
+    "stacked": StackedLauncherConfig,
+    "basic": BasicLauncherConfig,
+}
 
 
 def check_launcher(settings: DictConfig) -> None:
