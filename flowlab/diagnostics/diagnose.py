@@ -141,15 +141,16 @@ def _conclude(drawn: _Scores, sampled: _Scores | None, tails: tuple[Tail, ...], 
         weights = (reverse - reverse.max()).exp()
         target = shares(drawn.modes, count, weights) if sampled is None else shares(sampled.modes, count)
         modes = ModeCoverage(shares(drawn.modes, count), target)
+    log_z = importance.log_evidence(reverse)
     outside = [0.0 if each is None else float(each.isinf().double().mean()) for each in (reverse, forward)]
     return Diagnosis(
         draws=len(reverse),
         samples=0 if forward is None else len(forward),
         elbo=importance.bound(reverse),
         eubo=None if forward is None else importance.bound(forward),
-        log_z=importance.log_evidence(reverse),
+        log_z=log_z,
         ess=importance.effective_share(reverse),
-        forward_ess=None if forward is None else importance.forward_effective_share(forward),
+        forward_ess=None if forward is None else importance.forward_effective_share(forward, log_z.value),
         pareto_k=pareto_k(reverse),
         forward_pareto_k=None if forward is None else pareto_k(forward),
         outside=(outside[0], outside[1]),
