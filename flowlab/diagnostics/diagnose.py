@@ -102,7 +102,12 @@ class _Scores:
         self._modes: list[Tensor] = []
 
     def add(self, y: Tensor, log_q: Tensor) -> None:
-        log_p = self.log_density(y)
+        try:
+            log_p = self.log_density(y)
+        except Exception as error:  # a user's function may raise anything
+            raise ConfigError(
+                f"log_density: fails for points of shape {tuple(y.shape)}: {type(error).__name__}: {error}"
+            ) from error
         if not isinstance(log_p, Tensor) or log_p.shape != log_q.shape:
             shape = tuple(log_p.shape) if isinstance(log_p, Tensor) else type(log_p).__name__
             raise ConfigError(

@@ -204,6 +204,7 @@ def test_a_conditional_flow_is_diagnosed_at_a_context():
         (standard_normal, {"draws": 1}, "draws=1: must be"),
         (lambda x: x, {}, r"log_density: gives \(10000, 1\).*sum\(-1\)"),
         (lambda x: 1.0, {}, "log_density: gives float"),
+        (lambda x: x @ torch.eye(7), {}, "log_density: fails for points of shape"),
         (lambda x: x.sum(-1) * math.nan, {}, "log_density: is NaN"),
         (lambda x: x.sum(-1) * 0 - math.inf, {}, "log_density: is -inf at every draw"),
         ("banana", {}, "target=str has no density"),
