@@ -44,7 +44,7 @@ def diagnose(
         target: an ExactTarget; or a function that gives log p~, in nats up to a constant, of shape (n,), for points of
             shape (n, *event).
         samples: independent samples of the target, of shape (n, *event); thin the draws of a Markov chain first. None
-            draws `draws` samples of an ExactTarget.
+            draws `draws` samples of an ExactTarget that has points.
         draws: of the flow; at least 2.
         centres: a point of each mode, of shape (k, *event); None takes the target's, if it names them.
         context: one context of the flow, of shape (c,), or None.
@@ -70,7 +70,7 @@ def diagnose(
     log_density = _density_of(target)
     if not isinstance(draws, int) or draws < 2:
         raise ConfigError(f"draws={draws!r}: must be a whole number, at least 2")
-    if samples is None and isinstance(target, ExactTarget):
+    if samples is None and isinstance(target, ExactTarget) and target.has_points:
         samples = target.sample(
             draws, generator(seed, "diagnose: samples", device=flow.anchor.device), flow.anchor.dtype
         )
