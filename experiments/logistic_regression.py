@@ -19,10 +19,17 @@ Reference:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas
+    from torch import Tensor
+
+    from flowlab import Flow
 
 RECORD = Path(__file__).parent / "results" / "logistic_regression"
 MEASUREMENTS = 10  # the first columns of the table: the means
@@ -39,6 +46,46 @@ def load_table() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], list[str]]
     return np.column_stack([np.ones(len(rows)), rows]), table.target.astype(float), ["intercept", *names]
 
 
+FLOW = ("flow=iaf", "flow.depth=4", "flow.hidden=[32]")
+
+
+def build_log_density() -> Callable[[Tensor], Tensor]:
+    """The log posterior up to a constant, in nats, as a function of weights of shape (n, 11)."""
+    import torch
+    from torch.distributions import Normal
+    from torch.nn.functional import logsigmoid
+
+    rows, labels, _ = load_table()
+    signed = torch.tensor(
+        rows * (2 * labels - 1)[:, None], dtype=torch.float32
+    ).T  # log p(label) = logsigmoid(+- logit)
+
+    def log_density(weights: Tensor) -> Tensor:
+        return Normal(0, 1).log_prob(weights).sum(1) + logsigmoid(weights @ signed.to(weights)).sum(1)
+
+    return log_density
+
+
+def fit_flow(steps: int = 3000, seed: int = 0) -> Flow:
+    """An inverse autoregressive flow that is fitted to the posterior by the reverse KL divergence."""
+    import flowlab
+    from flowlab.seeding import generator
+
+    flow = flowlab.compose(*FLOW).flow.build((MEASUREMENTS + 1,), None, generator(seed, "initialization"))
+    how = {"steps": steps, "batch_size": 256, "lr": 0.005, "seed": seed}
+    return flowlab.fit(flow, log_density=build_log_density(), **how).flow
+
+
+def compare_with_record(flow: Flow, draws: int = 20_000) -> pandas.DataFrame:
+    """Posterior means and deviations by the flow and by NUTS."""
+    from nuts import compare, weighted_moments
+
+    from flowlab.claims import load_record
+
+    ours = weighted_moments(flow, build_log_density(), lambda weights: weights, draws)
+    return compare(ours, load_record(RECORD.name).table)
+
+
 def model() -> None:
     """The same model for numpyro."""
     import jax.numpy as jnp
@@ -53,7 +100,7 @@ def model() -> None:
 def make_record() -> None:
     from nuts import run_nuts, write_record
 
-    draws, how = run_nuts(model)
+    draws, how = run_nuts(model, draws=25_000, acceptance=0.95)
     named = {name: draws["weights"][..., place] for place, name in enumerate(load_table()[2])}
     write_record(RECORD, named, how)
 
@@ -63,6 +110,12 @@ def main() -> None:
     parser.add_argument("--nuts", action="store_true", help="make the record by NUTS; needs numpyro")
     if parser.parse_args().nuts:
         make_record()
+        return
+    import flowlab
+
+    flow = fit_flow()
+    print(flowlab.diagnose(flow, build_log_density(), draws=100_000))
+    print(compare_with_record(flow).round(3).to_string(index=False))
 
 
 if __name__ == "__main__":
