@@ -83,7 +83,7 @@ def fit_many(
             like = trained(module)[0]
             batches, held_out = batches_of_data(module, goal, data, None, validation, seed, batch_size, like)
             batches, held_out = add_noise(module, batches, held_out, seed)
-            names, measure = _measure(module, None, held_out, ())
+            names, measure = _measure(module, None, held_out, (), validation, seed)
             job = Job(
                 module=module,
                 loss=_loss(module, goal, None, steps),
