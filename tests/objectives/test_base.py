@@ -1,13 +1,14 @@
 """What objectives need of a target and a flow."""
 
 import pytest
+from torch.distributions import constraints
 
 from flowlab import ConfigError, Flow, StandardNormal
 from flowlab.bijectors import AffineScalar, Sigmoid
 from flowlab.config.registry import lookup, names
 from flowlab.objectives import MaximumLikelihood, Objective, ReverseKL
 from flowlab.objectives.base import as_objective
-from flowlab.targets import Banana, Uniform
+from flowlab.targets import Banana, LogDensity, Uniform
 from flowlab.targets.base import Target
 
 NORMAL = Flow(StandardNormal(2), AffineScalar())
@@ -32,14 +33,21 @@ def test_a_flow_that_ends_in_the_support_is_accepted():
     ReverseKL().check_training(Uniform(high=[2.0, 3.0]), Flow(StandardNormal(2), Sigmoid()))
 
 
-def test_a_target_may_end_the_flow_in_its_support():
-    class Boxed(Uniform):
-        def to_units(self):
-            return Sigmoid()
+def test_a_flow_of_a_configuration_will_end_in_the_support_of_its_target():
+    ReverseKL().check_training(Uniform(low=[0.5, 0.0]), None)
 
-    ReverseKL().check_training(Boxed(), None)
-    with pytest.raises(ConfigError, match="density 0 outside"):
-        ReverseKL().check_training(Boxed(low=[0.5, 0.0]), None)
+    class Odd(Uniform):
+        support = constraints.lower_cholesky
+
+    with pytest.raises(ConfigError, match="is no support that a flow can be mapped onto"):
+        ReverseKL().check_training(Odd(), None)
+
+
+def test_a_target_without_points_is_refused_by_an_objective_that_needs_them():
+    target = LogDensity(lambda x: -x.square().sum(-1), dim=2)
+    ReverseKL().check_training(target, NORMAL)
+    with pytest.raises(ConfigError, match="objective=maximum_likelihood: needs points of the target"):
+        MaximumLikelihood().check(target)
 
 
 def test_a_target_without_a_density_is_refused():
