@@ -1,13 +1,12 @@
-"""The interface of an objective, maximum likelihood and the reverse KL divergence."""
+"""The interface of an objective: a loss in nats, and what it needs of a target."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
-from flowlab.config.registry import register
+from flowlab.config.registry import lookup
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,11 +22,13 @@ class Objective(Component):
         needs_points: a minibatch holds points of the target; otherwise it holds points of the flow's base.
         needs_density: the loss evaluates the target's density.
         label: names the training loss in figures.
+        log_name: names it in the log of a Lightning Trainer, after "train_".
     """
 
     needs_points: ClassVar[bool] = True
     needs_density: ClassVar[bool] = False
     label: ClassVar[str] = "training loss"
+    log_name: ClassVar[str] = "loss"
 
     def __call__(self, flow: Flow, batch: Batch, target: Target) -> Tensor:
         """The loss of a minibatch, of shape ()."""
@@ -40,13 +41,12 @@ class Objective(Component):
             ConfigError: it has not.
         """
         from flowlab.targets.base import ExactTarget
-        from flowlab.torch_distributions import is_unbounded
 
-        named = getattr(target, "name", "") or type(target).__name__
-        if self.needs_density and not (isinstance(target, ExactTarget) and is_unbounded(target.support)):
+        named = _name(target)
+        if self.needs_density and not isinstance(target, ExactTarget):
             raise ConfigError(
-                f"objective={self.name}: needs a target whose density is known and positive everywhere; "
-                f"target={named} has none; use objective=maximum_likelihood"
+                f"objective={self.name}: needs a target whose density is known; target={named} has none; use "
+                "objective=maximum_likelihood"
             )
         if not self.needs_points and target.context_shape is not None:
             raise ConfigError(
@@ -56,33 +56,42 @@ class Objective(Component):
         if not self.needs_points and target.train_size is not None:
             raise ConfigError(f"target.train_size: objective={self.name} trains on no data; leave it null")
 
+    def check_training(self, target: Target, flow: Flow | None, steps: int | None = None) -> None:
+        """Check that the objective can train a flow on a target.
 
-@register("objective", "maximum_likelihood")
-@dataclass
-class MaximumLikelihood(Objective):
-    """-mean log q(x | context) over points x of the target: the average negative log likelihood."""
+        Arguments:
+            target: the target.
+            flow: the flow; None: it is not built yet, and will end with `target.to_units()`.
+            steps: the number of optimizer steps; None if it is not known.
 
-    def __call__(self, flow: Flow, batch: Batch, target: Target) -> Tensor:
-        return -flow.prepared().log_prob(batch.x, batch.context).mean()
+        Raises:
+            ConfigError: the target has not what `check` asks for, or density 0 at points of the flow.
+        """
+        self.check(target)
+        if self.needs_density:
+            self._check_image(target, flow)  # type: ignore[arg-type]
+
+    def _check_image(self, target: ExactTarget, flow: Flow | None) -> None:
+        from torch.distributions import constraints
+
+        from flowlab.bijectors.shapes import is_within
+
+        if flow is not None:
+            image = flow.distribution().known_support() or flow.distribution().support
+        else:
+            image = constraints.real_vector if (last := target.to_units()) is None else last.codomain
+        if not is_within(image, target.support):
+            raise ConfigError(
+                f"objective={self.name}: needs a target whose density is positive at all points of the flow; "
+                f"target={_name(target)} has density 0 outside of its support; use objective=maximum_likelihood, or a "
+                "flow whose last bijector maps into the support"
+            )
 
 
-@register("objective", "reverse_kl")
-@dataclass
-class ReverseKL(Objective):
-    """KL(q || p) = E_q [log q(y) - log p(y)], over points y of the flow made from a minibatch of its base.
+def as_objective(objective: str | Objective) -> Objective:
+    """The objective of a name, with its default settings; an objective is returned as it is."""
+    return objective if isinstance(objective, Objective) else lookup("objective", objective, "objective")()
 
-    Reference:
-        | Variational Inference with Normalizing Flows (Danilo Jimenez Rezende, Shakir Mohamed, 2015)
-        | https://arxiv.org/abs/1505.05770
-    """
 
-    needs_points: ClassVar[bool] = False
-    needs_density: ClassVar[bool] = True
-    label: ClassVar[str] = "reverse KL (training)"
-
-    def __call__(self, flow: Flow, batch: Batch, target: ExactTarget) -> Tensor:  # type: ignore[override]
-        from flowlab.autocast import full_precision
-
-        y, log_prob = flow.push_forward(batch.x, batch.context)
-        with full_precision(y):
-            return (log_prob - target.log_prob(y)).mean()
+def _name(target: Target) -> str:
+    return getattr(target, "name", "") or type(target).__name__
