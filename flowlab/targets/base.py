@@ -74,7 +74,7 @@ class Target:
         notes: lines about the data, printed before training.
         preset: a file of conf/target/training, by its name, with settings that suit it; None: the defaults do.
         row_numbers: for each split the numbers of its rows in the data, from 1; None if they have none.
-        has_points, has_density: whether points of it can be had, and whether its density can be computed.
+        has_points, has_density: whether points of it are available, and whether its density can be computed.
         log_normalizer: log Z in nats, the log integral of the density before it is normalized; None: it is not known.
     """
 
