@@ -132,7 +132,7 @@ class LossModule(pl.LightningModule):
     Arguments:
         module: the module.
         optimizer, lr: as in FlowModule.
-        seed: of the noise.
+        seed: the seed of the noise.
 
     Raises:
         TypeError: the module has no loss.
