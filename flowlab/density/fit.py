@@ -83,7 +83,7 @@ def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings:
     module, points = (first, data) if flow is None else (flow, data if first is None else first)
     if isinstance(module, str | Architecture) and settings.get("log_density") is not None:
         raise ConfigError(
-            f"flow={module!r}: a log density trains a flow in memory, such as flowlab.fit(Flow(StandardNormal(3), ...), "
+            f"flow={module!r}: a log density trains a flow in memory, as flowlab.fit(Flow(StandardNormal(3), ...), "
             "log_density=f); a name of a flow is for tables; in a run directory use target=density"
         )
     if isinstance(module, str | Architecture):

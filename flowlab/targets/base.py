@@ -187,7 +187,7 @@ class ExactTarget(Target, Component):
 
     event_shape = (2,)
     has_density = True
-    log_normalizer = 0.0
+    log_normalizer = 0.0  # type: float | None
     flow_ends_in_support = False
     quadrature_bounds = ()  # type: Bounds  # an annotation would make it a field
     quadrature_size = 1000

@@ -155,4 +155,4 @@ def _finish(job: Job, place: Path | None, step: int) -> Fit:
         best = job.checkpoints.best or read_checkpoint(Path(place or "", "checkpoints/best.ckpt"))
         job.module.load_state_dict(flow_weights(best))
     rows = dict(rows_after(place / "metrics.csv", 0)) if place else job.record.rows
-    return Fit(rows, step, job.checkpoints.best_step, job.record.seconds)
+    return Fit(job.module, rows, step, job.checkpoints.best_step, job.record.seconds)
