@@ -1,5 +1,7 @@
 """Objectives: the losses that training minimizes."""
 
-from flowlab.objectives.base import MaximumLikelihood, Objective, ReverseKL
+from flowlab.objectives.base import Objective
+from flowlab.objectives.maximum_likelihood import MaximumLikelihood
+from flowlab.objectives.reverse_kl import ReverseKL
 
 __all__ = ["MaximumLikelihood", "Objective", "ReverseKL"]

@@ -1,19 +1,17 @@
-"""The interface of an objective, maximum likelihood and the reverse KL divergence."""
+"""The interface of an objective: a loss in nats, and what it needs of a target."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
-from flowlab.config.registry import register
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from flowlab.flow import Flow
-    from flowlab.targets.base import Batch, ExactTarget, Target
+    from flowlab.targets.base import Batch, Target
 
 
 class Objective(Component):
@@ -55,34 +53,3 @@ class Objective(Component):
             )
         if not self.needs_points and target.train_size is not None:
             raise ConfigError(f"target.train_size: objective={self.name} trains on no data; leave it null")
-
-
-@register("objective", "maximum_likelihood")
-@dataclass
-class MaximumLikelihood(Objective):
-    """-mean log q(x | context) over points x of the target: the average negative log likelihood."""
-
-    def __call__(self, flow: Flow, batch: Batch, target: Target) -> Tensor:
-        return -flow.prepared().log_prob(batch.x, batch.context).mean()
-
-
-@register("objective", "reverse_kl")
-@dataclass
-class ReverseKL(Objective):
-    """KL(q || p) = E_q [log q(y) - log p(y)], over points y of the flow made from a minibatch of its base.
-
-    Reference:
-        | Variational Inference with Normalizing Flows (Danilo Jimenez Rezende, Shakir Mohamed, 2015)
-        | https://arxiv.org/abs/1505.05770
-    """
-
-    needs_points: ClassVar[bool] = False
-    needs_density: ClassVar[bool] = True
-    label: ClassVar[str] = "reverse KL (training)"
-
-    def __call__(self, flow: Flow, batch: Batch, target: ExactTarget) -> Tensor:  # type: ignore[override]
-        from flowlab.autocast import full_precision
-
-        y, log_prob = flow.push_forward(batch.x, batch.context)
-        with full_precision(y):
-            return (log_prob - target.log_prob(y)).mean()
