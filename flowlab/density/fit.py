@@ -47,7 +47,7 @@ def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings:
             and the warm-up of `target=file` for the density of points, but warms up over at most a tenth of the steps.
         objective: a name, as "maximum_likelihood" or "reverse_kl", or an object of `flowlab.objectives`. None is
             reverse_kl for a log density, and maximum_likelihood for data.
-        seed: of the minibatches and the split.
+        seed: the seed of the minibatches and the split.
         metrics: further metrics by name, of a Flow.
         directory: write metrics.csv and checkpoints there; a call with the same arguments then resumes, to the same
             bits unless the data are a DataLoader, which begins again.
