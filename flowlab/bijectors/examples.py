@@ -121,7 +121,7 @@ EXAMPLES: dict[str, Callable[[], Bijector]] = {
     "Householder random": lambda: Householder(DIM, 2, "random", _draws()),
     "ActNorm": lambda: _perturbed(ActNorm(DIM)),
     "Permute": lambda: Permute([2, 0, 1]),
-    "Blocks": lambda: Blocks([Sigmoid(), SoftmaxCentered()], [1, 2]),
+    "Blocks": lambda: Blocks([Sigmoid(), _perturbed(LU(2))], [1, 2]),
     "Invert": lambda: Invert(SmoothPReLU(slope=0.3)),
     "Chain": lambda: Chain([_affine(2), SmoothPReLU(slope=0.3), AffineScalar(scale=2.0), Tanh()]),
     "Chain with Invert": lambda: AffineScalar(shift=-0.5, scale=-0.7) | Sigmoid() | NormalCDF().inv,
