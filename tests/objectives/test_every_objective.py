@@ -8,14 +8,24 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from flowlab import ConfigError, FlowModule, compose, fit, resume, train
+from flowlab import ConfigError, FlowModule, compose, fit, train
 from flowlab.config.component import as_typed
 from flowlab.config.registry import lookup, names
 from flowlab.sweeps.train_many import stack_key
 from flowlab.targets.base import Batch
 from flowlab.training.build import build, build_batches
 from flowlab.training.compile import trace
-from flowlab.training.step import Recipe, SingleStep, StackedStep, State, new_state, rates_of_steps
+from flowlab.training.step import (
+    Recipe,
+    SingleStep,
+    StackedStep,
+    State,
+    new_state,
+    optimizer_state,
+    rates_of_steps,
+    read_state,
+    write_parameters,
+)
 
 TARGET = "target=gaussian_full"
 SMALL = ("trainer.progress=off", "test_size=200", "validation_size=200", "batch_size=32", "flow.depth=2", TARGET)
@@ -100,16 +110,27 @@ def test_single_stacked_and_traced_steps_are_equal(flow, name, settings):
 
 
 @over_objectives
-def test_a_resumed_run_equals_one_that_never_stopped(name, settings, tmp_path):
-    """It stops at step 2, while it anneals."""
-    given = (*SMALL, "trainer.checkpoint_every=2", "optimizer.schedule=constant", *words(name, settings))
-    whole = train(compose(*given, "max_steps=8"), tmp_path / "whole")
-    part = train(compose(*given, "max_steps=8"), tmp_path / "part")
-    assert part.metrics["loss"].tolist() == whole.metrics["loss"].tolist()
-    short = train(compose(*given, f"max_steps={4}"), tmp_path / "short")
-    resumed = resume(short.directory, "max_steps=8")
-    for key, tensor in whole.load_flow("last").state_dict().items():
-        assert torch.equal(resumed.load_flow("last").state_dict()[key], tensor)
+def test_a_resumed_job_takes_the_same_steps(name, settings):
+    """What a checkpoint keeps at step 2, in the middle of annealing, gives the same steps to the last bit."""
+    experiment, batches, recipe = new_step([], name, settings)
+    flow, optimizer = experiment.flow, experiment.optimizer
+    restored = copy.deepcopy(flow)
+    step, state = SingleStep(flow, recipe), new_state([flow], optimizer)
+    rates = list(rates_of_steps([optimizer], range(6), 6, state.numbers))
+    for number, each in rates[:2]:
+        state, _ = step(state, stack([batches.draw(number)]), each)
+    write_parameters(state, 0, restored)
+    saved = optimizer_state(state, 0, restored, optimizer, 0.01)
+    for number, each in rates[2:]:
+        state, _ = step(state, stack([batches.draw(number)]), each)
+    resumed, later = (read_state([restored], optimizer, [saved], steps) for steps in (2, 100))
+    resumed_step = SingleStep(restored, recipe)
+    first, after = (resumed_step(each, stack([batches.draw(2)]), rates[2][1])[0] for each in (resumed, later))
+    assert torch.equal(first.numbers, after.numbers) != ("anneal" in settings), "the number of the step matters"
+    for number, each in rates[2:]:
+        resumed, _ = resumed_step(resumed, stack([batches.draw(number)]), each)
+    for ours, theirs in zip(resumed.tensors(), state.tensors(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 @over_objectives
