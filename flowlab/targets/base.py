@@ -49,16 +49,6 @@ class Batch(NamedTuple):
         return Batch(*(tensor.to(*where) for tensor in self.tensors()))
 
 
-class Minibatch(Batch):
-    """The batch of a training step.
-
-    Attributes:
-        step: how many steps were taken before, a whole number of shape ().
-    """
-
-    step: Tensor
-
-
 class Target:
     """A distribution to learn, with a finite set of points or fresh points at every step.
 
