@@ -80,11 +80,11 @@ class Objective(Component):
             image = flow.distribution().known_support() or flow.distribution().support
         else:
             image = constraints.real_vector if (last := target.to_units()) is None else last.codomain
-        if not is_within(image, target.support):
+        if not (target.positive_on_support and is_within(image, target.support)):
             raise ConfigError(
                 f"objective={self.name}: needs a target whose density is positive at all points of the flow; "
-                f"target={_name(target)} has density 0 outside of its support; use objective=maximum_likelihood, or a "
-                "flow whose last bijector maps into the support"
+                f"target={_name(target)} has density 0 at some; use objective=maximum_likelihood, or a flow whose last "
+                "bijector maps into the support of the target"
             )
 
 

@@ -164,6 +164,7 @@ class ExactTarget(Target, Component):
 
     Attributes:
         log_normalizer: log Z in nats, the log integral of exp(unnormalized_log_prob); None if it is not known.
+        positive_on_support: the density is positive everywhere on `support`.
         flow_ends_in_support: every flow ends with a fixed map onto a bounded `support`, not only if the objective needs
             the density, which is 0 outside.
 
@@ -177,6 +178,7 @@ class ExactTarget(Target, Component):
     has_density = True
     log_normalizer = 0.0
     flow_ends_in_support = False
+    positive_on_support = True
     quadrature_bounds = ()  # type: Bounds  # an annotation would make it a field
     quadrature_size = 1000
 
