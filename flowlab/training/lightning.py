@@ -17,7 +17,7 @@ from flowlab.seeding import generator
 from flowlab.targets.base import Batch, ExactTarget, Target
 from flowlab.training.minibatch import Minibatch
 
-STEPS_PER_EPOCH = 100  # of an objective without points of the target, whose loader holds the numbers of steps alone
+STEPS_PER_EPOCH = 100  # for an objective without points of the target, whose loader holds step numbers alone
 
 
 class FlowModule(pl.LightningModule):
@@ -133,7 +133,7 @@ class LossModule(pl.LightningModule):
     Arguments:
         module: the module.
         optimizer, lr: as in FlowModule.
-        seed: of the noise.
+        seed: the seed of the noise.
 
     Raises:
         TypeError: the module has no loss.

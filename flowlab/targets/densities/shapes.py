@@ -77,7 +77,6 @@ class Checkerboard(ExactTarget):
 
     bounds = ((-5.0, 5.0), (-5.0, 5.0))
     entropy = math.log(32.0)
-
     positive_on_support = False  # half of the squares are empty
 
     @property
