@@ -3,13 +3,14 @@
 import pytest
 from torch.distributions import constraints
 
-from flowlab import ConfigError, Flow, StandardNormal
+from flowlab import ConfigError, Flow, StandardNormal, compose
 from flowlab.bijectors import AffineScalar, Sigmoid
 from flowlab.config.registry import lookup, names
 from flowlab.objectives import MaximumLikelihood, Objective, ReverseKL
 from flowlab.objectives.base import as_objective
-from flowlab.targets import Banana, LogDensity, Uniform
+from flowlab.targets import Banana, Checkerboard, LogDensity, Uniform
 from flowlab.targets.base import Target
+from flowlab.training.build import build
 
 NORMAL = Flow(StandardNormal(2), AffineScalar())
 
@@ -22,9 +23,9 @@ def test_every_target_is_accepted_for_maximum_likelihood():
 @pytest.mark.parametrize("name", [name for name in names("objective") if lookup("objective", name).needs_density])
 def test_a_flow_outside_of_the_support_is_refused(name):
     objective = as_objective(name)
-    with pytest.raises(ConfigError, match=f"objective={name}: .*target=uniform has density 0 outside .*maximum_like"):
+    with pytest.raises(ConfigError, match=f"objective={name}: .*target=uniform has density 0 at some; .*maximum_like"):
         objective.check_training(Uniform(), NORMAL)
-    with pytest.raises(ConfigError, match="density 0 outside"):
+    with pytest.raises(ConfigError, match="density 0 at some"):
         objective.check_training(Uniform(high=[0.9, 1.0]), Flow(StandardNormal(2), Sigmoid()))
 
 
@@ -48,6 +49,19 @@ def test_a_target_without_points_is_refused_by_an_objective_that_needs_them():
     ReverseKL().check_training(target, NORMAL)
     with pytest.raises(ConfigError, match="objective=maximum_likelihood: needs points of the target"):
         MaximumLikelihood().check(target)
+
+
+def test_a_density_with_holes_is_refused():
+    with pytest.raises(ConfigError, match="target=checkerboard has density 0 at some"):
+        ReverseKL().check_training(Checkerboard(), None)
+
+
+def test_a_flow_that_is_not_built_will_end_in_the_support():
+    ReverseKL().check_training(Uniform(), None)
+    flow = build(compose("target=uniform", "objective=reverse_kl", "flow.depth=1")).flow
+    ReverseKL().check_training(Uniform(), flow)
+    with pytest.raises(ConfigError, match="density 0 at some"):
+        ReverseKL().check_training(Uniform(low=[0.5, 0.0]), flow)
 
 
 def test_a_target_without_a_density_is_refused():
