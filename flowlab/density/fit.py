@@ -30,6 +30,7 @@ def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings:
 
     Arguments:
         flow: a Flow; or a module whose method `loss(x)`, or `loss(x, context)`, gives a number to minimize.
+            A loss with random numbers is `loss(x, noise)`, and the module has `draw_noise(x, generator)`.
         data: points of shape (n, *event) as a tensor, numpy array or DataFrame; a Target; or a DataLoader of batches x
             or (x, context).
         log_density: instead of data, a function that gives log densities in nats, of shape (n,), for points of shape

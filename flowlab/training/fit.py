@@ -27,7 +27,7 @@ from flowlab.runs.shape import state_shape
 from flowlab.system.files import lock_directory
 from flowlab.system.process import build_progress, print_line
 from flowlab.targets.base import Batch, Target
-from flowlab.training.data import VALIDATION_POINTS, LoaderBatches, batches_of_data, optimizer_settings
+from flowlab.training.data import VALIDATION_POINTS, LoaderBatches, add_noise, batches_of_data, optimizer_settings
 from flowlab.training.follow_data import VALIDATIONS
 from flowlab.training.log_density import onto_support, target_of
 from flowlab.training.loop import Job, Loop
@@ -111,6 +111,7 @@ def fit_module(
         if trainer.compile == "true":
             raise ConfigError("compile=true: the batches of a DataLoader may differ in size; use compile=false")
         trainer.compile = "false"
+    batches, held_out = add_noise(flow, batches, held_out, seed)
     names, measure = _measure(flow, target, held_out, metrics, validation, seed)
     finite = target is None or target.train_size is not None
     place = None if directory is None else Path(local_path("directory", directory))
