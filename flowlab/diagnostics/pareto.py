@@ -160,7 +160,8 @@ def _smooth(log_weights: Array) -> tuple[Array, float]:
     raw = fit_pareto(excesses)
     k = (tail * raw.k + PRIOR_WEIGHTS * PRIOR_K) / (tail + PRIOR_WEIGHTS)
     survival = 1 - (np.arange(tail) + 0.5) / tail
-    quantiles = raw.scale * (-np.log(survival) if abs(k) < 1e-12 else np.expm1(-k * np.log(survival)) / k)
+    with np.errstate(over="ignore"):  # the largest weight is a bound below
+        quantiles = raw.scale * (-np.log(survival) if abs(k) < 1e-12 else np.expm1(-k * np.log(survival)) / k)
     smoothed = log_weights.copy()
     smoothed[places] = np.minimum(highest + np.log(cutoff + quantiles), highest)
     return smoothed, k
