@@ -47,7 +47,7 @@ def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings:
             and the warm-up of `target=file` for the density of points, but warms up over at most a tenth of the steps.
         objective: a name, as "maximum_likelihood" or "reverse_kl", or an object of `flowlab.objectives`. None is
             reverse_kl for a log density, and maximum_likelihood for data.
-        seed: of the minibatches and the split.
+        seed: the seed of the minibatches and the split.
         metrics: further metrics by name, of a Flow.
         directory: write metrics.csv and checkpoints there; a call with the same arguments then resumes, to the same
             bits unless the data are a DataLoader, which begins again.
@@ -83,7 +83,7 @@ def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings:
     module, points = (first, data) if flow is None else (flow, data if first is None else first)
     if isinstance(module, str | Architecture) and settings.get("log_density") is not None:
         raise ConfigError(
-            f"flow={module!r}: a log density trains a flow in memory, such as flowlab.fit(Flow(StandardNormal(3), ...), "
+            f"flow={module!r}: a log density trains a flow in memory, as flowlab.fit(Flow(StandardNormal(3), ...), "
             "log_density=f); a name of a flow is for tables; in a run directory use target=density"
         )
     if isinstance(module, str | Architecture):

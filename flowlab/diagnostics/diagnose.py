@@ -45,10 +45,10 @@ def diagnose(
             shape (n, *event).
         samples: independent samples of the target, of shape (n, *event); thin the draws of a Markov chain first. None
             draws `draws` samples of an ExactTarget that has points.
-        draws: of the flow; at least 2.
+        draws: the number of draws of the flow, at least 2.
         centres: a point of each mode, of shape (k, *event); None takes the target's, if it names them.
         context: one context of the flow, of shape (c,), or None.
-        seed: of the draws.
+        seed: the seed of the draws.
 
     At most 20 000 points, or 2^20 numbers, are in memory at a time, and 1 % of the draws are kept for the tails. Sums
     are in float64.

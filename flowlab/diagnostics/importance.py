@@ -47,7 +47,7 @@ def log_evidence(log_weights: ArrayLike) -> Estimate:
     mean little if the Pareto k of the weights is too large.
 
     Arguments:
-        log_weights: of draws of the flow, of shape (n,).
+        log_weights: the log weights of draws of the flow, of shape (n,).
 
     Example:
         >>> from flowlab.diagnostics.importance import log_evidence

@@ -92,7 +92,7 @@ class Objective(Component):
 
 
 def as_objective(objective: str | Objective) -> Objective:
-    """The objective of a name, with its default settings; an objective is returned as it is."""
+    """Return the objective of a name, with its default settings; return an objective unchanged."""
     return objective if isinstance(objective, Objective) else lookup("objective", objective, "objective")()
 
 

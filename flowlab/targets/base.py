@@ -75,7 +75,7 @@ class Target:
         preset: a file of conf/target/training, by its name, with settings that suit it; None: the defaults do.
         row_numbers: for each split the numbers of its rows in the data, from 1; None if they have none.
         stackable: jobs on it can be trained as one stack, by vmap.
-        has_points, has_density: whether points of it can be had, and whether its density can be computed.
+        has_points, has_density: whether points of it are available, and whether its density can be computed.
         log_normalizer: log Z in nats, the log integral of the density before it is normalized; None: it is not known.
     """
 
@@ -187,7 +187,7 @@ class ExactTarget(Target, Component):
 
     event_shape = (2,)
     has_density = True
-    log_normalizer = 0.0
+    log_normalizer = 0.0  # type: float | None
     flow_ends_in_support = False
     quadrature_bounds = ()  # type: Bounds  # an annotation would make it a field
     quadrature_size = 1000

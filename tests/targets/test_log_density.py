@@ -114,7 +114,7 @@ def test_resumed_run_equals_one_that_was_not_interrupted(tmp_path):
 
 
 def test_flow_of_a_run_is_loaded_without_the_function(tmp_path, monkeypatch):
-    run = flowlab.train(density("gamma", 3, "target.support=[positive,real,bounded:-1:2]"), tmp_path / "run")
+    run = flowlab.train(density("gaussian", 3, "target.support=[positive,real,bounded:-1:2]"), tmp_path / "run")
     before = run.flow.sample((5,), generator=torch.Generator().manual_seed(0))
     monkeypatch.setenv("FLOWLAB_ALLOW", "own_densities")
     sys.modules.pop("own_densities", None)
@@ -139,7 +139,7 @@ def test_jobs_of_a_sweep_are_stacked_if_vmap_takes_the_function(name, stacks, tm
     keys = [stack_key(config, config.target.build()) for config in configs]
     assert (keys[0] is not None) is stacks
     assert keys[0] == keys[1]
-    runs = flowlab.train_many(configs, tmp_path / "sweep")
+    runs = flowlab.train_many(configs, [tmp_path / "sweep/0", tmp_path / "sweep/1"])
     alone = flowlab.train(configs[1], tmp_path / "alone")
     assert all(run.done for run in runs)
     assert runs[1].result["elbo"] == pytest.approx(alone.result["elbo"], abs=1e-3)
@@ -150,7 +150,8 @@ def test_jobs_of_a_sweep_are_stacked_if_vmap_takes_the_function(name, stacks, tm
 def test_summary_of_a_sweep_shows_the_elbo(tmp_path, capsys):
     from flowlab.sweeps.summary import measure, runs_table
 
-    flowlab.train_many([density("plane", 2, f"seed={seed}") for seed in (0, 1)], tmp_path / "sweep")
+    configs = [density("plane", 2, f"seed={seed}") for seed in (0, 1)]
+    flowlab.train_many(configs, [tmp_path / "sweep/0", tmp_path / "sweep/1"])
     table = flowlab.load_sweep(tmp_path / "sweep")
     assert measure(table) == "elbo"
     assert "elbo (nats)" in runs_table(table)
@@ -161,7 +162,7 @@ def test_figures_in_two_dimensions_show_a_density_that_is_normalized_in_the_fram
     run = flowlab.train(density("gamma", 2, "target.support=[positive]"), tmp_path / "run")
     figures = run_figures(run.flow, experiment.target, run.metrics, seed=0)
     assert set(figures) == {"samples", "density", "layers", "loss"}
-    assert "normalized in this frame" in figures["density"].axes[0].get_title()
+    assert "normalized in this frame" in figures["density"].axes[0].get_title(loc="left")
     from flowlab.plotting import grid_density
 
     grid = grid_density(
@@ -189,8 +190,8 @@ def test_figures_in_two_dimensions_show_a_density_that_is_normalized_in_the_fram
         ("gaussian", ("objective=maximum_likelihood",), "objective=maximum_likelihood: needs points of the target"),
         (
             "gaussian",
-            ("metrics=[mmd]",),
-            "mmd is measured on points of the target, and this target has a density alone",
+            ("metrics=[forward_ess]",),
+            "forward_ess is measured on points of the target, and this target has a density alone",
         ),
         ("gaussian", ("target.dim=0",), "target.dim=0"),
     ],
