@@ -1,7 +1,8 @@
 """Objectives: the losses that training minimizes."""
 
 from flowlab.objectives.base import Objective
+from flowlab.objectives.distillation import Distillation
 from flowlab.objectives.maximum_likelihood import MaximumLikelihood
 from flowlab.objectives.reverse_kl import ReverseKL
 
-__all__ = ["MaximumLikelihood", "Objective", "ReverseKL"]
+__all__ = ["Distillation", "MaximumLikelihood", "Objective", "ReverseKL"]

@@ -53,3 +53,6 @@ class Objective(Component):
             )
         if not self.needs_points and target.train_size is not None:
             raise ConfigError(f"target.train_size: objective={self.name} trains on no data; leave it null")
+
+    def check_flow(self, flow: Flow, target: Target) -> None:
+        """Check that the flow has what the objective needs, or raise a ConfigError; by default any flow will do."""

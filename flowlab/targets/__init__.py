@@ -3,6 +3,7 @@
 from flowlab.config.errors import DataError
 from flowlab.targets.base import Batch, ExactTarget, Target
 from flowlab.targets.file import FileTarget
+from flowlab.targets.flow import FlowTarget
 from flowlab.targets.gaussian import Banana, Funnel, Gaussian
 from flowlab.targets.shapes import Checkerboard, EightGaussians, TwoMoons, Uniform
 from flowlab.targets.simulator import Simulator
@@ -15,6 +16,7 @@ __all__ = [
     "EightGaussians",
     "ExactTarget",
     "FileTarget",
+    "FlowTarget",
     "Funnel",
     "Gaussian",
     "Simulator",

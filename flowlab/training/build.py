@@ -95,6 +95,7 @@ def build(config: Config, here: bool = True, known: Known | None = None, checked
     flow = assemble(config.flow, tuple(target.event_shape), target.context_shape, draws, units, dtype)
     if config.flow.initialized_from_data:
         config.flow.initialize(flow, target.batch("train", DATA_POINTS, config.seed, dtype), draws)
+    config.objective.check_flow(flow, target)
     return Experiment(config, target, flow, config.objective.build(), config.optimizer.build(), costs, dtype)
 
 

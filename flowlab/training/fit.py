@@ -155,6 +155,7 @@ def _loss(module: nn.Module, objective: Objective, target: Target | None) -> Los
     if isinstance(module, Flow):
         if target is not None:
             objective.check(target)
+            objective.check_flow(module, target)
         elif objective.needs_density or not objective.needs_points:
             raise ConfigError(f"objective={objective.name}: needs a Target as data, not points")
         return lambda flow, batch: objective(flow, batch, target)  # type: ignore[arg-type]
