@@ -69,6 +69,7 @@ BENCHMARKS = (
     ),
     Benchmark("modern_sampling.py", {"fixed point": ">= 2.5", "over flowlab": ">= 1.0"}),
     Benchmark("modern_quality.py", {"standard errors": "<= 2", "median KL": "<= 0.01"}),
+    Benchmark("tabular_quality.py", {"": ">= 7"}),
     Benchmark("spline_precision.py", {"flowlab": "<= 1e-5"}),
     Benchmark("gpu.py", {}, gpu=True),
 )

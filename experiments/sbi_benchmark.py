@@ -24,12 +24,13 @@ import numpy as np
 import torch
 
 import flowlab
-from flowlab.config.errors import ConfigError
+from flowlab.cli.command import OK, report_mistakes
 from flowlab.datasets.posteriors import OBSERVATIONS, SBIBM, TASKS, load_posterior
 from flowlab.metrics.two_sample import classifier_two_sample
 from flowlab.runs.directory import Run
 from flowlab.seeding import generator
 from flowlab.system.files import read_json, write_json
+from flowlab.system.process import protect_output
 from flowlab.targets import Simulator
 from flowlab.training.train import complete
 
@@ -62,18 +63,19 @@ CORRECTED = {"gaussian_mixture": {1000: 0.716, 10_000: 0.615}}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, given without the program's name; return the exit status."""
     options = _parse(arguments)
-    try:
-        for task in options.tasks:
-            for simulations in options.simulations:
-                run = train(task, simulations, options.directory / f"{task}_{simulations}")
-                measure(run, task, options.observations, options.directory / f"{task}_{simulations}.json")
-                print_table(collect(options.directory))
-        if options.record:
-            write_json(options.record, build_record(options.directory))
-    except ConfigError as error:
-        print(f"sbi_benchmark.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+    with protect_output():
+        return report_mistakes(lambda: _measure_cells(options), "the same command continues")
+
+
+def _measure_cells(options: argparse.Namespace) -> int:
+    for task in options.tasks:
+        for simulations in options.simulations:
+            run = train(task, simulations, options.directory / f"{task}_{simulations}")
+            measure(run, task, options.observations, options.directory / f"{task}_{simulations}.json")
+            print_table(collect(options.directory))
+    if options.record:
+        write_json(options.record, build_record(options.directory))
+    return OK
 
 
 def train(task: str, simulations: int, directory: Path) -> Run:

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pandas
 
+from flowlab.cli.command import report_mistakes
 from flowlab.config.errors import ConfigError
 from flowlab.config.paths import local_path
-from flowlab.config.untrusted import printable
 from flowlab.plotting.labels import setting_texts
 from flowlab.sweeps.manifest import NAME as MANIFEST
 from flowlab.sweeps.summary import FORMS, summarize
@@ -31,7 +31,6 @@ from flowlab.system.process import protect_output
 SAME = ("git_commit", "git_dirty", "flowlab", "python", "packages", "platform", "device", "threads", "command")
 ROWS = 100  # of a curve, about
 ABSOLUTE = re.compile(r"(^|[=\[(,'\"])/[^'\"\[\](),]*")
-MISTAKE = 2  # exit status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,19 +69,17 @@ def _main(arguments: Sequence[str] | None) -> int:
         parser.error("--curve: is written beside a record; name it with --record PATH")
     if options.record and not options.record.name:
         parser.error(f"--record {options.record}: must end in a name, to which .csv and .json are added")
-    try:
-        for metric in options.curve:
-            check_curve(load_sweep(options.directory)["directory"], metric)
-        directory = Path(local_path("DIR", options.directory))
-        status = summarize(directory, options.statistic, options.format)
-        for path in write_record(directory, options.record, options.curve) if options.record else ():
-            print(f"wrote {path}")
-        return status
-    except ConfigError as error:
-        print(f"flowlab: {printable(str(error))}", file=sys.stderr)
-    except OSError as error:
-        print(f"flowlab: {error.filename}: cannot be written: {error.strerror}", file=sys.stderr)
-    return MISTAKE
+    return report_mistakes(lambda: _summarize(options), "the same command begins again")
+
+
+def _summarize(options: argparse.Namespace) -> int:
+    for metric in options.curve:
+        check_curve(load_sweep(options.directory)["directory"], metric)
+    directory = Path(local_path("DIR", options.directory))
+    status = summarize(directory, options.statistic, options.format)
+    for path in write_record(directory, options.record, options.curve) if options.record else ():
+        print(f"wrote {path}")
+    return status
 
 
 def write_record(directory: str | Path, path: str | Path, curves: Sequence[str] = ()) -> list[Path]:

@@ -19,9 +19,9 @@ import pandas
 import torch
 
 from flowlab.baselines import Baseline, Gaussian, GaussianMixture, KernelDensity
+from flowlab.cli.command import FAILED, OK, report_mistakes
 from flowlab.config.errors import ConfigError
 from flowlab.config.paths import local_path
-from flowlab.config.untrusted import printable
 from flowlab.runs.begin import origin
 from flowlab.runs.directory import Run, load_run
 from flowlab.sweeps.manifest import Manifest
@@ -33,7 +33,6 @@ COMPONENTS = (1, 2, 5, 10, 20, 40)
 BASELINE, FLOW = "baseline", "flow"
 COLUMNS = ["dataset", "rows", "columns", "kind", "model", "nats", "error_over_rows", "seeds", "error_over_seeds"]
 COLUMNS += ["behind_best_baseline", "behind_error_over_rows", "steps", "seconds"]
-MISTAKE = 2  # exit status
 
 
 class ValidatedMixture(GaussianMixture):
@@ -63,23 +62,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--record", metavar="PATH", type=Path, help="also write PATH.csv and PATH.json")
     options = parser.parse_args(arguments)
     with protect_output():
-        try:
-            directory = Path(local_path("DIR", options.directory))
-            runs, waiting = find_runs(directory)
-            rows = measure(runs)
-            print(as_markdown(rows))
-            for line in describe_losses(rows):
-                print(line)
-            if options.record:
-                stem = str(options.record).removesuffix(".csv")
-                write_text(Path(f"{stem}.csv"), rows.to_csv(index=False, lineterminator="\n", float_format="%.5g"))
-                write_json(Path(f"{stem}.json"), {"runs": sum(map(len, runs.values()))} | origin())
-            return 1 if waiting else 0
-        except ConfigError as error:
-            print(f"flowlab: {printable(str(error))}", file=sys.stderr)
-        except OSError as error:
-            print(f"flowlab: {error.filename}: cannot be written: {error.strerror}", file=sys.stderr)
-    return MISTAKE
+        return report_mistakes(lambda: _measure_sweep(options.directory, options.record), "nothing was written")
+
+
+def _measure_sweep(sweep: Path, record: Path | None) -> int:
+    directory = Path(local_path("DIR", sweep))
+    runs, waiting = find_runs(directory)
+    rows = measure(runs)
+    print(as_markdown(rows))
+    for line in describe_losses(rows):
+        print(line)
+    if record:
+        stem = str(record).removesuffix(".csv")
+        write_text(Path(f"{stem}.csv"), rows.to_csv(index=False, lineterminator="\n", float_format="%.5g"))
+        write_json(Path(f"{stem}.json"), {"runs": sum(map(len, runs.values()))} | origin())
+    return FAILED if waiting else OK
 
 
 def find_runs(directory: Path) -> tuple[dict[tuple[str, str], list[Run]], int]:

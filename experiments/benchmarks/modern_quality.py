@@ -24,7 +24,6 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -102,16 +101,7 @@ def train_zuko(target: ExactTarget, steps: int, seed: int) -> LogProb:
 def train_flowjax(target: ExactTarget, steps: int, seed: int) -> LogProb:
     state, static = peer_flowjax.build(*CELL, seed)
     optimizer = optax.adam(optax.cosine_decay_schedule(LR, steps))
-
-    def loss(parameters: Any, points: jax.Array) -> jax.Array:
-        return -peer_flowjax.log_prob(parameters, static, points).mean()
-
-    def step(state: Any, points: jax.Array) -> tuple[Any, jax.Array]:
-        parameters, moments = state
-        value, gradients = jax.value_and_grad(loss)(parameters, points)
-        update, moments = optimizer.update(gradients, moments)
-        return (optax.apply_updates(parameters, update), moments), value
-
+    step = peer_flowjax.make_step(static, optimizer)
     points = jnp.asarray(batches(target, steps, seed).numpy())
     (trained, _), _ = jax.jit(lambda state, points: jax.lax.scan(step, state, points))(
         (state, optimizer.init(state)), points

@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -54,6 +55,23 @@ def log_prob(parameters: Any, static: Any, points: jax.Array) -> jax.Array:
     return paramax.unwrap(equinox.combine(parameters, static)).log_prob(points)
 
 
+def make_step(
+    static: Any, optimizer: optax.GradientTransformation
+) -> Callable[[Any, jax.Array], tuple[Any, jax.Array]]:
+    """A step of maximum likelihood, for `lax.scan`: from (parameters, moments) and points to the next, and the loss."""
+
+    def loss(parameters: Any, points: jax.Array) -> jax.Array:
+        return -log_prob(parameters, static, points).mean()
+
+    def step(state: Any, points: jax.Array) -> tuple[Any, jax.Array]:
+        parameters, moments = state
+        value, gradients = jax.value_and_grad(loss)(parameters, points)
+        update, moments = optimizer.update(gradients, moments)
+        return (optax.apply_updates(parameters, update), moments), value
+
+    return step
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train a flow of flowjax.")
     parser.add_argument("kind", choices=MAKERS)
@@ -64,19 +82,14 @@ def main() -> None:
     state, static = build(options.kind, options.map, options.dim)
     optimizer = optax.adam(1e-3)
 
-    def loss(parameters: Any, points: jax.Array) -> jax.Array:
-        return -log_prob(parameters, static, points).mean()
+    step = make_step(static, optimizer)
 
     @partial(jax.jit, static_argnames="steps")
     def train(state: Any, key: jax.Array, steps: int) -> tuple[Any, jax.Array]:
-        def step(state: Any, key: jax.Array) -> tuple[Any, jax.Array]:
-            parameters, moments = state
-            points = jax.random.normal(key, (BATCH, options.dim))
-            value, gradients = jax.value_and_grad(loss)(parameters, points)
-            update, moments = optimizer.update(gradients, moments)
-            return (optax.apply_updates(parameters, update), moments), value
+        def fresh(state: Any, key: jax.Array) -> tuple[Any, jax.Array]:
+            return step(state, jax.random.normal(key, (BATCH, options.dim)))
 
-        return jax.lax.scan(step, state, jax.random.split(key, steps))
+        return jax.lax.scan(fresh, state, jax.random.split(key, steps))
 
     full, compiled = (state, optimizer.init(state)), set[int]()
     for line in sys.stdin:

@@ -2,5 +2,17 @@
 
 from flowlab.claims.check import Check, check, judge, show
 from flowlab.claims.ledger import Claim, FigureEntry, Quantity, load_ledger
+from flowlab.claims.records import Record, load_record
 
-__all__ = ["Check", "Claim", "FigureEntry", "Quantity", "check", "judge", "load_ledger", "show"]
+__all__ = [
+    "Check",
+    "Claim",
+    "FigureEntry",
+    "Quantity",
+    "Record",
+    "check",
+    "judge",
+    "load_ledger",
+    "load_record",
+    "show",
+]
