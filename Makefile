@@ -9,7 +9,7 @@ PROCESSES ?= 2
 export OMP_NUM_THREADS ?= 1
 export WANDB_SILENT := true
 
-.PHONY: help train test test-notebooks test-commands trust test-ranks conformance faults mutants reproduce bench audit test-engines slurm notebooks lint lab clean
+.PHONY: help train test test-notebooks test-commands trust test-ranks conformance faults mutants reproduce bench audit test-engines slurm notebooks docs lint lab clean
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
@@ -117,6 +117,21 @@ slurm:
 test-engines: slurm $(ENGINES)/installed  ## sweeps on a real Slurm and Ray, and searches by Optuna; as root
 	$(ENGINES)/bin/pytest -n $(PROCESSES) --dist loadfile tests/engines
 
+# A separate environment: only the site uses Sphinx.
+DOCS := .venv-docs
+$(DOCS)/installed: pyproject.toml constraints.txt constraints-docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	cat constraints.txt constraints-docs.txt > $(DOCS)/constraints.txt
+	PIP_CONSTRAINT=$(DOCS)/constraints.txt $(DOCS)/bin/pip install --quiet --disable-pip-version-check torch
+	PIP_CONSTRAINT=$(DOCS)/constraints.txt $(DOCS)/bin/pip install --quiet --disable-pip-version-check \
+		--editable '.[docs]'
+	touch $@
+
+# Without --nitpicky: names of torch and numpy have no page where there is no network.
+docs: $(DOCS)/installed  ## build the documentation into docs/_build/html and check its links
+	$(DOCS)/bin/sphinx-build --quiet --fail-on-warning --keep-going -b html docs docs/_build/html
+	$(DOCS)/bin/python docs/extensions/links.py docs/_build/html
+
 notebooks: $(VENV)/installed  ## execute every notebook again, in place
 	$(BIN)/ruff format --quiet notebooks
 	$(BIN)/jupyter execute --inplace $(NOTEBOOKS)
@@ -130,5 +145,5 @@ lab: $(VENV)/installed  ## open the notebooks
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 clean:           ## remove the environments and all caches; runs/ stays
-	rm -rf $(VENV) $(ENGINES) $(BENCH) $(AUDIT) $(MUTANTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(ENGINES) $(BENCH) $(AUDIT) $(MUTANTS) $(DOCS) docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowlab.config.registry import register as register
     from flowlab.config.security import allow as allow
     from flowlab.density.fit import fit as fit
+    from flowlab.diagnostics.diagnose import diagnose as diagnose
     from flowlab.distributions.base import StandardNormal as StandardNormal
     from flowlab.flow import Flow as Flow
     from flowlab.runs.directory import Run as Run
@@ -35,6 +36,7 @@ _HOME = {
     "StandardNormal": "flowlab.distributions.base",
     "ConfigError": "flowlab.config.errors",
     "FlowModule": "flowlab.training.lightning",
+    "diagnose": "flowlab.diagnostics.diagnose",
     "fit": "flowlab.density.fit",
     "register": "flowlab.config.registry",
     "compose": "flowlab.config.compose",

@@ -24,6 +24,7 @@ LAYERS = (
     ("plotting",),
     ("distributed",),
     ("metrics", "loggers", "runs"),
+    ("diagnostics",),
     ("training",),
     ("sweeps", "claims", "testing", "sklearn", "report", "density"),
     ("cli",),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flowlab.bijectors.activations import PReLU, SmoothPReLU
 from flowlab.bijectors.autoregressive import MaskedAutoregressive
 from flowlab.bijectors.base import Bijector, NoInverseError
+from flowlab.bijectors.blocks import Blocks
 from flowlab.bijectors.compose import Chain, Invert, stages
 from flowlab.bijectors.coupling import Coupling
 from flowlab.bijectors.elementwise import AffineScalar, Exp, ExponentialCDF, NormalCDF, Sigmoid, Softplus, Tanh
@@ -31,6 +32,7 @@ __all__ = [
     "ActNorm",
     "AffineScalar",
     "Bijector",
+    "Blocks",
     "Chain",
     "Coupling",
     "DiscreteCosineTransform",

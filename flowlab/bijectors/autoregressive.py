@@ -174,6 +174,8 @@ class _AtSolution(torch.autograd.Function):
         y, log_det, solution = ctx.saved_tensors
 
         def pull_back(value: Tensor, gradient: Tensor) -> Tensor:
+            if not value.requires_grad:  # a constant log det
+                return torch.zeros_like(solution)
             found = torch.autograd.grad(value, solution, gradient, retain_graph=True, allow_unused=True)[0]
             return torch.zeros_like(solution) if found is None else found
 

@@ -168,6 +168,25 @@ def push_support(support: Constraint | None, parts: Iterable[Bijector], owner: s
     return support
 
 
+def is_within(inner: Constraint, outer: Constraint) -> bool:
+    """Whether all numbers that satisfy one constraint are known to satisfy another.
+
+    Example:
+        >>> from torch.distributions import constraints
+        >>> from flowlab.bijectors.shapes import is_within
+        >>> is_within(constraints.unit_interval, constraints.nonnegative)
+        True
+        >>> is_within(constraints.real, constraints.nonnegative)
+        False
+    """
+    if is_unbounded(outer):
+        return True
+    inside, outside = bounds(inner), bounds(outer)
+    if inside is None or outside is None:
+        return inner == outer
+    return bool((inside[0] >= outside[0]).all() and (inside[1] <= outside[1]).all())
+
+
 def _leaves(support: Constraint, domain: Constraint) -> bool:
     """Whether some points of a support are known to lie outside a domain."""
     if is_lower_dimensional(support) or is_lower_dimensional(domain):

@@ -115,7 +115,7 @@ def _conditions(run: Run, options: SampleOptions) -> tuple[pandas.DataFrame | No
     import torch
 
     from flowlab.plotting.runs import any_tensor
-    from flowlab.runs.checkpoint import shapes_of
+    from flowlab.runs.shape import shapes_of
 
     shape = shapes_of(run.checkpoint(run.result.get("weights", "last")))[1]
     schema = run.schema if run.schema is not None and run.schema.conditions else None

@@ -84,8 +84,9 @@ class Distillation(Objective):
                 "density that is no flow use objective=reverse_kl"
             )
 
-    def check_flow(self, flow: Flow, target: Target) -> None:
-        if self.estimator == "closed" and (why := self.why_not_closed(flow, target)):  # type: ignore[arg-type]
+    def check_training(self, target: Target, flow: Flow | None, steps: int | None = None) -> None:
+        super().check_training(target, flow, steps)
+        if flow is not None and self.estimator == "closed" and (why := self.why_not_closed(flow, target)):  # type: ignore[arg-type]
             raise ConfigError(f"objective.estimator=closed: {why}; use objective.estimator=auto")
 
     def why_not_closed(self, flow: Flow, target: FlowTarget) -> str:

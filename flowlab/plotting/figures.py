@@ -26,6 +26,8 @@ STYLE = Path(__file__).with_name("flowlab.mplstyle")
 BLUE, VERMILION, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#777777"
 # Jang's red, green, blue and black, in the order x1 < 0 > x2, x1 > 0 > x2, x1 < 0 < x2, x1 > 0 < x2.
 QUADRANT_COLOURS = (VERMILION, GREEN, BLUE, BLACK)
+DENSITY_COLOURS = "Blues"  # light to dark on white, so the tails stay visible and the contours readable
+CONTOURS = (0.05, 0.25, 0.75)  # shares of the largest density
 GRID_COLUMNS = 6  # coordinates in a grid of scatter plots
 styled = matplotlib.style.context(STYLE)  # decorates a figure function; the caller's style stays as it is
 
@@ -64,7 +66,17 @@ def draw_density(axes: Axes, density: ArrayLike, bounds: Bounds, highest: float 
     """Draw a density of shape (n, n) as a heat map from 0 to `highest`; None is its own maximum."""
     density = np.asarray(density, dtype=float)
     x1, x2 = (np.linspace(low, high, size) for (low, high), size in zip(bounds, density.shape, strict=True))
-    return axes.pcolormesh(x1, x2, density.T, vmin=0, vmax=highest, shading="nearest", rasterized=True)
+    look: dict[str, Any] = {"cmap": DENSITY_COLOURS, "shading": "nearest", "rasterized": True}
+    return axes.pcolormesh(x1, x2, density.T, vmin=0, vmax=highest, **look)
+
+
+def draw_contours(axes: Axes, density: ArrayLike, bounds: Bounds, highest: float, colour: str = BLACK) -> None:
+    """Draw the contours of a density of shape (n, n) at fixed shares of `highest`."""
+    values = np.ma.masked_invalid(np.asarray(density, dtype=float))
+    levels = [share * highest for share in CONTOURS]
+    if any(values.min() < level < values.max() for level in levels):  # otherwise matplotlib warns
+        grid = (np.linspace(low, high, size) for (low, high), size in zip(bounds, values.shape, strict=True))
+        axes.contour(*grid, values.T, levels=levels, colors=colour, linewidths=0.4)
 
 
 def find_maximum(density: ArrayLike) -> float:
@@ -156,7 +168,7 @@ def density_pair(
     columns: Sequence[str] = ("x1", "x2"),
     right_columns: Sequence[str] | None = None,
 ) -> Figure:
-    """Draw two densities on equal axes with one colour scale.
+    """Draw two densities on equal axes with one colour scale, and contours at 5%, 25% and 75% of its end.
 
     Arguments:
         left, right: densities of shape (n, n); the first index runs along x1, the second along x2.
@@ -173,6 +185,7 @@ def density_pair(
         panels, (left, right), titles, (columns, right_columns or columns), strict=True
     ):
         mesh = draw_density(axes, density, bounds, highest)
+        draw_contours(axes, density, bounds, highest)
         axes.set(title=title, xlabel=names[0])
     panels[0].set_ylabel(columns[1])
     if right_columns:

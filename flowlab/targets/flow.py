@@ -118,9 +118,13 @@ class FlowTarget(ExactTarget):
     def from_draws(self, drawn: Tensor) -> Tensor:
         import torch
 
-        flow = self.flow_like(drawn)
+        from flowlab.flow import map_blocks
+        from flowlab.torch_distributions import can_branch_on_values
+
+        flow, function = self.flow_like(drawn), self.flow_like(drawn).bijector.forward
+        x = drawn.to(flow.anchor.dtype)
         with torch.no_grad():
-            return flow.bijector.forward(drawn.to(flow.anchor.dtype)).to(drawn.dtype)
+            return (map_blocks(function, x) if can_branch_on_values(x) else function(x)).to(drawn.dtype)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         flow = self.flow_like(x)

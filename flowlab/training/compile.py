@@ -85,11 +85,11 @@ def trace(function: Callable[..., Any], *tensors: Tensor) -> GraphModule:
 def compiled_step(step: StackedStep) -> TakeStep:
     """A step as one graph, or between several ranks as two, with the mean of their gradients between them."""
     if step.world.size > 1:
-        gradients_of = Compiled(lambda numbers, *drawn: step.gradients(numbers, Batch(*drawn)), step.module)
+        gradients_of = Compiled(lambda *given: step.gradients(given[0], given[1], Batch(*given[2:])), step.module)
         update = Compiled(lambda *parts: tuple(step.update(State.of_tensors(parts[3:]), *parts[:3]).tensors()))
 
         def take_between_ranks(state: State, drawn: Batch, rates: Tensor) -> tuple[State, Tensor]:
-            gradients, losses = step.average(*gradients_of(state.numbers, *drawn.tensors()))
+            gradients, losses = step.average(*gradients_of(state.numbers, state.steps, *drawn.tensors()))
             return State.of_tensors(update(gradients, losses, rates, *state.tensors())), losses
 
         return take_between_ranks

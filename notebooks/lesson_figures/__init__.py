@@ -3,21 +3,25 @@
 from lesson_figures.change_of_variables import linearisation, local_mass, moved_mass, parallelogram
 from lesson_figures.curves import coinciding_curves, loss_and_points, loss_curves
 from lesson_figures.densities import density_chains, density_row, samples_and_densities
+from lesson_figures.display import Animation, Sliders, animate, map_and_density, show
 from lesson_figures.family import Relative, relatives, spline_map, warped_grids
 from lesson_figures.groups import curve_groups, saturation
 from lesson_figures.histograms import histogram, histograms
 from lesson_figures.kink import kink_gradient, kink_spike
 from lesson_figures.lake import lake_policies
+from lesson_figures.layers import between, layer_grids, transported_density
 from lesson_figures.norms import norm_bands
 from lesson_figures.roc import roc_curves
 from lesson_figures.sampling import importance_weights, rejection
 from lesson_figures.scaling import cost_curves
 from lesson_figures.slices import conditional_curves, conditionals
-from lesson_figures.sliders import Sliders, map_and_density
 
 __all__ = [
+    "Animation",
     "Relative",
     "Sliders",
+    "animate",
+    "between",
     "coinciding_curves",
     "conditional_curves",
     "conditionals",
@@ -31,6 +35,7 @@ __all__ = [
     "kink_gradient",
     "kink_spike",
     "lake_policies",
+    "layer_grids",
     "linearisation",
     "local_mass",
     "loss_and_points",
@@ -44,6 +49,8 @@ __all__ = [
     "roc_curves",
     "samples_and_densities",
     "saturation",
+    "show",
     "spline_map",
+    "transported_density",
     "warped_grids",
 ]

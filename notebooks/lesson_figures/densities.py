@@ -10,7 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.figures import BLACK, BLUE, VERMILION, Bounds, draw_density, draw_points, find_maximum, styled
+from flowlab.plotting.figures import (
+    BLACK,
+    BLUE,
+    VERMILION,
+    Bounds,
+    draw_contours,
+    draw_density,
+    draw_points,
+    find_maximum,
+    styled,
+)
 
 SIDE, GAP, ARROW, LEFT, HEAD = 1.3, 0.08, 0.5, 0.3, 0.3  # in inches
 
@@ -102,6 +112,7 @@ def samples_and_densities(
         axes.set(title=f"{title} ({len(points):,} points)", xlim=bounds[0], ylim=bounds[1])
     for axes, density, title in zip(panels[1], densities, titles, strict=True):
         mesh = draw_density(axes, density, bounds, highest)
+        draw_contours(axes, density, bounds, highest)
         axes.set(title=f"density of the {title}", xlabel=columns[0])
     for axes in panels[:, 0]:
         axes.set_ylabel(columns[1])
@@ -138,12 +149,8 @@ def density_row(densities: Sequence[ArrayLike], bounds: Bounds, titles: Sequence
     panels = figure.subplots(1, len(densities), squeeze=False, sharey=True, gridspec_kw={"left": 0.07, "bottom": 0.17})
     highest = find_maximum(densities[0]) or 1.0
     for axes, density, title in zip(panels[0], densities, titles, strict=True):
-        values = np.asarray(density, dtype=float)
-        draw_density(axes, values, bounds, highest).set_cmap("Blues")
-        grid = (np.linspace(low, high, size) for (low, high), size in zip(bounds, values.shape, strict=True))
-        axes.contour(
-            *grid, values.T, levels=[0.05 * highest, 0.25 * highest, 0.75 * highest], colors=BLACK, linewidths=0.4
-        )
+        draw_density(axes, density, bounds, highest)
+        draw_contours(axes, density, bounds, highest)
         axes.set(title=title, xlabel="x1", xlim=bounds[0], ylim=bounds[1])
         axes.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
         axes.yaxis.set_major_locator(MaxNLocator(5))

@@ -7,7 +7,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from lesson_figures import Sliders, map_and_density
-from lesson_figures.sliders import VIEW
+from lesson_figures.display.sliders import VIEW
 
 X = np.linspace(-2.0, 2.0, 5)
 

@@ -45,10 +45,11 @@ class LowRankAffine(Bijector):
     Raises:
         ValueError: dim, rank, scale or a standard deviation out of range.
 
-    M is unconstrained, as in Jang's tutorial: a diagonal entry at 0 makes the map singular; the log det repels it.
-    Inside `torch.autocast` the products of `forward` are in its dtype. Solves are not, nor is the correction of
-    Woodbury's identity: where V is large the two nearly cancel. Forward-mode derivatives (`torch.func.jvp`, `jacfwd`)
-    of a triangular map exist up to d = 256.
+    The map is invertible if and only if det M det C is not 0: in one dimension M = -1, V = 1 is singular, although M is
+    not. It starts invertible, with M = I and D >= 0. The parameters are unconstrained, as in Jang's tutorial: near a
+    singular map the preimages of data, and so the loss, grow without bound. Inside `torch.autocast` only the products
+    of `forward` are in its dtype; Woodbury's terms nearly cancel where V is large. Forward-mode derivatives
+    (`torch.func.jvp`, `jacfwd`) of a triangular map exist up to d = 256.
 
     Reference:
         | Updating the inverse of a matrix (William W. Hager, 1989)
@@ -139,8 +140,7 @@ class LowRankAffine(Bijector):
         matrix = self._scale_matrix()
         if self.factor is None:
             return matrix.solve(rows), matrix.log_det()
-        # One solve serves the rows and V, both as row vectors, so neither needs a transpose.
-        both = matrix.solve(torch.cat([rows, self.factor.mT]))
+        both = matrix.solve(torch.cat([rows, self.factor.mT]))  # one solve, of row vectors: none needs a transpose
         z, unscaled_factor = both[: rows.shape[0]], both[rows.shape[0] :]
         capacitance = self._capacitance(self.factor, unscaled_factor)
         lu, pivots, _ = torch.linalg.lu_factor_ex(capacitance)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from flowlab.plotting.figures import BLUE, GREY, VERMILION, styled
-
-if TYPE_CHECKING:
-    from IPython.display import DisplayHandle
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -81,7 +78,7 @@ class Sliders:
             if not least <= start <= greatest:
                 raise ValueError(f"Sliders: {name}={start} is outside its range; allowed are {least} to {greatest}")
         self._draw, self._ranges = draw, ranges
-        self._pictures: list[DisplayHandle] = []
+        self._updates: list[Callable[[Figure], None]] = []  # one for each picture in the notebook
         self.widgets = {
             name: widgets.FloatSlider(value=start, min=least, max=greatest, step=0.05, description=name)
             for name, (least, greatest, start) in ranges.items()
@@ -102,15 +99,30 @@ class Sliders:
 
     def _redraw(self, _change: object) -> None:
         self.figure = self._draw(**self.values)
-        for picture in self._pictures:
-            picture.update(self.figure)
+        for update in self._updates:
+            update(self.figure)
+
+    def show(self, text: str, metadata: dict[str, Any]) -> None:
+        """Display the sliders, and below them the picture with a text version and metadata."""
+        from IPython.display import display
+
+        from lesson_figures.display.picture import as_bundle
+
+        self._display_view()
+        handle = display(as_bundle(self.figure, text), raw=True, display_id=True, metadata=metadata)
+        self._updates.append(lambda figure: handle.update(as_bundle(figure, repr(figure)), raw=True, metadata=metadata))
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
+        self._display_view()
+        self._updates.append(display(self.figure, display_id=True).update)
+
+    def _display_view(self) -> None:
+        from IPython.display import display
+
         view = self._box._repr_mimebundle_()[VIEW]
         display({VIEW: view, "text/plain": repr(self)}, raw=True)
-        self._pictures.append(display(self.figure, display_id=True))
 
 
 def _import_ipywidgets() -> Any:

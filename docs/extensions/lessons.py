@@ -1,0 +1,57 @@
+"""The notebooks as pages: copies whose links lead to pages of the site, and the map of the course."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from pages import table
+
+ROOT = Path(__file__).parents[2]
+FACT = re.compile(r"^\*\*(Question|Prerequisites|Time)\.?\*\*:?\.? *(.*)$", re.MULTILINE)
+
+
+def lesson_pages(address: str) -> dict[str, str | bytes]:
+    """Each notebook by the name of its file, with links that hold on the site.
+
+    Arguments:
+        address: where the repository's files are, to which links out of the notebooks' folder lead.
+    """
+    pages: dict[str, str | bytes] = {}
+    for path, notebook in _notebooks():
+        for cell in notebook["cells"]:
+            cell["metadata"].pop("execution", None)  # times, which change although nothing else does
+            if cell["cell_type"] == "markdown":
+                cell["source"] = "".join(cell["source"]).replace("](../", f"]({address}/")
+            else:
+                cell["outputs"] = [each for each in cell.get("outputs", []) if not _is_widget(each)]
+        notebook["metadata"].pop("widgets", None)
+        pages[path.name] = json.dumps(notebook, indent=1)
+    return pages
+
+
+def course_map() -> str:
+    """A table of the lessons in their order: question, prerequisites and time, as each notebook states them."""
+    return table(["lesson", "question", "prerequisites", "time"], [_row(*each) for each in _notebooks()])
+
+
+def _notebooks() -> list[tuple[Path, dict[str, Any]]]:
+    paths = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    return [(path, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+
+
+def _is_widget(output: dict[str, Any]) -> bool:
+    """Whether an output needs a kernel; a picture of the same cell shows what it shows."""
+    return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+
+
+def _row(path: Path, notebook: dict[str, Any]) -> list[str]:
+    """A lesson in the course map: its title, question, prerequisites and time, as the notebook states them."""
+    text = "".join(notebook["cells"][0]["source"])
+    title = text.splitlines()[0].lstrip("# ")
+    facts = {name: said.strip() for name, said in FACT.findall(text)}
+    links = [f"{path.stem[:2]} [{title}](tutorials/lessons/{path.name})", facts.get("Question", "")]
+    needed = re.sub(r"\]\((\d\d)_([\w]+)\.ipynb\)", r"](tutorials/lessons/\1_\2.ipynb)", facts.get("Prerequisites", ""))
+    return [*links, needed, facts.get("Time", "")]
