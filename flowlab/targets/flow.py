@@ -61,7 +61,7 @@ class FlowTarget(ExactTarget):
                 f"FlowTarget: the flow is a batch of {tuple(flow.batch_shape())} distributions; give a flow of one"
             )
         self.flow = copy.deepcopy(flow).requires_grad_(False).eval()
-        self.event_shape, self.standardize = tuple(flow.event_shape), standardize
+        self.event_shape, self.standardize = tuple(flow.event_shape), standardize  # type: ignore[assignment]
         self._copies = {self._key(self.flow.anchor): self.flow}
 
     def build(self, **given: Any) -> FlowTarget:
