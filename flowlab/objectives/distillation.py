@@ -13,8 +13,8 @@ from flowlab.objectives.base import Objective
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from flowlab.bijectors.conditionals import AffineCoordinates
     from flowlab.flow import Flow
+    from flowlab.objectives._conditionals import AffineCoordinates
     from flowlab.targets.base import Batch, Target
     from flowlab.targets.flow import FlowTarget
 
@@ -110,8 +110,8 @@ def gaussian_conditionals(student: Flow, teacher: Flow) -> tuple[AffineCoordinat
     Raises:
         ValueError: a flow has other conditionals, or the orders differ.
     """
-    from flowlab.bijectors.conditionals import AffineCoordinates
     from flowlab.distributions.base import StandardNormal
+    from flowlab.objectives._conditionals import AffineCoordinates
 
     found = []
     for role, flow in (("student", student), ("teacher", teacher)):

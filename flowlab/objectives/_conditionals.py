@@ -31,7 +31,7 @@ class AffineCoordinates:
     Example:
         >>> import torch
         >>> from flowlab.bijectors import AffineScalar
-        >>> from flowlab.bijectors.conditionals import AffineCoordinates
+        >>> from flowlab.objectives._conditionals import AffineCoordinates
         >>> y, mean, log_scale = AffineCoordinates(AffineScalar(1.0, scale=2.0)).forward(torch.ones(1, 2))
         >>> y, mean, log_scale
         (tensor([[3., 3.]]), tensor([[1., 1.]]), tensor([[0.6931, 0.6931]]))

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from flowlab.bijectors import AffineScalar, Chain, MaskedAutoregressive, Tanh
-from flowlab.bijectors.conditionals import AffineCoordinates
 from flowlab.bijectors.maps import Additive, Affine, Spline
 from flowlab.networks import MaskedMLP
+from flowlab.objectives._conditionals import AffineCoordinates
 
 DIM = 4
 
