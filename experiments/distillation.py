@@ -214,6 +214,7 @@ def record(path: Path, table: pandas.DataFrame, ratios: pandas.DataFrame) -> Non
     content["problems"] = {
         name: {"target": type(target).__name__, "flow": shape.to_dict(), "steps": steps}
         for name, (target, shape, steps) in PROBLEMS.items()
+        if name in set(table["problem"])
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(Path(f"{path}.csv"), table.to_csv(index=False, lineterminator="\n", float_format="%.4g"))
