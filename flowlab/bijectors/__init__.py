@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from flowlab.bijectors.activations import PReLU, SmoothPReLU
+from flowlab.bijectors.amortized import Amortized
 from flowlab.bijectors.autoregressive import MaskedAutoregressive
 from flowlab.bijectors.base import Bijector, NoInverseError
 from flowlab.bijectors.blocks import Blocks
@@ -31,6 +32,7 @@ __all__ = [
     "LU",
     "ActNorm",
     "AffineScalar",
+    "Amortized",
     "Bijector",
     "Blocks",
     "Chain",

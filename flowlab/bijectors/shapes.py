@@ -50,7 +50,7 @@ def probe_parameter_shape(bijector: Bijector, method: str) -> torch.Size:
 
 
 def sum_rightmost(value: Tensor, dims: int) -> Tensor:
-    """Sum over the last `dims` dimensions; 0 leaves the value as it is."""
+    """Sum over the last `dims` dimensions; 0 leaves the value unchanged."""
     return value.sum(dim=tuple(range(-dims, 0))) if dims > 0 else value
 
 

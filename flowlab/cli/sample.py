@@ -48,7 +48,7 @@ class SampleOptions:
     Attributes:
         output: the file, a .csv, perhaps compressed, or a .parquet.
         n: rows; None is 10 000, or a row for each row of a file of conditions.
-        seed: of the rows.
+        seed: the seed of the rows.
         context: the values that the rows are conditioned on, as texts NAME=VALUE or numbers, or the path of a file.
     """
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def sample(run: Run, options: SampleOptions) -> None:
-    """Write rows of the flow, a chunk at a time, so that memory does not grow with their number.
+    """Write rows of the flow, a chunk at a time, so memory does not grow with their number.
 
     Raises:
         ConfigError: the run has no result, the file exists or cannot be written, or the context does not fit.

@@ -26,6 +26,7 @@ def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings:
 
     Arguments:
         flow: a Flow; or a module whose method `loss(x)`, or `loss(x, context)`, gives a number to minimize.
+            A loss with random numbers is `loss(x, noise)`, and the module has `draw_noise(x, generator)`.
         data: points of shape (n, *event) as a tensor, numpy array or DataFrame; a Target; or a DataLoader of batches x
             or (x, context).
         context: what the points are conditioned on, of shape (n, c); for a DataFrame also the names of its columns.

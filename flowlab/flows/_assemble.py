@@ -51,8 +51,8 @@ def assemble(
         )
     architecture.check(event_shape)
     try:
-        # Layers such as nn.Linear draw from torch's global stream; a copy leaves the generator's own stream as it is.
         inner = tuple(units.inverse_shape(torch.Size(event_shape))) if isinstance(units, Bijector) else event_shape
+        # Layers such as nn.Linear draw from torch's global stream; a copy leaves the generator's own stream alone.
         with _single_precision(), torch_seeded(generator and generator.clone_state()):
             flow = architecture.build(inner, context_shape, generator)
             if not isinstance(flow, Flow):

@@ -204,7 +204,7 @@ def load_run(directory: str | Path) -> Run:
 
 
 def _advise(directory: Path) -> str:
-    """What to type instead of a directory that is no run."""
+    """Return what to type instead of a directory that is no run."""
     if (directory / "status.json").is_file():
         return "; the run was killed before it began: start it again"
     if (directory / "manifest.json").is_file():

@@ -49,7 +49,7 @@ def train_many(
 ) -> list[Run]:
     """Train every configuration into its own directory; a job that fails says so there and stops no other.
 
-    A job that is done already is left as it is, and one that was stopped resumes from its last checkpoint. Its numbers
+    A job that is done stays unchanged, and a job that was stopped resumes from its last checkpoint. Its numbers
     depend neither on the jobs beside it in a stack, nor on the number of processes. A compiled stack rounds by the
     place of a job among all jobs of its shape, which is the same when a sweep resumes.
 
@@ -115,7 +115,7 @@ def train_many(
 
 
 class _SweepFailed(Exception):
-    """A job has failed, and the others should not go on."""
+    """A job has failed, and the others should stop."""
 
 
 def _plan(

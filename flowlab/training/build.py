@@ -57,7 +57,7 @@ class Experiment:
         flow: before its first step.
         objective, optimizer: the loss and the update.
         costs: the flow's, if they could be counted.
-        dtype: of the points and the parameters.
+        dtype: the dtype of the points and the parameters.
     """
 
     config: Config

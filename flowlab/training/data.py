@@ -153,6 +153,35 @@ def batches_of_data(
     return epoch_batches(train.to(like.device, like.dtype), seed, batch_size), held_out
 
 
+def add_noise(module: nn.Module, batches: Batches, held_out: Batch | None, seed: int) -> tuple[Batches, Batch | None]:
+    """Give every minibatch the random numbers that the loss of a module needs, as its context.
+
+    A module with a method `draw_noise(x, generator)` gets a stream for each step, which depends on the seed and the
+    step alone; the held-out points have one draw for all validations.
+
+    Raises:
+        ConfigError: the data have contexts.
+    """
+    draw_noise = getattr(module, "draw_noise", None)
+    if draw_noise is None:
+        return batches, held_out
+    for batch in (batches(0), held_out or batches(0)):
+        if batch.context is not None:
+            raise ConfigError(
+                f"context: {type(module).__name__} draws noise, which its loss gets in place of a context; leave it out"
+            )
+
+    def draw(step: int) -> Batch:
+        x = batches(step).x
+        return Batch(x, draw_noise(x, generator(seed, "loss", step, x.device)))
+
+    if held_out is not None:
+        held_out = Batch(
+            held_out.x, draw_noise(held_out.x, generator(seed, "loss of validation", 0, held_out.x.device))
+        )
+    return Batches(draw), held_out
+
+
 def split(rows: Batch, fraction: float, seed: int) -> tuple[Batch, Batch]:
     """Rows in a random order, as training rows and held-out rows; a ConfigError if one of the two would be empty."""
     count = len(rows.x)

@@ -27,7 +27,7 @@ from flowlab.runs.shape import state_shape
 from flowlab.system.files import lock_directory
 from flowlab.system.process import build_progress, print_line
 from flowlab.targets.base import Batch, Target
-from flowlab.training.data import LoaderBatches, batches_of_data, optimizer_settings
+from flowlab.training.data import LoaderBatches, add_noise, batches_of_data, optimizer_settings
 from flowlab.training.follow_data import VALIDATIONS
 from flowlab.training.loop import Job, Loop
 from flowlab.training.record import Measure, Record
@@ -102,6 +102,7 @@ def fit_module(
         if trainer.compile == "true":
             raise ConfigError("compile=true: the batches of a DataLoader may differ in size; use compile=false")
         trainer.compile = "false"
+    batches, held_out = add_noise(flow, batches, held_out, seed)
     weights = target.row_weights("validation") if target and isinstance(validation, float | int) else None  # its own
     names, measure = _measure(flow, target, held_out, metrics, weights)
     finite = target is None or target.train_size is not None

@@ -1,12 +1,12 @@
-"""A flow as a Lightning module, for any Trainer, callback, logger, strategy and precision of Lightning's."""
+"""Flows and other modules as Lightning modules, for any Trainer, callback, logger, strategy and precision."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from flowlab.config.errors import ConfigError
@@ -120,3 +120,61 @@ class FlowModule(pl.LightningModule):
         draws = generator(self.seed, "base", self.trainer.fit_loop.epoch_loop.total_batch_idx, self.device)
         x = self.flow.rsample_base((self.batch_size,), None, draws)
         return Batch(x[self.global_rank :: self.trainer.world_size])
+
+
+class LossModule(pl.LightningModule):
+    """Trains a module with a `loss`, such as a variational autoencoder, on batches x, [x] or [x, ...] of a DataLoader.
+
+    The loss is `loss(x)`, or `loss(x, noise)` where the module has `draw_noise(x, generator)`: see `flowlab.fit`. The
+    noise of a batch depends on the seed, the step and the rank alone. It logs `train_loss`, `val_loss` and `test_loss`,
+    averaged over rows.
+
+    Arguments:
+        module: the module.
+        optimizer, lr: as in FlowModule.
+        seed: of the noise.
+
+    Raises:
+        TypeError: the module has no loss.
+
+    Example:
+        >>> import pytorch_lightning as pl, torch
+        >>> from torch.utils.data import DataLoader
+        >>> from flowlab.training.lightning import LossModule
+        >>> from flowlab.vae import build_vae
+        >>> module = LossModule(build_vae(pixels=4, latent=2, hidden=[8]), lr=0.01)
+        >>> options = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+        >>> trainer = pl.Trainer(max_epochs=1, accelerator="cpu", enable_checkpointing=False, **options)
+        >>> trainer.fit(module, DataLoader(torch.rand(64, 4), batch_size=32))
+        >>> trainer.global_step
+        2
+    """
+
+    def __init__(
+        self, module: nn.Module, optimizer: str | Optimizer = "adam", lr: float | None = None, seed: int = 0
+    ) -> None:
+        super().__init__()
+        if not callable(getattr(module, "loss", None)):
+            raise TypeError(f"LossModule: {type(module).__name__} has no method loss(x); define one")
+        self.module, self.seed = module, seed
+        self.optimizer = as_optimizer(optimizer, lr)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return self._loss(batch, "train", self.global_step)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return self._loss(batch, "val", batch_idx)
+
+    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return self._loss(batch, "test", batch_idx)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.optimizer.for_torch(self.module.parameters())
+
+    def _loss(self, batch: Any, split: str, step: int) -> Tensor:
+        x, module = batch[0] if isinstance(batch, list | tuple) else batch, cast(Any, self.module)
+        draws = generator(self.seed, f"{split} noise of rank {self.global_rank}", step, x.device)
+        has_noise = hasattr(module, "draw_noise")
+        loss: Tensor = module.loss(x, module.draw_noise(x, draws)) if has_noise else module.loss(x)
+        self.log(f"{split}_loss", loss, prog_bar=True, batch_size=len(x), sync_dist=split != "train")
+        return loss

@@ -17,7 +17,7 @@ from flowlab.optimizers.base import Optimizer
 from flowlab.targets.base import Batch, Minibatch
 from flowlab.torch_distributions import is_compiled
 
-LossOf = Callable[[Any, Batch], Tensor]  # of a module and a minibatch
+LossOf = Callable[[Any, Batch], Tensor]  # the loss of a module and a minibatch
 
 
 def as_drawn(drawn: Batch) -> Batch:
@@ -164,7 +164,7 @@ class StackedStep(Step):
     """The step of several modules at once, by `torch.func`: what a stack uses, and what is compiled.
 
     Arguments:
-        modules: of one structure; buffers and frozen parameters keep the values that each has now.
+        modules: modules of one structure; buffers and frozen parameters keep the values that each has now.
         recipe, world: see Step.
     """
 

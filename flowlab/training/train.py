@@ -111,7 +111,7 @@ def resume_run(run: Run) -> Run:
         rate = experiment.optimizer.learning_rate(step, run.config.max_steps)
         print_line(
             f"flowlab: from step {step} on, the learning rate follows a run of {run.config.max_steps} steps, by "
-            f"optimizer.schedule={experiment.optimizer.schedule}: it goes on at {rate:g}"
+            f"optimizer.schedule={experiment.optimizer.schedule}: it continues at {rate:g}"
         )
     with _ranks(run.config.trainer) as world:
         world.broadcast_from_rank_zero(lambda: reopen(run, experiment))
@@ -119,7 +119,7 @@ def resume_run(run: Run) -> Run:
 
 
 def complete(config: Config, directory: Path, group: str | None = None, experiment: Experiment | None = None) -> Run:
-    """Train a run, resume it, or leave it as it is if it is done.
+    """Train a run, or resume it; leave a run that is done unchanged.
 
     This is for a command that may be started more than once: a job of a sweep, or of a cluster.
 
