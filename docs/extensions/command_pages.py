@@ -34,7 +34,7 @@ MISTAKES = (
     "optimizer.momentum=0.9",
     "epochs=10",
     "target=file",
-    "target=checkerboard objective=reverse_kl",
+    "objective=reverse_kl target.train_size=100",
     "flow.rank=3",
     "trainer.nodes=2",
 )
