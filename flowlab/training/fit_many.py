@@ -14,7 +14,8 @@ from flowlab.config.paths import local_path
 from flowlab.config.registry import lookup
 from flowlab.loggers.base import rows_after
 from flowlab.optimizers.base import Optimizer, as_optimizer
-from flowlab.runs.checkpoint import Checkpoints, flow_weights, read_checkpoint, state_shape
+from flowlab.runs.checkpoint import Checkpoints, flow_weights, read_checkpoint
+from flowlab.runs.shape import state_shape
 from flowlab.system.process import build_progress, print_line
 from flowlab.targets.base import Target
 from flowlab.training.build import Choice
@@ -82,15 +83,15 @@ def fit_many(
             like = trained(module)[0]
             batches, held_out = batches_of_data(module, goal, data, None, validation, seed, batch_size, like)
             batches, held_out = add_noise(module, batches, held_out, seed)
-            names, measure = _measure(module, None, held_out, ())
+            names, measure = _measure(module, None, held_out, (), validation, seed)
             job = Job(
                 module=module,
-                loss=_loss(module, goal, None),
+                loss=_loss(module, goal, None, steps),
                 optimizer=chosen,
                 batches=batches,
                 record=Record(trainer, steps, chosen, measure),
                 checkpoints=Checkpoints(trainer, steps, place, True, metric=names[0]),
-                shape=state_shape(module, None, False),
+                shape=state_shape(module),
             )
             job.loggers = stack.enter_context(_sinks(place, names))
             jobs.append(job)
@@ -154,4 +155,4 @@ def _finish(job: Job, place: Path | None, step: int) -> Fit:
         best = job.checkpoints.best or read_checkpoint(Path(place or "", "checkpoints/best.ckpt"))
         job.module.load_state_dict(flow_weights(best))
     rows = dict(rows_after(place / "metrics.csv", 0)) if place else job.record.rows
-    return Fit(rows, step, job.checkpoints.best_step, job.record.seconds)
+    return Fit(job.module, rows, step, job.checkpoints.best_step, job.record.seconds)

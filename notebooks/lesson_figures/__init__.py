@@ -7,6 +7,7 @@ from lesson_figures.display import Animation, Sliders, animate, map_and_density,
 from lesson_figures.family import Relative, relatives, spline_map, warped_grids
 from lesson_figures.groups import curve_groups, saturation
 from lesson_figures.histograms import histogram, histograms
+from lesson_figures.inference import brackets, posterior_intervals
 from lesson_figures.kink import kink_gradient, kink_spike
 from lesson_figures.lake import lake_policies
 from lesson_figures.layers import between, layer_grids, transported_density
@@ -22,6 +23,7 @@ __all__ = [
     "Sliders",
     "animate",
     "between",
+    "brackets",
     "coinciding_curves",
     "conditional_curves",
     "conditionals",
@@ -44,6 +46,7 @@ __all__ = [
     "moved_mass",
     "norm_bands",
     "parallelogram",
+    "posterior_intervals",
     "rejection",
     "relatives",
     "roc_curves",

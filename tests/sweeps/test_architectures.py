@@ -17,7 +17,7 @@ def used_parameters(flow):
 
 
 def is_swept(target):
-    """Whether the sweep is for a target: two-dimensional, with points, and no energy, which have a sweep of their own."""
+    """Whether the sweep is for a target: two-dimensional, with points, and no energy: these have their own sweep."""
     exact = isinstance(target, ExactTarget) and target.has_points and target.event_shape == (2,)
     return exact and not isinstance(target, Energy)
 
