@@ -51,7 +51,7 @@ class Fit:
         seconds: training time.
     """
 
-    flow: nn.Module = field(repr=False)
+    flow: Any = field(repr=False)  # a Flow, or the module that was given
     rows: dict[int, dict[str, float]] = field(repr=False)
     steps: int
     best_step: int

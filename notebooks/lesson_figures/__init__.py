@@ -2,7 +2,7 @@
 
 from lesson_figures.change_of_variables import linearisation, local_mass, moved_mass, parallelogram
 from lesson_figures.curves import coinciding_curves, loss_and_points, loss_curves
-from lesson_figures.densities import density_chains, density_row, samples_and_densities
+from lesson_figures.densities import density_and_target, density_chains, density_row, samples_and_densities
 from lesson_figures.display import Animation, Sliders, animate, map_and_density, show
 from lesson_figures.family import Relative, relatives, spline_map, warped_grids
 from lesson_figures.groups import curve_groups, saturation
@@ -29,6 +29,7 @@ __all__ = [
     "conditionals",
     "cost_curves",
     "curve_groups",
+    "density_and_target",
     "density_chains",
     "density_row",
     "histogram",
