@@ -26,7 +26,7 @@ LAYERS = (
     ("metrics", "loggers", "runs"),
     ("diagnostics",),
     ("training",),
-    ("sweeps", "claims", "testing", "sklearn", "report", "density"),
+    ("sweeps", "claims", "testing", "sklearn", "report", "density", "vae"),
     ("cli",),
 )
 

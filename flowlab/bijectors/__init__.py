@@ -8,8 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from flowlab.bijectors.activations import PReLU, SmoothPReLU
+from flowlab.bijectors.amortized import Amortized
 from flowlab.bijectors.autoregressive import MaskedAutoregressive
 from flowlab.bijectors.base import Bijector, NoInverseError
+from flowlab.bijectors.blocks import Blocks
 from flowlab.bijectors.compose import Chain, Invert, stages
 from flowlab.bijectors.coupling import Coupling
 from flowlab.bijectors.elementwise import AffineScalar, Exp, ExponentialCDF, NormalCDF, Sigmoid, Softplus, Tanh
@@ -30,7 +32,9 @@ __all__ = [
     "LU",
     "ActNorm",
     "AffineScalar",
+    "Amortized",
     "Bijector",
+    "Blocks",
     "Chain",
     "Coupling",
     "DiscreteCosineTransform",

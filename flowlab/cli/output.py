@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowlab.cli.engines import LAUNCHERS
 from flowlab.config.errors import ConfigError
 from flowlab.config.registry import conf_directory, names, option_names
 from flowlab.system.files import read_json
@@ -29,21 +30,24 @@ Groups and their options:
 
 
 def usage() -> str:
-    """The commands, then each group of the configuration with its options, and the metrics."""
+    """Return the commands, each group of the configuration with its options, and the metrics."""
     folders = {path.parent.relative_to(conf_directory()).as_posix() for path in conf_directory().rglob("*/*.yaml")}
     options = {group: option_names(group) for group in sorted(folders)} | {"metrics=[...]": names("metric")}
+    options["hydra/launcher"] = sorted([*options["hydra/launcher"], *LAUNCHERS])
     return COMMANDS + "\n".join(f"  {group:<14} {', '.join(names)}" for group, names in options.items())
 
 
 def last_line(run: Run) -> str:
-    """KL and reverse KL where they are known, NLL with its standard error, a Gaussian's for data, and the directory.
+    """Return KL and reverse KL where they are known, NLL with its standard error, and the directory.
 
-    The median of the rows stands there too, if the NLL is doubtful.
+    Data also have the NLL of a Gaussian, and the median of the rows if the NLL is doubtful.
     """
     result, shown = run.result, run.directory
     shown = shown.relative_to(Path.cwd()) if shown.is_relative_to(Path.cwd()) else shown
     numbers = [f"{name}={result[name]:.4f}" for name in ("kl", "reverse_kl") if result.get(name) is not None]
-    numbers += [f"nll={result['nll']:.4f}+-{result['nll_se']:.4f}"]
+    numbers += [
+        f"{name}={result[name]:.4f}+-{result[f'{name}_se']:.4f}" for name in ("nll", "elbo") if f"{name}_se" in result
+    ]
     if result.get("doubts") and result.get("nll_median") is not None:
         numbers += [f"nll_median={result['nll_median']:.4f}"]
     if result.get("kl") is None and result.get("gaussian_nll") is not None:
@@ -52,9 +56,12 @@ def last_line(run: Run) -> str:
 
 
 def score(directory: Path) -> float | None:
-    """The number that a search minimizes: KL in nats, or NLL where the KL is not known; None if the run is not done."""
+    """The number that a search minimizes; None if the run is not done.
+
+    It is the KL in nats, the NLL where the KL is not known, and minus the ELBO where the target has no points.
+    """
     try:
         result = read_json(directory / "result.json")
     except ConfigError:  # it is damaged
         return None
-    return result.get("kl", result.get("nll"))
+    return result.get("kl", result.get("nll", -result["elbo"] if "elbo" in result else None))

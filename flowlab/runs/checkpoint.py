@@ -19,16 +19,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from flowlab.config.schema import TrainerConfig
 from flowlab.flow import Flow
+from flowlab.metrics.evaluation import is_higher_better
 from flowlab.system.files import check_not_replaced, raise_write_error, sync, write_bytes
 
 if TYPE_CHECKING:
-    from flowlab.tables.schema import Schema
     from flowlab.training.record import Record
 
 MARK = b"sha256:"
@@ -83,38 +82,6 @@ def _check_sound(content: bytes) -> None:
 
 def _digest(content: bytes) -> bytes:
     return MARK + hashlib.sha256(content).hexdigest().encode()
-
-
-def state_shape(
-    module: nn.Module, context_shape: tuple[int, ...] | None, standardized: bool, schema: Schema | None = None
-) -> dict[str, Any]:
-    """The facts that, with the configuration, are enough to build the flow of a checkpoint without its data."""
-    shapes = {"event_shape": list(module.event_shape)} if isinstance(module, Flow) else {}
-    contexts = {} if context_shape is None else {"context_shape": list(context_shape)}
-    ends = schema and schema.domains
-    domains = {"domains": [end.tolist() for end in ends]} if ends else {}
-    return shapes | contexts | domains | {"standardized": standardized}
-
-
-def domains_of(checkpoint: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
-    """The ends of the columns' intervals; None if all columns are real.
-
-    Raise ValueError unless they fit the shape of a point.
-    """
-    ends = checkpoint["flowlab"].get("domains")
-    if ends is None:
-        return None
-    low, high = np.array(ends, dtype=np.float64)
-    if low.shape != shapes_of(checkpoint)[0] or not (low < high).all():
-        raise ValueError("its part 'domains' does not fit the points")
-    return low, high
-
-
-def shapes_of(checkpoint: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """The shapes of a point and of a context; the first version wrote the dimension of a point alone."""
-    content = checkpoint["flowlab"]
-    event = tuple(content["event_shape"]) if "event_shape" in content else (content["dim"],)
-    return event, tuple(content["context_shape"]) if "context_shape" in content else None
 
 
 def flow_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
@@ -201,7 +168,7 @@ class Checkpoints:
         max_steps: the last step, which may come to be earlier.
         directory: the run directory; None writes nothing.
         finite: the training data are finite, so they can be memorized.
-        metric: the metric that is compared, in nats.
+        metric: the metric that is compared, in nats, with its sign changed if the highest value is best.
 
     Attributes:
         best_nll, best_step: the best validation, in nats, and its step; infinite and 0 while there is none.
@@ -220,6 +187,7 @@ class Checkpoints:
     ) -> None:
         self.settings, self.max_steps, self.directory = settings, max_steps, directory
         self.finite, self.metric = finite, metric
+        self._sign = -1.0 if is_higher_better(metric) else 1.0
         self.best_nll, self.best_step = math.inf, 0
         self.highest_loss, self.spent, self.has_ended = math.inf, 0.0, False
         self.best: dict[str, Any] | None = None
@@ -228,7 +196,7 @@ class Checkpoints:
     def start(self, record: Record, module: nn.Module, state: Callable[[], dict[str, Any]]) -> None:
         """Count the flow before its first step as a validation, so training never makes it worse."""
         if record.measure is not None:
-            nll = record.measure(module)[self.metric]
+            nll = self._sign * record.measure(module)[self.metric]
             if nll < self.best_nll:
                 self.best_nll, self.best, self._best_is_written = nll, copy.deepcopy(state()), False
 
@@ -236,7 +204,7 @@ class Checkpoints:
         """Keep or write what is due after a step; the last step before a stop is always written."""
         state = functools.cache(state)  # the best state may also be the last
         if record.row_step == step and self.metric in record.row:  # a validation
-            nll = record.row[self.metric]
+            nll = self._sign * record.row[self.metric]
             if nll < self.best_nll:
                 self.best_nll, self.best_step = nll, step
                 self.highest_loss, self.spent = record.highest_loss, min(self.spent, 0.0)

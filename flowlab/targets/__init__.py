@@ -2,12 +2,31 @@
 
 from flowlab.config.errors import DataError
 from flowlab.targets.base import Batch, ExactTarget, Target
+from flowlab.targets.densities import (
+    U1,
+    U2,
+    U3,
+    U4,
+    Banana,
+    Checkerboard,
+    EightGaussians,
+    Funnel,
+    Gaussian,
+    LogDensity,
+    RingNorm,
+    TwoMoons,
+    TwoNorm,
+    Uniform,
+)
 from flowlab.targets.file import FileTarget
-from flowlab.targets.gaussian import Banana, Funnel, Gaussian
-from flowlab.targets.shapes import Checkerboard, EightGaussians, TwoMoons, Uniform
+from flowlab.targets.flow import FlowTarget
 from flowlab.targets.simulator import Simulator
 
 __all__ = [
+    "U1",
+    "U2",
+    "U3",
+    "U4",
     "Banana",
     "Batch",
     "Checkerboard",
@@ -15,10 +34,14 @@ __all__ = [
     "EightGaussians",
     "ExactTarget",
     "FileTarget",
+    "FlowTarget",
     "Funnel",
     "Gaussian",
+    "LogDensity",
+    "RingNorm",
     "Simulator",
     "Target",
     "TwoMoons",
+    "TwoNorm",
     "Uniform",
 ]

@@ -24,8 +24,9 @@ from flowlab.config.schema import Config
 from flowlab.distributed.cluster import check_started
 from flowlab.distributed.world import check_gpus, resolve_device
 from flowlab.flow import Flow
-from flowlab.flows._assemble import Costs, assemble, check_shapes, count_costs
+from flowlab.flows._assemble import Costs, assemble, check_shapes, count_costs, last_bijector
 from flowlab.flows.base import DATA_POINTS, Architecture
+from flowlab.metrics.evaluation import check_metrics
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
 from flowlab.seeding import generator, pick
@@ -42,8 +43,7 @@ T = TypeVar("T")
 # A run of this many steps or more is compiled by default. A compilation takes 10 to 100 s on a common server, and saves
 # 0.2 ms a step and layer of a small flow: by count of steps alone, so the same command makes the same choice.
 MANY_STEPS = 20_000
-# Likewise for the stacks of a sweep. Compiled, they save 0.2 to 0.3 ns of each byte that their steps go through; each
-# process waits 20 s for its compilation.
+# Likewise for the stacks of a sweep: compiled, they save 0.2 to 0.3 ns a byte, and each process compiles for 20 s.
 MANY_BYTES = 150e9
 
 
@@ -56,8 +56,7 @@ class Experiment:
         target: the distribution to learn.
         flow: before its first step.
         objective, optimizer: the loss and the update.
-        costs: the flow's, if they could be counted.
-        dtype: of the points and the parameters.
+        costs, dtype: the flow's costs, if they could be counted; the dtype of points and parameters.
     """
 
     config: Config
@@ -91,10 +90,11 @@ def build(config: Config, here: bool = True, known: Known | None = None, checked
     """
     config, target, costs = checked or check(config, here, known)
     dtype, draws = getattr(torch, config.dtype), generator(config.seed, "start")
-    units = target.to_units() if target.standardization or target.schema else None
+    units = last_bijector(target, config.objective.needs_density)
     flow = assemble(config.flow, tuple(target.event_shape), target.context_shape, draws, units, dtype)
-    if config.flow.initialized_from_data:
+    if config.flow.initialized_from_data and target.has_points:
         config.flow.initialize(flow, target.batch("train", DATA_POINTS, config.seed, dtype), draws)
+    config.objective.check_training(target, flow, config.max_steps)
     return Experiment(config, target, flow, config.objective.build(), config.optimizer.build(), costs, dtype)
 
 
@@ -128,7 +128,8 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
     target.check(dtype, config.seed)
     for logger in config.logger.values():
         logger.check()
-    config.objective.check(target)
+    check_metrics(config.metrics, target)
+    config.objective.check_training(target, None, config.max_steps)
     if trainer.precision == "bf16-mixed" and config.dtype != "float32":
         raise ConfigError(
             f"trainer.precision=bf16-mixed: lowers products of float32, but dtype={config.dtype}; use dtype=float32 or "
@@ -194,12 +195,11 @@ def choose(wish: str, max_steps: int, device: str = "cpu", stacked_bytes: float 
 
     Arguments:
         wish: trainer.compile.
-        max_steps: the steps of a run.
-        device: its kind.
+        max_steps, device: the steps of a run, and the kind of its device.
         stacked_bytes: for the jobs of a sweep that can be stacked, the bytes that all their steps go through.
 
     Raises:
-        ConfigError: it must be compiled, and there is no C++ compiler or no header of Python.
+        ConfigError: it must be compiled, and a part is missing.
     """
     if wish == "false":
         return Choice(False, "trainer.compile=false")
@@ -222,7 +222,7 @@ def choose(wish: str, max_steps: int, device: str = "cpu", stacked_bytes: float 
 
 
 def _missing() -> str | None:
-    """Name a part that torch.compile needs beside torch and this machine lacks."""
+    """Name a part that torch.compile needs and this machine lacks."""
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(shlex.split(compiler)[0]) is None:
         return f"C++ compiler {compiler!r}"

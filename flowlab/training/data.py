@@ -139,7 +139,7 @@ def batches_of_data(
     if isinstance(data, Target):
         if isinstance(data, ExactTarget):
             data.to_(like.device)
-        if held_out is None and validation:
+        if held_out is None and validation and data.has_points:
             held_out = data.batch("validation", VALIDATION_POINTS, seed, like.dtype).to(like.device)
         return build_batches(objective, flow, data, seed, batch_size, like.dtype, like.device), held_out  # type: ignore[arg-type]
     if is_loader(data):
@@ -151,6 +151,35 @@ def batches_of_data(
     for note in check_points(data, context, rows.x, train.x, like.dtype) if isinstance(flow, Flow) else ():
         print_line(note)
     return epoch_batches(train.to(like.device, like.dtype), seed, batch_size), held_out
+
+
+def add_noise(module: nn.Module, batches: Batches, held_out: Batch | None, seed: int) -> tuple[Batches, Batch | None]:
+    """Give every minibatch the random numbers that the loss of a module needs, as its context.
+
+    A module with a method `draw_noise(x, generator)` gets a stream for each step, which depends on the seed and the
+    step alone; the held-out points have one draw for all validations.
+
+    Raises:
+        ConfigError: the data have contexts.
+    """
+    draw_noise = getattr(module, "draw_noise", None)
+    if draw_noise is None:
+        return batches, held_out
+    for batch in (batches(0), held_out or batches(0)):
+        if batch.context is not None:
+            raise ConfigError(
+                f"context: {type(module).__name__} draws noise, which its loss gets in place of a context; leave it out"
+            )
+
+    def draw(step: int) -> Batch:
+        x = batches(step).x
+        return Batch(x, draw_noise(x, generator(seed, "loss", step, x.device)))
+
+    if held_out is not None:
+        held_out = Batch(
+            held_out.x, draw_noise(held_out.x, generator(seed, "loss of validation", 0, held_out.x.device))
+        )
+    return Batches(draw), held_out
 
 
 def split(rows: Batch, fraction: float, seed: int) -> tuple[Batch, Batch]:

@@ -21,6 +21,7 @@ from flowlab.targets.base import Batch
 from flowlab.training.build import Batches, Choice, choose
 from flowlab.training.compile import TakeStep, compiled_step
 from flowlab.training.divergence import DivergedError, describe_divergence
+from flowlab.training.minibatch import Minibatch
 from flowlab.training.record import Record
 from flowlab.training.step import (
     LossOf,
@@ -225,7 +226,8 @@ class Loop:
         """Describe the failure of each job that was alive before the last call and is not any more."""
         for place in (alive & ~self.state.alive).nonzero().flatten().tolist():
             job, step = self.jobs[place], int(self.state.steps[place])
-            batch = job.batches(step)
+            batch = Minibatch(*job.batches(step))
+            batch.step = self.state.steps[place]
             with self.recipe.autocast(batch.x):
                 message = describe_divergence(self.module(place), batch, step, job.loss, job.inverse)
             job.failure = DivergedError(message)

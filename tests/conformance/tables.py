@@ -10,8 +10,11 @@ from flowlab.bijectors import (
     LU,
     ActNorm,
     AffineScalar,
+    Amortized,
     Chain,
     Coupling,
+    DiscreteCosineTransform,
+    Exp,
     ExponentialCDF,
     FillTriangular,
     Householder,
@@ -161,6 +164,11 @@ INVALID = {
         "reflections=3 must be even to start at the identity; use 4": lambda: Householder(DIM, 3),
         "initial='rotation' is unknown; allowed: identity, random": lambda: Householder(DIM, initial="rotation"),
     },
+    "Amortized Gaussian": {
+        "Exp is elementwise": lambda: Amortized(Exp(), 1),
+        "DiscreteCosineTransform has no parameters": lambda: Amortized(DiscreteCosineTransform(), 1),
+        "context=0": lambda: Amortized(ActNorm(DIM), 0),
+    },
     "ActNorm": {"dim=0": lambda: ActNorm(0)},
     "Permute": {"order=[0, 0, 1]": lambda: Permute([0, 0, 1])},
     "Invert": {"Inline has no exact inverse": lambda: Inline(identity).inv},
@@ -190,6 +198,8 @@ CONDITIONAL = {
         lambda: move(MaskedAutoregressive(MaskedMLP(DIM, 8, [5], 2, "tanh"), Spline(bins=3))),
         2,
     ),
+    "Amortized planar layers": (lambda: move(Amortized(Chain([Planar(DIM), Planar(DIM)]), 2)), 2),
+    "Amortized Gaussian": (lambda: move(Amortized(LU(DIM), 1)), 1),
 }
 
 NAMES = [*EXAMPLES, *CONDITIONAL]

@@ -44,7 +44,8 @@ def test_every_bijector_has_an_example():
     public = {getattr(bijectors, name) for name in bijectors.__all__}
     public |= {each for module in modules for each in vars(module).values() if is_public_in(each, module.__name__)}
     classes = {c for c in public if isinstance(c, type) and issubclass(c, Bijector) and c is not Bijector}
-    shown = {type(stage) for make in EXAMPLES.values() for stage in [make(), *stages(make())]}
+    examples = [*EXAMPLES.values(), *(make for make, _ in CONDITIONAL.values())]
+    shown = {type(stage) for make in examples for stage in [make(), *stages(make())]}
     assert classes <= shown
 
 

@@ -19,6 +19,7 @@ class Additive(Map):
     """
 
     size = 1
+    affine = True
 
     def forward_and_log_det(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         y = x + parameters[..., 0]
@@ -41,7 +42,7 @@ class Affine(Map):
     An unbounded log scale lets one bad step blow up the flow; here a scale lies within exp(-limit) and exp(limit).
 
     Arguments:
-        limit: of the log scale, in nats.
+        limit: the bound of the log scale, in nats.
 
     Raises:
         ValueError: a limit that is not positive and finite.
@@ -52,6 +53,7 @@ class Affine(Map):
     """
 
     size = 2
+    affine = True
 
     def __init__(self, limit: float = 3.0) -> None:
         if not 0 < limit < math.inf:
