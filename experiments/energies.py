@@ -173,7 +173,7 @@ def write_record(rows: pandas.DataFrame, runs: dict[tuple[str, str, int], Run], 
             vector = torch.nn.utils.parameters_to_vector(run.flow.parameters())
         flows[f"{target}/{flow}/{layers}"] = vector.to(torch.float32).numpy()
     written = io.BytesIO()
-    np.savez_compressed(written, **flows)
+    np.savez_compressed(written, **flows)  # type: ignore[arg-type]
     write_bytes(Path(f"{stem}_flows.npz"), written.getvalue())
     for ending in (".csv", ".json", "_flows.npz"):
         print(f"wrote {stem}{ending}")
