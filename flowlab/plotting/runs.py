@@ -80,7 +80,8 @@ def run_figures(
             figures["samples"] = scatter_pair(left, right, bounds, columns=columns)
         else:
             left = None if left is None else left[:GRID_POINTS]
-            figures["samples"] = scatter_grid(left, right[:GRID_POINTS], bounds, columns=columns, note=NO_DENSITY)
+            note = NO_DENSITY if target.has_points else ""
+            figures["samples"] = scatter_grid(left, right[:GRID_POINTS], bounds, columns=columns, note=note)
     if context is None and event == (2,):
         known, title = target_density(target, seed, any_tensor(flow), bounds=bounds)
         learned = grid_density(flow, bounds, any_tensor(flow))

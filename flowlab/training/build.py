@@ -31,6 +31,7 @@ from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
 from flowlab.seeding import generator, pick
 from flowlab.targets.base import Batch, ExactTarget, Target
+from flowlab.training.compile import check_compilable
 from flowlab.training.follow_data import follow_data
 from flowlab.training.step import as_drawn
 
@@ -53,8 +54,7 @@ class Experiment:
 
     Attributes:
         config: the configuration, with a value for each setting that follows the data.
-        target: the distribution to learn.
-        flow: before its first step.
+        target, flow: the distribution to learn, and the flow before its first step.
         objective, optimizer: the loss and the update.
         costs, dtype: the flow's costs, if they could be counted; the dtype of points and parameters.
     """
@@ -124,7 +124,7 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
         device = resolve_device(trainer.accelerator).type
         if device != "cpu":
             check_gpus(trainer)
-        choose(trainer.compile, config.max_steps, device)
+        check_compilable(choose(trainer.compile, config.max_steps, device).compiled, target)
     target.check(dtype, config.seed)
     for logger in config.logger.values():
         logger.check()

@@ -194,6 +194,7 @@ def test_figures_in_two_dimensions_show_a_density_that_is_normalized_in_the_fram
             "forward_ess is measured on points of the target, and this target has a density alone",
         ),
         ("gaussian", ("target.dim=0",), "target.dim=0"),
+        ("branching", ("trainer.compile=true",), "the function of the target branches on values"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_written(name, words, message, tmp_path):

@@ -105,7 +105,7 @@ class RingNorm(_TwoGaussians):
     r"""Half N(0, 4 I) and half N(a, I) with a = (2, ..., 2) / sqrt(d): a narrow Gaussian inside a wide one.
 
     The density depends on the projection on a and on the distance from that axis alone, so the entropy comes from
-    quadrature in two dimensions.
+    quadrature in two dimensions: 35.9681558 nats for d = 20.
 
     Arguments:
         dim: d, at least 2.
@@ -117,8 +117,8 @@ class RingNorm(_TwoGaussians):
 
     Example:
         >>> from flowlab.targets import RingNorm
-        >>> round(RingNorm(dim=20).entropy, 2)
-        35.96
+        >>> round(RingNorm(dim=20).entropy, 7)
+        35.9681558
     """
 
     parts = ((0.0, 2.0), (1.0, 1.0))
