@@ -98,7 +98,7 @@ def write_record(path: Path, draws: dict[str, np.ndarray[Any, Any]], how: dict[s
         draws: the draws of each scalar by name, of shape (chains, draws).
         how: from `run_nuts`.
     """
-    rows = [{"name": name, **describe(values)} for name, values in draws.items()]
+    rows: list[dict[str, Any]] = [{"name": name, **describe(values)} for name, values in draws.items()]
     with path.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()

@@ -13,6 +13,7 @@ from flowlab.config.errors import DataError
 Array = np.ndarray[Any, np.dtype[np.float64]]
 LEAST_TAIL = 5  # weights: a fit to fewer means nothing
 PRIOR_WEIGHTS, PRIOR_K = 10, 0.5  # a weak prior on k, worth ten weights, for short tails
+SMALLEST = 1e-280  # of the largest excess
 EQUAL = 1e-3  # of the largest weight: with a smaller spread, the weights have no tail
 INFINITE_VARIANCE, LARGEST_K = 0.5, 0.7  # above the first the variance is infinite; above the second do not trust
 
@@ -58,6 +59,7 @@ def fit_pareto(excesses: ArrayLike) -> ParetoFit:
     quartile = x[int(count / 4 + 0.5) - 1]
     if quartile <= 0:  # ties at the threshold
         quartile = x[x > 0][0]
+    quartile = max(quartile, SMALLEST * x[-1])  # excesses of very different size would overflow
     theta = 1 / x[-1] + spacing / (3 * quartile)
     shape = np.log1p(-theta[:, None] * x).mean(1)
     log_likelihood = count * (np.log(-theta / shape) - shape - 1)
@@ -158,7 +160,8 @@ def _smooth(log_weights: Array) -> tuple[Array, float]:
     raw = fit_pareto(excesses)
     k = (tail * raw.k + PRIOR_WEIGHTS * PRIOR_K) / (tail + PRIOR_WEIGHTS)
     survival = 1 - (np.arange(tail) + 0.5) / tail
-    quantiles = raw.scale * (-np.log(survival) if abs(k) < 1e-12 else np.expm1(-k * np.log(survival)) / k)
+    with np.errstate(over="ignore"):  # the largest weight is a bound below
+        quantiles = raw.scale * (-np.log(survival) if abs(k) < 1e-12 else np.expm1(-k * np.log(survival)) / k)
     smoothed = log_weights.copy()
     smoothed[places] = np.minimum(highest + np.log(cutoff + quantiles), highest)
     return smoothed, k

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flowlab.targets.base import Batch, ExactTarget, Target
 
 VALIDATION = ("nll", "nll_se", "kl", "bits_per_dim", "inverse_error")
-OF_SAMPLES = ("elbo", "elbo_se", "inverse_error")  # of a target without points
+OF_SAMPLES = ("elbo", "elbo_se", "inverse_error")  # for a target without points
 TEST = (*VALIDATION, "kl_se")
 CHUNK = 20_000  # points scored at a time
 SINGULAR = 1e6 * 2.0**-52  # the least variance over the largest, below which a covariance counts as singular
@@ -178,7 +178,8 @@ def check_metrics(extra: Sequence[str], target: Target | None) -> None:
         ConfigError: a metric is unknown, or needs points of a target that has none.
     """
     for name in extra:
-        if target is not None and not target.has_points and not _is_defined(lookup("metric", name, "metrics"), target):
+        metric = lookup("metric", name, "metrics")
+        if target is not None and not target.has_points and not _is_defined(metric, target):
             allowed = ", ".join(each for each in names("metric") if _is_defined(lookup("metric", each), target))
             raise ConfigError(
                 f"metrics={list(extra)}: {name} is measured on points of the target, and this target has a density "

@@ -57,6 +57,12 @@ def test_smoothed_weights_are_closer_to_an_expectation():
     assert abs(np.mean(smoothed) - 1) < 0.2
 
 
+def test_weights_of_very_different_size_are_fitted_without_an_overflow():
+    log_weights = np.linspace(-7000, 0, 1000)
+    with np.errstate(all="raise", under="ignore"):
+        assert pareto_k(log_weights) > 1
+
+
 def test_smoothing_keeps_the_body_and_the_order():
     log_weights = pareto_weights(0.6, 1000)
     weights, _ = smooth_weights(log_weights)

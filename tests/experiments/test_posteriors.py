@@ -1,9 +1,9 @@
-"""Eight schools and the logistic regression: their log densities, and posteriors of a flow beside the records of NUTS."""
+"""Eight schools and the logistic regression: their log densities, and posteriors of a flow beside records of NUTS."""
 
 import eight_schools
 import logistic_regression
-import nuts
 import numpy as np
+import nuts
 import pandas
 import pytest
 import torch
@@ -63,7 +63,7 @@ def test_the_records_are_long_runs_that_converged(script):
 
 
 def test_a_flow_gives_the_posterior_of_eight_schools(capsys):
-    """A short fit; importance weights make up for the rest. 20 differences: 4 errors leave a chance of 0.1 % to fail."""
+    """A short fit, and weights make up for the rest. One of 800 tables has a difference beyond 4 errors."""
     flow = eight_schools.fit_flow(steps=300)
     table = eight_schools.compare_with_record(flow, draws=20_000)
     capsys.readouterr()

@@ -41,10 +41,10 @@ def brackets(bounds: Mapping[str, Sequence[float]], log_z: float, span: tuple[fl
         for value, at, (name, marker, colour) in zip(values, shown, looks, strict=True):
             axes.plot(at, -place, marker, color=colour, markersize=6, label=name if place == 0 else None, clip_on=False)
             if value != at:
-                text, side = (f"{value:.0f} →", "right") if value > at else (f"← {value:.0f}", "left")
-                axes.annotate(text, (at, -place), (0, 7), textcoords="offset points", ha=side, fontsize=8)
+                text, side, shift = (f"{value:.0f} →", "right", -4) if value > at else (f"← {value:.0f}", "left", 4)
+                axes.annotate(text, (at, -place), (shift, 7), textcoords="offset points", ha=side, fontsize=8)
     axes.set_yticks(-np.arange(len(bounds)), list(bounds))
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=9)
     axes.set(xlabel="nats", xlim=span, ylim=(0.6 - len(bounds), 0.6))
     figure.legend(*axes.get_legend_handles_labels(), loc="upper right", ncols=4, columnspacing=1.0, handletextpad=0.3)
     return figure
