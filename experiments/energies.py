@@ -165,7 +165,11 @@ def write_record(rows: pandas.DataFrame, runs: dict[tuple[str, str, int], Run], 
         raise ConfigError(f"the runs come from several commits, so they are not one record: {', '.join(commits)}")
     kept = rows.drop(columns="directory")
     write_text(Path(f"{stem}.csv"), kept.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
-    content = {"runs": len(rows), "command": "flowlab-train -m +sweep=energies", "commit_of_runs": commits[0]}
+    content = {
+        "runs": len(rows),
+        "command": ["experiments/train.py", "-m", "+sweep=energies"],
+        "commit_of_runs": commits[0],
+    }
     write_json(Path(f"{stem}.json"), origin() | content | {"training_seconds": float(rows["seconds"].sum())})
     flows: dict[str, np.ndarray] = {}
     for (target, flow, layers), run in runs.items():
