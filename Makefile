@@ -32,8 +32,8 @@ test-notebooks: $(VENV)/installed  ## compare every notebook with its committed 
 	$(BIN)/pytest -n $(PROCESSES) --dist loadfile --nbval --nbval-current-env $(NOTEBOOKS)
 
 # Slow tests that `make test` leaves out; plain `pytest` runs them as well.
-COMMANDS := tests/cli/test_main.py tests/extending tests/experiments/test_reproduce.py tests/test_readme.py
-test-commands: $(VENV)/installed  ## tests of whole commands: training, sweeps, a package that extends flowlab, the README
+COMMANDS := tests/cli/test_main.py tests/docs/test_pages.py tests/extending tests/experiments/test_reproduce.py tests/test_readme.py
+test-commands: $(VENV)/installed  ## tests of whole commands: training, sweeps, a package that extends flowlab, the README, the site
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(COMMANDS)
 
 test-install: $(VENV)/installed  ## the commands of the README in a fresh clone, with an empty environment

@@ -9,9 +9,9 @@ Monte Carlo, with equal steps, minibatches and initialization. It reports
 - KL(target || teacher), up to the error of 20 000 points, as are all KLs;
 - KL(student || teacher), and KL(teacher || student), which would show dropped modes;
 - seconds for 10 000 samples of both, the median of 7 in turn, on one thread;
-- the variance of the gradient of both estimators at equal parameters, before training and at each validation.
+- the variance of the gradient of both estimators at equal parameters, at each validation of a student.
 
-Runs are kept in --directory, so the same command continues where it stopped. It takes 5 minutes on an idle core.
+Runs are kept in --directory, so the same command continues where it stopped. It takes about 10 minutes on an idle core.
 `--record experiments/results/distillation` writes PATH.csv, the ratios of variances by step, and the provenance.
 """
 
@@ -214,6 +214,7 @@ def record(path: Path, table: pandas.DataFrame, ratios: pandas.DataFrame) -> Non
     content["problems"] = {
         name: {"target": type(target).__name__, "flow": shape.to_dict(), "steps": steps}
         for name, (target, shape, steps) in PROBLEMS.items()
+        if name in set(table["problem"])
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(Path(f"{path}.csv"), table.to_csv(index=False, lineterminator="\n", float_format="%.4g"))

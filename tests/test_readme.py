@@ -118,7 +118,8 @@ def test_commands_work_in_a_fresh_clone_with_an_empty_environment(tmp_path):
     commands = "\n".join(BLOCKS["sh"]).replace("git clone REPOSITORY", f"git clone --quiet {shlex.quote(str(ROOT))}")
     commands += f"\npython {example} {readme}\n"
     python = Path(sys.base_prefix) / "bin"
-    environment = {"PATH": f"{python}:/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    kept = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}  # where pip finds packages
+    environment = kept | {"PATH": f"{python}:/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path)}
     traced = "set -euo pipefail; PS4='[$SECONDS s] '; set -x\n" + commands
     begun = time.perf_counter()
     done = subprocess.run(["bash", "-c", traced], cwd=tmp_path, env=environment, capture_output=True, text=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 from pages import prose, table
-from settings_pages import opening_comment
+from settings_pages import opening_comment, shown
 
 from flowlab.cli import command
 from flowlab.cli.jobs import expand
@@ -34,7 +34,7 @@ MISTAKES = (
     "optimizer.momentum=0.9",
     "epochs=10",
     "target=file",
-    "target=checkerboard objective=reverse_kl",
+    "objective=reverse_kl target.train_size=100",
     "flow.rank=3",
     "trainer.nodes=2",
 )
@@ -135,7 +135,7 @@ def _count(name: str) -> str:
 def _sweep(path: Path) -> str:
     """A section about a sweep: the keys that it varies, and its YAML."""
     params = OmegaConf.load(path).hydra.sweeper.params
-    rows = [[f"`{key}`", f"`{value}`"] for key, value in params.items()]
+    rows = [[f"`{key}`", shown(value)] for key, value in params.items()]
     yaml = path.read_text(encoding="utf-8")
     return (
         f"\n## {path.stem}\n\n{prose(opening_comment(path))}\n\n{table(['key', 'values'], rows)}\n"

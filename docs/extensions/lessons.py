@@ -28,6 +28,8 @@ def lesson_pages(address: str) -> dict[str, str | bytes]:
                 cell["source"] = "".join(cell["source"]).replace("](../", f"]({address}/")
             else:
                 cell["outputs"] = [each for each in cell.get("outputs", []) if not _is_widget(each)]
+                if cell["metadata"].get("jupyter", {}).get("source_hidden"):  # folded, as a solution is in Jupyter
+                    cell["metadata"].setdefault("tags", []).append("hide-cell")
         notebook["metadata"].pop("widgets", None)
         pages[path.name] = json.dumps(notebook, indent=1)
     return pages

@@ -14,6 +14,8 @@ from sphinx.util import logging
 
 LOGGER = logging.getLogger(__name__)
 # Commands that the converter does not know, and the nearest that it does.
+FUNCTION = re.compile(r"(<mi>(?:[a-z]{2,}|[A-Z][A-Za-z]+)</mi>)(?!<mo[^>]*>[(\[,)=]|</m[a-z]+>|$)")  # log x, not log(x)
+THIN_SPACE = '<mspace width="0.17em"></mspace>'
 REPLACED = {r"\\dots\b": r"\\ldots", r"\\big\b": ""}
 
 
@@ -30,7 +32,8 @@ def to_mathml(tex: str, block: bool) -> str:
         text = tex2mathml(tex, as_block=block)
     except Exception as error:  # the converter raises MathError, and others for what it does not expect
         raise ValueError(f"{tex}: {error}") from error
-    return "".join(line.strip() for line in text.splitlines())
+    text = "".join(line.strip() for line in text.splitlines())
+    return FUNCTION.sub(r"\1" + THIN_SPACE, text)
 
 
 def _visit(block: bool) -> Any:

@@ -80,7 +80,7 @@ def _component(group: str, schema: type, options: list[str]) -> str:
         text += "\nDefaults that differ between the options:\n\n"
         text += table(
             ["option", *(f"`{key}`" for key in differing)],
-            [[f"`{option}`", *(_shown(node.get(key)) for key in differing)] for option, node in nodes.items()],
+            [[f"`{option}`", *(shown(node.get(key)) for key in differing)] for option, node in nodes.items()],
         )
     return text
 
@@ -93,7 +93,7 @@ def _rows(schema: type, prefix: str, node: dict[str, Any], comments: dict[str, s
         if not item.init:
             continue
         kind, value = name_type(item.type), node.get(item.name, MISSING)
-        default = "must be given" if value == MISSING else _shown(value)
+        default = "must be given" if value == MISSING else shown(value)
         meaning = re.sub(r"\bNone\b", "null", said.get(item.name, "")) or comments.get(item.name, "")
         rows.append([f"`{prefix}{item.name}`", _type(kind), _range(item, kind), default, prose(meaning)])
     return rows
@@ -123,10 +123,10 @@ def _range(item: dataclasses.Field[Any], kind: str) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,}".replace(",", " ")
+    return f"{value:,}".replace(",", "\N{NO-BREAK SPACE}")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     return f"`{'null' if value is None else str(value).lower() if isinstance(value, bool) else value}`"
 
 

@@ -178,7 +178,8 @@ def check_metrics(extra: Sequence[str], target: Target | None) -> None:
         ConfigError: a metric is unknown, or needs points of a target that has none.
     """
     for name in extra:
-        if target is not None and not target.has_points and not _is_defined(lookup("metric", name, "metrics"), target):
+        metric = lookup("metric", name, "metrics")
+        if target is not None and not target.has_points and not _is_defined(metric, target):
             allowed = ", ".join(each for each in names("metric") if _is_defined(lookup("metric", each), target))
             raise ConfigError(
                 f"metrics={list(extra)}: {name} is measured on points of the target, and this target has a density "

@@ -52,8 +52,10 @@ def curve_groups(
     for number, (name, (x, y)) in enumerate((points or {}).items()):
         axes.plot(np.asarray(x), np.asarray(y), "sD"[number % 2], ms=4, color=BLACK, label=name, zorder=4)
     if top is not None:
+        drawn = [*(np.asarray(runs, dtype=float) for runs in groups.values()), np.array(list((levels or {}).values()))]
+        low = min(np.nanmin(each) for each in drawn if each.size)
         axes.set_yscale("linear")
-        axes.set_ylim(top=top)
+        axes.set_ylim(low - 0.04 * (top - low), top)
     axes.set(xlabel="optimizer step", ylabel=ylabel)
     for line in axes.legend(loc="best").get_lines():  # readable where the curves are thin and pale
         line.set(linewidth=1.6, alpha=1.0)

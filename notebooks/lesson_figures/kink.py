@@ -45,13 +45,15 @@ def kink_gradient(
         last = np.asarray(path, dtype=float)[-1]
         colour, marker = ((VERMILION, "o"), (GREEN, "s"), (BLUE, "^"))[number % 3]
         left.plot([last], [np.interp(last, shifts, averages)], marker, ms=7, color=colour, label=name, zorder=3)
-    left.set(xlabel="place of the kink, t", ylabel="nats", title="average log density")
+    left.set(xlabel="place of the kink, t", ylabel="nats", title="mean log density")
     if paths:
         left.legend(loc="best")
     right.axhline(0, color=GREY, lw=0.8, zorder=0)
-    right.plot(shifts, derivatives, color=BLACK, label="derivative of the average")
-    right.plot(shifts, expectations, color=VERMILION, ls="--", label="average of the derivative")
-    right.plot(shifts, expectations + boundaries, "o", ms=4, color=GREEN, label="the same + boundary term", markevery=2)
+    right.plot(shifts, derivatives, color=BLACK, label="derivative of the mean")
+    right.plot(shifts, expectations, color=VERMILION, ls="--", label="mean of the derivative")
+    right.plot(
+        shifts, expectations + boundaries, "o", ms=4, color=GREEN, label="the latter + boundary term", markevery=2
+    )
     right.set(xlabel="place of the kink, t", ylabel="nats per unit of t", title="its gradient")
     right.legend(loc="best")
     return figure

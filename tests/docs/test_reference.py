@@ -65,7 +65,7 @@ def test_a_range_in_words():
 
     share, sizes = dataclasses.fields(Example)
     assert settings_pages._range(share, "float") == "greater than 0, less than 1"
-    assert settings_pages._range(sizes, "list[int]") == "at least 1, at most 1 000, not empty"
+    assert settings_pages._range(sizes, "list[int]") == "at least 1, at most 1\N{NO-BREAK SPACE}000, not empty"
 
 
 def test_the_page_of_commands_holds_what_help_prints():

@@ -117,9 +117,7 @@ def test_a_hit_and_a_long_median_fail_the_check(write, capsys):
     assert readability.main([], root) == 0
 
 
-@pytest.mark.parametrize(
-    "source", [source for source in readability.read() if source.name != "notebooks"], ids=lambda source: source.name
-)
+@pytest.mark.parametrize("source", readability.read(), ids=lambda source: source.name)
 def test_the_prose_of_the_repository_is_plain(source):
     assert source.median <= readability.MEDIAN
     assert not source.hits, "\n".join(map(str, source.hits))

@@ -15,9 +15,9 @@ def test_kink_gradient_draws_averages_and_gradients():
     left, right = kink_gradient(SHIFTS, AVERAGES, DERIVATIVES, EXPECTATIONS, BOUNDARIES).axes
     np.testing.assert_array_equal(left.lines[0].get_xydata(), np.column_stack([SHIFTS, AVERAGES]))
     lines = lines_of(right)
-    np.testing.assert_array_equal(lines["derivative of the average"].get_ydata(), DERIVATIVES)
-    np.testing.assert_array_equal(lines["average of the derivative"].get_ydata(), EXPECTATIONS)
-    np.testing.assert_array_equal(lines["the same + boundary term"].get_ydata(), np.add(EXPECTATIONS, BOUNDARIES))
+    np.testing.assert_array_equal(lines["derivative of the mean"].get_ydata(), DERIVATIVES)
+    np.testing.assert_array_equal(lines["mean of the derivative"].get_ydata(), EXPECTATIONS)
+    np.testing.assert_array_equal(lines["the latter + boundary term"].get_ydata(), np.add(EXPECTATIONS, BOUNDARIES))
     assert left.get_legend() is None
 
 
