@@ -15,7 +15,6 @@ is printed after each cell. --record PATH writes PATH.csv, a row for each cell a
 from __future__ import annotations
 
 import argparse
-import math
 import platform
 import sys
 import time
@@ -25,12 +24,12 @@ from typing import Any
 
 import pandas
 import torch
-from scipy.stats import t as student_t
 
 from flowlab.config.errors import ConfigError
 from flowlab.system.files import read_json, write_json
 from flowlab.training.fit_many import fit_many
 from flowlab.vae import active_units, build_vae, estimate_bounds, load_images
+from flowlab.vae.gains import split_gains
 
 REFERENCE = "diagonal"
 POSTERIORS: dict[str, dict[str, Any]] = {
@@ -45,7 +44,7 @@ POSTERIORS: dict[str, dict[str, Any]] = {
 # The sizes of the networks; steps of training; and importance weights for each held-out image.
 DATA: dict[str, dict[str, Any]] = {
     "digits": {"latent": 8, "hidden": [128], "context": 64, "steps": 2000, "draws": 500},
-    "mnist": {"latent": 16, "hidden": [128], "context": 64, "steps": 1000, "draws": 200},
+    "mnist": {"latent": 16, "hidden": [128], "context": 64, "steps": 600, "draws": 100},
 }
 TRAINING: dict[str, Any] = {"batch_size": 64, "lr": 0.003, "validate_every": 100, "log_every": 100, "patience": None}
 MEASURED = ("elbo", "log_prob", "active", "best_step")
@@ -58,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for data in options.data:
             for posterior in options.posteriors:
                 run_cell(data, posterior, options.seeds, options.steps, options.directory)
-                print_table(summarize(collect(options.directory)))
+                print_table(split_gains(collect(options.directory), REFERENCE))
         if options.record:
             record(options.record, options.directory)
     except ConfigError as error:
@@ -113,35 +112,6 @@ def collect(directory: Path) -> pandas.DataFrame:
                 rows.append({"data": data, "posterior": posterior, "seed": seed} | measured)
                 rows[-1] |= {name: cell[name] for name in ("parameters", "steps", "minutes")}
     return pandas.DataFrame(rows)
-
-
-def summarize(rows: pandas.DataFrame) -> pandas.DataFrame:
-    """A row for each cell: means over seeds, 95 % intervals, and the gain over the diagonal Gaussian in its two parts.
-
-    The gain in ELBO is the gain of the model, in log p(x), and the gain of the bound, log p(x) - ELBO of the diagonal
-    Gaussian less that of the cell. Gains are paired by seed: equal seeds have equal minibatches and noise, and start
-    with equal encoders and decoders. Intervals are Student's, for the mean over seeds.
-    """
-    lines = []
-    for (data, posterior), cell in rows.groupby(["data", "posterior"], sort=False):
-        reference = rows[(rows.data == data) & (rows.posterior == REFERENCE)].set_index("seed")
-        cell = cell.set_index("seed")
-        line: dict[str, Any] = {"data": data, "posterior": posterior, "seeds": len(cell)}
-        gains = cell[["elbo", "log_prob"]] - reference[["elbo", "log_prob"]]
-        parts = {"elbo": cell.elbo, "log_prob": cell.log_prob, "gap": cell.log_prob - cell.elbo}
-        parts |= {"gain": gains.elbo, "model": gains.log_prob, "bound": gains.elbo - gains.log_prob}
-        for name, values in parts.items():
-            values = values.dropna()
-            line[name], line[f"{name}_interval"] = values.mean(), half_width(values)
-        lines.append(line | {"active": cell.active.mean(), "parameters": int(cell.parameters.iloc[0])})
-    return pandas.DataFrame(lines)
-
-
-def half_width(values: pandas.Series) -> float:
-    """Half the 95 % interval of a mean."""
-    if len(values) < 2:
-        return math.nan
-    return float(student_t.ppf(0.975, len(values) - 1) * values.std() / math.sqrt(len(values)))
 
 
 def print_table(table: pandas.DataFrame) -> None:
