@@ -1,7 +1,7 @@
 """Precision: points and parameters of different dtypes, half precision, and flows inside `torch.autocast`.
 
 Points and parameters of different dtypes are computed in the wider one. torch can neither solve nor factorize in half
-precision, so that is computed in float32; points are rounded back to it, log dets and densities are not.
+precision; flowlab does both in float32. It rounds points back to half precision, but no log dets and densities.
 
 By itself autocast lowers every product of float32 matrices, also inside a log det. So every method of a bijector runs
 outside of autocast, except for those that it names.
@@ -46,7 +46,7 @@ def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
 
 
 def upcast(value: Any) -> Any:
-    """Convert a half-precision tensor to float32; return anything else as it is."""
+    """Convert a half-precision tensor to float32; return anything else unchanged."""
     return value.float() if isinstance(value, Tensor) and value.dtype in HALF else value
 
 

@@ -247,7 +247,7 @@ def rebuild(thing: Any, contents: Mapping[str, Any], prefix: str = "") -> Any:
 
 
 def _inside(thing: Any) -> list[tuple[Any, Any]]:
-    """What a distribution, a transform or a container holds that holds tensors, by attribute, index or key."""
+    """Return the parts of a distribution, transform or container that hold tensors, by attribute, index or key."""
     if isinstance(thing, list | tuple):
         return [(place, part) for place, part in enumerate(thing) if _is_part(part)]
     if isinstance(thing, Mapping):

@@ -14,7 +14,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from flowlab.cli.engines import BasicLauncherConfig, StackedLauncherConfig
+from flowlab.cli.engines import LAUNCHERS
 from flowlab.cli.product import list_jobs
 from flowlab.config.registry import add_suitable_options
 
@@ -25,8 +25,8 @@ class CheckedSweeperConfig(BasicSweeperConf):
 
 
 STORE = ConfigStore.instance()
-STORE.store(group="hydra/launcher", name="stacked", node=StackedLauncherConfig, provider="flowlab")
-STORE.store(group="hydra/launcher", name="basic", node=BasicLauncherConfig, provider="flowlab")  # in place of Hydra's
+for _name, _node in LAUNCHERS.items():
+    STORE.store(group="hydra/launcher", name=_name, node=_node, provider="flowlab")
 STORE.store(group="hydra/sweeper", name="checked", node=CheckedSweeperConfig, provider="flowlab")
 
 

@@ -208,3 +208,9 @@ def test_d_passes_sample_the_same_points(script, monkeypatch):
     x = torch.randn(50, 4)
     torch.testing.assert_close(sampling.sample_by_passes(flow, x), flow.bijector(x).detach())
     assert not torch.allclose(flow.bijector(x), x, atol=1e-3)
+
+
+def test_committed_report_begins_as_the_template_does():
+    template = (BENCHMARKS / "templates" / "benchmarks.md").read_text(encoding="utf-8").split("\n- {{")[0]
+    assert template.startswith('# What was measured\n\nA ratio "A over B" is')
+    assert (BENCH.parents[1] / "BENCHMARKS.md").read_text(encoding="utf-8").startswith(template)

@@ -48,7 +48,7 @@ class Baseline(ABC):
         Arguments:
             train: rows of shape (n, d), in random order.
             validation: rows of shape (m, d), which choose settings such as a bandwidth.
-            seed: of the random numbers that the fit uses.
+            seed: the seed of the random numbers that the fit uses.
             conditions: the number of columns, the last ones, that the model will be conditioned on. Validation rows
                 then choose a bandwidth by their conditional density.
 

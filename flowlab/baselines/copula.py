@@ -9,7 +9,7 @@ from scipy.special import ndtri
 from flowlab.baselines.base import Baseline
 from flowlab.baselines.gaussian import LOG_TWO_PI, gaussian_log_prob, mean_and_covariance
 
-BINS = (2, 4, 8, 16, 32, 64, 128)  # of equal probability, between the knots of a marginal
+BINS = (2, 4, 8, 16, 32, 64, 128)  # bins of equal probability, between the knots of a marginal
 TAIL = 10  # rows beyond the last knot on each side
 
 

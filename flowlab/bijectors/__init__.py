@@ -11,6 +11,7 @@ from flowlab.bijectors.activations import PReLU, SmoothPReLU
 from flowlab.bijectors.amortized import Amortized
 from flowlab.bijectors.autoregressive import MaskedAutoregressive
 from flowlab.bijectors.base import Bijector, NoInverseError
+from flowlab.bijectors.blocks import Blocks
 from flowlab.bijectors.compose import Chain, Invert, stages
 from flowlab.bijectors.coupling import Coupling
 from flowlab.bijectors.elementwise import AffineScalar, Exp, ExponentialCDF, NormalCDF, Sigmoid, Softplus, Tanh
@@ -33,6 +34,7 @@ __all__ = [
     "AffineScalar",
     "Amortized",
     "Bijector",
+    "Blocks",
     "Chain",
     "Coupling",
     "DiscreteCosineTransform",

@@ -184,5 +184,5 @@ def _changes(after: Tensor, before: Tensor, size: Tensor) -> Tensor:
 
 
 def _rows(values: Tensor | None, like: Tensor) -> Any:
-    """Values for each point, of shape (n, k), where their batch is broadcast to that of other points."""
+    """Return values for each point, of shape (n, k); their batch is broadcast to the batch of other points."""
     return None if values is None else values.expand(*like.shape[:-1], -1).reshape(-1, values.shape[-1])

@@ -208,7 +208,7 @@ class Bijector(nn.Module):
     def prepare(cls, many: Sequence[Self]) -> Sequence[Bijector]:
         """The same maps, of one `preparation_key`, for fixed parameters: work on these alone is done once for all maps.
 
-        Gradients reach the parameters through them; they are of no use once the parameters have changed. Where a log
+        Gradients reach the parameters through them; prepare them again after the parameters change. Where a log
         det is constant, they may give it once, of shape (), for all points.
         """
         return many

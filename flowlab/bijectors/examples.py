@@ -11,6 +11,7 @@ from torch.distributions import transforms
 from flowlab.bijectors.activations import PReLU, SmoothPReLU
 from flowlab.bijectors.autoregressive import MaskedAutoregressive
 from flowlab.bijectors.base import Bijector
+from flowlab.bijectors.blocks import Blocks
 from flowlab.bijectors.compose import Chain, Invert
 from flowlab.bijectors.coupling import Coupling
 from flowlab.bijectors.elementwise import AffineScalar, Exp, ExponentialCDF, NormalCDF, Sigmoid, Softplus, Tanh
@@ -120,6 +121,7 @@ EXAMPLES: dict[str, Callable[[], Bijector]] = {
     "Householder random": lambda: Householder(DIM, 2, "random", _draws()),
     "ActNorm": lambda: _perturbed(ActNorm(DIM)),
     "Permute": lambda: Permute([2, 0, 1]),
+    "Blocks": lambda: Blocks([Sigmoid(), _perturbed(LU(2))], [1, 2]),
     "Invert": lambda: Invert(SmoothPReLU(slope=0.3)),
     "Chain": lambda: Chain([_affine(2), SmoothPReLU(slope=0.3), AffineScalar(scale=2.0), Tanh()]),
     "Chain with Invert": lambda: AffineScalar(shift=-0.5, scale=-0.7) | Sigmoid() | NormalCDF().inv,

@@ -114,7 +114,7 @@ class Inline(Bijector):
         return x, -self.forward_and_log_det(x, context)[1]
 
     def _broadcast(self, points: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Vectors and their context with one batch; anything else as it is."""
+        """Return vectors and their context with one batch; return anything else unchanged."""
         if context is None or not self.event_dim:
             return points, context
         context = broadcast_context(points, context, self.event_dim)

@@ -50,7 +50,7 @@ def probe_parameter_shape(bijector: Bijector, method: str) -> torch.Size:
 
 
 def sum_rightmost(value: Tensor, dims: int) -> Tensor:
-    """Sum over the last `dims` dimensions; 0 leaves the value as it is."""
+    """Sum over the last `dims` dimensions; 0 leaves the value unchanged."""
     return value.sum(dim=tuple(range(-dims, 0))) if dims > 0 else value
 
 
@@ -166,6 +166,25 @@ def push_support(support: Constraint | None, parts: Iterable[Bijector], owner: s
             )
         support, before = None if support is None else _image(support, part), part.layer_name
     return support
+
+
+def is_within(inner: Constraint, outer: Constraint) -> bool:
+    """Whether all numbers that satisfy one constraint are known to satisfy another.
+
+    Example:
+        >>> from torch.distributions import constraints
+        >>> from flowlab.bijectors.shapes import is_within
+        >>> is_within(constraints.unit_interval, constraints.nonnegative)
+        True
+        >>> is_within(constraints.real, constraints.nonnegative)
+        False
+    """
+    if is_unbounded(outer):
+        return True
+    inside, outside = bounds(inner), bounds(outer)
+    if inside is None or outside is None:
+        return inner == outer
+    return bool((inside[0] >= outside[0]).all() and (inside[1] <= outside[1]).all())
 
 
 def _leaves(support: Constraint, domain: Constraint) -> bool:

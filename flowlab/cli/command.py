@@ -112,5 +112,5 @@ def trained_flow(run: Run) -> Flow:
 
 
 def columns_of(run: Run) -> list[str]:
-    """The names of a run's columns; of a run of an earlier version, those of its target."""
+    """Return the names of a run's columns; a run of an earlier version has the columns of its target."""
     return list(run.provenance.get("columns") or run.target.columns)

@@ -56,9 +56,16 @@ class BasicLauncherConfig:
     fail_fast: bool = False
 
 
+# The launchers that Hydra finds in its store, as they have no file under conf/; `basic` replaces Hydra's own.
+LAUNCHERS: dict[str, type[StackedLauncherConfig] | type[BasicLauncherConfig]] = {
+    "stacked": StackedLauncherConfig,
+    "basic": BasicLauncherConfig,
+}
+
+
 def check_launcher(settings: DictConfig) -> None:
     """Check the settings of flowlab's launchers; Hydra checks every other launcher."""
-    for kind in (StackedLauncherConfig, BasicLauncherConfig):
+    for kind in LAUNCHERS.values():
         if find_target(settings, "launcher") == kind._target_:
             launcher: dict = OmegaConf.to_container(settings.launcher)  # type: ignore[assignment]
             as_typed(kind, launcher, "hydra.launcher.")

@@ -254,7 +254,7 @@ def _resume(arguments: list[str]) -> int:
 
 
 def _report(start: Callable[[], Run], directory: str | Path, is_rank_zero: bool = True) -> int:
-    """Start a run and print how it ended; gives the exit status. Of several ranks, rank 0 prints."""
+    """Start a run and print how it ended; return the exit status. Rank 0 alone prints."""
     try:
         run = start()
     except ConfigError as error:

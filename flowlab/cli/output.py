@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowlab.cli.engines import LAUNCHERS
 from flowlab.config.errors import ConfigError
 from flowlab.config.registry import conf_directory, names, option_names
 from flowlab.system.files import read_json
@@ -29,16 +30,17 @@ Groups and their options:
 
 
 def usage() -> str:
-    """The commands, then each group of the configuration with its options, and the metrics."""
+    """Return the commands, each group of the configuration with its options, and the metrics."""
     folders = {path.parent.relative_to(conf_directory()).as_posix() for path in conf_directory().rglob("*/*.yaml")}
     options = {group: option_names(group) for group in sorted(folders)} | {"metrics=[...]": names("metric")}
+    options["hydra/launcher"] = sorted([*options["hydra/launcher"], *LAUNCHERS])
     return COMMANDS + "\n".join(f"  {group:<14} {', '.join(names)}" for group, names in options.items())
 
 
 def last_line(run: Run) -> str:
-    """KL and reverse KL where they are known, NLL with its standard error, a Gaussian's for data, and the directory.
+    """Return KL and reverse KL where they are known, NLL with its standard error, and the directory.
 
-    The median of the rows stands there too, if the NLL is doubtful.
+    Data also have the NLL of a Gaussian, and the median of the rows if the NLL is doubtful.
     """
     result, shown = run.result, run.directory
     shown = shown.relative_to(Path.cwd()) if shown.is_relative_to(Path.cwd()) else shown

@@ -32,7 +32,7 @@ class ReportOptions:
 
     Attributes:
         output: the file, an .html; None is report.html in the run directory.
-        seed: of the generated rows, the mixture and the classifier.
+        seed: the seed of the generated rows, the mixture and the classifier.
     """
 
     output: str | None = None

@@ -48,7 +48,7 @@ class SampleOptions:
     Attributes:
         output: the file, a .csv, perhaps compressed, or a .parquet.
         n: rows; None is 10 000, or a row for each row of a file of conditions.
-        seed: of the rows.
+        seed: the seed of the rows.
         context: the values that the rows are conditioned on, as texts NAME=VALUE or numbers, or the path of a file.
     """
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def sample(run: Run, options: SampleOptions) -> None:
-    """Write rows of the flow, a chunk at a time, so that memory does not grow with their number.
+    """Write rows of the flow, a chunk at a time, so memory does not grow with their number.
 
     Raises:
         ConfigError: the run has no result, the file exists or cannot be written, or the context does not fit.
@@ -115,7 +115,7 @@ def _conditions(run: Run, options: SampleOptions) -> tuple[pandas.DataFrame | No
     import torch
 
     from flowlab.plotting.runs import any_tensor
-    from flowlab.runs.checkpoint import shapes_of
+    from flowlab.runs.shape import shapes_of
 
     shape = shapes_of(run.checkpoint(run.result.get("weights", "last")))[1]
     schema = run.schema if run.schema is not None and run.schema.conditions else None

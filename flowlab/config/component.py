@@ -33,7 +33,7 @@ class Settings:
     __slots__ = ("_prefix",)  # beside the fields, so vars() gives these alone
 
     def __setattr__(self, name: str, value: Any) -> None:
-        own = getattr(type(self), name, len)  # of the class: a property or a constant may be set, a method may not
+        own = getattr(type(self), name, len)  # a property or a constant of the class may be set, a method may not
         known = not callable(own) or name in vars(self) or name.startswith("_")
         if hasattr(self, "_prefix") and not known:
             keys = [item.name for item in dataclasses.fields(self) if item.init]  # type: ignore[arg-type]

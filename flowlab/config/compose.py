@@ -290,7 +290,7 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     tried = (overrides[:count] for count in range(1, len(overrides) + 1))
     culprit = next((some[-1] for some in tried if isinstance(_try_compose(some), Exception)), "")
     said = shorten(error)
-    if said.startswith("Error resolving interpolation '${target}'"):  # of what a target adds to training
+    if said.startswith("Error resolving interpolation '${target}'"):  # a setting that a target adds to training
         return f"{culprit}: a group has one option: {culprit.lstrip('~').partition('=')[0]}=OPTION"
     if said.startswith("Error merging override") and error.__cause__:
         said = str(error.__cause__).splitlines()[0]

@@ -30,15 +30,18 @@ class DataError(ConfigError):
 
 
 def did_you_mean(word: str, allowed: Sequence[str]) -> str:
-    """The closest allowed word, then all allowed words.
+    """Return the closest allowed word, then all allowed words. The same letters in a different order are the closest.
 
     Example:
         >>> from flowlab.config.errors import did_you_mean
         >>> did_you_mean("dept", ["depth", "rank"])
         "did you mean 'depth'? allowed: depth, rank"
+        >>> did_you_mean("rl", ["lr", "betas"])
+        "did you mean 'lr'? allowed: lr, betas"
     """
     known = {name.lower(): name for name in allowed}
-    close = difflib.get_close_matches(word.lower(), known, n=1)
+    swapped = [name for name in known if sorted(name) == sorted(word.lower())]
+    close = swapped or difflib.get_close_matches(word.lower(), known, n=1)
     meant = ELSEWHERE.get(word) or (f"did you mean {known[close[0]]!r}? " if close else "")
     return f"{meant}allowed: {', '.join(allowed)}"
 

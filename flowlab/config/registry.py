@@ -49,7 +49,7 @@ BASES = {
     "target": ("flowlab.targets._from_class", "TargetFromClass"),
     "logger": ("flowlab.loggers.base", "LoggerFromClass"),
 }
-CHOOSING = {"experiment", "sweep"}  # groups whose options choose those of others
+CHOOSING = {"experiment", "sweep"}  # groups whose options choose the options of other groups
 TAKEN = ("name", "group", "_target_")  # keys of every component; a parameter of such a name keeps its default
 
 _registered: dict[str, dict[str, Any]] = {group: {} for group in PACKAGES}

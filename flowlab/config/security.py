@@ -1,4 +1,4 @@
-"""What a configuration may name and hold: classes of allowed packages, and no secrets. SECURITY.md lists the rules.
+"""Checks of a configuration: it names classes of allowed packages and holds no secrets. SECURITY.md lists the rules.
 
 Importing a module and building an object both run code, so a name is checked against the allow-list before any import.
 The list is no part of a configuration, or a stranger's run directory would allow itself. Secrets must not be written
@@ -175,7 +175,7 @@ def check_targets(composed: DictConfig, where: str = "", node: Any = None) -> No
 
 
 def _resolve(node: Any, where: str, composed: DictConfig) -> Any:
-    """Resolve an interpolation; one without a value yet, such as Hydra's before a job begins, stays as it is."""
+    """Resolve an interpolation; one without a value yet, such as Hydra's before a job begins, stays unchanged."""
     if not isinstance(node, str) or "${" not in node:
         return node
     try:

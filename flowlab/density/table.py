@@ -64,7 +64,7 @@ class Density:
 
         Arguments:
             rows: a DataFrame with the columns of the table, in any order.
-            seed: of the noise of discrete columns; see Schema.
+            seed: the seed of the noise of discrete columns; see Schema.
 
         Raises:
             DataError: a column or a value is missing, or a category is unknown.
@@ -85,7 +85,7 @@ class Density:
         Arguments:
             n: the number of rows; 1 by default, or a row for each row of the context.
             context: the conditions of a conditional density: a mapping such as {"age": 30}, or a DataFrame.
-            seed: of the rows; equal seeds give equal rows.
+            seed: the seed of the rows; equal seeds give equal rows.
 
         Raises:
             ConfigError: n is below 1, or the context is missing or does not fit the density.
@@ -123,7 +123,7 @@ class Density:
 
         Arguments:
             path: an .html file that does not exist yet.
-            seed: of the generated rows.
+            seed: the seed of the generated rows.
 
         Raises:
             ConfigError: the file exists or cannot be written, or scikit-learn is not installed.
@@ -167,10 +167,10 @@ def fit_table(
         table: a DataFrame, or what pandas makes one of.
         flow: a name such as "tabular" or "nsf"; or settings, as `flowlab.compose("flow=nsf", "flow.depth=4").flow`.
         context: names of columns that the density is conditioned on.
-        steps, batch_size, lr: of the training; None follows the number of rows and columns.
+        steps, batch_size, lr: settings of the training; None follows the number of rows and columns.
         optimizer: a name, or an object; None is AdamW, with a weight decay that follows the table.
-        dtype: of the flow: float32 or float64.
-        seed: of the split, the initial parameters and the minibatches.
+        dtype: the flow's dtype, float32 or float64.
+        seed: the seed of the split, the initial parameters and the minibatches.
         settings: keys of `target=table`, as kinds, missing, robust and validation; or of `conf/trainer`, as patience.
 
     Raises:

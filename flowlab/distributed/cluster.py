@@ -12,7 +12,7 @@ from flowlab.config.schema import TrainerConfig
 from flowlab.distributed.world import SINGLE_PROCESS, World, resolve_device
 from flowlab.system.process import print_line
 
-# Of each launcher: its command, a variable that it sets, and those with the number of ranks, in all and on a node.
+# Each launcher's command, a variable that it sets, and its variables for the number of ranks, in all and on a node.
 LAUNCHERS = {
     "slurm": ("srun", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS_PER_NODE"),
     "torchrun": ("torchrun", "TORCHELASTIC_RUN_ID", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),

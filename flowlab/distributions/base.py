@@ -38,13 +38,13 @@ from flowlab.torch_distributions import (
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
-Shape = int | Sequence[int]  # of a sample
+Shape = int | Sequence[int]  # the shape of a sample
 
 
 def as_points(value: Any, like: Tensor) -> Tensor:
     """Points as a tensor: from a tensor, a numpy array, a DataFrame, or nested lists of numbers.
 
-    A floating-point tensor is returned as it is. Integers, arrays, DataFrames and lists are converted to the dtype of
+    A floating-point tensor is returned unchanged. Integers, arrays, DataFrames and lists are converted to the dtype of
     `like`; all but tensors are moved to its device.
 
     Raises:
@@ -72,7 +72,7 @@ def as_points(value: Any, like: Tensor) -> Tensor:
 
 def as_shape(shape: Shape) -> tuple[int, ...]:
     """The shape of a sample; a number is the shape of so many samples."""
-    is_number = isinstance(shape, int) or getattr(shape, "shape", None) == ()  # of Python, or of numpy or torch
+    is_number = isinstance(shape, int) or getattr(shape, "shape", None) == ()  # a number of Python, numpy or torch
     try:
         sizes = tuple(map(operator.index, [shape] if is_number else shape))  # type: ignore[arg-type]
     except TypeError:
@@ -131,7 +131,7 @@ class Base(nn.Module):
         """Reparameterized samples of shape sample + batch + event.
 
         Arguments:
-            shape: of the sample.
+            shape: the shape of the sample.
             generator: the source of the samples; None is torch's global stream.
             batch_shape: independent samples for a batch that the distribution's own batch broadcasts to.
         """

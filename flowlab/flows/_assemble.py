@@ -16,7 +16,7 @@ from flowlab.flow import Flow
 from flowlab.flows.base import Architecture
 from flowlab.seeding import torch_seeded
 from flowlab.tables.domains import standardize
-from flowlab.targets.base import Standardization
+from flowlab.targets.base import Standardization, Target
 
 ROWS_OF_STATE = 6  # parameters, gradients, two moments, and the new rows that a step makes
 STAGE_BYTES = 10_000  # of a bijector's Python objects, as measured
@@ -51,9 +51,10 @@ def assemble(
         )
     architecture.check(event_shape)
     try:
-        # Layers such as nn.Linear draw from torch's global stream; a copy leaves the generator's own stream as it is.
+        inner = tuple(units.inverse_shape(torch.Size(event_shape))) if isinstance(units, Bijector) else event_shape
+        # Layers such as nn.Linear draw from torch's global stream; a copy leaves the generator's own stream alone.
         with _single_precision(), torch_seeded(generator and generator.clone_state()):
-            flow = architecture.build(event_shape, context_shape, generator)
+            flow = architecture.build(inner, context_shape, generator)
             if not isinstance(flow, Flow):
                 raise ConfigError(
                     f"flow={architecture.name}: build gave a {type(flow).__name__} and must give a Flow, such as "
@@ -66,6 +67,17 @@ def assemble(
         raise
     except (ValueError, RuntimeError) as error:  # a setting that the dtype cannot hold
         raise ConfigError(f"the flow cannot be built: {error}") from None
+
+
+def last_bijector(target: Target, needs_density: bool) -> Bijector | None:
+    """The fixed bijector that ends a flow: into the units of a target's data, or onto its support; None without one.
+
+    `needs_density` says whether the objective evaluates the target's density at points of the flow.
+    """
+    if target.standardization or target.schema:
+        return target.to_units()
+    support = target.support_of_flow(needs_density)
+    return support.bijector() if support else None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What coupling and autoregressive flows share: the map of a coordinate, and the network that gives its parameters."""
+"""Parts of coupling and autoregressive flows: the map of a coordinate, and the network that gives its parameters."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from flowlab.distributions.multivariate_t import NORMAL, MultivariateT
 
 DEGREES = (NORMAL, 100.0, 30.0, 15.0, 8.0, 5.0, 3.0, 2.0, 1.0)
-ROUNDS = 30  # of the EM algorithm, for each number of degrees
+ROUNDS = 30  # rounds of the EM algorithm, for each number of degrees
 RIDGE = 1e-8  # added to the variance of each column, as a share of it: columns may be nearly collinear
-SHARES = (0.0, 0.01, 0.03, 0.1, 0.3)  # of the diagonal in a scale matrix of few rows
+SHARES = (0.0, 0.01, 0.03, 0.1, 0.3)  # shares of the diagonal in a scale matrix of few rows
 FEW = 20  # rows for each column
 FOLDS = 4
 
@@ -22,7 +22,7 @@ class Ellipse(NamedTuple):
     """Where the distribution of x = location + factor t lies, with t from MultivariateT.
 
     Attributes:
-        degrees: of freedom of t.
+        degrees: the degrees of freedom of t.
         location: of shape (d,).
         factor: a lower triangle of shape (d, d).
     """

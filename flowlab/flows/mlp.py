@@ -43,7 +43,7 @@ class MLP(Architecture):
         initialization: bounded, so samples spread no wider at any depth or dimension; near_identity, as in earlier
             versions, whose spread grows with both; glorot, as in Jang's tutorial; or covering, stretched over the data.
 
-    A bounded initialization is that of near_identity for up to 6 layers in 2 dimensions. With more layers, each is
+    A bounded initialization equals near_identity for up to 6 layers in 2 dimensions. With more layers, each is
     closer to the identity: V V^T, the variance of the shift and the log of the slope are multiplied by 6 / depth. With
     more dimensions, V V^T is also multiplied by 2 / dim.
 
@@ -102,7 +102,7 @@ class MLP(Architecture):
         if self.initialization == "bounded":
             share, spread = min(1.0, 6 / self.depth), min(1.0, 2 / dim)
         slopes = (self.initial_slope**share, dim if self.slope == "vector" else None, self.positive)
-        deviations = 0.5 * (share * spread) ** 0.5, 0.5 * share**0.5  # of V and of the shift
+        deviations = 0.5 * (share * spread) ** 0.5, 0.5 * share**0.5  # deviations of V and of the shift
         activations: dict[str, Callable[[], Bijector]] = {
             "tanh": Tanh,
             "sigmoid": Sigmoid,

@@ -261,7 +261,7 @@ def _init(settings: Wandb, ours: Run, mode: Any, resume: Any) -> wandb.Run:
 
 @contextlib.contextmanager
 def _tolerate_failure(what: str) -> Iterator[None]:
-    """Print what went wrong with Weights & Biases after training, and go on: the run itself is done."""
+    """Print what went wrong with Weights & Biases after training, and continue: the run itself is done."""
     try:
         yield
     except Exception as error:

@@ -30,7 +30,7 @@ class Wandb(Logger):
         mode: "auto": WANDB_MODE where it is set, else online with a key and a network, else offline.
         run_name: None: WANDB_NAME, else target and seed, in a sweep after the job's number.
         group: None: WANDB_RUN_GROUP, else the name of the sweep's directory.
-        tags: words of at most 64 characters; none: those of WANDB_TAGS.
+        tags: words of at most 64 characters; none: the words of WANDB_TAGS.
         figures_every: steps from one drawing of the figures to the next; None draws them at the end alone.
     """
 

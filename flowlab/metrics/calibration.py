@@ -73,8 +73,8 @@ def uniformity_p_values(ranks: ArrayLike, draws: int, bins: int = 20) -> Array:
 def density_levels(log_prob: ArrayLike, samples_log_prob: ArrayLike) -> Array:
     r"""The credible level at which each posterior's highest-density region first holds the true parameters.
 
-    The level is the share of posterior samples whose density exceeds that of the true parameters. It is uniform on
-    [0, 1] if the posteriors are right; `expected_coverage` makes the curve of it.
+    The level is the share of posterior samples whose density exceeds the density of the true parameters. It is uniform
+    on [0, 1] if the posteriors are right; `expected_coverage` makes a curve of the levels.
 
     Arguments:
         log_prob: the log density of the true parameters of n simulations, of shape (n,).

@@ -16,13 +16,13 @@ LITTLE = 0.1  # nats: above a Gaussian's NLL, where the data may be Gaussian
 def describe_rows(
     nlls: Tensor, baseline: float, numbers: Tensor | None = None, weights: Tensor | None = None
 ) -> dict[str, Any]:
-    """How the NLL of a test is made up of the NLLs of its rows, and the reasons to doubt it.
+    """Describe how the NLL of a test consists of the NLLs of its rows, and the reasons to doubt it.
 
     Arguments:
-        nlls: of each row, in nats, of shape (n,).
+        nlls: the NLL of each row in nats, of shape (n,).
         baseline: the NLL of a Gaussian.
-        numbers: of the rows in the data; None counts the rows of the test from 1.
-        weights: of the rows, of shape (n,); a row of weight 0 does not count.
+        numbers: the numbers of the rows in the data; None counts the rows of the test from 1.
+        weights: the weights of the rows, of shape (n,); a row of weight 0 does not count.
 
     Returns:
         nll_median; worst_rows, the number and the NLL of the WORST rows with the highest NLL; and doubts, in words.

@@ -25,7 +25,7 @@ def classifier_two_sample(
     Arguments:
         reference: points of shape (n, d).
         samples: points of shape (m, d); accuracies are comparable for m = n.
-        seed: of the network and of the split into folds.
+        seed: the seed of the network and of the split into folds.
         folds: the number of folds.
 
     Raises:

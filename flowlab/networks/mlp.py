@@ -76,13 +76,13 @@ class MLP(nn.Module):
         return self.run(self.masked_weights(), x, context)
 
     def masked_weights(self) -> Sequence[Tensor]:
-        """The matrices of the layers, so that several calls can share the work on them."""
+        """Return the matrices of the layers, so several calls can share the work on them."""
         return list(self.weights)
 
     def run(self, weights: Sequence[Tensor], x: Tensor, context: Tensor | None) -> Tensor:
         """The network with the given matrices."""
         for number, (weight, bias) in enumerate(zip(weights, self.biases, strict=True)):
-            # Of the sum with the product first, a compiler keeps the points in the order of the product.
+            # With the product first in the sum, a compiler keeps the points in the order of the product.
             before, x = x, x @ weight.mT + bias if is_compiled() else nn.functional.linear(x, weight, bias)
             if number == 0 and self.context_weight is not None and context is not None:
                 x = x + nn.functional.linear(context, self.context_weight)

@@ -1,7 +1,9 @@
 """Objectives: the losses that training minimizes."""
 
 from flowlab.objectives.base import Objective
+from flowlab.objectives.density import DensityObjective
+from flowlab.objectives.forward_kl import ForwardKL
 from flowlab.objectives.maximum_likelihood import MaximumLikelihood
 from flowlab.objectives.reverse_kl import ReverseKL
 
-__all__ = ["MaximumLikelihood", "Objective", "ReverseKL"]
+__all__ = ["DensityObjective", "ForwardKL", "MaximumLikelihood", "Objective", "ReverseKL"]

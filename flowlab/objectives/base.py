@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
+from flowlab.config.registry import lookup
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from flowlab.flow import Flow
-    from flowlab.targets.base import Batch, Target
+    from flowlab.targets.base import Batch, ExactTarget, Target
 
 
 class Objective(Component):
@@ -21,11 +22,13 @@ class Objective(Component):
         needs_points: a minibatch holds points of the target; otherwise it holds points of the flow's base.
         needs_density: the loss evaluates the target's density.
         label: names the training loss in figures.
+        log_name: names it in the log of a Lightning Trainer, after "train_".
     """
 
     needs_points: ClassVar[bool] = True
     needs_density: ClassVar[bool] = False
     label: ClassVar[str] = "training loss"
+    log_name: ClassVar[str] = "loss"
 
     def __call__(self, flow: Flow, batch: Batch, target: Target) -> Tensor:
         """The loss of a minibatch, of shape ()."""
@@ -38,13 +41,12 @@ class Objective(Component):
             ConfigError: it has not.
         """
         from flowlab.targets.base import ExactTarget
-        from flowlab.torch_distributions import is_unbounded
 
-        named = getattr(target, "name", "") or type(target).__name__
-        if self.needs_density and not (isinstance(target, ExactTarget) and is_unbounded(target.support)):
+        named = _name(target)
+        if self.needs_density and not isinstance(target, ExactTarget):
             raise ConfigError(
-                f"objective={self.name}: needs a target whose density is known and positive everywhere; "
-                f"target={named} has none; use objective=maximum_likelihood"
+                f"objective={self.name}: needs a target whose density is known; target={named} has none; use "
+                "objective=maximum_likelihood"
             )
         if not self.needs_points and target.context_shape is not None:
             raise ConfigError(
@@ -53,3 +55,43 @@ class Objective(Component):
             )
         if not self.needs_points and target.train_size is not None:
             raise ConfigError(f"target.train_size: objective={self.name} trains on no data; leave it null")
+
+    def check_training(self, target: Target, flow: Flow | None, steps: int | None = None) -> None:
+        """Check that the objective can train a flow on a target.
+
+        Arguments:
+            target: the target.
+            flow: the flow; None: it is not built yet, and will end with `target.to_units()`.
+            steps: the number of optimizer steps; None if it is not known.
+
+        Raises:
+            ConfigError: the target has not what `check` asks for, or density 0 at points of the flow.
+        """
+        self.check(target)
+        if self.needs_density:
+            self._check_image(target, flow)  # type: ignore[arg-type]
+
+    def _check_image(self, target: ExactTarget, flow: Flow | None) -> None:
+        from torch.distributions import constraints
+
+        from flowlab.bijectors.shapes import is_within
+
+        if flow is not None:
+            image = flow.distribution().known_support() or flow.distribution().support
+        else:
+            image = constraints.real_vector if (last := target.to_units()) is None else last.codomain
+        if not is_within(image, target.support):
+            raise ConfigError(
+                f"objective={self.name}: needs a target whose density is positive at all points of the flow; "
+                f"target={_name(target)} has density 0 outside of its support; use objective=maximum_likelihood, or a "
+                "flow whose last bijector maps into the support"
+            )
+
+
+def as_objective(objective: str | Objective) -> Objective:
+    """The objective of a name, with its default settings; an objective is returned as it is."""
+    return objective if isinstance(objective, Objective) else lookup("objective", objective, "objective")()
+
+
+def _name(target: Target) -> str:
+    return getattr(target, "name", "") or type(target).__name__

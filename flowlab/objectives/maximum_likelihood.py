@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from flowlab.config.registry import register
 from flowlab.objectives.base import Objective
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 @dataclass
 class MaximumLikelihood(Objective):
     """-mean log q(x | context) over points x of the target: the average negative log likelihood."""
+
+    log_name: ClassVar[str] = "nll"
 
     def __call__(self, flow: Flow, batch: Batch, target: Target) -> Tensor:
         return -flow.prepared().log_prob(batch.x, batch.context).mean()

@@ -85,7 +85,7 @@ class Optimizer(Component):
 
 
 def as_optimizer(optimizer: str | Optimizer, lr: float | None = None, **settings: Any) -> Optimizer:
-    """The optimizer of a name, with settings and perhaps a learning rate; an optimizer is returned as it is."""
+    """Return the optimizer of a name, with its settings and learning rate; an optimizer is returned unchanged."""
     if not isinstance(optimizer, Optimizer):
         given = settings if lr is None else settings | {"lr": lr}
         return as_typed(lookup("optimizer", optimizer, "optimizer"), given, "")

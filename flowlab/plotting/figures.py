@@ -29,7 +29,7 @@ QUADRANT_COLOURS = (VERMILION, GREEN, BLUE, BLACK)
 DENSITY_COLOURS = "Blues"  # light to dark on white, so the tails stay visible and the contours readable
 CONTOURS = (0.05, 0.25, 0.75)  # shares of the largest density
 GRID_COLUMNS = 6  # coordinates in a grid of scatter plots
-styled = matplotlib.style.context(STYLE)  # decorates a figure function; the caller's style stays as it is
+styled = matplotlib.style.context(STYLE)  # decorates a figure function; the caller's style does not change
 
 
 @styled

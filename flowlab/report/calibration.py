@@ -24,7 +24,7 @@ class Tail:
 
     Attributes:
         level: the probability of the quantile; below 0.5 the rows below it are counted.
-        share: of the real rows.
+        share: the share of the real rows.
         low, high: the band of the share for a perfect flow.
         is_alarming: whether the share would be a surprise even as the worst of all columns.
     """

@@ -1,4 +1,4 @@
-"""What a report says in words: one sentence about the flow, and warnings about what a reader must know."""
+"""The words of a report: one sentence about the flow, and warnings about what a reader must know."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ class Score:
 
     Attributes:
         title: the model's name.
-        log_prob: of each test row, in nats, of shape (n,).
-        flow_log_prob: the flow's, of the same rows.
+        log_prob: the log density of each test row in nats, of shape (n,).
+        flow_log_prob: the flow's log densities of the same rows.
         note: how the model was fitted.
         rows: the number of rows that it was fitted to; None if it is no baseline.
         advice: what to do about a flow that is worse.

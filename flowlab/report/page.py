@@ -17,7 +17,7 @@ from flowlab.report.record import Record, versions
 from flowlab.report.terms import TERMS
 
 STYLE = Path(__file__).with_name("report.css")
-LEVELS = (0.001, 0.01, 0.25, 0.5, 0.75, 0.99)  # of the quantiles of log densities
+LEVELS = (0.001, 0.01, 0.25, 0.5, 0.75, 0.99)  # levels of the quantiles of log densities
 # The page loads nothing and runs nothing, so the name of a column can do no harm.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 

@@ -21,7 +21,7 @@ PACKAGES = ("flowlab-nf", "torch", "numpy", "scipy", "pandas", "matplotlib", "sc
 
 @dataclass(frozen=True)
 class Record:
-    """What a run wrote down.
+    """Facts that a run recorded.
 
     Attributes:
         name: the name of the run directory.
@@ -31,12 +31,12 @@ class Record:
         seed: the run's seed.
         trained: how the training went, in words.
         best_step, steps: the step of the best validation, and the last step.
-        commit: of the code that trained the flow, in words.
+        commit: the commit of the code that trained the flow, in words.
         time: when the run began.
         settings: every key and value of the configuration.
         command: the words that trained the flow.
         ended_by: what ended the training.
-        notes: what was said about the data.
+        notes: the notes on the data that the run printed.
     """
 
     name: str

@@ -24,14 +24,14 @@ CHUNK = 20_000  # rows that the flow maps at once
 
 @dataclass(frozen=True)
 class Subject:
-    """What a report is about.
+    """The subject of a report: a flow, and the distribution that it has learned.
 
     Arguments:
         flow: a flow of vectors.
         target: the distribution that it has learned.
         columns: the names of the coordinates.
-        seed: of the rows that are drawn; the run's seed gives an exact target the run's own test rows.
-        sample_seed: of the rows that the flow generates.
+        seed: the seed of the drawn rows; the run's seed gives an exact target the run's own test rows.
+        sample_seed: the seed of the rows that the flow generates.
     """
 
     flow: Flow

@@ -10,7 +10,7 @@ import scipy.stats
 from flowlab.baselines.base import missing_package
 
 FOLDS = 5
-FEWEST_ROWS = 20  # of each kind
+FEWEST_ROWS = 20  # rows of each kind
 MOST_ROWS = 10_000
 CONFIDENCE = 0.95
 
@@ -40,7 +40,7 @@ def tell_apart(real: np.ndarray, generated: np.ndarray, seed: int) -> TwoSamples
 
     Arguments:
         real, generated: equally many rows, of shape (n, columns); row i of both may have the same context.
-        seed: of the folds.
+        seed: the seed of the folds.
 
     Raises:
         ConfigError: scikit-learn is not installed.

@@ -31,7 +31,7 @@ def write_report(
         columns: the names of the coordinates.
         record: facts about its training.
         command: the words that make the page.
-        data_seed, seed: of rows of an exact target, and of the generated rows.
+        data_seed, seed: the seeds of rows of an exact target, and of the generated rows.
 
     Raises:
         ConfigError: scikit-learn is not installed, or the flow has no density or samples to compare.

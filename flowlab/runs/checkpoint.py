@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +27,6 @@ from flowlab.flow import Flow
 from flowlab.system.files import check_not_replaced, raise_write_error, sync, write_bytes
 
 if TYPE_CHECKING:
-    from flowlab.tables.schema import Schema
     from flowlab.training.record import Record
 
 MARK = b"sha256:"
@@ -83,38 +81,6 @@ def _check_sound(content: bytes) -> None:
 
 def _digest(content: bytes) -> bytes:
     return MARK + hashlib.sha256(content).hexdigest().encode()
-
-
-def state_shape(
-    module: nn.Module, context_shape: tuple[int, ...] | None, standardized: bool, schema: Schema | None = None
-) -> dict[str, Any]:
-    """The facts that, with the configuration, are enough to build the flow of a checkpoint without its data."""
-    shapes = {"event_shape": list(module.event_shape)} if isinstance(module, Flow) else {}
-    contexts = {} if context_shape is None else {"context_shape": list(context_shape)}
-    ends = schema and schema.domains
-    domains = {"domains": [end.tolist() for end in ends]} if ends else {}
-    return shapes | contexts | domains | {"standardized": standardized}
-
-
-def domains_of(checkpoint: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
-    """The ends of the columns' intervals; None if all columns are real.
-
-    Raise ValueError unless they fit the shape of a point.
-    """
-    ends = checkpoint["flowlab"].get("domains")
-    if ends is None:
-        return None
-    low, high = np.array(ends, dtype=np.float64)
-    if low.shape != shapes_of(checkpoint)[0] or not (low < high).all():
-        raise ValueError("its part 'domains' does not fit the points")
-    return low, high
-
-
-def shapes_of(checkpoint: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """The shapes of a point and of a context; the first version wrote the dimension of a point alone."""
-    content = checkpoint["flowlab"]
-    event = tuple(content["event_shape"]) if "event_shape" in content else (content["dim"],)
-    return event, tuple(content["context_shape"]) if "context_shape" in content else None
 
 
 def flow_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:

@@ -19,7 +19,8 @@ from flowlab.config.security import redact
 from flowlab.config.untrusted import read_plain_yaml
 from flowlab.flow import Flow
 from flowlab.flows._assemble import assemble
-from flowlab.runs.checkpoint import check_weights, domains_of, flow_weights, read_checkpoint, shapes_of
+from flowlab.runs.checkpoint import check_weights, flow_weights, read_checkpoint
+from flowlab.runs.shape import shapes_of, units_of
 from flowlab.system.files import (
     DISK_FULL,
     WriteError,
@@ -29,7 +30,6 @@ from flowlab.system.files import (
     read_json,
     write_json,
 )
-from flowlab.tables.domains import to_units
 from flowlab.targets.base import Target
 
 if TYPE_CHECKING:
@@ -69,9 +69,8 @@ class Run:
         # Earlier versions had one target that is standardized, and its setting says whether it is.
         standardized = checkpoint["flowlab"].get("standardized", getattr(self.config.target, "standardize", False))
         robust = getattr(self.config.target, "robust", False)
-        scale = (torch.zeros(shape), torch.ones(shape), robust) if standardized else None
         try:
-            units = to_units(scale, domains_of(checkpoint))
+            units = units_of(checkpoint, standardized, robust)
             flow = assemble(self.config.flow, shape, context_shape, torch.Generator(), units, dtype)
         except (ValueError, TypeError) as error:  # a ConfigError is a ValueError
             raise self._does_not_fit(weights, error) from None
@@ -205,7 +204,7 @@ def load_run(directory: str | Path) -> Run:
 
 
 def _advise(directory: Path) -> str:
-    """What to type instead of a directory that is no run."""
+    """Return what to type instead of a directory that is no run."""
     if (directory / "status.json").is_file():
         return "; the run was killed before it began: start it again"
     if (directory / "manifest.json").is_file():

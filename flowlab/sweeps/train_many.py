@@ -17,7 +17,7 @@ from flowlab.config.errors import ConfigError
 from flowlab.config.paths import local_path
 from flowlab.config.schema import Config, RunConfig, check_again
 from flowlab.distributed.world import resolve_device
-from flowlab.flows._assemble import Costs
+from flowlab.flows._assemble import Costs, last_bijector
 from flowlab.runs.begin import with_absolute_paths
 from flowlab.runs.directory import Run
 from flowlab.sweeps.manifest import check_same_data
@@ -49,7 +49,7 @@ def train_many(
 ) -> list[Run]:
     """Train every configuration into its own directory; a job that fails says so there and stops no other.
 
-    A job that is done already is left as it is, and one that was stopped resumes from its last checkpoint. Its numbers
+    A job that is done stays unchanged, and a job that was stopped resumes from its last checkpoint. Its numbers
     depend neither on the jobs beside it in a stack, nor on the number of processes. A compiled stack rounds by the
     place of a job among all jobs of its shape, which is the same when a sweep resumes.
 
@@ -115,7 +115,7 @@ def train_many(
 
 
 class _SweepFailed(Exception):
-    """A job has failed, and the others should not go on."""
+    """A job has failed, and the others should stop."""
 
 
 def _plan(
@@ -204,7 +204,8 @@ def stack_key(config: Config, target: Target) -> str | None:
         for name in per_job_fields(type(getattr(config, group))):
             del shared[group][name]
     if not config.objective.needs_density:
-        shared["target"] = [type(stage).__name__ for stage in stages(units)] if (units := target.to_units()) else None
+        units = last_bijector(target, config.objective.needs_density)
+        shared["target"] = [type(stage).__name__ for stage in stages(units)] if units else None
     return json.dumps([shared, list(target.event_shape), target.context_shape], sort_keys=True, default=str)
 
 

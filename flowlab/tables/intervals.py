@@ -11,7 +11,7 @@ import numpy as np
 
 from flowlab.tables.kinds import Kind
 
-MARGIN = 1e-6  # of the width of an interval: a value at its end is moved inside by so much, where its density is finite
+MARGIN = 1e-6  # share of an interval's width by which a value at its end is moved inside, where its density is finite
 PLACES = 64  # in a turn, of which the emptiest three become the cut of a circle
 
 

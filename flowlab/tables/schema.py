@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flowlab.targets.base import Batch, Standardization
 
-LEVELS = 2**20  # of the noise between two whole numbers
+LEVELS = 2**20  # levels of the noise between two whole numbers
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Condition:
 
     Attributes:
         column: the column.
-        center, spread: of its unconstrained values in the training rows; kinds with fixed features do not use them.
+        center, spread: center and spread of its unconstrained values in the training rows; kinds with fixed features
+            do not use them.
     """
 
     column: Column
@@ -116,7 +117,7 @@ class Schema:
 
         Arguments:
             frame: rows with the columns of the schema, in any order.
-            seed: of the noise of discrete columns; the noise of a row depends on the seed and the row's place alone.
+            seed: the seed of the noise of discrete columns; a row's noise depends on it and on the row's place alone.
             where: the text before messages, such as a path.
             outside: "refuse" values outside of a column's domain, or "keep" them as NaN, whose log density is -inf.
 

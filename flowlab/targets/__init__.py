@@ -2,12 +2,29 @@
 
 from flowlab.config.errors import DataError
 from flowlab.targets.base import Batch, ExactTarget, Target
+from flowlab.targets.densities import (
+    U1,
+    U2,
+    U3,
+    U4,
+    Banana,
+    Checkerboard,
+    EightGaussians,
+    Funnel,
+    Gaussian,
+    RingNorm,
+    TwoMoons,
+    TwoNorm,
+    Uniform,
+)
 from flowlab.targets.file import FileTarget
-from flowlab.targets.gaussian import Banana, Funnel, Gaussian
-from flowlab.targets.shapes import Checkerboard, EightGaussians, TwoMoons, Uniform
 from flowlab.targets.simulator import Simulator
 
 __all__ = [
+    "U1",
+    "U2",
+    "U3",
+    "U4",
     "Banana",
     "Batch",
     "Checkerboard",
@@ -17,8 +34,10 @@ __all__ = [
     "FileTarget",
     "Funnel",
     "Gaussian",
+    "RingNorm",
     "Simulator",
     "Target",
     "TwoMoons",
+    "TwoNorm",
     "Uniform",
 ]

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlab.config.component import Component, setting
 from flowlab.config.errors import ConfigError
+from flowlab.targets.draws import rand as rand
+from flowlab.targets.draws import randn as randn
+from flowlab.targets.draws import stack as stack
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
     from flowlab.bijectors import Bijector
     from flowlab.tables.schema import Schema
+    from flowlab.targets.densities.support import Support
 
 Bounds = tuple[tuple[float, float], ...]
 Standardization = tuple["Tensor", "Tensor"] | tuple["Tensor", "Tensor", bool]
@@ -45,6 +49,16 @@ class Batch(NamedTuple):
         return Batch(*(tensor.to(*where) for tensor in self.tensors()))
 
 
+class Minibatch(Batch):
+    """The batch of a training step.
+
+    Attributes:
+        step: how many steps were taken before, a whole number of shape ().
+    """
+
+    step: Tensor
+
+
 class Target:
     """A distribution to learn, with a finite set of points or fresh points at every step.
 
@@ -60,6 +74,8 @@ class Target:
         notes: lines about the data, printed before training.
         preset: a file of conf/target/training, by its name, with settings that suit it; None: the defaults do.
         row_numbers: for each split the numbers of its rows in the data, from 1; None if they have none.
+        has_points, has_density: whether points of it can be had, and whether its density can be computed.
+        log_normalizer: log Z in nats, the log integral of the density before it is normalized; None: it is not known.
     """
 
     event_shape: tuple[int, ...]
@@ -73,6 +89,9 @@ class Target:
     notes: Sequence[str] = ()
     preset: str | None = None
     row_numbers: dict[str, Tensor] | None = None
+    has_points: bool = True
+    has_density: bool = False
+    log_normalizer: float | None = None
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -114,6 +133,13 @@ class Target:
 
         return to_units(self.standardization, None if self.schema is None else self.schema.domains)
 
+    def support_of_flow(self, needs_density: bool) -> Support | None:
+        """The support onto which a flow's fixed last bijector maps; None: a flow has no such bijector.
+
+        `needs_density` says whether the objective evaluates the target's density at points of the flow.
+        """
+        return None
+
     def encode_context(self, values: Tensor) -> Tensor:
         """The contexts that a flow gets for values of shape (*, c) in the units of the data: by default the values."""
         return values
@@ -141,10 +167,15 @@ class Target:
 class ExactTarget(Target, Component):
     """A target whose density is known, so a flow's KL divergence from it can be measured.
 
-    A subclass defines `from_draws`, `log_prob` and `bounds`. It may define `entropy` in closed form, or
-    `quadrature_bounds`, on which the entropy of a two-dimensional target is computed; without both it is None.
+    A subclass defines `from_draws`, `log_prob` and `bounds`. It may define `entropy`, or `quadrature_bounds`, on which
+    the entropy of a two-dimensional target is computed; without both it is None.
     A conditional target has a `context_shape` and defines `draw_batch` and `batch_from_draws` instead of `from_draws`;
-    its `entropy` is the average over the contexts, or None.
+    its `entropy` is the average over the contexts, or None. Without a sampler it is for objectives without points.
+
+    Attributes:
+        log_normalizer: log Z in nats, the log integral of exp(unnormalized_log_prob); None if it is not known.
+        flow_ends_in_support: every flow ends with a fixed map onto a bounded `support`, not only if the objective needs
+            the density, which is 0 outside.
 
     Arguments:
         train_size: train on this many points, drawn once from the seed; None draws fresh points at every step.
@@ -153,6 +184,9 @@ class ExactTarget(Target, Component):
     train_size: int | None = setting(None, minimum=1, kw_only=True)
 
     event_shape = (2,)
+    has_density = True
+    log_normalizer = 0.0
+    flow_ends_in_support = False
     quadrature_bounds = ()  # type: Bounds  # an annotation would make it a field
     quadrature_size = 1000
 
@@ -167,11 +201,7 @@ class ExactTarget(Target, Component):
         return constraints.real_vector
 
     def build(self, **given: Any) -> ExactTarget:
-        """A copy, because training moves the constants of a target to its device.
-
-        Raises:
-            ConfigError: the settings do not fit each other.
-        """
+        """A copy, because training moves its constants to a device; a ConfigError if settings do not fit each other."""
         try:
             return replace(self)
         except OverflowError:
@@ -179,9 +209,27 @@ class ExactTarget(Target, Component):
                 f"target={self.name}: its numbers are too large to compute with; use smaller ones"
             ) from None
 
+    @property
+    def has_points(self) -> bool:  # type: ignore[override]
+        samplers = ("from_draws", "batch_from_draws", "rows", "batch")
+        return any(getattr(type(self), name) is not getattr(ExactTarget, name) for name in samplers)
+
+    def support_of_flow(self, needs_density: bool) -> Support | None:
+        from flowlab.targets.densities.support import Support
+        from flowlab.torch_distributions import is_unbounded
+
+        if is_unbounded(self.support) or not (needs_density or self.flow_ends_in_support):
+            return None
+        return Support.of(self.support, self.dim)
+
+    def to_units(self) -> Bijector | None:
+        """The map onto the support; whether a flow ends with it says `support_of_flow`."""
+        support = self.support_of_flow(needs_density=True)
+        return support.bijector() if support else None
+
     def check(self, dtype: torch.dtype, seed: int) -> None:
-        draws = "from_draws" if self.context_shape is None else "batch_from_draws"
-        if all(getattr(type(self), name) is getattr(ExactTarget, name) for name in (draws, "rows", "batch")):
+        if not self.has_points:
+            draws = "from_draws" if self.context_shape is None else "batch_from_draws"
             raise ConfigError(
                 f"target={self.name or type(self).__name__}: cannot be sampled, and every run is tested on its points; "
                 f"define {draws}(drawn), or rows(split, count, seed, dtype) with points from a long Markov chain"
@@ -222,6 +270,10 @@ class ExactTarget(Target, Component):
         """Log density in nats at points of shape (*, event); of shape (*)."""
         raise NotImplementedError(f"{type(self).__name__} must define log_prob(x)")
 
+    def unnormalized_log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log density plus `log_normalizer` in nats, such as minus an energy."""
+        return self.log_prob(x) if context is None else self.log_prob(x, context)
+
     @cached_property
     def entropy(self) -> float | None:  # type: ignore[override]
         """-E log p in nats, by default by the trapezoidal rule on a grid of `quadrature_size`^2 points in float64.
@@ -229,13 +281,11 @@ class ExactTarget(Target, Component):
         For a smooth density that vanishes at the edge of the grid, the rule converges faster than any power of the
         spacing.
         """
-        import torch
-
         if not self.quadrature_bounds:
             return None
-        grid, area = quadrature_grid(self.quadrature_bounds, self.quadrature_size)
-        log_prob = torch.cat([self.log_prob(part) for part in grid.split(50_000)])
-        return float(-torch.special.xlogy(log_prob.exp(), log_prob.exp()).sum() * area)
+        from flowlab.targets.densities._quadrature import entropy, grid
+
+        return entropy(self.log_prob, *grid(self.quadrature_bounds, self.quadrature_size))
 
     def rows(self, split: str, count: int, seed: int, dtype: torch.dtype | None = None) -> Tensor:
         return self._draw_split(split, count, seed, dtype).x
@@ -248,37 +298,5 @@ class ExactTarget(Target, Component):
     def _draw_split(self, split: str, count: int, seed: int, dtype: torch.dtype | None) -> Batch:
         from flowlab.seeding import generator
 
-        if split == "train" and self.train_size is not None:
-            count = self.train_size
+        count = count if split != "train" or self.train_size is None else self.train_size
         return self.batch_from_draws(self.draw_batch(count, generator(seed, f"{split} data"), dtype))
-
-
-def quadrature_grid(bounds: Bounds, size: int) -> tuple[Tensor, float]:
-    """The points of a size x size grid on a rectangle, of shape (size^2, 2) in float64, and the area of one cell."""
-    import numpy as np
-    import torch
-
-    axes = [torch.from_numpy(np.linspace(low, high, size)) for low, high in bounds]
-    cell = float(np.prod([(high - low) / (size - 1) for low, high in bounds]))
-    return torch.cartesian_prod(*axes), cell
-
-
-def stack(*coordinates: Tensor) -> Tensor:
-    """Points of shape (*, n) of n coordinates of shape (*)."""
-    import torch
-
-    return torch.stack(coordinates, dim=-1)
-
-
-def randn(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype | None) -> Tensor:
-    """Standard normal numbers on the generator's device; dtype None is float32."""
-    import torch
-
-    return torch.randn(shape, generator=generator, dtype=dtype or torch.float32, device=generator.device)
-
-
-def rand(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype | None) -> Tensor:
-    """Uniform numbers from 0 to 1 on the generator's device; dtype None is float32."""
-    import torch
-
-    return torch.rand(shape, generator=generator, dtype=dtype or torch.float32, device=generator.device)

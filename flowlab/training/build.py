@@ -24,7 +24,7 @@ from flowlab.config.schema import Config
 from flowlab.distributed.cluster import check_started
 from flowlab.distributed.world import check_gpus, resolve_device
 from flowlab.flow import Flow
-from flowlab.flows._assemble import Costs, assemble, check_shapes, count_costs
+from flowlab.flows._assemble import Costs, assemble, check_shapes, count_costs, last_bijector
 from flowlab.flows.base import DATA_POINTS, Architecture
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
@@ -57,7 +57,7 @@ class Experiment:
         flow: before its first step.
         objective, optimizer: the loss and the update.
         costs: the flow's, if they could be counted.
-        dtype: of the points and the parameters.
+        dtype: the dtype of the points and the parameters.
     """
 
     config: Config
@@ -91,9 +91,9 @@ def build(config: Config, here: bool = True, known: Known | None = None, checked
     """
     config, target, costs = checked or check(config, here, known)
     dtype, draws = getattr(torch, config.dtype), generator(config.seed, "start")
-    units = target.to_units() if target.standardization or target.schema else None
+    units = last_bijector(target, config.objective.needs_density)
     flow = assemble(config.flow, tuple(target.event_shape), target.context_shape, draws, units, dtype)
-    if config.flow.initialized_from_data:
+    if config.flow.initialized_from_data and target.has_points:
         config.flow.initialize(flow, target.batch("train", DATA_POINTS, config.seed, dtype), draws)
     return Experiment(config, target, flow, config.objective.build(), config.optimizer.build(), costs, dtype)
 
@@ -128,7 +128,7 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
     target.check(dtype, config.seed)
     for logger in config.logger.values():
         logger.check()
-    config.objective.check(target)
+    config.objective.check_training(target, None, config.max_steps)
     if trainer.precision == "bf16-mixed" and config.dtype != "float32":
         raise ConfigError(
             f"trainer.precision=bf16-mixed: lowers products of float32, but dtype={config.dtype}; use dtype=float32 or "

@@ -32,8 +32,8 @@ class Compiled:
 
     It becomes one graph. A large one is cut into pieces, so the equal layers of a flow are compiled once.
 
-    Inductor keeps what it has compiled on disk, so that the next run of the same shapes, in this process or in another,
-    waits for the tracing alone.
+    Inductor keeps compiled code on disk. So the next run of the same shapes, in any process, waits for the tracing
+    alone.
 
     Arguments:
         function: the function.
@@ -78,18 +78,18 @@ def _compile_piece(piece: GraphModule, tensors: list[Tensor], options: dict[str,
 
 def trace(function: Callable[..., Any], *tensors: Tensor) -> GraphModule:
     """The operations of a function of tensors, in order, as what the compiler takes; it can be called as well."""
-    # Of a method the tracer would count `self` among the arguments.
+    # The tracer would count `self` among the arguments of a method.
     return make_fx(lambda *given: function(*given), decomposition_table=DECOMPOSITIONS)(*tensors)
 
 
 def compiled_step(step: StackedStep) -> TakeStep:
     """A step as one graph, or between several ranks as two, with the mean of their gradients between them."""
     if step.world.size > 1:
-        gradients_of = Compiled(lambda numbers, *drawn: step.gradients(numbers, Batch(*drawn)), step.module)
+        gradients_of = Compiled(lambda *given: step.gradients(given[0], given[1], Batch(*given[2:])), step.module)
         update = Compiled(lambda *parts: tuple(step.update(State.of_tensors(parts[3:]), *parts[:3]).tensors()))
 
         def take_between_ranks(state: State, drawn: Batch, rates: Tensor) -> tuple[State, Tensor]:
-            gradients, losses = step.average(*gradients_of(state.numbers, *drawn.tensors()))
+            gradients, losses = step.average(*gradients_of(state.numbers, state.steps, *drawn.tensors()))
             return State.of_tensors(update(gradients, losses, rates, *state.tensors())), losses
 
         return take_between_ranks
@@ -117,7 +117,7 @@ def _hypot(x: Tensor, y: Tensor) -> Tensor:
 def _product(a: Tensor, b: Tensor) -> Tensor:
     """The product of matrices of shapes (*, m, k) and (*, k, n), unrolled where a call costs more than the product.
 
-    Points stand in rows, as everywhere else, so that what comes before and after becomes part of the same loop.
+    Points are rows, as everywhere else, so the operations before and after become part of the same loop.
     """
     (m, k), n = a.shape[-2:], b.shape[-1]
     small = [size <= LARGEST_UNROLLED for size in (m, k, n)]
@@ -140,7 +140,7 @@ def _call(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Columns side by side, each in one piece of memory, so that a loop over points is one over neighbours."""
+    """Concatenate columns, each in one piece of memory, so a loop over points is a loop over neighbours."""
     first = tensors[0]
     if first.ndim < 2 or dim not in (-1, first.ndim - 1) or first.shape[-2] <= sum(each.shape[-1] for each in tensors):
         return NotImplemented

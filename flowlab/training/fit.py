@@ -20,9 +20,10 @@ from flowlab.config.schema import WHERE, TrainerConfig
 from flowlab.flow import Flow
 from flowlab.loggers.base import CSVMetrics, rows_after
 from flowlab.metrics.evaluation import chunks, evaluate, metric_names
-from flowlab.objectives.base import Objective
+from flowlab.objectives.base import Objective, as_objective
 from flowlab.optimizers.base import Optimizer, as_optimizer
-from flowlab.runs.checkpoint import Checkpoints, flow_weights, read_checkpoint, state_shape
+from flowlab.runs.checkpoint import Checkpoints, flow_weights, read_checkpoint
+from flowlab.runs.shape import state_shape
 from flowlab.system.files import lock_directory
 from flowlab.system.process import build_progress, print_line
 from flowlab.targets.base import Batch, Target
@@ -84,7 +85,7 @@ def fit_module(
         )
     trainer = _settings(steps, batch_size, settings)
     chosen = as_optimizer(optimizer, lr, **(optimizer_settings(data, steps) if isinstance(flow, Flow) else {}))
-    goal = objective if isinstance(objective, Objective) else lookup("objective", objective, "objective")()
+    goal = as_objective(objective)
     like = next((each for each in flow.parameters() if each.requires_grad), None)
     if like is None:
         raise ConfigError(f"fit: {type(flow).__name__} has no parameters to train; call flow.requires_grad_() first")
@@ -93,7 +94,7 @@ def fit_module(
         target.check(like.dtype, seed)
     for note in target.notes if target else ():
         print_line(note)
-    loss = _loss(flow, goal, target)
+    loss = _loss(flow, goal, target, steps)
     batches, held_out = batches_of_data(flow, goal, data, context, validation, seed, batch_size, like)
     if isinstance(flow, Flow):
         _check_shape(flow, target.event_shape if target else batches(0).x.shape)
@@ -113,7 +114,7 @@ def fit_module(
         batches=batches,
         record=Record(trainer, steps, chosen, measure),
         checkpoints=Checkpoints(trainer, steps, place, finite, metric=names[0]),
-        shape=state_shape(flow, None, False),
+        shape=state_shape(flow),
         inverse=goal.needs_points,
     )
     with _sinks(place, names) as job.loggers:
@@ -151,11 +152,11 @@ def _check_shape(flow: Flow, shape: Sequence[int]) -> None:
         raise ConfigError(str(error)) from None
 
 
-def _loss(module: nn.Module, objective: Objective, target: Target | None) -> LossOf:
+def _loss(module: nn.Module, objective: Objective, target: Target | None, steps: int) -> LossOf:
     """The loss of a flow and a minibatch, or a module's own."""
     if isinstance(module, Flow):
         if target is not None:
-            objective.check(target)
+            objective.check_training(target, module, steps)
         elif objective.needs_density or not objective.needs_points:
             raise ConfigError(f"objective={objective.name}: needs a Target as data, not points")
         return lambda flow, batch: objective(flow, batch, target)  # type: ignore[arg-type]

@@ -14,7 +14,8 @@ from flowlab.config.paths import local_path
 from flowlab.config.registry import lookup
 from flowlab.loggers.base import rows_after
 from flowlab.optimizers.base import Optimizer, as_optimizer
-from flowlab.runs.checkpoint import Checkpoints, flow_weights, read_checkpoint, state_shape
+from flowlab.runs.checkpoint import Checkpoints, flow_weights, read_checkpoint
+from flowlab.runs.shape import state_shape
 from flowlab.system.process import build_progress, print_line
 from flowlab.targets.base import Target
 from flowlab.training.build import Choice
@@ -85,12 +86,12 @@ def fit_many(
             names, measure = _measure(module, None, held_out, ())
             job = Job(
                 module=module,
-                loss=_loss(module, goal, None),
+                loss=_loss(module, goal, None, steps),
                 optimizer=chosen,
                 batches=batches,
                 record=Record(trainer, steps, chosen, measure),
                 checkpoints=Checkpoints(trainer, steps, place, True, metric=names[0]),
-                shape=state_shape(module, None, False),
+                shape=state_shape(module),
             )
             job.loggers = stack.enter_context(_sinks(place, names))
             jobs.append(job)

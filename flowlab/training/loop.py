@@ -17,7 +17,7 @@ from flowlab.distributed.world import GracefulStop
 from flowlab.optimizers.base import Optimizer
 from flowlab.runs.checkpoint import BEST, Checkpoints, flow_weights
 from flowlab.system.process import Progress
-from flowlab.targets.base import Batch
+from flowlab.targets.base import Batch, Minibatch
 from flowlab.training.build import Batches, Choice, choose
 from flowlab.training.compile import TakeStep, compiled_step
 from flowlab.training.divergence import DivergedError, describe_divergence
@@ -225,7 +225,8 @@ class Loop:
         """Describe the failure of each job that was alive before the last call and is not any more."""
         for place in (alive & ~self.state.alive).nonzero().flatten().tolist():
             job, step = self.jobs[place], int(self.state.steps[place])
-            batch = job.batches(step)
+            batch = Minibatch(*job.batches(step))
+            batch.step = self.state.steps[place]
             with self.recipe.autocast(batch.x):
                 message = describe_divergence(self.module(place), batch, step, job.loss, job.inverse)
             job.failure = DivergedError(message)

@@ -1,4 +1,4 @@
-"""What is kept of a job beside its states: its rows, and in the end its result and figures."""
+"""The files of a job beside its states: its rows, and in the end its result and figures."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def _save_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
 
 @contextlib.contextmanager
 def _report_failed_figures(run: Run) -> Iterator[None]:
-    """Print the error of a figure that cannot be drawn, and go on; after a WriteError a resumed run saves it again."""
+    """Print the error of a figure that cannot be drawn; after a WriteError a resumed run saves the figure again."""
     try:
         yield
     except WriteError:

@@ -14,10 +14,10 @@ from torch.func import functional_call, vmap
 
 from flowlab.distributed.world import SINGLE_PROCESS, World
 from flowlab.optimizers.base import Optimizer
-from flowlab.targets.base import Batch
+from flowlab.targets.base import Batch, Minibatch
 from flowlab.torch_distributions import is_compiled
 
-LossOf = Callable[[Any, Batch], Tensor]  # of a module and a minibatch
+LossOf = Callable[[Any, Batch], Tensor]  # the loss of a module and a minibatch
 
 
 def as_drawn(drawn: Batch) -> Batch:
@@ -100,12 +100,15 @@ class Step(ABC):
 
         The minibatches are drawn as tensors of shape (jobs, batch_size, ...); the rates come from `rates_of_steps`.
         """
-        gradients, losses = self.average(*self.gradients(state.numbers, drawn))
+        gradients, losses = self.average(*self.gradients(state.numbers, state.steps, drawn))
         return self.update(state, gradients, losses, rates), losses
 
     @abstractmethod
-    def gradients(self, numbers: Tensor, drawn: Batch) -> tuple[Tensor, Tensor]:
-        """The gradients of the losses, of shape (jobs, n), and the losses, of shape (jobs,)."""
+    def gradients(self, numbers: Tensor, steps: Tensor, drawn: Batch) -> tuple[Tensor, Tensor]:
+        """The gradients of the losses, of shape (jobs, n), and the losses, of shape (jobs,).
+
+        Parameters and numbers of steps are rows of a State.
+        """
 
     def average(self, gradients: Tensor, losses: Tensor) -> tuple[Tensor, Tensor]:
         """The means of gradients and losses over the ranks."""
@@ -141,9 +144,10 @@ class SingleStep(Step):
         for parameter, part in zip(self.parameters, _split(self.row, self.parameters), strict=True):
             parameter.data = part
 
-    def gradients(self, numbers: Tensor, drawn: Batch) -> tuple[Tensor, Tensor]:
+    def gradients(self, numbers: Tensor, steps: Tensor, drawn: Batch) -> tuple[Tensor, Tensor]:
         self.row.copy_(numbers[0])
-        batch = self.recipe.from_draws(Batch(*(tensor[0] for tensor in drawn.tensors())))
+        batch = Minibatch(*self.recipe.from_draws(Batch(*(tensor[0] for tensor in drawn.tensors()))))
+        batch.step = steps[0]
         with self.recipe.autocast(batch.x):
             loss = self.recipe.loss(self.module, batch)
         # Parameters that the loss does not reach have a gradient of 0, as in a compiled step.
@@ -160,7 +164,7 @@ class StackedStep(Step):
     """The step of several modules at once, by `torch.func`: what a stack uses, and what is compiled.
 
     Arguments:
-        modules: of one structure; buffers and frozen parameters keep the values that each has now.
+        modules: modules of one structure; buffers and frozen parameters keep the values that each has now.
         recipe, world: see Step.
     """
 
@@ -179,20 +183,20 @@ class StackedStep(Step):
         self.losses = vmap(self._loss_of_one)
         self.module = _Loss(modules[0], recipe)
 
-    def gradients(self, numbers: Tensor, drawn: Batch) -> tuple[Tensor, Tensor]:
+    def gradients(self, numbers: Tensor, steps: Tensor, drawn: Batch) -> tuple[Tensor, Tensor]:
         # No loss depends on another job's parameters, so the gradient of their sum holds the gradients of all. Inside
         # vmap they would cost half as much again.
         numbers = numbers.detach().requires_grad_()
-        losses = self.losses(numbers, self.constants, *self.recipe.from_draws(drawn).tensors())
+        losses = self.losses(numbers, self.constants, steps, *self.recipe.from_draws(drawn).tensors())
         (gradients,) = torch.autograd.grad(losses.sum(), numbers)
         return gradients, losses.detach()
 
-    def _loss_of_one(self, numbers: Tensor, constants: dict[str, Tensor], *batch: Tensor) -> Tensor:
+    def _loss_of_one(self, numbers: Tensor, constants: dict[str, Tensor], step: Tensor, *batch: Tensor) -> Tensor:
         parts = _split(numbers, self.parameters)
         parameters = {name: parts[place] for name, place in self.places.items()}
         if is_compiled():  # with the coordinates of all points side by side, as the products of networks have them
             batch = tuple(part.mT.contiguous().mT if part.ndim == 2 else part for part in batch)
-        return functional_call(self.module, (parameters, constants), batch, tie_weights=False)
+        return functional_call(self.module, (parameters, constants), (step, *batch), tie_weights=False)
 
 
 class _Loss(nn.Module):
@@ -202,9 +206,11 @@ class _Loss(nn.Module):
         super().__init__()
         self.module, self.recipe = module, recipe
 
-    def forward(self, *batch: Tensor) -> Tensor:
-        with self.recipe.autocast(batch[0]):
-            return self.recipe.loss(self.module, Batch(*batch))
+    def forward(self, step: Tensor, *tensors: Tensor) -> Tensor:
+        batch = Minibatch(*tensors)
+        batch.step = step
+        with self.recipe.autocast(batch.x):
+            return self.recipe.loss(self.module, batch)
 
 
 def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

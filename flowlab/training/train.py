@@ -20,9 +20,10 @@ from flowlab.distributed.world import SINGLE_PROCESS, GracefulStop, World, resol
 from flowlab.loggers.base import figures_every, open_loggers
 from flowlab.metrics.evaluation import evaluate, expected_metrics, metric_names
 from flowlab.runs.begin import begin, check_directory, default_directory, provenance, with_absolute_paths, write_config
-from flowlab.runs.checkpoint import Checkpoints, state_shape
+from flowlab.runs.checkpoint import Checkpoints
 from flowlab.runs.directory import Run, check_data, load_run, mark_failed, track_status
 from flowlab.runs.resume import check_files, check_goes_on, is_same_run, relocate
+from flowlab.runs.shape import state_shape
 from flowlab.system.files import lock_directory, remove_parts, write_json
 from flowlab.system.process import (
     STOP_HANDLERS,
@@ -110,7 +111,7 @@ def resume_run(run: Run) -> Run:
         rate = experiment.optimizer.learning_rate(step, run.config.max_steps)
         print_line(
             f"flowlab: from step {step} on, the learning rate follows a run of {run.config.max_steps} steps, by "
-            f"optimizer.schedule={experiment.optimizer.schedule}: it goes on at {rate:g}"
+            f"optimizer.schedule={experiment.optimizer.schedule}: it continues at {rate:g}"
         )
     with _ranks(run.config.trainer) as world:
         world.broadcast_from_rank_zero(lambda: reopen(run, experiment))
@@ -118,7 +119,7 @@ def resume_run(run: Run) -> Run:
 
 
 def complete(config: Config, directory: Path, group: str | None = None, experiment: Experiment | None = None) -> Run:
-    """Train a run, resume it, or leave it as it is if it is done.
+    """Train a run, or resume it; leave a run that is done unchanged.
 
     This is for a command that may be started more than once: a job of a sweep, or of a cluster.
 
@@ -266,7 +267,7 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
         batches=build_batches(objective, flow, target, config.seed, config.batch_size, experiment.dtype, device),
         record=Record(config.trainer, config.max_steps, experiment.optimizer, measure),
         checkpoints=Checkpoints(config.trainer, config.max_steps, directory, finite),
-        shape=state_shape(flow, target.context_shape, target.standardization is not None, target.schema),
+        shape=state_shape(flow, target, objective.needs_density),
         inverse=objective.needs_points,
         figures_every=figures_every(config.logger.values()),
     )

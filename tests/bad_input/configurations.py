@@ -10,6 +10,7 @@ CONFIGURATIONS = {
         "did you mean 'depth'? allowed: depth, rank",
     ),
     "unknown top key": (["max_step=3"], "max_step: no such key", "did you mean 'max_steps'"),
+    "letters swapped": (["optimizer.rl=0.1"], "optimizer.rl: no such key", "did you mean 'lr'?"),
     "key of another group": (["trainer.max_steps=5"], "no such key in trainer", "did you mean 'max_steps'?"),
     "a path for an unknown key": (["path=/a/b.csv"], "path: no such key", "target.path is a key of another option"),
     "a path for a word of Lightning": (["data=/a/b.csv"], "data: no such key", "target=file target.path=..."),

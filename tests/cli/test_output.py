@@ -1,12 +1,14 @@
-"""The last line of a run."""
+"""The last line of a run, and `--help`."""
 
 import json
 from pathlib import Path
 
 import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 
 from flowlab import compose
-from flowlab.cli.output import last_line
+from flowlab.cli.output import last_line, usage
 from flowlab.runs.directory import Run
 
 
@@ -29,3 +31,12 @@ def test_last_line_of_a_run_on_data_has_the_nll_of_a_gaussian(tmp_path, monkeypa
     Path("run").mkdir()
     Path("run/result.json").write_text(json.dumps({"nll": 4.2342, "nll_se": 0.0033} | more))
     assert last_line(Run(Path("run"), compose())) == line
+
+
+def test_help_lists_every_launcher_of_flowlab():
+    Plugins.instance()  # imports the plugins, which fill Hydra's store
+    stored = ConfigStore.instance().repo["hydra"]["launcher"].items()
+    ours = {Path(name).stem for name, node in stored if getattr(node, "provider", None) == "flowlab"}
+    listed = next(line for line in usage().splitlines() if line.startswith("  hydra/launcher"))
+    assert ours == {"basic", "stacked"}
+    assert ours < set(listed.removeprefix("  hydra/launcher").replace(",", "").split())

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from pathlib import Path
 
 import nbformat
 import psutil
@@ -192,3 +193,11 @@ def test_a_mistake_is_answered_without_a_traceback(repository, tmp_path_factory,
             main(words, root)
         assert stopped.value.code == 2
         assert message in capsys.readouterr().err
+
+
+def test_the_committed_page_leads_with_what_does_not_hold():
+    page = (Path(__file__).parents[2] / "REPRODUCTION.md").read_text(encoding="utf-8")
+    leading = page.split("## How to read the tables")[0]
+    expected = {id for id, claim in load_ledger().claims.items() if claim.erratum or claim.refutation}
+    assert set(re.findall(r"^- \*\*(\w+), (?:refuted|erratum)\*\*", leading, re.MULTILINE)) == expected
+    assert leading.index(", refuted**") < leading.index(", erratum**")

@@ -92,7 +92,8 @@ def test_finished_run_trains_longer(schedule, tmp_path, capfd):
     longer = resume(tmp_path / "run", "max_steps=80")
     rate = {"constant": "0.01", "cosine": "0.005"}[schedule]
     assert (
-        f"follows a run of 80 steps, by optimizer.schedule={schedule}: it goes on at {rate}\n" in capfd.readouterr().err
+        f"follows a run of 80 steps, by optimizer.schedule={schedule}: it continues at {rate}\n"
+        in capfd.readouterr().err
     )
     assert (longer.result["steps"], longer.done, longer.config.max_steps) == (80, True, 80)
     assert list(longer.metrics["step"]) == [40, 80]

@@ -34,12 +34,12 @@ def gradients(*words):
     batches = build_batches(experiment.objective, flow, target, config.seed, 512, torch.float32, "cpu")
     mixed = config.trainer.precision == "bf16-mixed"
     recipe = Recipe(lambda flow, batch: experiment.objective(flow, batch, target), None, batches.from_draws, mixed)
-    numbers = new_state([flow], experiment.optimizer).numbers
+    numbers, steps, *_ = new_state([flow], experiment.optimizer)
     drawn = Batch(batches.draw(0).x[None])
     stacked = StackedStep([flow], recipe)
-    traced = trace(lambda numbers, x: stacked.gradients(numbers, Batch(x)), numbers, drawn.x)
+    traced = trace(lambda numbers, x: stacked.gradients(numbers, steps, Batch(x)), numbers, drawn.x)
     single = SingleStep(flow, recipe)
-    found = single.gradients(numbers, drawn), stacked.gradients(numbers, drawn), traced(numbers, drawn.x)
+    found = single.gradients(numbers, steps, drawn), stacked.gradients(numbers, steps, drawn), traced(numbers, drawn.x)
     assert {tensor.dtype for each in found for tensor in each} == {torch.float32}
     return found
 

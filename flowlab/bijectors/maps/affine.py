@@ -41,7 +41,7 @@ class Affine(Map):
     An unbounded log scale lets one bad step blow up the flow; here a scale lies within exp(-limit) and exp(limit).
 
     Arguments:
-        limit: of the log scale, in nats.
+        limit: the bound of the log scale, in nats.
 
     Raises:
         ValueError: a limit that is not positive and finite.

@@ -24,7 +24,7 @@ class Bins(ABC):
 
     @abstractmethod
     def map(self, function: Callable[..., Tensor], *others: Any) -> Bins:
-        """A function of each number, and of those of other bins."""
+        """Apply a function to each number, together with the numbers of other bins."""
 
     @abstractmethod
     def softmax(self) -> Bins:

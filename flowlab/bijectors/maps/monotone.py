@@ -10,7 +10,7 @@ from torch import Tensor
 from flowlab.bijectors.maps.base import Map
 from flowlab.bijectors.maps.spline import bounded_exp
 
-HALVINGS = 30  # of a bracket around the root, before Newton's steps
+HALVINGS = 30  # halvings of a bracket around the root, before Newton's steps
 NEWTON_STEPS = 3  # they reach the rounding, and carry gradients
 
 
@@ -33,7 +33,7 @@ class Monotone(Map):
     Arguments:
         bins: K, the number of centres, at least 1.
         bound: half the width of the interval of the centres, in units of x.
-        limit: of the log slopes, in nats.
+        limit: the bound of the log slopes, in nats.
 
     Raises:
         ValueError: no bins, or a bound or a limit that is not positive and finite.
@@ -59,7 +59,7 @@ class Monotone(Map):
             if not 0 < value < math.inf:
                 raise ValueError(f"Monotone: {name}={value!r} must be positive and finite")
         self.bins, self.bound, self.limit = bins, bound, limit
-        self.width = bound / (bins + 1)  # of a step: half the distance between neighbours, so steps overlap
+        self.width = bound / (bins + 1)  # width of a step: half the distance between neighbours, so steps overlap
         self.size = 2 * bins + 3  # a shift, bins + 1 gaps between centres and the ends, and bins + 1 slopes
 
     def forward_and_log_det(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:

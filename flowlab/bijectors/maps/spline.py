@@ -10,7 +10,7 @@ from torch import Tensor
 from flowlab.bijectors.maps.base import Map
 from flowlab.bijectors.maps.bins import Bins, split_bins
 
-SMALLEST_BIN = 1e-3  # of the box
+SMALLEST_BIN = 1e-3  # as a share of the box
 STEEPEST = 20.0  # the largest slope at a knot and mean slope of a bin; the smallest is 1 / 20
 LIMIT = math.log(STEEPEST)
 

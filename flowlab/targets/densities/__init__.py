@@ -1,0 +1,22 @@
+"""Exact targets: distributions whose normalized density is known and which can be sampled."""
+
+from flowlab.targets.densities.energies import U1, U2, U3, U4
+from flowlab.targets.densities.gaussian import Banana, Funnel, Gaussian
+from flowlab.targets.densities.norms import RingNorm, TwoNorm
+from flowlab.targets.densities.shapes import Checkerboard, EightGaussians, TwoMoons, Uniform
+
+__all__ = [
+    "U1",
+    "U2",
+    "U3",
+    "U4",
+    "Banana",
+    "Checkerboard",
+    "EightGaussians",
+    "Funnel",
+    "Gaussian",
+    "RingNorm",
+    "TwoMoons",
+    "TwoNorm",
+    "Uniform",
+]
