@@ -39,7 +39,6 @@ POSTERIORS: dict[str, dict[str, Any]] = {
     "full": {"covariance": "full"},
     "coupling": {"flow": "realnvp", "options": {"depth": 4, "hidden": [64]}},
     "spline": {"flow": "nsf", "options": {"depth": 2, "hidden": [64], "bins": 4, "mixing": "alternate"}},
-    "radial": {"flow": "radial", "options": {"depth": 8}},
 }
 # The sizes of the networks; steps of training; and importance weights for each held-out image.
 DATA: dict[str, dict[str, Any]] = {

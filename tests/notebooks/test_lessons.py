@@ -39,7 +39,7 @@ def wrong_numbers(texts, outputs):
 
 
 def test_there_are_lessons():
-    assert len(PATHS) == 5
+    assert len(PATHS) == 6
 
 
 @lesson
