@@ -9,7 +9,7 @@ PROCESSES ?= 2
 export OMP_NUM_THREADS ?= 1
 export WANDB_SILENT := true
 
-.PHONY: help train test test-notebooks test-commands trust test-ranks conformance faults mutants reproduce bench audit test-engines slurm notebooks docs lint lab clean
+.PHONY: help train test test-notebooks test-commands test-install trust test-ranks conformance faults mutants reproduce bench audit test-engines slurm notebooks docs lint lab clean
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
@@ -35,6 +35,9 @@ test-notebooks: $(VENV)/installed  ## compare every notebook with its committed 
 COMMANDS := tests/cli/test_main.py tests/extending tests/experiments/test_reproduce.py tests/test_readme.py
 test-commands: $(VENV)/installed  ## tests of whole commands: training, sweeps, a package that extends flowlab, the README
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(COMMANDS)
+
+test-install: $(VENV)/installed  ## the commands of the README in a fresh clone, with an empty environment
+	FLOWLAB_INSTALL=1 $(BIN)/pytest tests/test_readme.py -k fresh_clone -s
 
 TRUST := tests/test_bad_input.py tests/test_security.py tests/test_leaks.py tests/test_determinism.py tests/flows/test_presets.py
 trust: $(VENV)/installed  ## tests of bad input, attacks, leaked secrets, determinism, and what presets learn

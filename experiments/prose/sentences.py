@@ -12,7 +12,9 @@ from pathlib import Path
 from prose.passages import Passage
 
 RULES = Path(__file__).with_name("rules.toml")
-END = re.compile(r"(?<=[.!?])(?:[\"')\]*_]{0,2})\s+(?=[\"'(\[*_`]{0,2}[A-Z0-9]|(?:code|formula|flowlab)\b)")
+END = re.compile(
+    r"(?<=[.!?])(?:[\"')\]*_]{0,2})\s+(?=[\"'(\[*_`]{0,2}[A-Z0-9]|(?:code|formula|flowlab|zuko|nflows|normflows|flowjax|distrax|torch)\b)"
+)
 SHORT = re.compile(r"(\b(e\.g|i\.e|et al|vs|cf|eq|fig|pp?|sec|resp|dr|st)|\b[A-Z]|\.\.)\.$", re.IGNORECASE)
 WORD = re.compile(r"\S*[^\W_]\S*")
 

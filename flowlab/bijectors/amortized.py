@@ -103,7 +103,7 @@ class Amortized(Bijector):
         changes = nn.functional.linear(context, self.weight)
         if changes.ndim == 1:
             return self._call_with(changes, method, points)
-        # The parameters of a context are made once for all its points, which stand in the dimensions before it.
+        # The parameters of a context are made once for all its points, which are in the dimensions before it.
         event = points.shape[points.ndim - event_dim :]
         batch = torch.broadcast_shapes(points.shape[: points.ndim - event_dim], changes.shape[:-1])
         split = len(batch) - (changes.ndim - 1)

@@ -45,7 +45,9 @@ def last_line(run: Run) -> str:
     result, shown = run.result, run.directory
     shown = shown.relative_to(Path.cwd()) if shown.is_relative_to(Path.cwd()) else shown
     numbers = [f"{name}={result[name]:.4f}" for name in ("kl", "reverse_kl") if result.get(name) is not None]
-    numbers += [f"nll={result['nll']:.4f}+-{result['nll_se']:.4f}"]
+    numbers += [
+        f"{name}={result[name]:.4f}+-{result[f'{name}_se']:.4f}" for name in ("nll", "elbo") if f"{name}_se" in result
+    ]
     if result.get("doubts") and result.get("nll_median") is not None:
         numbers += [f"nll_median={result['nll_median']:.4f}"]
     if result.get("kl") is None and result.get("gaussian_nll") is not None:
@@ -54,9 +56,12 @@ def last_line(run: Run) -> str:
 
 
 def score(directory: Path) -> float | None:
-    """The number that a search minimizes: KL in nats, or NLL where the KL is not known; None if the run is not done."""
+    """The number that a search minimizes; None if the run is not done.
+
+    It is the KL in nats, the NLL where the KL is not known, and minus the ELBO where the target has no points.
+    """
     try:
         result = read_json(directory / "result.json")
     except ConfigError:  # it is damaged
         return None
-    return result.get("kl", result.get("nll"))
+    return result.get("kl", result.get("nll", -result["elbo"] if "elbo" in result else None))

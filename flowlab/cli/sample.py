@@ -114,7 +114,7 @@ def _conditions(run: Run, options: SampleOptions) -> tuple[pandas.DataFrame | No
     """The columns of the conditions, if a table has them; and the contexts, of shape (1, c) or (n, c)."""
     import torch
 
-    from flowlab.plotting.runs import any_tensor
+    from flowlab.plotting.arrays import any_tensor
     from flowlab.runs.shape import shapes_of
 
     shape = shapes_of(run.checkpoint(run.result.get("weights", "last")))[1]

@@ -69,7 +69,7 @@ def score(run: Run, options: ScoreOptions) -> None:
     import pandas
     import torch
 
-    from flowlab.plotting.runs import any_tensor
+    from flowlab.plotting.arrays import any_tensor
     from flowlab.runs.directory import check_data
     from flowlab.targets._points import read_table
     from flowlab.targets.base import ExactTarget

@@ -205,7 +205,8 @@ def _restore(group: str, name: str, cls: Any, by_path: bool, keys: dict[str, Any
 
 def schema_of_path(group: str, path: Any) -> type[FromClass]:
     """The component of a class with a dotted name; errors as in `load_class`."""
-    from flowlab.config.security import check_name, load_class  # not where targets alone are used: it needs OmegaConf
+    from flowlab.config.load import load_class  # not where targets alone are used: it needs OmegaConf
+    from flowlab.config.security import check_name
 
     where = f"{group}._target_"
     if path in (None, "???"):
@@ -287,7 +288,7 @@ def build_component(group: str, node: Any, where: str) -> Component:
     if not isinstance(node, dict):
         raise not_an_option(group, node)
     keys = {key: value for key, value in node.items() if key != "name"}
-    if "_target_" not in node:
+    if "_target_" not in node or node.get("name") in names(group):  # a component may have such a key itself
         return as_typed(lookup(group, node.get("name"), f"{where}.name"), keys, f"{where}.")
     return as_typed(schema_of_path(group, node["_target_"]), keys, f"{where}.", new_keys="+")
 

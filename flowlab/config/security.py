@@ -7,13 +7,10 @@ down: they are recognized in text, taken out of it, and refused in a configurati
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -100,7 +97,7 @@ def check_name(where: str, path: Any) -> None:
     """
     if not isinstance(path, str) or not DOTTED.fullmatch(path) or "." not in path:
         raise ConfigError(f"{where}={path!r}: must be the name of a class: {where}=package.Class")
-    if not _is_allowed(path):
+    if not is_allowed(path):
         package = path.partition(".")[0]
         raise ConfigError(
             f"{where}={path}: the package {package} is not allowed; if you trust its code, set {VARIABLE}={package} "
@@ -108,51 +105,9 @@ def check_name(where: str, path: Any) -> None:
         )
 
 
-def _is_allowed(path: str) -> bool:
+def is_allowed(path: str) -> bool:
+    """Whether a dotted name lies in an allowed package."""
     return any(path == package or path.startswith(f"{package}.") for package in ("flowlab", *allowed_packages()))
-
-
-def load_class(where: str, path: Any, kinds: tuple[type, ...]) -> type:
-    """Import a class by its name; raise ConfigError if it is not allowed, does not exist, or has other base classes.
-
-    The class must be defined at the top of a module in an allowed package. A class that such a module has imported from
-    elsewhere is refused.
-
-    Arguments:
-        where: the key that holds the name, for the message.
-        path: the name.
-        kinds: the class must be derived from one of these.
-    """
-    check_name(where, path)
-    module, _, name = path.rpartition(".")
-    try:
-        with _working_directory_last():
-            found = getattr(import_module(module), name)
-    except ConfigError:
-        raise
-    except Exception as error:  # an import may raise anything
-        raise ConfigError(f"{where}={path}: cannot be imported: {type(error).__name__}: {error}") from error
-    wanted = " or ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
-    if not isinstance(found, type) or not issubclass(found, kinds):
-        raise ConfigError(f"{where}={path}: must be a class derived from {wanted}")
-    if not _is_allowed(found.__module__):
-        raise ConfigError(
-            f"{where}={path}: is defined in {found.__module__}, which is not allowed; name the class there"
-        )
-    return found
-
-
-@contextlib.contextmanager
-def _working_directory_last() -> Iterator[None]:
-    """Let an allowed package lie in the working directory, whatever program was started; installed ones come first."""
-    here = os.getcwd()
-    sys.path.append(here)
-    try:
-        yield
-    finally:
-        sys.path.reverse()  # remove the last one
-        sys.path.remove(here)
-        sys.path.reverse()
 
 
 def check_targets(composed: DictConfig, where: str = "", node: Any = None) -> None:

@@ -52,7 +52,7 @@ class Wheel:
         content = self.path.read_bytes()
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise DataError(
-                f"{self.path}: is damaged: its hash is not that of {self}; remove it, and download it again"
+                f"{self.path}: is damaged: its hash differs from the hash of {self}; remove it, and download it again"
             )
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return archive.read(member)

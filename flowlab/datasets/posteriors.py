@@ -13,7 +13,7 @@ from flowlab.config.errors import DataError, did_you_mean
 from flowlab.datasets.dataset import Wheel
 
 SBIBM = Wheel("sbibm", "1.1.0", "12ecc6b4d327b92f9225f08faa6405e4274fb8e75943d86a53157d1b1bcfaf74", 18.6)
-OBSERVATIONS = 10  # of each task, numbered from 1
+OBSERVATIONS = 10  # observations of each task, numbered from 1
 TASKS = ("two_moons", "gaussian_linear", "gaussian_linear_uniform", "gaussian_mixture", "slcp")
 
 

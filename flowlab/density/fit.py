@@ -6,13 +6,14 @@ from typing import Any, overload
 
 from torch import nn
 
+from flowlab.config.errors import ConfigError
 from flowlab.density.table import Density, fit_table
 from flowlab.flows.base import Architecture
 from flowlab.training.fit import Fit, fit_module
 
 
 @overload
-def fit(flow: nn.Module, data: Any, **settings: Any) -> Fit: ...
+def fit(flow: nn.Module, data: Any = None, **settings: Any) -> Fit: ...
 @overload
 def fit(data: Any, /, *, flow: str | Architecture, **settings: Any) -> Density: ...
 def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings: Any) -> Fit | Density:
@@ -20,6 +21,9 @@ def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings:
 
     `fit(table, flow="tabular", context=["age"])` returns a Density, which scores and draws rows of the table. See
     `flowlab.density.table.fit_table` for its arguments; the others below are for modules.
+
+    `fit(flow, log_density=f)` learns a distribution that is given by a log density alone, such as a posterior, by the
+    reverse KL divergence. Its metrics are elbo and elbo_se, the ELBO in nats with its standard error.
 
     The loop and its numbers equal `flowlab.train` with the same settings. After training on finite data the
     module has the weights of the best validation (early stopping, see `patience`), otherwise the last ones.
@@ -29,6 +33,10 @@ def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings:
             A loss with random numbers is `loss(x, noise)`, and the module has `draw_noise(x, generator)`.
         data: points of shape (n, *event) as a tensor, numpy array or DataFrame; a Target; or a DataLoader of batches x
             or (x, context).
+        log_density: instead of data, a function that gives log densities in nats, of shape (n,), for points of shape
+            (n, d), up to a constant, by operations of torch; see `flowlab.targets.LogDensity`.
+        support: where the density is positive, a constraint of `torch.distributions`, or a list of one for each
+            coordinate; None: everywhere. The result's `flow` ends with a fixed map onto it.
         context: what the points are conditioned on, of shape (n, c); for a DataFrame also the names of its columns.
         validation: the fraction of the points that is held out; or held-out data of any of the kinds above; or None.
             A target draws its own, and a fraction holds nothing of a DataLoader out.
@@ -37,8 +45,9 @@ def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings:
         lr: learning rate; None is the optimizer's default.
         optimizer: a name, as "adam", "adamw" or "sgd", or an object of `flowlab.optimizers`. By name it has the clip
             and the warm-up of `target=file` for the density of points, but warms up over at most a tenth of the steps.
-        objective: a name, as "maximum_likelihood" or "reverse_kl", or an object of `flowlab.objectives`.
-        seed: of the minibatches and the split.
+        objective: a name, as "maximum_likelihood" or "reverse_kl", or an object of `flowlab.objectives`. None is
+            reverse_kl for a log density, and maximum_likelihood for data.
+        seed: the seed of the minibatches and the split.
         metrics: further metrics by name, of a Flow.
         directory: write metrics.csv and checkpoints there; a call with the same arguments then resumes, to the same
             bits unless the data are a DataLoader, which begins again.
@@ -59,12 +68,24 @@ def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings:
         >>> result = flowlab.fit(flow, x, steps=400, lr=0.1, progress="off")
         >>> result.steps, bool(flow.log_prob(x).mean() > -3)
         (400, True)
+        >>> from torch.distributions import Gamma, constraints
+        >>> flow = Flow(StandardNormal(1), LowRankAffine(1))
+        >>> log_density = lambda x: Gamma(3.0, 2.0).log_prob(x).sum(-1)
+        >>> positive = constraints.positive
+        >>> result = flowlab.fit(flow, log_density=log_density, support=positive, steps=400, lr=0.05, progress="off")
+        >>> bool((result.flow.sample((1000,)) > 0).all())
+        True
         >>> table = flowlab.datasets.load("galaxies", subset=True)[["redshift", "u"]]
         >>> density = flowlab.fit(table, flow="tabular", steps=200, progress="off")
         >>> density.sample(2).columns.tolist(), density.log_prob(table).shape
         (['redshift', 'u'], (2000,))
     """
     module, points = (first, data) if flow is None else (flow, data if first is None else first)
+    if isinstance(module, str | Architecture) and settings.get("log_density") is not None:
+        raise ConfigError(
+            f"flow={module!r}: a log density trains a flow in memory, as flowlab.fit(Flow(StandardNormal(3), ...), "
+            "log_density=f); a name of a flow is for tables; in a run directory use target=density"
+        )
     if isinstance(module, str | Architecture):
         return fit_table(points, module, **settings)
     return fit_module(module, points, **settings)

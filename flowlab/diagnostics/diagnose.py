@@ -44,11 +44,11 @@ def diagnose(
         target: an ExactTarget; or a function that gives log p~, in nats up to a constant, of shape (n,), for points of
             shape (n, *event).
         samples: independent samples of the target, of shape (n, *event); thin the draws of a Markov chain first. None
-            draws `draws` samples of an ExactTarget.
-        draws: of the flow; at least 2.
+            draws `draws` samples of an ExactTarget that has points.
+        draws: the number of draws of the flow, at least 2.
         centres: a point of each mode, of shape (k, *event); None takes the target's, if it names them.
         context: one context of the flow, of shape (c,), or None.
-        seed: of the draws.
+        seed: the seed of the draws.
 
     At most 20 000 points, or 2^20 numbers, are in memory at a time, and 1 % of the draws are kept for the tails. Sums
     are in float64.
@@ -70,7 +70,7 @@ def diagnose(
     log_density = _density_of(target)
     if not isinstance(draws, int) or draws < 2:
         raise ConfigError(f"draws={draws!r}: must be a whole number, at least 2")
-    if samples is None and isinstance(target, ExactTarget):
+    if samples is None and isinstance(target, ExactTarget) and target.has_points:
         samples = target.sample(
             draws, generator(seed, "diagnose: samples", device=flow.anchor.device), flow.anchor.dtype
         )
@@ -102,7 +102,12 @@ class _Scores:
         self._modes: list[Tensor] = []
 
     def add(self, y: Tensor, log_q: Tensor) -> None:
-        log_p = self.log_density(y)
+        try:
+            log_p = self.log_density(y)
+        except Exception as error:  # a user's function may raise anything
+            raise ConfigError(
+                f"log_density: fails for points of shape {tuple(y.shape)}: {type(error).__name__}: {error}"
+            ) from error
         if not isinstance(log_p, Tensor) or log_p.shape != log_q.shape:
             shape = tuple(log_p.shape) if isinstance(log_p, Tensor) else type(log_p).__name__
             raise ConfigError(
@@ -141,15 +146,16 @@ def _conclude(drawn: _Scores, sampled: _Scores | None, tails: tuple[Tail, ...], 
         weights = (reverse - reverse.max()).exp()
         target = shares(drawn.modes, count, weights) if sampled is None else shares(sampled.modes, count)
         modes = ModeCoverage(shares(drawn.modes, count), target)
+    log_z = importance.log_evidence(reverse)
     outside = [0.0 if each is None else float(each.isinf().double().mean()) for each in (reverse, forward)]
     return Diagnosis(
         draws=len(reverse),
         samples=0 if forward is None else len(forward),
         elbo=importance.bound(reverse),
         eubo=None if forward is None else importance.bound(forward),
-        log_z=importance.log_evidence(reverse),
+        log_z=log_z,
         ess=importance.effective_share(reverse),
-        forward_ess=None if forward is None else importance.forward_effective_share(forward),
+        forward_ess=None if forward is None else importance.forward_effective_share(forward, log_z.value),
         pareto_k=pareto_k(reverse),
         forward_pareto_k=None if forward is None else pareto_k(forward),
         outside=(outside[0], outside[1]),

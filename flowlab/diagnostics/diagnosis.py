@@ -87,7 +87,7 @@ def _with_error(estimate: Estimate) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    return "< 0.001 %" if 0 < share < 1e-5 else f"{100 * share:.3g} %"
 
 
 def _describe_modes(modes: ModeCoverage) -> str:

@@ -47,7 +47,7 @@ def log_evidence(log_weights: ArrayLike) -> Estimate:
     mean little if the Pareto k of the weights is too large.
 
     Arguments:
-        log_weights: of draws of the flow, of shape (n,).
+        log_weights: the log weights of draws of the flow, of shape (n,).
 
     Example:
         >>> from flowlab.diagnostics.importance import log_evidence
@@ -75,27 +75,27 @@ def effective_share(log_weights: ArrayLike) -> float:
     return float(weights.mean() ** 2 / np.square(weights).mean())
 
 
-def forward_effective_share(log_weights: ArrayLike) -> float:
-    """The forward effective sample size over n, 1 / (mean w mean 1/w), from samples of the target; between 0 and 1.
+def forward_effective_share(log_weights: ArrayLike, log_z: float = 0.0) -> float:
+    """The forward effective sample size over n, Z / mean w, from samples of the target; at most 1.
 
-    Under the target, E w = E_q w^2 / Z and E 1/w = 1 / Z, so it estimates the same number as `effective_share`. A
-    missed mode gives huge weights to the samples there, so this one sees it.
+    Under the target E w = E_q w^2 / Z, so it estimates the same number as `effective_share`. A missed mode gives huge
+    weights to the samples there, so this one sees it.
+
+    Arguments:
+        log_weights: log p~ - log q of samples of the target, of shape (n,), in nats.
+        log_z: log Z in nats, as by `log_evidence`; 0 for a normalized density.
 
     Reference:
-        | Detecting and Mitigating Mode-Collapse for Flow-based Sampling of Lattice Field Theories (Kim A. Nicoli and
-        | others, 2023)
-        | https://arxiv.org/abs/2302.14082
+        | Beyond ELBOs: A Large-Scale Evaluation of Variational Methods for Sampling (Denis Blessing, Xiaogang Jia,
+        | Johannes Esslinger, Francisco Vargas, Gerhard Neumann, 2024)
+        | https://arxiv.org/abs/2406.07423
     """
     log_weights = as_log_weights(log_weights)
-    if not np.isfinite(log_weights).all():
+    highest = float(log_weights.max())
+    if highest == math.inf:
         return 0.0
-    product = _log_mean_exp(log_weights) + _log_mean_exp(-log_weights)
-    return math.exp(-max(product, 0.0))
-
-
-def _log_mean_exp(values: Array) -> float:
-    highest = float(values.max())
-    return highest + math.log(float(np.exp(values - highest).mean()))
+    log_mean = highest + math.log(float(np.exp(log_weights - highest).mean()))
+    return math.exp(min(log_z - log_mean, 0.0))
 
 
 def _standard_error(values: Array) -> float:

@@ -1,4 +1,4 @@
-"""Mode coverage: the mass of the flow near each centre, next to that of the target."""
+"""Mode coverage: the mass of the flow near each centre, next to the target's mass."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-MISSING = 0.1  # of the target's mass: a mode with less of the flow's is missing
+MISSING = 0.1  # share of the target's mass: a mode with less of the flow's is missing
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from flowlab.config.registry import lookup, register
+from flowlab.config.errors import ConfigError
+from flowlab.config.registry import lookup, names, register
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from flowlab.targets.base import Batch, ExactTarget, Target
 
 VALIDATION = ("nll", "nll_se", "kl", "bits_per_dim", "inverse_error")
+OF_SAMPLES = ("elbo", "elbo_se", "inverse_error")  # of a target without points
 TEST = (*VALIDATION, "kl_se")
 CHUNK = 20_000  # points scored at a time
 SINGULAR = 1e6 * 2.0**-52  # the least variance over the largest, below which a covariance counts as singular
@@ -25,17 +27,18 @@ SINGULAR = 1e6 * 2.0**-52  # the least variance over the largest, below which a 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A flow's scores of held-out points; metrics are functions of it.
+    """A flow's scores of held-out points, or of its own; metrics are functions of it.
 
     Attributes:
         flow: the flow that is measured.
-        batch: n held-out points and their contexts.
-        target: the distribution that they come from, if one is given.
+        batch: n points and their contexts.
+        target: the distribution to learn, if one is given.
         log_prob: the flow's log density of each point, in nats, of shape (n,) in float64.
-        target_log_prob: the target's, or None where it is not known.
+        target_log_prob: the target's, or None where it is not known. For points of the flow it is not normalized.
         inverse_errors: the largest |f(f^-1(x)) - x| over the coordinates of each point; NaN outside the support.
         column_errors: the largest over the points, for each coordinate; of several ranks, over the points of this one.
         weights: how much each point counts, of shape (n,); None if all count the same.
+        of_samples: the points are samples of the flow, because the target has none.
     """
 
     flow: Flow
@@ -46,6 +49,7 @@ class Evaluation:
     inverse_errors: Tensor
     column_errors: Tensor
     weights: Tensor | None = None
+    of_samples: bool = False
 
     @cached_property
     def log_ratio(self) -> Tensor | None:
@@ -72,8 +76,7 @@ def evaluate(
     """
     import torch
 
-    from flowlab.targets.base import ExactTarget
-
+    known = target is not None and is_normalized(target)
     log_q, log_p, errors, columns = [], [], [], []
     with torch.no_grad():
         for x, context in chunks(world.shard(batch) if world else batch):
@@ -82,17 +85,27 @@ def evaluate(
             moved = (flow.bijector.forward(z, context) - x).abs().reshape(len(x), -1)
             errors.append(moved.amax(-1))
             columns.append(moved.amax(0))
-            if isinstance(target, ExactTarget):
-                log_p.append(target.log_prob(x) if context is None else target.log_prob(x, context))
+            if known:
+                log_p.append(target.log_prob(x) if context is None else target.log_prob(x, context))  # type: ignore[union-attr]
 
-    def gather(parts: list[Tensor]) -> Tensor:
-        scores = torch.cat(parts)
-        return world.all_gather(scores, len(batch.x)) if world else scores
-
-    known = gather(log_p).double() if log_p else None
+    log_prob, moved = (gather(parts, len(batch.x), world) for parts in (log_q, errors))
+    target_log_prob = gather(log_p, len(batch.x), world).double() if log_p else None
     counts = None if weights is None else weights.to(batch.x.device)
     farthest = torch.stack(columns).amax(0)
-    return Evaluation(flow, batch, target, gather(log_q).double(), known, gather(errors), farthest, counts)
+    return Evaluation(flow, batch, target, log_prob.double(), target_log_prob, moved, farthest, counts)
+
+
+def gather(parts: list[Tensor], count: int, world: World | None) -> Tensor:
+    """The scores of all points, of which each rank has a shard."""
+    import torch
+
+    scores = torch.cat(parts)
+    return world.all_gather(scores, count) if world else scores
+
+
+def is_normalized(target: Target) -> bool:
+    """Whether the density of a target is known with its constant, so a KL divergence can be measured."""
+    return target.has_density and target.log_normalizer is not None
 
 
 def reverse_kl(flow: Flow, target: ExactTarget, count: int, seed: int) -> dict[str, float]:
@@ -117,6 +130,18 @@ def chunks(batch: Batch, size: int = CHUNK) -> list[Batch]:
     return [type(batch)(*parts) for parts in zip(*(tensor.split(size) for tensor in batch.tensors()), strict=True)]
 
 
+def for_samples(metric: Callable[[Evaluation], float | None]) -> Callable[[Evaluation], float | None]:
+    """Declare that a metric is also defined for points of the flow, where the target has none."""
+    metric.for_samples = True  # type: ignore[attr-defined]
+    return metric
+
+
+def higher_is_better(metric: Callable[[Evaluation], float | None]) -> Callable[[Evaluation], float | None]:
+    """Declare that a better flow has a higher value of a metric; without it lower is better."""
+    metric.higher_is_better = True  # type: ignore[attr-defined]
+    return metric
+
+
 def needs_density(metric: Callable[[Evaluation], float | None]) -> Callable[[Evaluation], float | None]:
     """Declare that a metric is defined where the density of the target is known, and nowhere else."""
     metric.needs_density = True  # type: ignore[attr-defined]
@@ -125,15 +150,40 @@ def needs_density(metric: Callable[[Evaluation], float | None]) -> Callable[[Eva
 
 def expected_metrics(extra: Sequence[str], target: Target) -> list[str]:
     """The metrics that a validation gives: the columns of a run's metrics.csv."""
-    from flowlab.targets.base import ExactTarget
-
-    known = isinstance(target, ExactTarget)
-    return [name for name in metric_names(extra) if known or not getattr(lookup("metric", name), "needs_density", 0)]
+    return [name for name in metric_names(extra, target) if _is_defined(lookup("metric", name), target)]
 
 
-def metric_names(extra: Sequence[str] = ()) -> list[str]:
-    """The metrics of a validation: those that every run has, and further ones."""
-    return list(dict.fromkeys([*VALIDATION, *extra]))
+def _is_defined(metric: Any, target: Target) -> bool:
+    """Whether a metric is defined for a target, by what the metric declares and what the target has."""
+    if not target.has_points:
+        return getattr(metric, "for_samples", False)
+    return is_normalized(target) or not getattr(metric, "needs_density", False)
+
+
+def is_higher_better(name: str) -> bool:
+    """Whether a better flow has a higher value of a metric; a number of that name that is no metric is a loss."""
+    return name in names("metric") and getattr(lookup("metric", name), "higher_is_better", False)
+
+
+def metric_names(extra: Sequence[str] = (), target: Target | None = None) -> list[str]:
+    """The metrics of a validation: those that every run has, and further ones; the first says which flow is best."""
+    always = VALIDATION if target is None or target.has_points else OF_SAMPLES
+    return list(dict.fromkeys([*always, *extra]))
+
+
+def check_metrics(extra: Sequence[str], target: Target | None) -> None:
+    """Check that a target has what the metrics need.
+
+    Raises:
+        ConfigError: a metric is unknown, or needs points of a target that has none.
+    """
+    for name in extra:
+        if target is not None and not target.has_points and not _is_defined(lookup("metric", name, "metrics"), target):
+            allowed = ", ".join(each for each in names("metric") if _is_defined(lookup("metric", each), target))
+            raise ConfigError(
+                f"metrics={list(extra)}: {name} is measured on points of the target, and this target has a density "
+                f"alone; allowed: {allowed}"
+            )
 
 
 @register("metric", "nll")
@@ -172,6 +222,7 @@ def bits_per_dim(evaluation: Evaluation) -> float:
 
 
 @register("metric", "inverse_error")
+@for_samples
 def inverse_error(evaluation: Evaluation) -> float:
     """The largest |f(f^-1(x)) - x| over the points, in their units; NaN where one is outside the support."""
     return float(evaluation.inverse_errors.max())

@@ -5,10 +5,11 @@ All but forward_ess draw as many points of the flow as are held out. `flowlab.di
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from flowlab.config.registry import register
-from flowlab.metrics.evaluation import Evaluation, chunks, needs_density
+from flowlab.metrics.evaluation import Evaluation, chunks, for_samples, higher_is_better, needs_density
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,14 +17,27 @@ if TYPE_CHECKING:
 
 @register("metric", "elbo")
 @needs_density
+@for_samples
+@higher_is_better
 def elbo(evaluation: Evaluation) -> float | None:
-    """E_q [log p - log q] in nats: -KL(q || p), since the target's density is normalized."""
+    """E_q [log p - log q] in nats: log Z - KL(q || p), where log Z is 0 for a density that is normalized."""
     weights = _log_weights(evaluation)
     return None if weights is None else float(weights.mean())
 
 
+@register("metric", "elbo_se")
+@needs_density
+@for_samples
+def elbo_se(evaluation: Evaluation) -> float | None:
+    """The standard error of elbo, in nats."""
+    weights = _log_weights(evaluation)
+    return None if weights is None else float(weights.std()) / math.sqrt(len(weights))
+
+
 @register("metric", "ess")
 @needs_density
+@for_samples
+@higher_is_better
 def ess(evaluation: Evaluation) -> float | None:
     """The effective sample size of draws of the flow as a fraction; see `diagnostics.importance.effective_share`."""
     from flowlab.diagnostics.importance import effective_share
@@ -34,6 +48,7 @@ def ess(evaluation: Evaluation) -> float | None:
 
 @register("metric", "pareto_k")
 @needs_density
+@for_samples
 def pareto_k(evaluation: Evaluation) -> float | None:
     """The tail index of the weights of draws of the flow; see `diagnostics.pareto.pareto_k`."""
     from flowlab.diagnostics.pareto import pareto_k
@@ -59,6 +74,8 @@ def _log_weights(evaluation: Evaluation) -> Tensor | None:
     from flowlab.seeding import generator
     from flowlab.targets.base import ExactTarget
 
+    if evaluation.of_samples:
+        return evaluation.log_ratio
     flow, target = evaluation.flow, evaluation.target
     if not isinstance(target, ExactTarget):
         return None

@@ -43,6 +43,11 @@ class Objective(Component):
         from flowlab.targets.base import ExactTarget
 
         named = _name(target)
+        if self.needs_points and not target.has_points:
+            raise ConfigError(
+                f"objective={self.name}: needs points of the target, but target={named} has a density alone; use "
+                "objective=reverse_kl, or define from_draws(drawn), or rows(split, count, seed, dtype)"
+            )
         if self.needs_density and not isinstance(target, ExactTarget):
             raise ConfigError(
                 f"objective={self.name}: needs a target whose density is known; target={named} has none; use "
@@ -61,7 +66,7 @@ class Objective(Component):
 
         Arguments:
             target: the target.
-            flow: the flow; None: it is not built yet, and will end with `target.to_units()`.
+            flow: the flow; None: it is not built yet, and will end with a map onto the target's support.
             steps: the number of optimizer steps; None if it is not known.
 
         Raises:
@@ -72,15 +77,13 @@ class Objective(Component):
             self._check_image(target, flow)  # type: ignore[arg-type]
 
     def _check_image(self, target: ExactTarget, flow: Flow | None) -> None:
-        from torch.distributions import constraints
-
         from flowlab.bijectors.shapes import is_within
 
-        if flow is not None:
-            image = flow.distribution().known_support() or flow.distribution().support
-        else:
-            image = constraints.real_vector if (last := target.to_units()) is None else last.codomain
-        if not is_within(image, target.support):
+        support = target.support_of_flow(needs_density=True)
+        if flow is None or support is None:
+            return
+        image = flow.distribution().known_support() or flow.distribution().support
+        if not (is_within(image, target.support) or support.is_equal(image)):
             raise ConfigError(
                 f"objective={self.name}: needs a target whose density is positive at all points of the flow; "
                 f"target={_name(target)} has density 0 outside of its support; use objective=maximum_likelihood, or a "
@@ -89,7 +92,7 @@ class Objective(Component):
 
 
 def as_objective(objective: str | Objective) -> Objective:
-    """The objective of a name, with its default settings; an objective is returned as it is."""
+    """Return the objective of a name, with its default settings; return an objective unchanged."""
     return objective if isinstance(objective, Objective) else lookup("objective", objective, "objective")()
 
 

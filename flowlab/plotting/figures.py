@@ -87,7 +87,7 @@ def find_maximum(density: ArrayLike) -> float:
 
 @styled
 def scatter_pair(
-    left: ArrayLike,
+    left: ArrayLike | None,
     right: ArrayLike,
     bounds: Bounds,
     titles: Sequence[str] = ("target", "samples of the flow"),
@@ -96,28 +96,30 @@ def scatter_pair(
     """Draw the first two coordinates of two sets of points on equal axes; draw points of one coordinate as histograms.
 
     Arguments:
-        left, right: points of shape (n, dim).
+        left, right: points of shape (n, dim); without left ones the figure has one panel.
         bounds: the interval of each axis.
         titles: a title for each panel; the number of points follows it.
         columns: a name for each coordinate.
     """
-    left, right = np.asarray(left), np.asarray(right)
-    figure = Figure(figsize=(7.5, 3.6))
-    panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axes, points, title, colour in zip(panels, (left, right), titles, (BLUE, VERMILION), strict=True):
+    sets = [(np.asarray(right), titles[1], VERMILION)]
+    if left is not None:
+        sets.insert(0, (np.asarray(left), titles[0], BLUE))
+    figure = Figure(figsize=(3.75 * len(sets), 3.6))
+    panels = figure.subplots(1, len(sets), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, (points, title, colour) in zip(panels, sets, strict=True):
         if points.shape[1] == 1:
             draw_histogram(axes, points[:, 0], 60, bounds[0], color=colour)
         else:
             draw_points(axes, points, colour)
             axes.set_ylim(bounds[1])
         axes.set(title=f"{title} ({len(points):,} points)", xlabel=columns[0], xlim=bounds[0])
-    panels[0].set_ylabel("density" if left.shape[1] == 1 else columns[1])
+    panels[0].set_ylabel("density" if points.shape[1] == 1 else columns[1])
     return figure
 
 
 @styled
 def scatter_grid(
-    left: ArrayLike,
+    left: ArrayLike | None,
     right: ArrayLike,
     bounds: Bounds,
     titles: Sequence[str] = ("target", "samples of the flow"),
@@ -127,23 +129,25 @@ def scatter_grid(
     """Draw two sets of points for every pair of coordinates: one below and one above a diagonal of both densities.
 
     Arguments:
-        left: points of shape (n, dim), drawn below the diagonal.
+        left: points of shape (n, dim), drawn below the diagonal; None draws the right ones there too.
         right: points of shape (m, dim), drawn above it.
         bounds, columns: an interval and a name for each coordinate; the first GRID_COLUMNS coordinates are drawn.
         titles: names of the two sets; the number of points follows them.
         note: is added to the title.
     """
-    left, right = np.asarray(left), np.asarray(right)
-    size = min(left.shape[1], GRID_COLUMNS)
+    right = np.asarray(right)
+    below = right if left is None else np.asarray(left)
+    size = min(right.shape[1], GRID_COLUMNS)
     figure = Figure(figsize=(1.6 * size + 0.8, 1.6 * size + 1.1))
     space = {"left": 0.09, "right": 0.98, "bottom": 0.07, "top": 0.92, "wspace": 0.08, "hspace": 0.08}
     for (row, column), axes in np.ndenumerate(figure.subplots(size, size, sharex="col", gridspec_kw=space)):
         if row == column:
-            for points, colour in ((left, BLUE), (right, VERMILION)):
+            for points, colour in ((below, VERMILION if left is None else BLUE), (right, VERMILION)):
                 draw_histogram(axes, points[:, row], 40, bounds[row], histtype="step", color=colour)
             axes.set_yticks([])
         else:
-            draw_points(axes, *((left, BLUE) if row > column else (right, VERMILION)), column, row)
+            is_left = row > column and left is not None
+            draw_points(axes, *((below, BLUE) if is_left else (right, VERMILION)), column, row)
             axes.set_ylim(bounds[row])
             axes.tick_params(labelleft=column == 0)
         axes.set_xlim(bounds[column])
@@ -153,9 +157,10 @@ def scatter_grid(
             axes.set_ylabel(columns[row], fontsize=7)
         if row == size - 1:
             axes.set_xlabel(columns[column], fontsize=7)
-    drawn = "" if size == left.shape[1] else f"; the first {size} of {left.shape[1]} columns"
-    first, second = (f"{title} ({len(points):,} points)" for title, points in zip(titles, (left, right), strict=True))
-    figure.suptitle(f"below the diagonal: {first}; above: {second}{drawn}{note and f'{chr(10)}{note}'}", fontsize=7.5)
+    drawn = "" if size == right.shape[1] else f"; the first {size} of {right.shape[1]} columns"
+    first, second = (f"{title} ({len(points):,} points)" for title, points in zip(titles, (below, right), strict=True))
+    sides = second if left is None else f"below the diagonal: {first}; above: {second}"
+    figure.suptitle(f"{sides}{drawn}{note and f'{chr(10)}{note}'}", fontsize=7.5)
     return figure
 
 
@@ -236,6 +241,7 @@ def loss_curve(
     held_out: ArrayLike = (),
     entropy: float | None = None,
     label: str = "training loss",
+    held_out_label: str = "held-out NLL",
 ) -> Figure:
     """Draw the loss by step, the held-out NLL, and the target's entropy, which bounds every expected NLL from below.
 
@@ -243,14 +249,14 @@ def loss_curve(
         steps, loss: the training curve, in nats.
         held_out_steps, held_out: the held-out NLL, in nats.
         entropy: the target's entropy in nats; None draws no line.
-        label: the training curve's name in the legend.
+        label, held_out_label: the names of both curves in the legend.
     """
     steps, loss, held_out = np.asarray(steps), np.asarray(loss, dtype=float), np.asarray(held_out, dtype=float)
     figure = Figure(figsize=(6.5, 3.4))
     axes = figure.subplots()
     axes.plot(steps, loss, color=BLUE, label=label, zorder=2)
     if len(held_out):
-        axes.plot(held_out_steps, held_out, "o", ms=3.5, color=VERMILION, label="held-out NLL", zorder=3)
+        axes.plot(held_out_steps, held_out, "o", ms=3.5, color=VERMILION, label=held_out_label, zorder=3)
     if entropy is not None:
         axes.axhline(entropy, color=GREY, ls="--", lw=1, label=f"entropy of the target, {entropy:.4f} nats", zorder=1)
     finite = loss[np.isfinite(loss)]

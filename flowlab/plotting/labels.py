@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 MEASURES = {
     "kl": "KL(target || flow) in nats",
+    "elbo": "ELBO in nats",
     "nll": "NLL of the test points in nats",
     "bits_per_dim": "NLL of the test points in bits per dimension",
     "seconds": "seconds of training",

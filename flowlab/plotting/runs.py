@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,16 @@ from flowlab.bijectors.compose import method_of_parts, stages
 from flowlab.config.component import Component
 from flowlab.config.schema import flat
 from flowlab.flow import Flow
+from flowlab.plotting.arrays import (
+    POINTS,
+    any_tensor,
+    draw_samples,
+    figure_generator,
+    find_bounds,
+    flow_samples,
+    grid_density,
+    target_density,
+)
 from flowlab.plotting.figures import (
     deformation,
     density_pair,
@@ -30,14 +39,12 @@ from flowlab.plotting.figures import (
 )
 from flowlab.plotting.labels import setting_labels
 from flowlab.seeding import generator, pick
-from flowlab.targets.base import Batch, Bounds, ExactTarget, Target
+from flowlab.targets.base import Batch, Target
 
 if TYPE_CHECKING:
     from flowlab.runs.directory import Run
 
-GRID = 160  # grid points along an axis
 PANEL = 120  # in a panel of many, which is small
-POINTS = 4000
 GRID_POINTS = 1000  # in a grid of scatter plots
 NO_DENSITY = "the figure density shows points with two columns alone: choose them with target.columns"
 
@@ -58,45 +65,50 @@ def run_figures(
         seed: the run's seed.
         loss_label: the training curve's name in the legend.
     """
-    points, weights = target.batch("test", POINTS, seed), target.row_weights("test")
-    if weights is not None:
-        points = Batch(points.x[pick(weights, len(points.x), generator(seed, "figure rows"))])
-    points = Batch(*(tensor[:POINTS] for tensor in points.tensors())).to("cpu")
-    event, context, columns = points.x.shape[1:], points.context, plain_columns(target)
+    points = _test_points(target, seed) if target.has_points else None
+    event, context = tuple(target.event_shape), None if points is None else points.context
+    columns, bounds = plain_columns(target), find_bounds(target, flow, seed)
     figures: dict[str, Figure] = {}
     if len(event) <= 1:
         if context is None:
-            samples = flow_samples(flow, len(points.x), seed)
+            samples = flow_samples(flow, POINTS if points is None else len(points.x), seed)
         else:
-            samples = _draw_samples(flow, (), context.to(flow.anchor), seed)
-        left, right = (each.reshape(len(each), -1) for each in (points.x, samples))  # a scalar is one coordinate
-        if left.shape[1] <= 2:
-            figures["samples"] = scatter_pair(left, right, target.bounds, columns=columns)
+            samples = draw_samples(flow, (), context.to(flow.anchor), seed)
+        right = samples.reshape(len(samples), -1)  # a scalar is one coordinate
+        left = None if points is None else points.x.reshape(len(points.x), -1)
+        if right.shape[1] <= 2:
+            figures["samples"] = scatter_pair(left, right, bounds, columns=columns)
         else:
-            left, right = left[:GRID_POINTS], right[:GRID_POINTS]
-            figures["samples"] = scatter_grid(left, right, target.bounds, columns=columns, note=NO_DENSITY)
+            left = None if left is None else left[:GRID_POINTS]
+            figures["samples"] = scatter_grid(left, right[:GRID_POINTS], bounds, columns=columns, note=NO_DENSITY)
     if context is None and event == (2,):
-        known, title = target_density(target, seed, any_tensor(flow))
-        learned = grid_density(flow, target.bounds, any_tensor(flow))
+        known, title = target_density(target, seed, any_tensor(flow), bounds=bounds)
+        learned = grid_density(flow, bounds, any_tensor(flow))
         titles = (title, "density of the flow")
-        figures["density"] = density_pair(known, learned, target.bounds, titles, columns)
+        figures["density"] = density_pair(known, learned, bounds, titles, columns)
     if context is None and len(event) == 1 and event[0] > 1:
         figures["layers"] = deformation(*layer_samples(flow, seed))
-    held_out = metrics.dropna(subset="nll")
-    steps, loss = metrics["step"], metrics["loss"]
-    figures["loss"] = loss_curve(steps, loss, held_out["step"], held_out["nll"], target.entropy, loss_label)
+    measured, label = ("nll", "held-out NLL") if target.has_points else ("elbo", "-ELBO of held-out noise")
+    held_out = metrics.dropna(subset=measured)
+    values = held_out[measured] if target.has_points else -held_out[measured]
+    figures["loss"] = loss_curve(
+        metrics["step"], metrics["loss"], held_out["step"], values, target.entropy, loss_label, label
+    )
     return figures
 
 
-def flow_samples(flow: Flow, count: int, seed: int) -> Tensor:
-    """Return samples of a flow, of shape (count, event); equal seeds give equal samples."""
-    return _draw_samples(flow, (count,), None, seed)
+def _test_points(target: Target, seed: int) -> Batch:
+    """Test points that a figure shows, on the CPU; weighted ones are drawn by their weights."""
+    points, weights = target.batch("test", POINTS, seed), target.row_weights("test")
+    if weights is not None:
+        points = Batch(points.x[pick(weights, len(points.x), generator(seed, "figure rows"))])
+    return Batch(*(tensor[:POINTS] for tensor in points.tensors())).to("cpu")
 
 
 @torch.no_grad()
 def layer_samples(flow: Flow, seed: int, count: int = 512) -> tuple[list[Tensor], list[str]]:
     """Return samples of the base and their images after each bijector, in the order applied; and a title for each."""
-    value = flow.base.rsample((count,), _figure_generator(flow, seed))
+    value = flow.base.rsample((count,), figure_generator(flow, seed))
     layers, names = [value.cpu()], ["base"]
     method = method_of_parts("forward")
     for number, stage in enumerate(stages(flow.bijector), start=1):
@@ -106,55 +118,9 @@ def layer_samples(flow: Flow, seed: int, count: int = 512) -> tuple[list[Tensor]
     return layers, names
 
 
-@torch.no_grad()
-def grid_density(density: Flow | ExactTarget, bounds: Bounds, like: Tensor, size: int = GRID) -> Tensor:
-    """Return a density on a grid, of shape (size, size), with x1 along the first index.
-
-    Arguments:
-        density: a flow or target in two dimensions.
-        bounds: the interval of each axis.
-        like: a tensor with the dtype and device to compute in.
-        size: grid points along each axis.
-    """
-    axes = [torch.linspace(low, high, size, dtype=like.dtype, device=like.device) for low, high in bounds]
-    return density.log_prob(torch.cartesian_prod(*axes)).exp().reshape(size, size).cpu()
-
-
-def target_density(target: Target, seed: int, like: Tensor, size: int = GRID) -> tuple[Tensor, str]:
-    """Return a target's density on a grid and its title: the exact density, or else a histogram of the training data.
-
-    Arguments:
-        target: a target in two dimensions.
-        seed: the run's seed.
-        like, size: see grid_density.
-    """
-    if isinstance(target, ExactTarget):
-        return grid_density(target, target.bounds, like, size), "exact density"
-    points = target.rows("train", 0, seed, torch.float64).cpu()
-    bins = max(8, min(size, int(len(points) ** 0.5)))
-    ends = [end for interval in target.bounds for end in interval]
-    counts, _ = torch.histogramdd(points, [bins, bins], range=ends, weight=target.row_weights("train"), density=True)
-    # A bin covers several grid points.
-    return torch.nn.functional.interpolate(counts[None, None], size=(size, size)).squeeze(), "histogram of the data"
-
-
-def any_tensor(flow: Flow) -> Tensor:
-    """Return a parameter or buffer of a flow, which has the flow's dtype and device."""
-    return next(chain(flow.parameters(), flow.buffers()))
-
-
 def plain_columns(target: Target) -> list[str]:
     """Return a target's column names for matplotlib, which would take a dollar for the start of a formula."""
     return [name.replace("$", r"\$") for name in target.columns]
-
-
-@torch.no_grad()
-def _draw_samples(flow: Flow, shape: tuple[int, ...], context: Tensor | None, seed: int) -> Tensor:
-    return flow.rsample(shape, context, _figure_generator(flow, seed)).cpu()
-
-
-def _figure_generator(flow: Flow, seed: int) -> torch.Generator:
-    return generator(seed, "figure", device=any_tensor(flow).device)
 
 
 @styled
@@ -239,12 +205,13 @@ def run_densities(runs: Sequence[Run], titles: Sequence[str]) -> dict[str, Any]:
     for (target, trained), label in zip(by_target.items(), labels, strict=True):
         first = trained[0][0]
         columns.append(plain_columns(first.target))
-        known, name = target_density(first.target, first.config.seed, any_tensor(first.flow), PANEL)
-        learned = [grid_density(run.flow, run.target.bounds, any_tensor(run.flow), PANEL) for run, _ in trained]
+        bounds = find_bounds(first.target, first.flow, first.config.seed)
+        known, name = target_density(first.target, first.config.seed, any_tensor(first.flow), PANEL, bounds)
+        learned = [grid_density(run.flow, bounds, any_tensor(run.flow), PANEL) for run, _ in trained]
         panels["densities"] += [known, *learned]
         prefix = f"{label}, " if len(by_target) > 1 else ""
         panels["titles"] += [prefix + name, *(title for _, title in trained)]
-        panels["bounds"] += [first.target.bounds] * (len(trained) + 1)
+        panels["bounds"] += [bounds] * (len(trained) + 1)
         panels["targets"] += [target] * (len(trained) + 1)
     same = bool(columns) and all(names == columns[0] for names in columns)
     return panels | ({"columns": columns[0]} if same else {})

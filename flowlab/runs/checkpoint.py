@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from flowlab.config.schema import TrainerConfig
 from flowlab.flow import Flow
+from flowlab.metrics.evaluation import is_higher_better
 from flowlab.system.files import check_not_replaced, raise_write_error, sync, write_bytes
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class Checkpoints:
         max_steps: the last step, which may come to be earlier.
         directory: the run directory; None writes nothing.
         finite: the training data are finite, so they can be memorized.
-        metric: the metric that is compared, in nats.
+        metric: the metric that is compared, in nats, with its sign changed if the highest value is best.
 
     Attributes:
         best_nll, best_step: the best validation, in nats, and its step; infinite and 0 while there is none.
@@ -186,6 +187,7 @@ class Checkpoints:
     ) -> None:
         self.settings, self.max_steps, self.directory = settings, max_steps, directory
         self.finite, self.metric = finite, metric
+        self._sign = -1.0 if is_higher_better(metric) else 1.0
         self.best_nll, self.best_step = math.inf, 0
         self.highest_loss, self.spent, self.has_ended = math.inf, 0.0, False
         self.best: dict[str, Any] | None = None
@@ -194,7 +196,7 @@ class Checkpoints:
     def start(self, record: Record, module: nn.Module, state: Callable[[], dict[str, Any]]) -> None:
         """Count the flow before its first step as a validation, so training never makes it worse."""
         if record.measure is not None:
-            nll = record.measure(module)[self.metric]
+            nll = self._sign * record.measure(module)[self.metric]
             if nll < self.best_nll:
                 self.best_nll, self.best, self._best_is_written = nll, copy.deepcopy(state()), False
 
@@ -202,7 +204,7 @@ class Checkpoints:
         """Keep or write what is due after a step; the last step before a stop is always written."""
         state = functools.cache(state)  # the best state may also be the last
         if record.row_step == step and self.metric in record.row:  # a validation
-            nll = record.row[self.metric]
+            nll = self._sign * record.row[self.metric]
             if nll < self.best_nll:
                 self.best_nll, self.best_step = nll, step
                 self.highest_loss, self.spent = record.highest_loss, min(self.spent, 0.0)

@@ -174,14 +174,16 @@ class Run:
 
     def __repr__(self) -> str:
         result = self.result
-        numbers = "".join(f", {name}={result[name]:.4f}" for name in ("nll", "kl") if result.get(name) is not None)
+        numbers = "".join(
+            f", {name}={result[name]:.4f}" for name in ("nll", "kl", "elbo") if result.get(name) is not None
+        )
         return f"Run({self.status.get('status', 'unknown')}{numbers}, {str(self.directory)!r})"
 
 
 def read_result(path: Path) -> dict[str, Any]:
     """The content of a result.json; empty without the file."""
     result = read_json(path)
-    for name in ("nll", "nll_se", "kl", "kl_se", "reverse_kl", "entropy"):
+    for name in ("nll", "nll_se", "kl", "kl_se", "reverse_kl", "entropy", "elbo"):
         if not isinstance(result.get(name, None), float | int | None):
             raise ConfigError(f"{path}: {name}={result[name]!r}: must be a number")
     return result

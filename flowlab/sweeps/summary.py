@@ -66,9 +66,10 @@ def summarize(directory: Path, statistic: str = "median", form: str = "text") ->
 
 
 def measure(table: pandas.DataFrame) -> str:
-    """The metric that compares the runs of a sweep: "kl" where every result has it, otherwise "nll"."""
+    """The metric that compares the runs of a sweep: "kl" where every result has it, otherwise "nll", or else "elbo"."""
     done = table[table["status"] == "done"]
-    return "kl" if "kl" in table and len(done) and done["kl"].notna().all() else "nll"
+    whole = (name for name in ("kl", "nll", "elbo") if name in table and len(done) and done[name].notna().all())
+    return next(whole, "nll")
 
 
 def runs_table(table: pandas.DataFrame) -> pandas.DataFrame:

@@ -191,10 +191,10 @@ def _step(member: Member) -> int:
 def stack_key(config: Config, target: Target) -> str | None:
     """The shape of a job: jobs with equal keys differ in per-job settings alone, and can be trained as one stack.
 
-    None where the architecture says that its flows cannot be stacked. A loss without a density sees the target through
-    its points alone, so there the target's settings do not count either.
+    None where the architecture or the target says that it cannot be stacked. A loss without a density sees the target
+    through its points alone, so there the target's settings do not count either.
     """
-    if not config.flow.stackable:
+    if not (config.flow.stackable and target.stackable):
         return None
     shared: dict[str, Any] = config.to_dict()
     del shared["logger"]

@@ -268,7 +268,7 @@ class RunProgress(Progress):
     def update(self, step: int, record: Any) -> None:
         row, metrics = record.row, record.metrics
         parts = [f"loss {row['loss']:.3f}"] if "loss" in row else []
-        parts += [f"{name} {metrics[name]:.3f}" for name in ("nll", "kl") if name in metrics]
+        parts += [f"{name} {metrics[name]:.3f}" for name in ("nll", "kl", "elbo") if name in metrics]
         parts += [f"{row['steps_per_second']:.0f} steps/s"] if row else []
         text = f"step {step:>{len(str(self.max_steps))}}/{self.max_steps}  {'  '.join(parts)}"
         self.display.update(step, text, is_complete=record.row_step == step)

@@ -1,4 +1,4 @@
-"""What the columns of a table mean for its density: refuse an infinite one, and note what spoils a fit."""
+"""Checks of a table's columns for its density: refuse an infinite one, and note what spoils a fit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from flowlab.config.errors import DataError
 
-EXACT, THIN = 1e-6, 1e-2  # of a column's spread that the other columns leave unexplained
+EXACT, THIN = 1e-6, 1e-2  # shares of a column's spread that the other columns leave unexplained
 FAR = 30  # spreads from the median; in 3000 rows a Gaussian reaches 5, an exponential distribution 11
 FEW, FEW_WHOLE, OFTEN = 20, 200, 0.05  # different values, different whole numbers, the part of the rows with one value
 NORMAL_QUARTILES = 1.349  # the distance of a standard normal's quartiles
@@ -192,7 +192,7 @@ def _dependent(z: np.ndarray) -> tuple[dict[int, list[int]], dict[int, list[int]
     if not 1 < size < rows:
         return exact, thin
     # A pivoted Cholesky factor takes the columns in the order of what the earlier ones leave unexplained.
-    # Of columns that explain each other equally well, the first comes first on every machine, however sums are rounded.
+    # If columns explain each other equally well, the first comes first on every machine, however sums are rounded.
     first = z * (1 - 1e-6 * np.arange(size) / size)
     _, order, rank, _ = lapack.dpstrf(first.T @ first / rows, tol=THIN**2)
     basis = order[:rank] - 1
@@ -200,7 +200,7 @@ def _dependent(z: np.ndarray) -> tuple[dict[int, list[int]], dict[int, list[int]
         weights = np.linalg.lstsq(z[:, basis], z[:, place], rcond=None)[0]
         left = np.abs(z[:, place] - z[:, basis] @ weights)
         others = [int(number) for number, weight in zip(basis, weights, strict=True) if abs(weight) > THIN]
-        _, spread = center_and_spread(z[:, place])  # of most rows: an outlier may be all that two columns share
+        _, spread = center_and_spread(z[:, place])  # spread of most rows: an outlier may be all that two columns share
         if left.max() <= EXACT * spread:
             exact[place] = others
         elif np.median(left) <= THIN * spread:

@@ -40,7 +40,7 @@ GZIP, NPY = b"\x1f\x8b", b"\x93NUMPY"
 
 
 class Content(NamedTuple):
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         table: the columns, in the given order, with the types that the file or its reader gives them.

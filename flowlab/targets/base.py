@@ -74,7 +74,8 @@ class Target:
         notes: lines about the data, printed before training.
         preset: a file of conf/target/training, by its name, with settings that suit it; None: the defaults do.
         row_numbers: for each split the numbers of its rows in the data, from 1; None if they have none.
-        has_points, has_density: whether points of it can be had, and whether its density can be computed.
+        stackable: jobs on it can be trained as one stack, by vmap.
+        has_points, has_density: whether points of it are available, and whether its density can be computed.
         log_normalizer: log Z in nats, the log integral of the density before it is normalized; None: it is not known.
     """
 
@@ -89,6 +90,7 @@ class Target:
     notes: Sequence[str] = ()
     preset: str | None = None
     row_numbers: dict[str, Tensor] | None = None
+    stackable: bool = True
     has_points: bool = True
     has_density: bool = False
     log_normalizer: float | None = None
@@ -185,7 +187,7 @@ class ExactTarget(Target, Component):
 
     event_shape = (2,)
     has_density = True
-    log_normalizer = 0.0
+    log_normalizer = 0.0  # type: float | None
     flow_ends_in_support = False
     quadrature_bounds = ()  # type: Bounds  # an annotation would make it a field
     quadrature_size = 1000
@@ -228,13 +230,8 @@ class ExactTarget(Target, Component):
         return support.bijector() if support else None
 
     def check(self, dtype: torch.dtype, seed: int) -> None:
-        if not self.has_points:
-            draws = "from_draws" if self.context_shape is None else "batch_from_draws"
-            raise ConfigError(
-                f"target={self.name or type(self).__name__}: cannot be sampled, and every run is tested on its points; "
-                f"define {draws}(drawn), or rows(split, count, seed, dtype) with points from a long Markov chain"
-            )
-        super().check(dtype, seed)
+        if self.has_points:
+            super().check(dtype, seed)
 
     def sample(self, count: int, generator: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
         """Points of shape (count, event), drawn from the generator on its device."""

@@ -42,7 +42,7 @@ class TableTarget(Target):
         split_seed: the seed of the random split.
         standardize: let the flow end with the inverse of a standardization; densities stay in the units of the data.
         robust: standardize by median and quartiles, and bring points beyond three deviations nearer by arcsinh, so
-            that outliers and heavy tails do not spoil the rest; see RobustScale.
+            outliers and heavy tails do not spoil the rest; see RobustScale.
         weights: the column that says how much a row counts; it is no coordinate. Training draws rows by their weights,
             and means over rows are weighted.
         kinds: the kinds of columns, as texts COLUMN:KIND or a mapping, such as {"hour": "circular:0:24"}: real,

@@ -26,6 +26,7 @@ from flowlab.distributed.world import check_gpus, resolve_device
 from flowlab.flow import Flow
 from flowlab.flows._assemble import Costs, assemble, check_shapes, count_costs, last_bijector
 from flowlab.flows.base import DATA_POINTS, Architecture
+from flowlab.metrics.evaluation import check_metrics
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
 from flowlab.seeding import generator, pick
@@ -56,8 +57,7 @@ class Experiment:
         target: the distribution to learn.
         flow: before its first step.
         objective, optimizer: the loss and the update.
-        costs: the flow's, if they could be counted.
-        dtype: the dtype of the points and the parameters.
+        costs, dtype: the flow's costs, if they could be counted; the dtype of points and parameters.
     """
 
     config: Config
@@ -128,6 +128,7 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
     target.check(dtype, config.seed)
     for logger in config.logger.values():
         logger.check()
+    check_metrics(config.metrics, target)
     config.objective.check_training(target, None, config.max_steps)
     if trainer.precision == "bf16-mixed" and config.dtype != "float32":
         raise ConfigError(
@@ -194,12 +195,11 @@ def choose(wish: str, max_steps: int, device: str = "cpu", stacked_bytes: float 
 
     Arguments:
         wish: trainer.compile.
-        max_steps: the steps of a run.
-        device: its kind.
+        max_steps, device: the steps of a run, and the kind of its device.
         stacked_bytes: for the jobs of a sweep that can be stacked, the bytes that all their steps go through.
 
     Raises:
-        ConfigError: it must be compiled, and there is no C++ compiler or no header of Python.
+        ConfigError: it must be compiled, and a part is missing.
     """
     if wish == "false":
         return Choice(False, "trainer.compile=false")
@@ -222,7 +222,7 @@ def choose(wish: str, max_steps: int, device: str = "cpu", stacked_bytes: float 
 
 
 def _missing() -> str | None:
-    """Name a part that torch.compile needs beside torch and this machine lacks."""
+    """Name a part that torch.compile needs and this machine lacks."""
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(shlex.split(compiler)[0]) is None:
         return f"C++ compiler {compiler!r}"

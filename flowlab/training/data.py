@@ -139,7 +139,7 @@ def batches_of_data(
     if isinstance(data, Target):
         if isinstance(data, ExactTarget):
             data.to_(like.device)
-        if held_out is None and validation:
+        if held_out is None and validation and data.has_points:
             held_out = data.batch("validation", VALIDATION_POINTS, seed, like.dtype).to(like.device)
         return build_batches(objective, flow, data, seed, batch_size, like.dtype, like.device), held_out  # type: ignore[arg-type]
     if is_loader(data):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +15,11 @@ from flowlab.bijectors.base import check_event_shape
 from flowlab.config.component import as_typed
 from flowlab.config.errors import ConfigError
 from flowlab.config.paths import local_path
-from flowlab.config.registry import lookup
 from flowlab.config.schema import WHERE, TrainerConfig
 from flowlab.flow import Flow
 from flowlab.loggers.base import CSVMetrics, rows_after
-from flowlab.metrics.evaluation import chunks, evaluate, metric_names
+from flowlab.metrics.evaluation import check_metrics, chunks, evaluate, metric_names
+from flowlab.metrics.samples import scorer
 from flowlab.objectives.base import Objective, as_objective
 from flowlab.optimizers.base import Optimizer, as_optimizer
 from flowlab.runs.checkpoint import Checkpoints, flow_weights, read_checkpoint
@@ -27,8 +27,9 @@ from flowlab.runs.shape import state_shape
 from flowlab.system.files import lock_directory
 from flowlab.system.process import build_progress, print_line
 from flowlab.targets.base import Batch, Target
-from flowlab.training.data import LoaderBatches, add_noise, batches_of_data, optimizer_settings
+from flowlab.training.data import VALIDATION_POINTS, LoaderBatches, add_noise, batches_of_data, optimizer_settings
 from flowlab.training.follow_data import VALIDATIONS
+from flowlab.training.log_density import onto_support, target_of
 from flowlab.training.loop import Job, Loop
 from flowlab.training.record import Measure, Record
 from flowlab.training.step import LossOf
@@ -42,12 +43,15 @@ class Fit:
     """The course of a training.
 
     Attributes:
+        flow: the module with its trained parameters. If the target has a bounded support, it is the given flow followed
+            by a fixed map onto the support; both share their parameters.
         rows: what was logged, by step: loss, metrics, grad_norm, lr, steps_per_second, seconds.
         steps: how many steps were taken.
         best_step: the step with the best validation; 0 if none was better than the untrained module, or without one.
         seconds: training time.
     """
 
+    flow: Any = field(repr=False)  # a Flow, or the module that was given
     rows: dict[int, dict[str, float]] = field(repr=False)
     steps: int
     best_step: int
@@ -63,15 +67,17 @@ class Fit:
 
 def fit_module(
     flow: nn.Module,
-    data: Any,
+    data: Any = None,
     *,
+    log_density: Callable[[Tensor], Tensor] | None = None,
+    support: Any = None,
     context: Any = None,
     validation: Any = 0.1,
     steps: int = 2000,
     batch_size: int = 512,
     lr: float | None = None,
     optimizer: str | Optimizer = "adam",
-    objective: str | Objective = "maximum_likelihood",
+    objective: str | Objective | None = None,
     seed: int = 0,
     metrics: Sequence[str] = (),
     directory: str | Path | None = None,
@@ -84,14 +90,17 @@ def fit_module(
             'table give a name, as in fit(table, flow="tabular")'
         )
     trainer = _settings(steps, batch_size, settings)
+    data = target_of(log_density, support, flow, data)
     chosen = as_optimizer(optimizer, lr, **(optimizer_settings(data, steps) if isinstance(flow, Flow) else {}))
-    goal = as_objective(objective)
+    goal = as_objective(objective or ("reverse_kl" if log_density else "maximum_likelihood"))
     like = next((each for each in flow.parameters() if each.requires_grad), None)
     if like is None:
         raise ConfigError(f"fit: {type(flow).__name__} has no parameters to train; call flow.requires_grad_() first")
     target = data if isinstance(data, Target) else None
-    if target is not None and target.train_size is not None:
+    if target is not None and (target.train_size is not None or not target.has_points):
         target.check(like.dtype, seed)
+    if isinstance(flow, Flow) and target is not None and goal.needs_density:
+        flow = onto_support(flow, target)
     for note in target.notes if target else ():
         print_line(note)
     loss = _loss(flow, goal, target, steps)
@@ -103,8 +112,7 @@ def fit_module(
             raise ConfigError("compile=true: the batches of a DataLoader may differ in size; use compile=false")
         trainer.compile = "false"
     batches, held_out = add_noise(flow, batches, held_out, seed)
-    weights = target.row_weights("validation") if target and isinstance(validation, float | int) else None  # its own
-    names, measure = _measure(flow, target, held_out, metrics, weights)
+    names, measure = _measure(flow, target, held_out, metrics, validation, seed)
     finite = target is None or target.train_size is not None
     place = None if directory is None else Path(local_path("directory", directory))
     job = Job(
@@ -128,7 +136,7 @@ def fit_module(
             best = job.checkpoints.best or read_checkpoint(Path(place or "", "checkpoints/best.ckpt"))
             flow.load_state_dict(flow_weights(best))
         rows = dict(rows_after(place / "metrics.csv", 0)) if place else job.record.rows
-    return Fit(rows, loop.step, job.checkpoints.best_step, job.record.seconds)
+    return Fit(flow, rows, loop.step, job.checkpoints.best_step, job.record.seconds)
 
 
 def _settings(steps: int, batch_size: int, settings: dict[str, Any]) -> TrainerConfig:
@@ -168,17 +176,16 @@ def _loss(module: nn.Module, objective: Objective, target: Target | None, steps:
 
 
 def _measure(
-    module: nn.Module,
-    target: Target | None,
-    held_out: Batch | None,
-    metrics: Sequence[str],
-    weights: Tensor | None = None,
+    module: nn.Module, target: Target | None, held_out: Batch | None, metrics: Sequence[str], validation: Any, seed: int
 ) -> tuple[list[str], Measure | None]:
-    """The names of the metrics, first the one that the best weights minimize; and what measures them."""
+    """The names of the metrics, first the one by which the best weights are chosen; and what measures them."""
     if isinstance(module, Flow):
-        names = metric_names(metrics)
-        for name in names:
-            lookup("metric", name, "metrics")
+        names = metric_names(metrics, target)
+        check_metrics(metrics, target)
+        if target is not None and not target.has_points:
+            score = scorer(target, "validation", VALIDATION_POINTS, seed, module.anchor)
+            return names, (lambda flow: score(flow).measure(names)) if validation else None
+        weights = target.row_weights("validation") if target and isinstance(validation, float | int) else None
         return names, held_out and (lambda flow: evaluate(flow, held_out, target, weights=weights).measure(names))
     if metrics:
         raise ConfigError(f"metrics={list(metrics)}: are for a Flow; {type(module).__name__} has a loss alone")

@@ -43,14 +43,14 @@ def fit_many(
 ) -> list[Fit]:
     """Train modules of one structure in place, together: for small modules far faster than one after another.
 
-    Each module has its own minibatches, noise and best weights. Its numbers equal those of `flowlab.fit` with its seed
-    up to rounding. A module whose loss stops being finite keeps its last finite parameters, and the others go on.
+    Each module has its own minibatches, noise and best weights. Its numbers equal a run of `flowlab.fit` with its seed
+    up to rounding. A module whose loss stops being finite keeps its last finite parameters, and the others continue.
 
     Arguments:
         modules: with a `loss`, or flows, which learn the density of the data.
         data, validation, steps, batch_size, lr, optimizer, settings: as in `flowlab.fit`, equal for all. The data are
             points in memory.
-        seeds: of the minibatches and the split of each module; None is 0, 1, 2, ...
+        seeds: the seeds of the minibatches and the split of each module; None is 0, 1, 2, ...
         directory: write metrics.csv and checkpoints into seed_0, seed_1, ... there; a call with the same arguments then
             resumes, to the same bits.
 
@@ -83,7 +83,7 @@ def fit_many(
             like = trained(module)[0]
             batches, held_out = batches_of_data(module, goal, data, None, validation, seed, batch_size, like)
             batches, held_out = add_noise(module, batches, held_out, seed)
-            names, measure = _measure(module, None, held_out, ())
+            names, measure = _measure(module, None, held_out, (), validation, seed)
             job = Job(
                 module=module,
                 loss=_loss(module, goal, None, steps),
@@ -155,4 +155,4 @@ def _finish(job: Job, place: Path | None, step: int) -> Fit:
         best = job.checkpoints.best or read_checkpoint(Path(place or "", "checkpoints/best.ckpt"))
         job.module.load_state_dict(flow_weights(best))
     rows = dict(rows_after(place / "metrics.csv", 0)) if place else job.record.rows
-    return Fit(rows, step, job.checkpoints.best_step, job.record.seconds)
+    return Fit(job.module, rows, step, job.checkpoints.best_step, job.record.seconds)

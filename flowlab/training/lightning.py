@@ -16,7 +16,7 @@ from flowlab.optimizers.base import Optimizer, as_optimizer
 from flowlab.seeding import generator
 from flowlab.targets.base import Batch, ExactTarget, Minibatch, Target
 
-STEPS_PER_EPOCH = 100  # of an objective without points of the target, whose loader holds the numbers of steps alone
+STEPS_PER_EPOCH = 100  # for an objective without points of the target, whose loader holds step numbers alone
 
 
 class FlowModule(pl.LightningModule):
@@ -132,7 +132,7 @@ class LossModule(pl.LightningModule):
     Arguments:
         module: the module.
         optimizer, lr: as in FlowModule.
-        seed: of the noise.
+        seed: the seed of the noise.
 
     Raises:
         TypeError: the module has no loss.

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from flowlab.config.schema import TrainerConfig
 from flowlab.flow import Flow
 from flowlab.loggers.base import Sink, log_figures, log_outcome
-from flowlab.metrics.evaluation import TEST, Evaluation, evaluate, gaussian_nll, reverse_kl
+from flowlab.metrics.evaluation import OF_SAMPLES, TEST, Evaluation, evaluate, gaussian_nll, reverse_kl
 from flowlab.metrics.rows import describe_rows
+from flowlab.metrics.samples import scorer
 from flowlab.optimizers.base import Optimizer
 from flowlab.runs.directory import Run
 from flowlab.system.files import WriteError, check_not_replaced, raise_write_error, write_json
@@ -128,10 +129,12 @@ def write_result(run: Run, flow: Flow, target: Target, training: dict[str, Any],
 
 def _measure(run: Run, flow: Flow, target: Target) -> dict[str, Any]:
     config = run.config
+    like = next(flow.parameters())
+    if not target.has_points:
+        return _measure_samples(run, scorer(target, "test", config.test_size, config.seed, like)(flow))
     test = target.batch("test", config.test_size, config.seed, torch.float64)
     train = target.rows("train", config.test_size, config.seed, torch.float64)
     train_weights, weights = target.row_weights("train"), target.row_weights("test")
-    like = next(flow.parameters())
     evaluation = evaluate(flow, test.to(like.device, like.dtype), target, weights=weights)
     measured = evaluation.measure([*TEST, *config.metrics])
     _check_sound(measured["nll"], evaluation, torch.cat([train, test.x]).flatten(1).std(0))
@@ -150,13 +153,21 @@ def _measure(run: Run, flow: Flow, target: Target) -> dict[str, Any]:
     return result | {name: measured[name] for name in ("kl", "kl_se") if name in measured}
 
 
-def _check_sound(nll: float, evaluation: Evaluation, spread: Tensor) -> None:
-    """Refuse meaningless numbers: without an inverse, the flow's density is none.
+def _measure_samples(run: Run, evaluation: Evaluation) -> dict[str, Any]:
+    """The result for a target without points, from points of the flow."""
+    measured = evaluation.measure([*OF_SAMPLES, *run.config.metrics])
+    _check_sound(measured["elbo"], evaluation, evaluation.batch.x.double().flatten(1).std(0), "ELBO")
+    parameters = sum(parameter.numel() for parameter in evaluation.flow.parameters())
+    return measured | {"test_points": len(evaluation.batch.x), "parameters": parameters}
+
+
+def _check_sound(value: float, evaluation: Evaluation, spread: Tensor, name: str = "NLL") -> None:
+    """Refuse meaningless numbers: without an inverse, the flow's density is none. The value is an NLL, or as named.
 
     The error of the inverse is compared with the spread of each column, of shape (dim,): this depends on no origin.
     """
-    if not math.isfinite(nll):
-        raise DivergedError("training came to its end, but the NLL of the test points is not finite")
+    if not math.isfinite(value):
+        raise DivergedError(f"training came to its end, but the {name} of the test points is not finite")
     errors = evaluation.column_errors.to(spread)
     lost = (~(errors <= spread)).nonzero().flatten().tolist()
     if lost:

@@ -18,7 +18,8 @@ from flowlab.distributed.cluster import join_world, requeue_job
 from flowlab.distributed.launch import train_on_ranks
 from flowlab.distributed.world import SINGLE_PROCESS, GracefulStop, World, resolve_device
 from flowlab.loggers.base import figures_every, open_loggers
-from flowlab.metrics.evaluation import evaluate, expected_metrics, metric_names
+from flowlab.metrics.evaluation import expected_metrics, metric_names
+from flowlab.metrics.samples import scorer
 from flowlab.runs.begin import begin, check_directory, default_directory, provenance, with_absolute_paths, write_config
 from flowlab.runs.checkpoint import Checkpoints
 from flowlab.runs.directory import Run, check_data, load_run, mark_failed, track_status
@@ -253,12 +254,11 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
     flow = experiment.flow.to(device)
     if isinstance(target, ExactTarget):
         target.to_(device)
-    held_out = target.batch("validation", config.validation_size, config.seed, experiment.dtype).to(device)
-    weights = target.row_weights("validation")
-    names, ranks = metric_names(config.metrics), world if world.size > 1 else None
+    score = scorer(target, "validation", config.validation_size, config.seed, flow.anchor)
+    names, ranks = metric_names(config.metrics, target), world if world.size > 1 else None
 
     def measure(module: nn.Module) -> dict[str, float]:
-        return evaluate(module, held_out, target, ranks, weights).measure(names)  # type: ignore[arg-type]
+        return score(module, ranks).measure(names)
 
     job = Job(
         module=flow,
@@ -266,7 +266,7 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
         optimizer=experiment.optimizer,
         batches=build_batches(objective, flow, target, config.seed, config.batch_size, experiment.dtype, device),
         record=Record(config.trainer, config.max_steps, experiment.optimizer, measure),
-        checkpoints=Checkpoints(config.trainer, config.max_steps, directory, finite),
+        checkpoints=Checkpoints(config.trainer, config.max_steps, directory, finite, metric=names[0]),
         shape=state_shape(flow, target, objective.needs_density),
         inverse=objective.needs_points,
         figures_every=figures_every(config.logger.values()),

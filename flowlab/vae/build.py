@@ -30,7 +30,7 @@ class Settings:
         hidden: the sizes of the encoder's hidden layers; the decoder has them backwards.
         context: the length of the encoder's output, which steers the posterior.
         flow: the posterior's flow, by name; None leaves a Gaussian.
-        covariance: of the posterior's Gaussian, "diagonal" or "full".
+        covariance: the covariance of the posterior's Gaussian, "diagonal" or "full".
         options: settings of the flow that differ from its defaults.
         prior: the prior's flow, by name; None is a standard normal.
         prior_options: settings of the prior's flow.
@@ -51,7 +51,7 @@ def build_vae(*, seed: int = 0, **settings: Any) -> VAE:
     """Build a variational autoencoder; the seed decides its initial parameters.
 
     Arguments:
-        seed: of the initial parameters.
+        seed: the seed of the initial parameters.
         settings: see `Settings`.
 
     Raises:

@@ -25,7 +25,7 @@ class Bounds:
     Attributes:
         elbo: the evidence lower bound.
         log_prob: log of the mean importance weight. Its mean grows with the number of draws, up to log p(x).
-        standard_error: of `log_prob`, by the delta method; of little meaning where a few weights dominate.
+        standard_error: the standard error of `log_prob`, by the delta method; it means little where a few weights dominate.
         effective: the effective number of draws, (sum w)^2 / sum w^2.
     """
 
@@ -51,7 +51,7 @@ def estimate_bounds(vae: VAE, x: Any, draws: int = 1000, seed: int = 0) -> Bound
         vae: the model.
         x: observations of shape (n, d), as a tensor, an array or a DataFrame.
         draws: K, the number of draws for each.
-        seed: of the draws.
+        seed: the seed of the draws.
 
     Raises:
         ValueError: draws below 2.
@@ -97,9 +97,9 @@ def active_units(vae: VAE, x: Any, draws: int = 64, seed: int = 0, threshold: fl
     Arguments:
         vae: the model.
         x: observations of shape (n, d), as a tensor, an array or a DataFrame.
-        draws: of z for each, from which its mean is estimated.
-        seed: of the draws.
-        threshold: of the variance over the observations.
+        draws: the draws of z for each, from which its mean is estimated.
+        seed: the seed of the draws.
+        threshold: the threshold of the variance over the observations.
 
     Returns: booleans of shape (latent,).
 

@@ -17,7 +17,7 @@ class VAE(nn.Module):
 
     ELBO(x) = E_q [log p(x | z) + log p(z) - log q(z | c)] <= log p(x), by as much as KL(q || p(z | x)).
 
-    Its `loss` needs random numbers, which `draw_noise` makes. `flowlab.fit` draws those of a step from the seed and the
+    Its `loss` needs random numbers, which `draw_noise` makes. `flowlab.fit` draws the numbers of a step from the seed and the
     step alone: a training that resumes, or that is part of a stack, sees the same ones.
 
     Arguments:
@@ -25,7 +25,7 @@ class VAE(nn.Module):
         decoder: from z of shape (*, latent) to the numbers that the likelihood takes.
         posterior: a flow of vectors with a context, such as from `build_posterior`.
         prior: a flow or a base without a context; None is a standard normal.
-        likelihood: of x for the decoder's numbers; None is Bernoulli.
+        likelihood: the likelihood of x for the decoder's numbers; None is Bernoulli.
 
     Reference:
         | Auto-Encoding Variational Bayes (Diederik Kingma, Max Welling, 2014)

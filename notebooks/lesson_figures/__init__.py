@@ -2,11 +2,12 @@
 
 from lesson_figures.change_of_variables import linearisation, local_mass, moved_mass, parallelogram
 from lesson_figures.curves import coinciding_curves, loss_and_points, loss_curves
-from lesson_figures.densities import density_chains, density_row, samples_and_densities
+from lesson_figures.densities import density_and_target, density_chains, density_row, samples_and_densities
 from lesson_figures.display import Animation, Sliders, animate, map_and_density, show
 from lesson_figures.family import Relative, relatives, spline_map, warped_grids
 from lesson_figures.groups import curve_groups, saturation
 from lesson_figures.histograms import histogram, histograms
+from lesson_figures.inference import brackets, posterior_intervals
 from lesson_figures.kink import kink_gradient, kink_spike
 from lesson_figures.lake import lake_policies
 from lesson_figures.layers import between, layer_grids, transported_density
@@ -22,11 +23,13 @@ __all__ = [
     "Sliders",
     "animate",
     "between",
+    "brackets",
     "coinciding_curves",
     "conditional_curves",
     "conditionals",
     "cost_curves",
     "curve_groups",
+    "density_and_target",
     "density_chains",
     "density_row",
     "histogram",
@@ -44,6 +47,7 @@ __all__ = [
     "moved_mass",
     "norm_bands",
     "parallelogram",
+    "posterior_intervals",
     "rejection",
     "relatives",
     "roc_curves",

@@ -26,7 +26,7 @@ def loss_curves(
     levels: Mapping[str, float] | None = None,
     points: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
 ) -> Figure:
-    """Draw the loss by step of each run as a thin line, and the median over the runs as a thick one.
+    """Draw the loss by step of each run as a line, and below them the median over the runs, dashed.
 
     A loss that is not finite is not drawn; the median counts it as the largest. The axis is logarithmic if values span
     more than a factor of 20, and linear around zero if some of them are not positive.
@@ -54,9 +54,10 @@ def loss_curves(
     axes = figure.subplots(gridspec_kw={"left": 0.1})
     for number, run in enumerate(np.where(finite, losses, np.nan)):
         name = f"{len(losses)} run{'s' if len(losses) > 1 else ''}" if number == 0 else None
-        axes.plot(steps, run, color=BLUE, lw=0.8, alpha=0.5, label=name, zorder=2)
+        axes.plot(steps, run, color=BLUE, lw=0.9, alpha=0.7, label=name, zorder=3)
     median = np.median(np.where(finite, losses, np.inf), axis=0)
-    axes.plot(steps, np.where(np.isfinite(median), median, np.nan), color=BLACK, lw=2, label="median", zorder=3)
+    middle = np.where(np.isfinite(median), median, np.nan)
+    axes.plot(steps, middle, color=BLACK, lw=0.9, ls=(0, (4, 3)), label="median", zorder=2)  # hides no run
     for number, (name, level) in enumerate((levels or {}).items()):
         colour, dashes = ((GREY, "--"), (GREEN, ":"), (VERMILION, "-."))[number % 3]
         axes.axhline(level, color=colour, ls=dashes, lw=1.3, label=name, zorder=1)

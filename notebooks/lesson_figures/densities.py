@@ -156,3 +156,27 @@ def density_row(densities: Sequence[ArrayLike], bounds: Bounds, titles: Sequence
         axes.yaxis.set_major_locator(MaxNLocator(5))
     panels[0][0].set_ylabel("x2")
     return figure
+
+
+@styled
+def density_and_target(density: ArrayLike, exact: ArrayLike, bounds: Bounds, title: str) -> Figure:
+    """Draw a density light to dark, with the contours of the exact density over it, on the exact one's scale.
+
+    Arguments:
+        density, exact: of shape (n, n); the first index runs along x1, the second along x2.
+        bounds: the interval of each axis.
+        title: the title.
+
+    Example:
+        >>> from lesson_figures import density_and_target
+        >>> figure = density_and_target([[0, 3], [1, 0]], [[0, 1], [2, 0]], ((0, 1), (0, 1)), "step 0")
+        >>> figure.axes[0].get_title(loc="left")
+        'step 0'
+    """
+    highest = find_maximum(exact)
+    figure = Figure(figsize=(4.6, 3.4))
+    axes = figure.subplots(gridspec_kw={"left": 0.14, "bottom": 0.15, "top": 0.9})
+    draw_density(axes, density, bounds, highest)
+    draw_contours(axes, exact, bounds, highest, VERMILION)
+    axes.set(title=title, xlabel="x1", ylabel="x2", xlim=bounds[0], ylim=bounds[1])
+    return figure

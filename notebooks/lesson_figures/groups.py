@@ -22,6 +22,8 @@ def curve_groups(
     groups: Mapping[str, ArrayLike],
     ylabel: str = "nats",
     levels: Mapping[str, float] | None = None,
+    points: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    top: float | None = None,
 ) -> Figure:
     """Draw a curve for each run in the colour of its group, with a cross where a curve ends before the others.
 
@@ -30,6 +32,8 @@ def curve_groups(
         groups: values of shape (runs, n) by the name of the group; not finite after a run failed.
         ylabel: the label of the values.
         levels: horizontal lines to compare with, by their names in the legend.
+        points: steps and values to compare with, by their names in the legend.
+        top: the upper end of a linear axis; what lies above is cut off.
 
     Raises:
         ValueError: the values of a group do not have the shape (runs, n).
@@ -45,6 +49,11 @@ def curve_groups(
     _draw_groups(axes, steps, groups)
     for number, (name, level) in enumerate((levels or {}).items()):
         axes.axhline(level, color=GREY, ls=("--", ":", "-.")[number % 3], lw=1.2, label=name, zorder=1)
+    for number, (name, (x, y)) in enumerate((points or {}).items()):
+        axes.plot(np.asarray(x), np.asarray(y), "sD"[number % 2], ms=4, color=BLACK, label=name, zorder=4)
+    if top is not None:
+        axes.set_yscale("linear")
+        axes.set_ylim(top=top)
     axes.set(xlabel="optimizer step", ylabel=ylabel)
     for line in axes.legend(loc="best").get_lines():  # readable where the curves are thin and pale
         line.set(linewidth=1.6, alpha=1.0)
@@ -62,7 +71,8 @@ def saturation(
 ) -> Figure:
     """Draw gradient norms by depth and by step, and dx/dy against the distance of y from an activation's bound.
 
-    A group's norms are drawn as the median and range over the runs that have not failed yet; crosses mark failures.
+    A group's norms are drawn as the median and range over the runs that have not failed yet. The legend counts the
+    failed runs; a cross ends the curve of a group whose runs have all failed.
 
     Arguments:
         counts: numbers of activations in a chain, of shape (k,).
@@ -124,10 +134,6 @@ def _draw_groups(axes: Axes, steps: ArrayLike, groups: Mapping[str, ArrayLike], 
         runs = np.where(np.isfinite(runs), runs, np.nan)
         colour = COLOURS[number % len(COLOURS)]
         (_draw_band if bands else _draw_curves)(axes, steps, runs, colour, name)
-        for run in runs:
-            known = np.flatnonzero(~np.isnan(run))
-            if len(known) and known[-1] < len(run) - 1:
-                axes.plot(steps[known[-1]], run[known[-1]], "x", ms=5, color=colour, zorder=4)
         drawn.append(runs[~np.isnan(runs)])
     low, high = np.concatenate(drawn).min(initial=np.inf), np.concatenate(drawn).max(initial=-np.inf)
     if 0 < low < np.inf and high > 20 * low:
@@ -139,10 +145,23 @@ def _draw_curves(axes: Axes, steps: np.ndarray, runs: np.ndarray, colour: str, n
     width, alpha = (1.6, 1.0) if len(runs) == 1 else (0.9, 0.7) if len(runs) < 10 else (0.6, 0.5)
     for place, run in enumerate(runs):
         axes.plot(steps, run, color=colour, lw=width, alpha=alpha, label=name if place == 0 else None, zorder=2)
+        _mark_end(axes, steps, run, colour)
 
 
 def _draw_band(axes: Axes, steps: np.ndarray, runs: np.ndarray, colour: str, name: str) -> None:
+    if failed := int(np.isnan(runs[:, -1]).sum()):
+        name = f"{name}: {failed} of {len(runs)} fail"
     active = ~np.isnan(runs).all(axis=0)
-    steps, runs = steps[active], runs[:, active]
-    axes.fill_between(steps, np.nanmin(runs, axis=0), np.nanmax(runs, axis=0), color=colour, alpha=0.2, lw=0, zorder=2)
-    axes.plot(steps, np.nanmedian(runs, axis=0), color=colour, lw=1.6, label=name, zorder=3)
+    middle = np.full(len(steps), np.nan)
+    middle[active] = np.nanmedian(runs[:, active], axis=0)
+    _mark_end(axes, steps, middle, colour)
+    low, high = np.nanmin(runs[:, active], axis=0), np.nanmax(runs[:, active], axis=0)
+    axes.fill_between(steps[active], low, high, color=colour, alpha=0.2, lw=0, zorder=2)
+    axes.plot(steps[active], middle[active], color=colour, lw=1.6, label=name, zorder=3)
+
+
+def _mark_end(axes: Axes, steps: np.ndarray, values: np.ndarray, colour: str) -> None:
+    """Draw a cross at the last value of a curve that ends before the others."""
+    known = np.flatnonzero(~np.isnan(values))
+    if len(known) and known[-1] < len(values) - 1:
+        axes.plot(steps[known[-1]], values[known[-1]], "x", ms=6, color=colour, zorder=4)

@@ -84,11 +84,11 @@ def transported_density(grid: ArrayLike, mass: ArrayLike, bounds: Bounds, highes
     density = np.asarray(mass, dtype=float) / np.maximum(cell_areas(corners), 1e-12)
     (left, right), (bottom, top) = bounds
     figure = Figure(figsize=(4.6, min(0.5 + 4.0 * (top - bottom) / (right - left), 4.0)))
-    axes = figure.subplots(gridspec_kw={"left": 0.1, "bottom": 0.16, "top": 0.9})
+    axes = figure.subplots(gridspec_kw={"left": 0.13, "bottom": 0.16, "top": 0.9})
     axes.pcolormesh(
         corners[..., 0], corners[..., 1], density, cmap=DENSITY_COLOURS, vmin=0, vmax=highest, rasterized=True
     )
-    _draw_grid(axes, corners)
+    _draw_grid(axes, corners, width=0.25)
     axes.set(title=title, xlabel="x1", ylabel="x2", xlim=bounds[0], ylim=bounds[1])
     return figure
 
@@ -121,9 +121,9 @@ def between(images: Sequence[ArrayLike], steps: int) -> list[tuple[int, np.ndarr
     return frames
 
 
-def _draw_grid(axes: Axes, grid: np.ndarray) -> None:
-    """Draw about 13 lines in each direction."""
-    every = max(1, (len(grid) - 1) // 12)
+def _draw_grid(axes: Axes, grid: np.ndarray, width: float = 0.5) -> None:
+    """Draw about 9 lines in each direction."""
+    every = max(1, (len(grid) - 1) // 8)
     for line in range(0, len(grid), every):
-        axes.plot(*grid[line].T, color=GREY, lw=0.5, zorder=1)
-        axes.plot(*grid[:, line].T, color=GREY, lw=0.5, zorder=1)
+        axes.plot(*grid[line].T, color=GREY, lw=width, zorder=1)
+        axes.plot(*grid[:, line].T, color=GREY, lw=width, zorder=1)

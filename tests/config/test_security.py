@@ -10,7 +10,8 @@ import flowlab
 from flowlab import ConfigError, compose
 from flowlab.bijectors import Bijector
 from flowlab.config.compose import compose_yaml
-from flowlab.config.security import allowed_packages, check_name, check_targets, load_class
+from flowlab.config.load import load_class
+from flowlab.config.security import allowed_packages, check_name, check_targets
 from flowlab.flow import Flow
 
 KINDS = (Bijector, Flow)

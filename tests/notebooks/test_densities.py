@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from lesson_figures import density_chains, density_row, samples_and_densities
+from lesson_figures import density_and_target, density_chains, density_row, samples_and_densities
 
 BOUNDS = ((-1.0, 1.0), (-2.0, 2.0))
 rng = np.random.default_rng(0)
@@ -66,3 +66,13 @@ def test_density_row_has_the_scale_and_contours_of_its_first_panel():
         np.testing.assert_array_equal(mesh.get_array(), density.T)
         assert mesh.get_clim() == (0, first.max())
         np.testing.assert_allclose(contours.levels, first.max() * np.array([0.05, 0.25, 0.75]))
+
+
+def test_density_and_target_draws_the_density_and_the_contours_of_the_exact_one():
+    density, exact = DENSITIES[0, 0], DENSITIES[0, 1]
+    (axes,) = density_and_target(density, exact, BOUNDS, "step 7").axes
+    mesh, contours = axes.collections
+    np.testing.assert_array_equal(mesh.get_array(), density.T)
+    assert mesh.get_clim() == (0, exact.max())
+    np.testing.assert_allclose(contours.levels, exact.max() * np.array([0.05, 0.25, 0.75]))
+    assert axes.get_title(loc="left") == "step 7"

@@ -40,7 +40,7 @@ class Energy(ExactTarget):
         return -self.energy(x)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.unnormalized_log_prob(x) - self.log_normalizer
+        return self.unnormalized_log_prob(x) - self.log_normalizer  # type: ignore[operator]
 
 
 @register("target", "u1")
@@ -260,6 +260,7 @@ class U4(Band):
     """
 
     scales = (0.4, 0.35)
+    bounds = ((-4.5, 4.5), (-5.5, 3.5))
 
     def gap(self, first: Tensor) -> Tensor:
         return -3 * ((first - 1) / 0.3).sigmoid()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flowlab.config.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -64,6 +66,36 @@ class Support:
                 f"each, or one for all; allowed: {ALLOWED}"
             )
         return support
+
+    @classmethod
+    def onto(cls, given: Constraint | str | Sequence[Any] | None, free: int) -> Support:
+        """The support onto which vectors of `free` coordinates are mapped; arguments and errors as in `of`.
+
+        Example:
+            >>> from torch.distributions import constraints
+            >>> from flowlab.targets.densities.support import Support
+            >>> Support.onto(constraints.simplex, 2).words
+            ('simplex:3',)
+        """
+        wrong: ConfigError | None = None
+        for dim in range(free, 2 * free + 1):  # each simplex has one coordinate more
+            try:
+                support = cls.of(given, dim)
+            except ConfigError as error:
+                wrong = wrong or error
+                continue
+            if support.free == free:
+                return support
+        raise wrong or ConfigError(f"support={given!r}: is for no flow of {free} coordinates; allowed: {ALLOWED}")
+
+    def is_equal(self, constraint: Constraint) -> bool:
+        """Whether a constraint on vectors describes this support, up to rounding to single precision."""
+        try:
+            other = Support.of(constraint, self.dim)
+        except ConfigError:
+            return False
+        mine, others = ([(_size(word), *_ends(word)) for word in each.words] for each in (self, other))
+        return len(mine) == len(others) and bool(np.allclose(mine, others, rtol=1e-6, atol=0))
 
     @property
     def dim(self) -> int:
@@ -128,12 +160,14 @@ def _words_of_constraint(given: Any, dim: int) -> Iterator[str]:
     import torch
     from torch.distributions import constraints
 
+    from flowlab.bijectors.blocks import blocks
     from flowlab.torch_distributions import innermost, is_unbounded, loose_simplex
 
     constraint = innermost(given) if isinstance(given, constraints.Constraint) else given
     ends = [getattr(constraint, name, None) for name in ("lower_bound", "upper_bound")]
-    if isinstance(constraint, constraints.cat):
-        for part, length in zip(constraint.cseq, constraint.lengths, strict=True):
+    if isinstance(constraint, constraints.cat | blocks):
+        parts = constraint.parts if isinstance(constraint, blocks) else constraint.cseq
+        for part, length in zip(parts, constraint.lengths, strict=True):
             words = list(_words(part, length))
             yield from words * length if len(words) == 1 and not words[0].startswith("simplex") else words
     elif isinstance(constraint, constraints.stack):
