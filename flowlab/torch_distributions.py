@@ -66,7 +66,8 @@ def is_lower_dimensional(constraint: Constraint) -> bool:
 
 def is_unbounded(constraint: Constraint) -> bool:
     """Whether every finite number, or every vector of finite numbers, satisfies the constraint."""
-    return innermost(constraint) is constraints.real
+    # By type: a copied bijector holds a copy of torch's constraint.
+    return isinstance(innermost(constraint), type(constraints.real))
 
 
 def innermost(constraint: Constraint) -> Constraint:
@@ -79,7 +80,7 @@ def innermost(constraint: Constraint) -> Constraint:
 def bounds(constraint: Constraint) -> tuple[Tensor, Tensor] | None:
     """The ends between which the numbers lie; None where they lie in no interval, or their values are not known."""
     interval = innermost(constraint)
-    if interval is not constraints.real and not (hasattr(interval, "lower_bound") or hasattr(interval, "upper_bound")):
+    if not is_unbounded(interval) and not (hasattr(interval, "lower_bound") or hasattr(interval, "upper_bound")):
         return None
     lower = torch.as_tensor(getattr(interval, "lower_bound", -torch.inf), dtype=torch.get_default_dtype())
     upper = torch.as_tensor(getattr(interval, "upper_bound", torch.inf), dtype=torch.get_default_dtype())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def _write(source: Path, address: str) -> None:
 
     pages = {"commands.md": commands_page(), "sweeps.md": sweeps_page()}
     # Pages include these.
-    parts = {"course.md": course_map(), "statuses.md": statuses_table(), "mistakes.md": mistakes_list()}
+    public = address if os.environ.get("FLOWLAB_REPOSITORY") else ""  # else the address is a guess
+    parts = {"course.md": course_map(public), "statuses.md": statuses_table(), "mistakes.md": mistakes_list()}
     contents = (lesson_pages(address), settings_pages(), api_pages(), pages, parts)
     for folder, content in zip(GENERATED, contents, strict=True):
         write_pages(source / folder, content)

@@ -10,6 +10,7 @@ from typing import Any
 from pages import table
 
 ROOT = Path(__file__).parents[2]
+GITHUB = re.compile(r"https://github\.com/([\w.-]+)/([\w.-]+)/blob/([\w.-]+)$")
 FACT = re.compile(r"^\*\*(Question|Prerequisites|Time)\.?\*\*:?\.? *(.*)$", re.MULTILINE)
 
 
@@ -32,9 +33,26 @@ def lesson_pages(address: str) -> dict[str, str | bytes]:
     return pages
 
 
-def course_map() -> str:
-    """A table of the lessons in their order: question, prerequisites and time, as each notebook states them."""
-    return table(["lesson", "question", "prerequisites", "time"], [_row(*each) for each in _notebooks()])
+def course_map(address: str = "") -> str:
+    """A table of the lessons in their order: question, prerequisites and time, as each notebook states them.
+
+    Arguments:
+        address: the address of the repository's files; on GitHub each lesson has links to Colab and Binder.
+    """
+    header, rows = ["lesson", "question", "prerequisites", "time"], [_row(*each) for each in _notebooks()]
+    if GITHUB.match(address):
+        header.append("run")
+        for row, (path, _) in zip(rows, _notebooks(), strict=True):
+            row.append(_run_links(address, path.name))
+    return table(header, rows)
+
+
+def _run_links(address: str, name: str) -> str:
+    """Return links that open a notebook in Colab and in Binder."""
+    owner, repository, branch = GITHUB.match(address).groups()  # type: ignore[union-attr]
+    colab = f"https://colab.research.google.com/github/{owner}/{repository}/blob/{branch}/notebooks/{name}"
+    binder = f"https://mybinder.org/v2/gh/{owner}/{repository}/{branch}?urlpath=lab/tree/notebooks/{name}"
+    return f"[Colab]({colab}), [Binder]({binder})"
 
 
 def _notebooks() -> list[tuple[Path, dict[str, Any]]]:

@@ -12,6 +12,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 TITLES = {
     "Jang": "Normalizing Flows Tutorial, Part 1: Distributions and Determinants (Eric Jang, 2018)",
     "Keydana": "Getting into the flow: Bijectors in TensorFlow Probability (Sigrid Keydana, 2019)",
+    "Rezende": "Variational Inference with Normalizing Flows (Danilo Jimenez Rezende, Shakir Mohamed, 2015)",
 }
 MISSING = "missing"
 MARKS = {HOLDS: "holds", ERRATUM: "erratum", REFUTED: "refuted", MISSING: "missing"}  # CSS classes
@@ -96,4 +97,4 @@ def _sort_by_author(entries: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _parse_number(id: str) -> int:
-    return int("".join(letter for letter in id if letter.isdigit()))
+    return int("".join(letter for letter in id if letter.isdigit()) or 0)

@@ -79,16 +79,28 @@ class MaskedAutoregressive(Bijector):
         self.forward_passes = conditioner.dim
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        y, log_dets = self.forward_and_log_dets(x, context)
+        return y, log_dets.sum(-1)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x, log_dets = self.inverse_and_log_dets(y, context)
+        return x, log_dets.sum(-1)
+
+    def forward_and_log_dets(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As forward_and_log_det, with the log det of each coordinate, of the shape of x."""
         weights = self.conditioner.masked_weights()
         if self.forward_passes <= FEW or not is_recorded_by_autograd_alone(x):
-            y, log_det = self._solve(weights, x, context)
-            return y, log_det.sum(-1)
+            return self._solve(weights, x, context)
         with torch.no_grad():
             solution = self._solve(weights, x, context)[0].requires_grad_()
         if is_autocast_on(x):
             torch.clear_autocast_cache()  # it holds copies of parameters that were made without gradients
         y, log_det = self._round(weights, x, solution, context)
-        return _AtSolution.apply(y, log_det.sum(-1), solution)
+        return _AtSolution.apply(y, log_det, solution)
+
+    def inverse_and_log_dets(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As inverse_and_log_det, with the log det of each coordinate, of the shape of y."""
+        return self.map.inverse_and_log_det(y, upcast(self.conditioner(y, context)).to(y.dtype))
 
     def _solve(self, weights: Sequence[Tensor], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """The fixed point y of `_round`, and the log dets of the coordinates there."""
@@ -131,9 +143,10 @@ class MaskedAutoregressive(Bijector):
         parameters = upcast(self.conditioner.run(weights, y, context)).to(x.dtype)
         return self.map.forward_and_log_det(x, parameters)
 
-    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x, log_det = self.map.inverse_and_log_det(y, upcast(self.conditioner(y, context)).to(y.dtype))
-        return x, log_det.sum(-1)
+    @property
+    def affine_order(self) -> Sequence[int] | None:
+        """The place of each coordinate, if it is affine in itself given the coordinates before it; None if not."""
+        return self.conditioner.order if self.map.affine else None
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         self.conditioner.reset_parameters(generator)
@@ -144,7 +157,7 @@ class MaskedAutoregressive(Bijector):
 
 
 class _AtSolution(torch.autograd.Function):
-    """y and log det of a round at the solution, with the gradients of the solution."""
+    """y and log dets of a round at the solution, with the gradients of the solution."""
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, log_det: Tensor, solution: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,6 +174,8 @@ class _AtSolution(torch.autograd.Function):
         y, log_det, solution = ctx.saved_tensors
 
         def pull_back(value: Tensor, gradient: Tensor) -> Tensor:
+            if not value.requires_grad:  # a constant log det
+                return torch.zeros_like(solution)
             found = torch.autograd.grad(value, solution, gradient, retain_graph=True, allow_unused=True)[0]
             return torch.zeros_like(solution) if found is None else found
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 LEDGER = Path(__file__).with_name("ledger.toml")
-DOCUMENTS = ("Jang", "Keydana")
+DOCUMENTS = ("Jang", "Keydana", "Rezende")
 
 HOLDS, ERRATUM, REFUTED = "holds", "holds with erratum", "refuted"
 
@@ -85,7 +85,7 @@ class Claim:
 
     Attributes:
         id: a letter for the author and a number, such as K3.
-        document: Jang or Keydana.
+        document: Jang, Keydana or Rezende.
         source: where the references come from; never the code under test.
         notebook: the notebook that checks the claim.
         erratum: the correction that the text needs for the claim to hold.

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 @register("flow", "autoregressive")
 @dataclass(kw_only=True)
 class AutoregressiveFlow(ConditionedFlow):
-    """A chain of `depth` autoregressive bijectors; the order of the coordinates is reversed from layer to layer.
+    """A chain of `depth` autoregressive bijectors.
 
     Arguments:
         fast: the direction that takes one pass of the networks: "density" (MAF), or "samples" (IAF). The other takes at
             most one pass for each coordinate.
+        reverse: reverse the order of the coordinates from layer to layer. Without it all layers together are one
+            autoregressive map: with affine maps its conditionals are normal, as `objective=distillation` can use.
         depth, map, bins, bound, hidden, activation, residual, act_norm: see ConditionedFlow.
 
     Reference:
@@ -34,6 +36,7 @@ class AutoregressiveFlow(ConditionedFlow):
     """
 
     fast: str = setting("density", choices=("density", "samples"))
+    reverse: bool = True
 
     def _layer(
         self, number: int, dim: int, context: int, map: Map, generator: torch.Generator | None
@@ -41,7 +44,7 @@ class AutoregressiveFlow(ConditionedFlow):
         from flowlab.bijectors import MaskedAutoregressive
         from flowlab.networks import MaskedMLP
 
-        order = list(range(dim))[:: 1 if number % 2 == 0 else -1]
+        order = list(range(dim))[:: -1 if self.reverse and number % 2 else 1]
         network = MaskedMLP(dim, map.size, self.hidden, context, self.activation, self.residual, order, generator)
         if self.fast == "density":
             return [MaskedAutoregressive(network, map)]

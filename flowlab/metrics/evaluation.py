@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flowlab.targets.base import Batch, ExactTarget, Target
 
 VALIDATION = ("nll", "nll_se", "kl", "bits_per_dim", "inverse_error")
-OF_SAMPLES = ("elbo", "elbo_se", "inverse_error")  # of a target without points
+OF_SAMPLES = ("elbo", "elbo_se", "inverse_error")  # for a target without points
 TEST = (*VALIDATION, "kl_se")
 CHUNK = 20_000  # points scored at a time
 SINGULAR = 1e6 * 2.0**-52  # the least variance over the largest, below which a covariance counts as singular

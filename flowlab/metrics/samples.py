@@ -30,7 +30,7 @@ def scorer(
         count: the number of points, unless the target has a finite set of them.
         seed: the run's seed.
         like: a tensor with the dtype and the device of the flow.
-        sampled_in: the dtype in which points are drawn, before they are rounded; None is that of `like`.
+        sampled_in: the dtype in which points are drawn, before they are rounded; None is the dtype of `like`.
     """
     if target.has_points:
         held_out = target.batch(split, count, seed, sampled_in or like.dtype).to(like.device, like.dtype)

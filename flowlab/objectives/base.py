@@ -80,14 +80,15 @@ class Objective(Component):
         from flowlab.bijectors.shapes import is_within
 
         support = target.support_of_flow(needs_density=True)
-        if flow is None or support is None:
-            return
-        image = flow.distribution().known_support() or flow.distribution().support
-        if not (is_within(image, target.support) or support.is_equal(image)):
+        inside = flow is None or support is None
+        if flow is not None and support is not None:
+            image = flow.distribution().known_support() or flow.distribution().support
+            inside = is_within(image, target.support) or support.is_equal(image)
+        if not (inside and target.positive_on_support):
             raise ConfigError(
                 f"objective={self.name}: needs a target whose density is positive at all points of the flow; "
-                f"target={_name(target)} has density 0 outside of its support; use objective=maximum_likelihood, or a "
-                "flow whose last bijector maps into the support"
+                f"target={_name(target)} has density 0 at some; use objective=maximum_likelihood, or a flow whose last "
+                "bijector maps into the support of the target"
             )
 
 

@@ -19,6 +19,7 @@ from flowlab.targets.densities import (
     Uniform,
 )
 from flowlab.targets.file import FileTarget
+from flowlab.targets.flow import FlowTarget
 from flowlab.targets.simulator import Simulator
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "EightGaussians",
     "ExactTarget",
     "FileTarget",
+    "FlowTarget",
     "Funnel",
     "Gaussian",
     "LogDensity",

@@ -49,16 +49,6 @@ class Batch(NamedTuple):
         return Batch(*(tensor.to(*where) for tensor in self.tensors()))
 
 
-class Minibatch(Batch):
-    """The batch of a training step.
-
-    Attributes:
-        step: how many steps were taken before, a whole number of shape ().
-    """
-
-    step: Tensor
-
-
 class Target:
     """A distribution to learn, with a finite set of points or fresh points at every step.
 
@@ -176,6 +166,7 @@ class ExactTarget(Target, Component):
 
     Attributes:
         log_normalizer: log Z in nats, the log integral of exp(unnormalized_log_prob); None if it is not known.
+        positive_on_support: the density is positive everywhere on `support`.
         flow_ends_in_support: every flow ends with a fixed map onto a bounded `support`, not only if the objective needs
             the density, which is 0 outside.
 
@@ -189,6 +180,7 @@ class ExactTarget(Target, Component):
     has_density = True
     log_normalizer = 0.0  # type: float | None
     flow_ends_in_support = False
+    positive_on_support = True
     quadrature_bounds = ()  # type: Bounds  # an annotation would make it a field
     quadrature_size = 1000
 

@@ -14,7 +14,8 @@ from flowlab.flow import Flow
 from flowlab.objectives.base import Objective, as_objective
 from flowlab.optimizers.base import Optimizer, as_optimizer
 from flowlab.seeding import generator
-from flowlab.targets.base import Batch, ExactTarget, Minibatch, Target
+from flowlab.targets.base import Batch, ExactTarget, Target
+from flowlab.training.minibatch import Minibatch
 
 STEPS_PER_EPOCH = 100  # for an objective without points of the target, whose loader holds step numbers alone
 

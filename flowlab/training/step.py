@@ -14,8 +14,9 @@ from torch.func import functional_call, vmap
 
 from flowlab.distributed.world import SINGLE_PROCESS, World
 from flowlab.optimizers.base import Optimizer
-from flowlab.targets.base import Batch, Minibatch
+from flowlab.targets.base import Batch
 from flowlab.torch_distributions import is_compiled
+from flowlab.training.minibatch import Minibatch
 
 LossOf = Callable[[Any, Batch], Tensor]  # the loss of a module and a minibatch
 

@@ -25,7 +25,8 @@ class Bounds:
     Attributes:
         elbo: the evidence lower bound.
         log_prob: log of the mean importance weight. Its mean grows with the number of draws, up to log p(x).
-        standard_error: the standard error of `log_prob`, by the delta method; it means little where a few weights dominate.
+        standard_error: the standard error of `log_prob`, by the delta method; it means little where a few weights
+            dominate.
         effective: the effective number of draws, (sum w)^2 / sum w^2.
     """
 

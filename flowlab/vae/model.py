@@ -17,8 +17,8 @@ class VAE(nn.Module):
 
     ELBO(x) = E_q [log p(x | z) + log p(z) - log q(z | c)] <= log p(x), by as much as KL(q || p(z | x)).
 
-    Its `loss` needs random numbers, which `draw_noise` makes. `flowlab.fit` draws the numbers of a step from the seed and the
-    step alone: a training that resumes, or that is part of a stack, sees the same ones.
+    Its `loss` needs random numbers, which `draw_noise` makes. `flowlab.fit` draws them from the seed and the step
+    alone: a training that resumes, or that is part of a stack, sees the same ones.
 
     Arguments:
         encoder: from x of shape (*, d) to a context of shape (*, c).

@@ -6,7 +6,7 @@ from lesson_figures.densities import density_and_target, density_chains, density
 from lesson_figures.display import Animation, Sliders, animate, map_and_density, show
 from lesson_figures.family import Relative, relatives, spline_map, warped_grids
 from lesson_figures.groups import curve_groups, saturation
-from lesson_figures.histograms import histogram, histograms
+from lesson_figures.histograms import estimates, histogram, histograms
 from lesson_figures.inference import brackets, posterior_intervals
 from lesson_figures.kink import kink_gradient, kink_spike
 from lesson_figures.lake import lake_policies
@@ -14,7 +14,7 @@ from lesson_figures.layers import between, layer_grids, transported_density
 from lesson_figures.norms import norm_bands
 from lesson_figures.roc import roc_curves
 from lesson_figures.sampling import importance_weights, rejection
-from lesson_figures.scaling import cost_curves
+from lesson_figures.scaling import cost_curves, moving_points
 from lesson_figures.slices import conditional_curves, conditionals
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "density_and_target",
     "density_chains",
     "density_row",
+    "estimates",
     "histogram",
     "histograms",
     "importance_weights",
@@ -45,6 +46,7 @@ __all__ = [
     "loss_curves",
     "map_and_density",
     "moved_mass",
+    "moving_points",
     "norm_bands",
     "parallelogram",
     "posterior_intervals",

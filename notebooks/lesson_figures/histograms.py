@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.figures import BLUE, VERMILION, styled
+from flowlab.plotting.figures import BLUE, GREEN, VERMILION, styled
 
 # Samples, points, and the density at these points.
 Panel = tuple[ArrayLike, ArrayLike, ArrayLike]
@@ -62,6 +62,39 @@ def histograms(panels: Sequence[Panel], titles: Sequence[str], xlabels: Sequence
         _draw_histogram(axes, panel, bins)
         axes.set(xlabel=xlabel, title=title)
     row[0].set_ylabel("density")
+    row[0].legend(loc="best")
+    return figure
+
+
+@styled
+def estimates(panels: Sequence[Mapping[str, ArrayLike]], titles: Sequence[str], xlabel: str, bins: int = 30) -> Figure:
+    """Draw the spread of several estimators of one number, panels side by side, each on its own axis of numbers.
+
+    Arguments:
+        panels: for each panel up to three estimators by name, each with its estimates of shape (n,).
+        titles: a title for each panel.
+        xlabel: names the number that is estimated.
+        bins: the number of bins over all estimates of a panel.
+
+    Example:
+        >>> from lesson_figures import estimates
+        >>> figure = estimates([{"wide": [0.0, 1.0, 2.0], "narrow": [1.0, 1.0, 1.1]}], ["start"], "nats", bins=4)
+        >>> figure.axes[0].get_legend_handles_labels()[1]
+        ['wide', 'narrow']
+    """
+    figure = Figure(figsize=(3.4 * len(panels), 2.9))
+    margins = {"left": 0.18 / len(panels), "right": 0.97, "bottom": 0.17, "top": 0.9, "wspace": 0.22}
+    row = figure.subplots(1, len(panels), squeeze=False, gridspec_kw=margins)[0]
+    for axes, panel, title in zip(row, panels, titles, strict=True):
+        every = np.concatenate([np.asarray(each, dtype=float) for each in panel.values()])
+        edges = np.histogram_bin_edges(every, bins)
+        for (name, values), colour in zip(panel.items(), (BLUE, VERMILION, GREEN), strict=False):
+            heights = np.histogram(np.asarray(values, dtype=float), edges)[0]
+            axes.stairs(heights, edges, fill=True, color=colour, alpha=0.45, label=name)
+        axes.set(xlabel=xlabel, title=title)
+        axes.set_ylim(bottom=0)
+        axes.locator_params(axis="x", nbins=5)
+    row[0].set_ylabel("number of minibatches")
     row[0].legend(loc="best")
     return figure
 

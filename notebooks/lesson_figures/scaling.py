@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
 
 from flowlab.plotting.figures import BLUE, GREEN, VERMILION, styled
@@ -62,4 +62,27 @@ def cost_curves(
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
     since = f"fitted from {fit_from:g} on" if fit_from else None
     axes.legend(loc="upper left", title=since, title_fontsize=8, alignment="left")
+    return figure
+
+
+@styled
+def moving_points(shares: Mapping[str, ArrayLike]) -> Figure:
+    """Draw the share of points that are not exact yet, by the number of passes of the network.
+
+    Arguments:
+        shares: up to three curves by name, each of shape (n,), after 0, 1, ... passes, in fractions.
+
+    Example:
+        >>> from lesson_figures import moving_points
+        >>> figure = moving_points({"teacher": [1.0, 1.0, 0.5, 0.0], "student": [1.0, 0.0]})
+        >>> figure.axes[0].get_legend_handles_labels()[1]
+        ['teacher', 'student']
+    """
+    figure = Figure(figsize=(6.5, 3.0))
+    axes = figure.subplots(gridspec_kw={"left": 0.1, "bottom": 0.16})
+    for (name, share), colour, marker in zip(shares.items(), COLOURS, MARKERS, strict=False):
+        axes.plot(100 * np.asarray(share, dtype=float), marker=marker, ms=4, color=colour, label=name)
+    axes.set(xlabel="passes of the network", ylabel="points not exact yet (%)", ylim=(-4, 104))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="best")
     return figure

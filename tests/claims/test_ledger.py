@@ -32,8 +32,9 @@ def test_the_ledger_has_every_claim_and_figure():
     jang = {f"J{n}" for n in (1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 15, 16, 17, 18, 19, 22)}
     jang |= {"J6a", "J6b", "J6c", "J9b", "J20a", "J20b", "J20c", "J20d", "J21", "J23a", "J23b", "J23c", "J23d", "J23f"}
     keydana = {f"K{n}" for n in range(1, 14)}
-    assert set(known.claims) == jang | keydana
-    figures = {"FK2", "FK10", "FJ12a", "FJ12b"} | {
+    rezende = {"R1", "R2", "R3", "R4"}
+    assert set(known.claims) == jang | keydana | rezende
+    figures = {"FK2", "FK10", "FJ12a", "FJ12b", "FR"} | {
         f"FJ{n}" for n in (1, 2, 3, 4, 5, 6, 7, 10, 11, 13, 14, 15, 17, 18, 23)
     }
     assert set(known.figures) == figures
@@ -60,7 +61,7 @@ def test_errata_and_refutations_set_the_expected_verdict(tmp_path):
     ("change", "message"),
     [
         (("tolerance", "tolerence"), "A1: has the unknown key 'tolerence'; allowed are name, reference, tolerance"),
-        (('document = "Jang"', 'document = "Kant"'), "A1: document='Kant'; allowed are Jang, Keydana"),
+        (('document = "Jang"', 'document = "Kant"'), "A1: document='Kant'; allowed are Jang, Keydana, Rezende"),
         (('source = "arithmetic"\n', ""), "A1: .*missing .*'source'"),
         ((", tolerance = 1e-6", ""), "A1: no quantity has a rule"),
         (("reference = 4, ", ""), "sum: tolerance and standard_errors need a reference"),

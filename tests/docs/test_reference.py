@@ -102,3 +102,11 @@ def test_the_course_map_lists_every_lesson_in_order():
     rows = lessons.course_map().splitlines()[2:]
     numbers = [int(re.search(r"\| (\d\d) \[", row)[1]) for row in rows]
     assert numbers == list(range(1, len(lessons.lesson_pages("x")) + 1))
+
+
+def test_lessons_of_a_repository_on_github_have_links_to_colab_and_binder():
+    rows = lessons.course_map("https://github.com/someone/flowlab/blob/main").splitlines()[2:]
+    for row, path in zip(rows, sorted((lessons.ROOT / "notebooks").glob("*.ipynb")), strict=True):
+        assert f"https://colab.research.google.com/github/someone/flowlab/blob/main/notebooks/{path.name})" in row
+        assert f"https://mybinder.org/v2/gh/someone/flowlab/main?urlpath=lab/tree/notebooks/{path.name})" in row
+    assert "Colab" not in lessons.course_map("file:///flowlab")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from lesson_figures import cost_curves
+from lesson_figures import cost_curves, moving_points
 
 from flowlab.plotting import fitted_exponent
 
@@ -33,3 +33,9 @@ def test_cost_curves_draws_median_range_and_power_law():
 def test_more_curves_than_colours_are_refused():
     with pytest.raises(ValueError, match="seconds: has 4 curves, a, b, c, d; at most 3"):
         cost_curves(DIMS, dict.fromkeys("abcd", SPREAD))
+
+
+def test_moving_points_are_drawn_in_percent():
+    (axes,) = moving_points({"teacher": [1.0, 0.5, 0.0], "student": [1.0, 0.0]}).axes
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[0, 100], [1, 50], [2, 0]])
+    np.testing.assert_allclose(axes.lines[1].get_ydata(), [100, 0])

@@ -8,7 +8,8 @@ from flowlab.bijectors import LowRankAffine
 from flowlab.config.registry import lookup, names
 from flowlab.objectives import DensityObjective, ReverseKL
 from flowlab.targets import Banana
-from flowlab.targets.base import Batch, Minibatch
+from flowlab.targets.base import Batch
+from flowlab.training.minibatch import Minibatch
 
 ANNEALED = [name for name in names("objective") if issubclass(lookup("objective", name), DensityObjective)]
 

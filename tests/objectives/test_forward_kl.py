@@ -72,7 +72,7 @@ def test_the_bias_falls_as_one_over_the_number_of_points():
     for count in (8, 64):
         many = torch.func.vmap(torch.func.grad(loss_of), in_dims=(None, 0))(parameters, x.view(-1, count, 2))
         mean = torch.cat([many[name].mean(0).flatten() for name in parameters])
-        distances.append(float((mean - expected).norm()))
+        distances.append((mean - expected).norm().item())
     assert distances[0] > 2.5 * distances[1], distances
 
 
@@ -110,15 +110,8 @@ def test_points_of_density_0_have_no_weight():
 
 
 def test_it_fits_a_gaussian(tmp_path):
-    words = (
-        "target=gaussian_full",
-        "objective=forward_kl",
-        "objective.anneal=300",
-        "max_steps=800",
-        "flow.depth=1",
-        "optimizer.lr=0.01",
-    )
-    small = ("trainer.progress=off", "test_size=500", "validation_size=500", "batch_size=128")
+    words = ("target=gaussian_full", "objective=forward_kl", "max_steps=600", "flow.depth=1")
+    small = ("trainer.progress=off", "test_size=500", "validation_size=500", "batch_size=512")
     run = train(compose(*small, *words), tmp_path / "run")
-    assert run.result["kl"] < 0.03
-    assert run.metrics["loss"].iloc[-1] == pytest.approx(0.0, abs=0.02), "the loss is a KL"
+    assert run.result["kl"] < 0.01
+    assert run.metrics["loss"].iloc[-1] == pytest.approx(0.0, abs=0.01), "the loss is a KL"

@@ -18,7 +18,7 @@ from flowlab.training.build import MANY_BYTES, MANY_STEPS, build, build_batches,
     [
         (["trainer=ddp_cpu", "batch_size=63"], "batch_size=63: is shared by 2 processes, .* must be a multiple"),
         (["objective=reverse_kl", "target=gaussian", "target.train_size=5"], "target.train_size: .*leave it null"),
-        (["objective=reverse_kl", "target=uniform"], "objective=reverse_kl: needs a target whose density .* use"),
+        (["objective=reverse_kl", "target=checkerboard"], "objective=reverse_kl: needs a target whose density .* use"),
         (["trainer.precision=bf16-mixed", "dtype=float64"], "trainer.precision=bf16-mixed: .*use dtype=float32"),
         (["flow.rank=3"], "flow.rank=3: must be at most the dimension of the target, 2; use flow.rank=2"),
         (["batch_size=1000000000000"], "batch_size=1000000000000: would take about .* GB"),

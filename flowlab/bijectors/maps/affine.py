@@ -19,6 +19,7 @@ class Additive(Map):
     """
 
     size = 1
+    affine = True
 
     def forward_and_log_det(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         y = x + parameters[..., 0]
@@ -52,6 +53,7 @@ class Affine(Map):
     """
 
     size = 2
+    affine = True
 
     def __init__(self, limit: float = 3.0) -> None:
         if not 0 < limit < math.inf:

@@ -20,10 +20,12 @@ class Map(ABC):
 
     Attributes:
         size: how many parameters a coordinate has.
+        affine: every function of the family is y = a x + b.
         domain, codomain: constraints on x and on y.
     """
 
     size: int
+    affine: bool = False
     domain: Constraint = constraints.real
     codomain: Constraint = constraints.real
 
@@ -46,7 +48,7 @@ class Inverted(Map):
 
     def __init__(self, inverted: Map) -> None:
         self.inverted, self.size = inverted, inverted.size
-        self.domain, self.codomain = inverted.codomain, inverted.domain
+        self.affine, self.domain, self.codomain = inverted.affine, inverted.codomain, inverted.domain
 
     def forward_and_log_det(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         return self.inverted.inverse_and_log_det(x, parameters)

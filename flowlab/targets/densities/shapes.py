@@ -77,6 +77,7 @@ class Checkerboard(ExactTarget):
 
     bounds = ((-5.0, 5.0), (-5.0, 5.0))
     entropy = math.log(32.0)
+    positive_on_support = False  # half of the squares are empty
 
     @property
     def support(self) -> Constraint:
