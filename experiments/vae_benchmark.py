@@ -19,15 +19,15 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas
-import torch
 
 from flowlab.config.errors import ConfigError
+from flowlab.density.fit_many import fit_many
 from flowlab.system.files import read_json, write_json
-from flowlab.training.fit_many import fit_many
 from flowlab.vae import active_units, build_vae, estimate_bounds, load_images
 from flowlab.vae.gains import split_gains
 
@@ -135,12 +135,13 @@ def record(path: Path, directory: Path) -> None:
     rows = collect(directory)
     rows.round({"elbo": 4, "log_prob": 4, "minutes": 1}).to_csv(path.with_suffix(".csv"), index=False)
     settings = {
-        "command": f"python experiments/vae_benchmark.py --data {' '.join(rows.data.unique())} --record {path}",
+        "command": ["experiments/vae_benchmark.py", "--data", *rows.data.unique(), "--record", str(path)],
         "posteriors": {name: POSTERIORS[name] for name in rows.posterior.unique()},
         "data": {name: DATA[name] for name in rows.data.unique()},
         "training": TRAINING,
         "likelihood": "Bernoulli; pixels drawn anew in training, once for validation and test",
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in ("torch", "numpy", "scikit-learn")},
     }
     write_json(path.with_suffix(".json"), settings)
 
