@@ -35,7 +35,13 @@ from flowlab.system.process import protect_output
 RESULTS = ["parameters", "reverse_kl", "reverse_kl_se", "kl", "kl_se", "entropy", "steps", "seconds"]
 COLUMNS = ["target", "flow", "layers", "seed", *RESULTS]
 PLANAR, BESIDE = "planar_samples", "nsf"
-DRAWN = [(PLANAR, 2), (PLANAR, 8), (PLANAR, 32), (BESIDE, None)]  # None: whatever number of layers it has
+DRAWN = [
+    (PLANAR, 2),
+    (PLANAR, 8),
+    (PLANAR, 32),
+    ("radial", None),
+    (BESIDE, None),
+]  # None: whatever number of layers it has
 DIVERGENCES = {"reverse_kl": "reverse KL", "kl": "forward KL"}
 ERRORS = 3  # standard errors below 0 at which an estimate of a divergence is wrong
 SMALL = ("u2", BESIDE, 0.01)  # a target, a flow, and the reverse KL that it should reach, in nats
@@ -167,7 +173,7 @@ def write_record(rows: pandas.DataFrame, runs: dict[tuple[str, str, int], Run], 
             vector = torch.nn.utils.parameters_to_vector(run.flow.parameters())
         flows[f"{target}/{flow}/{layers}"] = vector.to(torch.float32).numpy()
     written = io.BytesIO()
-    np.savez_compressed(written, **flows)
+    np.savez_compressed(written, **flows)  # type: ignore[arg-type]
     write_bytes(Path(f"{stem}_flows.npz"), written.getvalue())
     for ending in (".csv", ".json", "_flows.npz"):
         print(f"wrote {stem}{ending}")

@@ -35,9 +35,9 @@ def score(flow: Flow, x: Tensor, y: Tensor, context: Tensor | None = None) -> Te
     with torch.no_grad(), full_precision(x):
         x, y = x.detach(), y.detach()
         if flow.bijector.inverse_passes == 1 or x.shape != y.shape:
-            log_prob, pull_back = vjp(lambda points: flow.log_prob(points, context), y)
+            log_prob, pull_back = vjp(lambda points: flow.log_prob(points, context), y)  # type: ignore[misc]
             return pull_back(torch.ones_like(log_prob))[0]
-        (image, log_prob), pull_back = vjp(lambda points: flow.push_forward(points, context), x)
+        (image, log_prob), pull_back = vjp(lambda points: flow.push_forward(points, context), x)  # type: ignore[misc]
         (of_base,) = pull_back((torch.zeros_like(image), torch.ones_like(log_prob)))
         event = y.shape[y.ndim - flow.event_dim :]
         size = event.numel()

@@ -44,7 +44,7 @@ def grid_density(density: Flow | ExactTarget, bounds: Bounds, like: Tensor, size
     axes = [torch.linspace(low, high, size, dtype=like.dtype, device=like.device) for low, high in bounds]
     points = torch.cartesian_prod(*axes)
     log_prob = density.log_prob(points)
-    if not isinstance(density, Flow):
+    if isinstance(density, ExactTarget):
         log_prob = torch.where(density.support.check(points), log_prob, -torch.inf)
         if density.log_normalizer is None:
             log_prob = log_prob.log_softmax(0) - sum(math.log((high - low) / (size - 1)) for low, high in bounds)

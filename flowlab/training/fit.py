@@ -27,9 +27,9 @@ from flowlab.runs.shape import state_shape
 from flowlab.system.files import lock_directory
 from flowlab.system.process import build_progress, print_line
 from flowlab.targets.base import Batch, Target
+from flowlab.targets.densities._for_flow import onto_support, target_of
 from flowlab.training.data import VALIDATION_POINTS, LoaderBatches, add_noise, batches_of_data, optimizer_settings
 from flowlab.training.follow_data import VALIDATIONS
-from flowlab.training.log_density import onto_support, target_of
 from flowlab.training.loop import Job, Loop
 from flowlab.training.record import Measure, Record
 from flowlab.training.step import LossOf

@@ -8,6 +8,8 @@ import torch
 
 from flowlab import compose, load_run
 from flowlab.cli.main import main
+from flowlab.cli.product import list_jobs
+from flowlab.config.compose import compose_yaml, parse_overrides
 from flowlab.training.build import build
 
 SWEEP = ["-m", "+sweep=energies", "target=u2", "flow=planar_samples", "optimizer.lr=0.01", "seed=0,1"]
@@ -82,3 +84,15 @@ def test_goals_that_are_reached_and_missed():
 def test_the_drawn_seed_has_the_median():
     rows = pandas.concat([table({2: value}).assign(directory=str(value)) for value in (0.3, 0.1, 0.2)])
     assert energies.pick_drawn(rows) == {("u2", "planar_samples", 2): "0.2"}
+
+
+def test_the_sweep_has_five_seeds_of_seven_flows_on_four_energies():
+    settings = compose_yaml(["+sweep=energies"], hydra_settings=True).hydra.sweeper.params
+    jobs = list_jobs(parse_overrides([f"{key}={value}" for key, value in settings.items()]))
+    assert len(jobs) == len(set(map(tuple, jobs))) == 4 * 7 * 5
+    words = [dict(word.split("=") for word in job) for job in jobs]
+    planar = [word for word in words if word["flow"] == energies.PLANAR]
+    assert {word["flow.depth"] for word in planar} == {"2", "8", "32"}
+    assert {word["target"] for word in planar} == {"u1", "u2", "u3", "u4"}
+    assert energies.BESIDE in {word["flow"] for word in words}
+    assert len({word["seed"] for word in words}) == 5

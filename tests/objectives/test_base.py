@@ -1,13 +1,14 @@
 """What objectives need of a target and a flow."""
 
 import pytest
+from torch.distributions import constraints
 
 from flowlab import ConfigError, Flow, StandardNormal, compose
 from flowlab.bijectors import AffineScalar, Sigmoid
 from flowlab.config.registry import lookup, names
 from flowlab.objectives import MaximumLikelihood, Objective, ReverseKL
 from flowlab.objectives.base import as_objective
-from flowlab.targets import Banana, Checkerboard, Uniform
+from flowlab.targets import Banana, Checkerboard, LogDensity, Uniform
 from flowlab.targets.base import Target
 from flowlab.training.build import build
 
@@ -31,6 +32,23 @@ def test_a_flow_outside_of_the_support_is_refused(name):
 def test_a_flow_that_ends_in_the_support_is_accepted():
     ReverseKL().check_training(Uniform(), Flow(StandardNormal(2), Sigmoid()))
     ReverseKL().check_training(Uniform(high=[2.0, 3.0]), Flow(StandardNormal(2), Sigmoid()))
+
+
+def test_a_flow_of_a_configuration_will_end_in_the_support_of_its_target():
+    ReverseKL().check_training(Uniform(low=[0.5, 0.0]), None)
+
+    class Odd(Uniform):
+        support = constraints.lower_cholesky
+
+    with pytest.raises(ConfigError, match="is no support that a flow can be mapped onto"):
+        ReverseKL().check_training(Odd(), None)
+
+
+def test_a_target_without_points_is_refused_by_an_objective_that_needs_them():
+    target = LogDensity(lambda x: -x.square().sum(-1), dim=2)
+    ReverseKL().check_training(target, NORMAL)
+    with pytest.raises(ConfigError, match="objective=maximum_likelihood: needs points of the target"):
+        MaximumLikelihood().check(target)
 
 
 def test_a_density_with_holes_is_refused():

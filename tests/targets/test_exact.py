@@ -246,12 +246,19 @@ def own_target(monkeypatch):
     return register("target", "own")
 
 
-@pytest.mark.parametrize("objective", ["reverse_kl", "maximum_likelihood"])
-def test_target_that_cannot_be_sampled_is_refused(objective, own_target, tmp_path):
+def test_target_that_cannot_be_sampled_is_refused_by_an_objective_of_points(own_target, tmp_path):
     own_target(Unsampled)
-    with pytest.raises(ConfigError, match=r"target=Unsampled: cannot be sampled, .* define from_draws\(drawn\)"):
-        train(compose("target=own", f"objective={objective}"), tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"objective=maximum_likelihood: needs points .* define from_draws\(drawn\)"):
+        train(compose("target=own"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_target_that_cannot_be_sampled_is_tested_by_its_elbo(own_target, tmp_path):
+    own_target(Unsampled)
+    small = ("max_steps=2", "test_size=200", "validation_size=200", "trainer.progress=off", "flow.depth=1")
+    run = train(compose("target=own", "objective=reverse_kl", *small), tmp_path / "run")
+    assert run.result["elbo"] < 0, "log Z is 0"
+    assert "nll" not in run.result
 
 
 def test_reverse_kl_is_reported(own_target, tmp_path):

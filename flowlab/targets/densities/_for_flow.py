@@ -52,9 +52,10 @@ def onto_support(flow: Flow, target: Target) -> Flow:
 
 
 def _ends_in(flow: Flow, support: Any) -> bool:
-    """Whether all points of a flow are known to fill a support."""
-    known = flow.distribution().known_support()
+    """Whether a flow maps onto a support: by its whole image where that is known, or else by its last bijector."""
+    distribution = flow.distribution()
+    image = distribution.known_support() or distribution.support
     try:
-        return known is not None and Support.of(support, flow.event_shape[-1]).is_equal(known)
+        return Support.of(support, flow.event_shape[-1]).is_equal(image)
     except ConfigError:
         return False
