@@ -97,7 +97,7 @@ def read_rows(directory: Path) -> tuple[pandas.DataFrame, int]:
         raise ConfigError(f"{directory}: no run is done yet")
     if "reverse_kl" not in done or not (done[["target", "flow", "layers", "seed"]] != "").all(axis=None):
         raise ConfigError(f"{directory}: its runs have no reverse KL; give the directory of a sweep of +sweep=energies")
-    done = done.astype({"layers": int, "seed": int})
+    done = done.astype({"layers": int, "seed": int, "parameters": int, "steps": int})
     return done[[*COLUMNS, "directory"]].reset_index(drop=True), len(table) - len(done)
 
 
@@ -165,8 +165,12 @@ def write_record(rows: pandas.DataFrame, runs: dict[tuple[str, str, int], Run], 
         raise ConfigError(f"the runs come from several commits, so they are not one record: {', '.join(commits)}")
     kept = rows.drop(columns="directory")
     write_text(Path(f"{stem}.csv"), kept.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
-    content = {"runs": len(rows), "command": "flowlab-train -m +sweep=energies", "commit_of_runs": commits[0]}
-    write_json(Path(f"{stem}.json"), content | {"training_seconds": float(rows["seconds"].sum())} | origin())
+    content = {
+        "runs": len(rows),
+        "command": ["experiments/train.py", "-m", "+sweep=energies"],
+        "commit_of_runs": commits[0],
+    }
+    write_json(Path(f"{stem}.json"), origin() | content | {"training_seconds": float(rows["seconds"].sum())})
     flows: dict[str, np.ndarray] = {}
     for (target, flow, layers), run in runs.items():
         with torch.no_grad():

@@ -114,10 +114,10 @@ class _Scores:
                 f"log_density: gives {shape} for points of shape {tuple(y.shape)} and must give a tensor of shape "
                 f"{tuple(log_q.shape)}, one number a point; sum over the coordinates with .sum(-1)"
             )
-        self._log_q.append(log_q.double().cpu())
-        self._log_p.append(log_p.double().cpu())
+        self._log_q.append(log_q.cpu().double())
+        self._log_p.append(log_p.cpu().double())
         if self.centres is not None:
-            self._modes.append(nearest(y.flatten(1), self.centres).cpu())
+            self._modes.append(nearest(y.flatten(1), self.centres))
 
     @property
     def log_q(self) -> Tensor:

@@ -51,7 +51,7 @@ def nearest(points: Tensor, centres: Tensor) -> Tensor:
     """
     import torch
 
-    return torch.cdist(points.double(), centres.double()).argmin(-1)
+    return torch.cdist(points.cpu().double(), centres.cpu().double()).argmin(-1)
 
 
 def shares(places: Tensor, count: int, weights: Tensor | None = None) -> tuple[float, ...]:

@@ -121,7 +121,7 @@ class MarginalTails:
     def worst(self, names: list[str], tests: int) -> Tail:
         """The most significant tail; names: of the coordinates; tests: as in `level_tails`."""
         assert self._counts is not None
-        counts = self._counts.double().cpu().numpy()
+        counts = self._counts.cpu().double().numpy()
         lowest = np.array(self.places, dtype=float)[None, :, None]
         nominal = lowest / (self.draws + 1)
         deviation = np.sqrt(nominal * self._samples * (1 + self._samples / self.draws))

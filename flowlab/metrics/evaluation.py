@@ -150,14 +150,17 @@ def needs_density(metric: Callable[[Evaluation], float | None]) -> Callable[[Eva
 
 def expected_metrics(extra: Sequence[str], target: Target) -> list[str]:
     """The metrics that a validation gives: the columns of a run's metrics.csv."""
-    return [name for name in metric_names(extra, target) if _is_defined(lookup("metric", name), target)]
+    wanted = metric_names(extra, target)
+    metrics = [lookup("metric", name) for name in wanted]
+    return [name for name, is_defined in zip(wanted, _are_defined(metrics, target), strict=True) if is_defined]
 
 
-def _is_defined(metric: Any, target: Target) -> bool:
-    """Whether a metric is defined for a target, by what the metric declares and what the target has."""
+def _are_defined(metrics: Sequence[Any], target: Target) -> list[bool]:
+    """Whether each metric is defined for a target, by what the metric declares and what the target has."""
     if not target.has_points:
-        return getattr(metric, "for_samples", False)
-    return is_normalized(target) or not getattr(metric, "needs_density", False)
+        return [getattr(metric, "for_samples", False) for metric in metrics]
+    normalized = is_normalized(target)
+    return [normalized or not getattr(metric, "needs_density", False) for metric in metrics]
 
 
 def is_higher_better(name: str) -> bool:
@@ -177,10 +180,14 @@ def check_metrics(extra: Sequence[str], target: Target | None) -> None:
     Raises:
         ConfigError: a metric is unknown, or needs points of a target that has none.
     """
-    for name in extra:
-        metric = lookup("metric", name, "metrics")
-        if target is not None and not target.has_points and not _is_defined(metric, target):
-            allowed = ", ".join(each for each in names("metric") if _is_defined(lookup("metric", each), target))
+    metrics = [lookup("metric", name, "metrics") for name in extra]
+    if target is None or target.has_points:
+        return
+    for name, is_defined in zip(extra, _are_defined(metrics, target), strict=True):
+        if not is_defined:
+            known = names("metric")
+            defined = _are_defined([lookup("metric", each) for each in known], target)
+            allowed = ", ".join(each for each, is_one in zip(known, defined, strict=True) if is_one)
             raise ConfigError(
                 f"metrics={list(extra)}: {name} is measured on points of the target, and this target has a density "
                 f"alone; allowed: {allowed}"

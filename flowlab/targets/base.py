@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowlab.config.component import Component, setting
 from flowlab.config.errors import ConfigError
-from flowlab.targets.draws import rand as rand
-from flowlab.targets.draws import randn as randn
-from flowlab.targets.draws import stack as stack
 
 if TYPE_CHECKING:
     import torch
@@ -187,6 +184,12 @@ class ExactTarget(Target, Component):
     def __init__(self, train_size: int | None = None) -> None:  # for subclasses that are not dataclasses
         self.train_size = train_size
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        samplers = ("from_draws", "batch_from_draws", "rows", "batch")
+        if "has_points" not in vars(cls):
+            cls.has_points = any(getattr(cls, name) is not getattr(ExactTarget, name) for name in samplers)
+
     @property
     def support(self) -> Constraint:
         """The constraint that points of positive density satisfy."""
@@ -203,18 +206,13 @@ class ExactTarget(Target, Component):
                 f"target={self.name}: its numbers are too large to compute with; use smaller ones"
             ) from None
 
-    @property
-    def has_points(self) -> bool:  # type: ignore[override]
-        samplers = ("from_draws", "batch_from_draws", "rows", "batch")
-        return any(getattr(type(self), name) is not getattr(ExactTarget, name) for name in samplers)
-
     def support_of_flow(self, needs_density: bool) -> Support | None:
+        if not (needs_density or self.flow_ends_in_support):
+            return None
         from flowlab.targets.densities.support import Support
         from flowlab.torch_distributions import is_unbounded
 
-        if is_unbounded(self.support) or not (needs_density or self.flow_ends_in_support):
-            return None
-        return Support.of(self.support, self.dim)
+        return None if is_unbounded(self.support) else Support.of(self.support, self.dim)
 
     def to_units(self) -> Bijector | None:
         """The map onto the support; whether a flow ends with it says `support_of_flow`."""
@@ -231,7 +229,10 @@ class ExactTarget(Target, Component):
 
     def draw(self, count: int, generator: torch.Generator, dtype: torch.dtype | None) -> Tensor:
         """The random numbers behind points, of shape (count, k): by default standard normal, one a coordinate."""
-        return randn((count, self.dim), generator, dtype)
+        import torch
+
+        like = {"dtype": dtype or torch.float32, "device": generator.device}
+        return torch.randn(count, self.dim, generator=generator, **like)  # type: ignore[call-overload, no-any-return]
 
     def from_draws(self, drawn: Tensor) -> Tensor:
         """Points of shape (*, event) made of random numbers of shape (*, k), by arithmetic that can be compiled."""

@@ -12,7 +12,8 @@ from flowlab.report.findings import Measured, find, sum_up
 from flowlab.report.page import build_page
 from flowlab.report.record import Record
 from flowlab.report.subject import Subject
-from flowlab.targets.base import Batch, ExactTarget, Target, randn
+from flowlab.targets.base import Batch, ExactTarget, Target
+from flowlab.targets.draws import randn
 from flowlab.targets.file import FileTarget
 
 ENDED = Record("run", "rows.csv", "nsf", 10, 0, "", best_step=5, steps=9, ended_by="max_steps")

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flowlab.config.registry import register
-from flowlab.targets.base import LOG_TWO_PI, ExactTarget, rand, randn, stack
+from flowlab.targets.base import LOG_TWO_PI, ExactTarget
+from flowlab.targets.draws import rand, randn, stack
 
 if TYPE_CHECKING:
     import torch

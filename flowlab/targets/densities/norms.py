@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from flowlab.config.component import setting
 from flowlab.config.registry import register
-from flowlab.targets.base import LOG_TWO_PI, ExactTarget, rand, randn
+from flowlab.targets.base import LOG_TWO_PI, ExactTarget
+from flowlab.targets.draws import rand, randn
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from flowlab.config.component import setting
 from flowlab.config.registry import register
-from flowlab.targets.base import ExactTarget, rand, randn, stack
+from flowlab.targets.base import ExactTarget
+from flowlab.targets.draws import rand, randn, stack
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from flowlab.config.component import Component
 from flowlab.config.errors import DataError
-from flowlab.targets.base import Bounds, rand
+from flowlab.targets.base import Bounds
+from flowlab.targets.draws import rand
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowlab.config.registry import register
-from flowlab.targets.base import randn
+from flowlab.targets.draws import randn
 from flowlab.targets.tasks.base import BoxTask, Task
 
 if TYPE_CHECKING:

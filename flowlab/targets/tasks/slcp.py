@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowlab.config.registry import register
-from flowlab.targets.base import randn, stack
+from flowlab.targets.draws import randn, stack
 from flowlab.targets.tasks.base import BoxTask
 
 if TYPE_CHECKING:

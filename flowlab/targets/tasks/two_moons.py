@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowlab.config.registry import register
-from flowlab.targets.base import rand, randn, stack
+from flowlab.targets.draws import rand, randn, stack
 from flowlab.targets.tasks.base import BoxTask, draw_inside
 
 if TYPE_CHECKING:

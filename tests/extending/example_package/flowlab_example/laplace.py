@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 
 from flowlab.config.component import setting
-from flowlab.targets.base import ExactTarget, rand
+from flowlab.targets.base import ExactTarget
+from flowlab.targets.draws import rand
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flowlab.targets.base import randn
+from flowlab.targets.draws import randn
 from flowlab.targets.tasks.base import Task
 
 

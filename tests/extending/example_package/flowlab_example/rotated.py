@@ -5,7 +5,7 @@ import math
 import torch
 
 from flowlab.targets import Batch, ExactTarget
-from flowlab.targets.base import randn
+from flowlab.targets.draws import randn
 
 
 class Rotated(ExactTarget):
