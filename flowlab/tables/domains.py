@@ -92,7 +92,7 @@ class Domains(Bijector):
         step = torch.where(one_end, torch.where(above, x, -x), 0.0).exp()
         between = low + (high - low) * torch.where(above & below, x, 0.0).sigmoid()
         y = torch.where(above, torch.where(below, between, low + step), torch.where(below, high - step, x))
-        limits = torch.finfo(y.dtype)
+        limits, low, high = torch.finfo(y.dtype), low.to(y.dtype), high.to(y.dtype)  # y may be the more precise
         first = torch.where(above, low + low.abs() * limits.eps + limits.tiny, -limits.max)
         last = torch.where(below, high - high.abs() * limits.eps - limits.tiny, limits.max)
         return torch.minimum(torch.maximum(y, first), last)

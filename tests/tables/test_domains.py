@@ -85,3 +85,10 @@ def test_a_checkpoint_holds_no_infinite_number(domains):
 def test_empty_interval_is_refused():
     with pytest.raises(ValueError, match="must be below"):
         Domains(torch.tensor([1.0]), torch.tensor([1.0]))
+
+
+def test_double_points_pass_through_single_ends():
+    domains = Domains(torch.tensor(LOW), torch.tensor(HIGH))
+    y = domains(torch.full((5,), -900.0, dtype=torch.float64))
+    assert y.dtype == torch.float64
+    assert domains.codomain.check(y).all()
