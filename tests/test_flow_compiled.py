@@ -67,7 +67,8 @@ def fresh_compiler():
 def check(flow, y):
     y = torch.cat([y, torch.full_like(y[:1], 1e3)])  # mostly outside the support
     compiled = torch.compile(flow.log_prob, fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(y), flow.log_prob(y))
+    # Far outside, the slopes of a spline's tails multiply, and they multiply rounding errors of its two layouts.
+    torch.testing.assert_close(compiled(y), flow.log_prob(y), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -21,6 +21,7 @@ TINY = 1e-9
 FILE = {"path": "points.csv"}
 NEEDED = {
     **{"file": FILE, "table": FILE, "flow": {"run": "runs/teacher"}},
+    "density": {"_target_": "flowlab.targets.Funnel", "dim": 2},
     **{"dataset": {"dataset": "iris"}, "eight_gaussians": {"radius": TINY}},
 }
 # Numbers that may have any finite value.
