@@ -27,7 +27,7 @@ Reader = Callable[[str, Path, Path], Iterator[Passage]]
 SOURCES: dict[str, tuple[Reader, tuple[str, ...]]] = {
     "README": (read_markdown, ("README.md",)),
     "pages": (read_markdown, ("*.md", ".github/*.md")),
-    "docs": (read_markdown, ("docs/**/*.md",)),
+    "docs": (read_markdown, ("docs/*.md", "docs/*/*.md")),  # deeper pages are generated
     "notebooks": (read_notebook, ("notebooks/*.ipynb",)),
     "docstrings": (read_docstrings, ("flowlab/**/*.py",)),
     "comments": (read_comments, ("flowlab/**/*.py",)),

@@ -6,7 +6,7 @@
 Every cell trains the same encoder and decoder for the same number of steps, with five seeds as a stack. Training
 draws the pixels anew at each step; the weights of the best validation ELBO are kept. On held-out images it measures
 the ELBO and the importance-weighted log p(x). The gain over the diagonal Gaussian is their sum of two parts: the bound
-has become tighter, or the model has become better, in log p(x). A cell takes 1 to 8 minutes on an idle core.
+has become tighter, or the model has become better, in log p(x). A cell of digits takes about a minute on an idle core.
 
 Runs and results are kept in --directory, one for each cell, so the same command continues where it stopped. The table
 is printed after each cell. --record PATH writes PATH.csv, a row for each cell and seed, and PATH.json, the settings.
@@ -15,22 +15,21 @@ is printed after each cell. --record PATH writes PATH.csv, a row for each cell a
 from __future__ import annotations
 
 import argparse
-import math
 import platform
 import sys
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas
-import torch
-from scipy.stats import t as student_t
 
 from flowlab.config.errors import ConfigError
+from flowlab.density.fit_many import fit_many
 from flowlab.system.files import read_json, write_json
-from flowlab.training.fit_many import fit_many
 from flowlab.vae import active_units, build_vae, estimate_bounds, load_images
+from flowlab.vae.gains import split_gains
 
 REFERENCE = "diagonal"
 POSTERIORS: dict[str, dict[str, Any]] = {
@@ -40,12 +39,11 @@ POSTERIORS: dict[str, dict[str, Any]] = {
     "full": {"covariance": "full"},
     "coupling": {"flow": "realnvp", "options": {"depth": 4, "hidden": [64]}},
     "spline": {"flow": "nsf", "options": {"depth": 2, "hidden": [64], "bins": 4, "mixing": "alternate"}},
-    "radial": {"flow": "radial", "options": {"depth": 8}},
 }
 # The sizes of the networks; steps of training; and importance weights for each held-out image.
 DATA: dict[str, dict[str, Any]] = {
     "digits": {"latent": 8, "hidden": [128], "context": 64, "steps": 2000, "draws": 500},
-    "mnist": {"latent": 16, "hidden": [128], "context": 64, "steps": 1000, "draws": 200},
+    "mnist": {"latent": 16, "hidden": [128], "context": 64, "steps": 2000, "draws": 200},
 }
 TRAINING: dict[str, Any] = {"batch_size": 64, "lr": 0.003, "validate_every": 100, "log_every": 100, "patience": None}
 MEASURED = ("elbo", "log_prob", "active", "best_step")
@@ -58,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for data in options.data:
             for posterior in options.posteriors:
                 run_cell(data, posterior, options.seeds, options.steps, options.directory)
-                print_table(summarize(collect(options.directory)))
+                print_table(split_gains(collect(options.directory), REFERENCE))
         if options.record:
             record(options.record, options.directory)
     except ConfigError as error:
@@ -115,35 +113,6 @@ def collect(directory: Path) -> pandas.DataFrame:
     return pandas.DataFrame(rows)
 
 
-def summarize(rows: pandas.DataFrame) -> pandas.DataFrame:
-    """A row for each cell: means over seeds, 95 % intervals, and the gain over the diagonal Gaussian in its two parts.
-
-    The gain in ELBO is the gain of the model, in log p(x), and the gain of the bound, log p(x) - ELBO of the diagonal
-    Gaussian less that of the cell. Gains are paired by seed: equal seeds have equal minibatches and noise, and start
-    with equal encoders and decoders. Intervals are Student's, for the mean over seeds.
-    """
-    lines = []
-    for (data, posterior), cell in rows.groupby(["data", "posterior"], sort=False):
-        reference = rows[(rows.data == data) & (rows.posterior == REFERENCE)].set_index("seed")
-        cell = cell.set_index("seed")
-        line: dict[str, Any] = {"data": data, "posterior": posterior, "seeds": len(cell)}
-        gains = cell[["elbo", "log_prob"]] - reference[["elbo", "log_prob"]]
-        parts = {"elbo": cell.elbo, "log_prob": cell.log_prob, "gap": cell.log_prob - cell.elbo}
-        parts |= {"gain": gains.elbo, "model": gains.log_prob, "bound": gains.elbo - gains.log_prob}
-        for name, values in parts.items():
-            values = values.dropna()
-            line[name], line[f"{name}_interval"] = values.mean(), half_width(values)
-        lines.append(line | {"active": cell.active.mean(), "parameters": int(cell.parameters.iloc[0])})
-    return pandas.DataFrame(lines)
-
-
-def half_width(values: pandas.Series) -> float:
-    """Half the 95 % interval of a mean."""
-    if len(values) < 2:
-        return math.nan
-    return float(student_t.ppf(0.975, len(values) - 1) * values.std() / math.sqrt(len(values)))
-
-
 def print_table(table: pandas.DataFrame) -> None:
     """Print means and intervals, in nats."""
     print(
@@ -166,12 +135,13 @@ def record(path: Path, directory: Path) -> None:
     rows = collect(directory)
     rows.round({"elbo": 4, "log_prob": 4, "minutes": 1}).to_csv(path.with_suffix(".csv"), index=False)
     settings = {
-        "command": "python experiments/vae_benchmark.py --record experiments/results/vae",
-        "posteriors": POSTERIORS,
-        "data": DATA,
+        "command": ["experiments/vae_benchmark.py", "--data", *rows.data.unique(), "--record", str(path)],
+        "posteriors": {name: POSTERIORS[name] for name in rows.posterior.unique()},
+        "data": {name: DATA[name] for name in rows.data.unique()},
         "training": TRAINING,
         "likelihood": "Bernoulli; pixels drawn anew in training, once for validation and test",
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in ("torch", "numpy", "scikit-learn")},
     }
     write_json(path.with_suffix(".json"), settings)
 

@@ -10,7 +10,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 # What the generated pages depend on.
 SOURCES = ("flowlab/**/*.py", "conf/**/*.yaml", "notebooks/*.ipynb", "experiments/*.py", "docs/extensions/*.py")
-FILES = ("Makefile", "pyproject.toml")
+FILES = ("Makefile", "pyproject.toml", "CONTRIBUTING.md", "SECURITY.md")
 GENERATED = ("tutorials/lessons", "reference/settings", "reference/api", "reference/generated", "_parts")
 
 
@@ -39,13 +39,14 @@ def _write(source: Path, address: str) -> None:
     from api_pages import api_pages
     from command_pages import commands_page, mistakes_list, statuses_table, sweeps_page
     from lessons import course_map, lesson_pages
-    from pages import write_pages
+    from pages import repository_page, write_pages
     from settings_pages import settings_pages
 
     pages = {"commands.md": commands_page(), "sweeps.md": sweeps_page()}
     # Pages include these.
     public = address if os.environ.get("FLOWLAB_REPOSITORY") else ""  # else the address is a guess
     parts = {"course.md": course_map(public), "statuses.md": statuses_table(), "mistakes.md": mistakes_list()}
+    parts |= {name: repository_page(ROOT / name, address) for name in ("CONTRIBUTING.md", "SECURITY.md")}
     contents = (lesson_pages(address), settings_pages(), api_pages(), pages, parts)
     for folder, content in zip(GENERATED, contents, strict=True):
         write_pages(source / folder, content)

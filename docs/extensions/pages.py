@@ -5,8 +5,11 @@ Sphinx reads a page again when its file is newer, so an unchanged page keeps its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
+
+LINK = re.compile(r"\]\((?!docs/|https?:|#|mailto:)([^)\s]+)\)")  # to a file of the repository outside of docs/
 
 
 def write_pages(folder: Path, pages: Mapping[str, str | bytes]) -> None:
@@ -25,6 +28,18 @@ def write_pages(folder: Path, pages: Mapping[str, str | bytes]) -> None:
     for path in folder.iterdir():
         if path.is_file() and path.name not in pages:
             path.unlink()
+
+
+def repository_page(path: Path, address: str) -> str:
+    """A Markdown file of the repository without its title, as a part of a page: its links hold on the site.
+
+    Arguments:
+        path: the file, in the repository's root.
+        address: where the repository's files are, to which links outside of `docs/` lead.
+    """
+    text = path.read_text(encoding="utf-8").partition("\n")[2].lstrip()
+    text = LINK.sub(rf"]({address}/\1)", text)
+    return text.replace("](docs/", "](/")
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

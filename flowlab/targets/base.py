@@ -232,7 +232,7 @@ class ExactTarget(Target, Component):
         import torch
 
         like = {"dtype": dtype or torch.float32, "device": generator.device}
-        return torch.randn(count, self.dim, generator=generator, **like)  # type: ignore[call-overload, no-any-return]
+        return torch.randn(count, self.dim, generator=generator, **like)  # type: ignore[call-overload]
 
     def from_draws(self, drawn: Tensor) -> Tensor:
         """Points of shape (*, event) made of random numbers of shape (*, k), by arithmetic that can be compiled."""

@@ -66,7 +66,7 @@ COMMAND_LINES = {
     ),
     "a named sweep without -m": (["+sweep=depth_rank"], "sweep=depth_rank", "needs -m"),
     "a launcher without -m": (["hydra/launcher=stacked"], "hydra/launcher=stacked", "needs -m"),
-    "a named sweep that is not there": (["-m", "+sweep=nope"], "sweep=nope", "depth_rank, jang2018"),
+    "a named sweep that is not there": (["-m", "+sweep=nope"], "sweep=nope", "depth_rank, energies, jang2018"),
     "a sweep over nothing": (["-m", "seed="], "seed=''", "must be a whole number"),
     "a sweep over an empty list": (["-m", "seed=[]"], "seed=[]", "must be a whole number"),
     "a comma too many": (["-m", "seed=0,1,"], "'seed=0,1,': cannot be read", QUOTED),

@@ -81,7 +81,7 @@ CONFIGURATIONS = {
     "wrong name inside a group": (
         ["target.name=foo"],
         "target.name='foo': no such target",
-        "allowed: file, banana, gaussian",
+        "banana, gaussian, funnel",
     ),
     "a list for the name of a group": (["flow.name=[1]"], "flow.name=[1]: no such flow", "coupling, mlp"),
     "two targets at once": (["target=[banana,funnel]"], "a group has one option", "target=OPTION"),

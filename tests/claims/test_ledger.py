@@ -30,7 +30,8 @@ def ledger(tmp_path, text):
 def test_the_ledger_has_every_claim_and_figure():
     known = load_ledger()
     jang = {f"J{n}" for n in (1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 15, 16, 17, 18, 19, 22)}
-    jang |= {"J6a", "J6b", "J6c", "J9b", "J20a", "J20b", "J20c", "J20d", "J23a", "J23b", "J23c", "J23d", "J23e", "J23f"}
+    jang |= {"J6a", "J6b", "J6c", "J9b", "J20a", "J20b", "J20c", "J20d", "J21"}
+    jang |= {"J23a", "J23b", "J23c", "J23d", "J23e", "J23f"}
     keydana = {f"K{n}" for n in range(1, 14)}
     rezende = {"R1", "R2", "R3", "R4"}
     assert set(known.claims) == jang | keydana | rezende

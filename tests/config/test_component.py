@@ -19,7 +19,10 @@ TINY = 1e-9
 
 # Settings that a component needs beside the setting under test.
 FILE = {"path": "points.csv"}
-NEEDED = {"file": FILE, "table": FILE, "dataset": {"dataset": "iris"}, "eight_gaussians": {"radius": TINY}}
+NEEDED = {
+    **{"file": FILE, "table": FILE, "flow": {"run": "runs/teacher"}},
+    **{"dataset": {"dataset": "iris"}, "eight_gaussians": {"radius": TINY}},
+}
 # Numbers that may have any finite value.
 UNLIMITED = {"target.banana.curvature"}
 

@@ -26,6 +26,7 @@ OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_direc
 
 NEEDED = {
     **{("target", name): ["target.path=points.csv"] for name in ("file", "table")},
+    ("target", "flow"): ["target.run=runs/teacher"],
     ("target", "custom"): ["target._target_=flowlab.targets.Funnel"],
     ("flow", "custom"): ["flow._target_=flowlab.bijectors.LowRankAffine"],
 }

@@ -111,3 +111,10 @@ def test_lessons_of_a_repository_on_github_have_links_to_colab_and_binder():
         assert f"https://colab.research.google.com/github/someone/flowlab/blob/main/notebooks/{path.name})" in row
         assert f"https://mybinder.org/v2/gh/someone/flowlab/main?urlpath=lab/tree/notebooks/{path.name})" in row
     assert "Colab" not in lessons.course_map("file:///flowlab")
+
+
+def test_links_of_the_repository_s_pages_hold_on_the_site(tmp_path):
+    text = "# Title\n\n[a](docs/how-to/ray.md), [b](BENCHMARKS.md), [c](https://example.org), [d](#place)\n"
+    (tmp_path / "PAGE.md").write_text(text, encoding="utf-8")
+    expected = "[a](/how-to/ray.md), [b](https://host/main/BENCHMARKS.md), [c](https://example.org), [d](#place)\n"
+    assert pages.repository_page(tmp_path / "PAGE.md", "https://host/main") == expected

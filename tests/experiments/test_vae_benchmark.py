@@ -1,4 +1,4 @@
-"""The benchmark of posteriors trains, measures, continues where it stopped, and splits gains into bound and model."""
+"""The benchmark of posteriors trains, measures, continues where it stopped."""
 
 import json
 
@@ -32,25 +32,6 @@ def test_cells_are_measured_once_and_recorded(tmp_path, capsys, monkeypatch):
     assert rows.elbo.between(-50, -20).all()
     assert json.loads((tmp_path / "vae.json").read_text())["data"]["digits"]["draws"] == 4
     assert "digits  full" in capsys.readouterr().out
-
-
-def test_gains_are_paired_by_seed_and_split_exactly():
-    rows = pandas.DataFrame(
-        {
-            "data": "digits",
-            "posterior": ["diagonal"] * 3 + ["full"] * 3,
-            "seed": [0, 1, 2] * 2,
-            "elbo": [-10.0, -11.0, -12.0, -8.0, -9.0, -10.0],
-            "log_prob": [-9.0, -10.0, -11.0, -7.5, -8.5, -9.5],
-            "active": 2,
-            "parameters": 5,
-        }
-    )
-    full = vae_benchmark.summarize(rows).set_index("posterior").loc["full"]
-    assert (full.gain, full.model, full.bound) == (2.0, 1.5, 0.5)
-    assert full.gain_interval == pytest.approx(0.0), "paired, all gains are equal"
-    assert full.elbo_interval == pytest.approx(4.303 / 3**0.5, rel=1e-3), "Student's interval of three numbers"
-    assert full.gap == pytest.approx(0.5)
 
 
 def test_a_damaged_cell_ends_in_one_line(tmp_path, capsys):

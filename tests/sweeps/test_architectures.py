@@ -23,7 +23,7 @@ def is_swept(target):
 
 
 def test_every_target_with_an_exact_density_is_in_the_sweep():
-    needing_more = ("file", "table", "dataset", "custom", "density")
+    needing_more = ("file", "table", "dataset", "custom", "density", "flow")
     targets = [name for name in option_names("target") if name not in needing_more]
     swept = [name for name in targets if is_swept(flowlab.compose(f"target={name}").target)]
     assert sorted(SETTINGS["target"].split(",")) == sorted(swept)

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import flowlab
-from flowlab.training.fit_many import fit_many
+from flowlab.density.fit_many import fit_many
 from flowlab.training.lightning import LossModule
 from flowlab.vae import active_units, build_vae, estimate_bounds, load_images, load_vae, save_vae
 

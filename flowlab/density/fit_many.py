@@ -62,7 +62,7 @@ def fit_many(
         >>> import torch
         >>> from flowlab import Flow, StandardNormal
         >>> from flowlab.bijectors import LowRankAffine
-        >>> from flowlab.training.fit_many import fit_many
+        >>> from flowlab.density.fit_many import fit_many
         >>> flows = [Flow(StandardNormal(2), LowRankAffine(2)) for _ in range(3)]
         >>> x = 3 + torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
         >>> results = fit_many(flows, x, steps=50, lr=0.1, progress="off")

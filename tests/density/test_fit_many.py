@@ -5,10 +5,10 @@ import torch
 
 from flowlab import ConfigError, Flow, StandardNormal, fit
 from flowlab.bijectors import LowRankAffine
+from flowlab.density.fit_many import fit_many
 from flowlab.optimizers import Adam
 from flowlab.targets import Banana
 from flowlab.training.divergence import DivergedError
-from flowlab.training.fit_many import fit_many
 
 SETTINGS = {"progress": "off", "batch_size": 32, "lr": 0.05, "validate_every": 10, "log_every": 10}
 
