@@ -72,6 +72,7 @@ def _row(path: Path, notebook: dict[str, Any]) -> list[str]:
     text = "".join(notebook["cells"][0]["source"])
     title = text.splitlines()[0].lstrip("# ")
     facts = {name: said.strip() for name, said in FACT.findall(text)}
-    links = [f"{path.stem[:2]} [{title}](tutorials/lessons/{path.name})", facts.get("Question", "")]
-    needed = re.sub(r"\]\((\d\d)_([\w]+)\.ipynb\)", r"](tutorials/lessons/\1_\2.ipynb)", facts.get("Prerequisites", ""))
+    number = path.stem.partition("_")[0]  # such as 09 or 10a
+    links = [f"{number} [{title}](tutorials/lessons/{path.name})", facts.get("Question", "")]
+    needed = re.sub(r"\]\((\d\d\w+\.ipynb)\)", r"](tutorials/lessons/\1)", facts.get("Prerequisites", ""))
     return [*links, needed, facts.get("Time", "")]

@@ -1,9 +1,8 @@
-"""Loss curves: many runs in one figure, one beside published losses, and curves that should coincide."""
+"""Loss curves: many runs in one figure, and one beside published losses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,9 +13,6 @@ from flowlab.plotting import loss_curve
 from flowlab.plotting.figures import BLACK, BLUE, GREEN, GREY, VERMILION, format_log_axis, styled
 
 WIDE = 20  # an axis is logarithmic where the largest value exceeds this multiple of the smallest
-# The first of coinciding curves is broad and pale, so the others stay visible on it.
-FIRST: dict[str, Any] = {"color": BLUE, "lw": 6, "alpha": 0.35, "solid_capstyle": "round"}
-OTHERS: tuple[dict[str, Any], ...] = ({"color": VERMILION, "ls": "-"}, {"color": BLACK, "ls": (0, (1, 3)), "lw": 2})
 
 
 @styled
@@ -109,51 +105,6 @@ def loss_and_points(
         for step, value in zip(x[~inside], y[~inside], strict=True):
             axes.annotate(f"{value:g}", (step, highest), xytext=(5, -2), textcoords="offset points", fontsize=8)
     axes.legend(loc="best")
-    return figure
-
-
-@styled
-def coinciding_curves(steps: ArrayLike, curves: Mapping[str, ArrayLike], margin: float, ylabel: str = "nats") -> Figure:
-    """Draw curves c_0, c_1 ... over each other, and beside them the differences |c_k - c_0| on a logarithmic axis.
-
-    A difference of 0 has no place on that axis. It is drawn at the spacing of double-precision numbers around c_0.
-
-    Arguments:
-        steps: optimizer steps, of shape (n,).
-        curves: two or three curves by name, each of shape (n,).
-        margin: the largest difference allowed, in the curves' unit; drawn as a line.
-        ylabel: the label of the values.
-
-    Raises:
-        ValueError: there are not two or three curves, or a curve does not have the shape (n,).
-
-    Example:
-        >>> from lesson_figures import coinciding_curves
-        >>> figure = coinciding_curves([10, 20], {"alone": [6.0, 5.0], "together": [6.0, 5.0 + 1e-15]}, margin=1e-9)
-        >>> figure.axes[1].get_legend_handles_labels()[1]
-        ['together', 'margin']
-    """
-    steps = np.asarray(steps)
-    values = {name: np.asarray(curve, dtype=float) for name, curve in curves.items()}
-    if not 2 <= len(values) <= 1 + len(OTHERS):
-        raise ValueError(f"curves: there are {len(values)}; must be 2 or 3")
-    for name, curve in values.items():
-        if curve.shape != steps.shape:
-            raise ValueError(f"{name}: has shape {curve.shape}; must have shape ({len(steps)},), a value for each step")
-    (first, reference), *others = values.items()
-    figure = Figure(figsize=(8.2, 3.3))
-    left, right = figure.subplots(1, 2, gridspec_kw={"left": 0.07, "bottom": 0.14, "wspace": 0.24})
-    left.plot(steps, reference, label=first, **FIRST)
-    for (name, curve), how in zip(others, OTHERS, strict=False):
-        left.plot(steps, curve, label=name, **how)
-        difference = np.maximum(np.abs(curve - reference), np.spacing(np.abs(reference)))
-        right.plot(steps, difference, label=name, **how)
-    right.axhline(margin, color=GREY, ls="--", lw=1.2, label="margin")
-    right.set_yscale("log")
-    left.set(xlabel="optimizer step", ylabel=ylabel, title="over each other")
-    right.set(xlabel="optimizer step", title=f"difference from {first}")
-    left.legend(loc="best")
-    right.legend(loc="best")
     return figure
 
 

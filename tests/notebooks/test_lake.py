@@ -1,12 +1,14 @@
-"""The figure of the lake marks waypoints in the water."""
+"""The figure of the lake marks waypoints in the water; the density of the trips has mass 1 and fits their samples."""
 
 import numpy as np
 import pytest
-from lesson_figures import lake_policies
+import torch
+from lesson_figures import Trips, lake_policies, water_probability
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Circle
 
 from flowlab.plotting.figures import BLUE, VERMILION
+from flowlab.seeding import generator
 
 DRY = np.array([[2.0, 0.0], [-1.5, 1.5]])
 WET = np.array([[0.5, -0.5]])
@@ -44,3 +46,15 @@ def test_an_empty_list_and_missing_titles_are_refused():
         draw([], [])
     with pytest.raises(ValueError, match="shorter"):
         draw([DRY, DRY], ["one"])
+
+
+def test_the_density_of_the_trips_has_mass_1_and_agrees_with_samples():
+    assert water_probability(Trips(), 4.0) == pytest.approx(1, abs=1e-3)  # quadrature over all but a millionth
+    radii = Trips().sample(100_000, generator(0, "trips")).norm(dim=-1)
+    inside = (radii < 2.0).double().mean().item()
+    assert inside == pytest.approx(water_probability(Trips(), 2.0), abs=0.006)  # four standard errors
+
+
+def test_the_trips_are_the_same_in_west_and_east():
+    x = Trips().sample(100, generator(1, "trips"))
+    torch.testing.assert_close(Trips().log_prob(x), Trips().log_prob(-x))

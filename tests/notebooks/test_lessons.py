@@ -1,7 +1,4 @@
-"""Lessons follow the rules for learners: short cells, a frame, alternative texts, and prose that agrees with outputs.
-
-The lessons in OLDER are older than the rules.
-"""
+"""Lessons follow the rules for learners: short cells, a frame, alternative texts; prose agrees with outputs."""
 
 import json
 import re
@@ -9,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-OLDER = range(10, 13)
-LESSONS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
-PATHS = [path for path in LESSONS if int(path.name[:2]) not in OLDER]
+PATHS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 NOT_PROSE = re.compile(r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\]\([^)]*\)", re.DOTALL)
 lesson = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 

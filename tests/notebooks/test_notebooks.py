@@ -15,6 +15,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from flowlab.claims import load_ledger
+
 ROOT = Path(__file__).parent.parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -41,7 +43,9 @@ def test_every_claim_and_figure_is_in_one_notebook_and_as_the_ledger_expects():
     assert done.returncode == 0, done.stderr
     counts = [int(number) for number in re.findall(r"\d+", done.stdout.splitlines()[-1])]
     hold, erratum, refuted, missing, figures, of = counts
-    assert (hold + erratum + refuted, missing, figures, of) == (48, 0, 20, 20)
+    ledger = load_ledger()
+    assert (hold + erratum + refuted, missing) == (len(ledger.claims), 0)
+    assert figures == of == len(ledger.figures) > 0
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
