@@ -50,11 +50,17 @@ def test_every_component_has_an_option_with_its_defaults():
         own = [component_of(group, option) for option in option_names(group)]
         for name in names(group):
             kind = lookup(group, name)
-            default = kind(**{"path": "points.csv"} if (group, name) in NEEDED else {})
+            default = kind(**needed_values(group, name))
             with_its_name = [each for each in own if each.name == name]
             assert default in with_its_name, f"{group}={name}"
             if name in option_names(group):
                 assert component_of(group, name) == default, f"{group}={name}"
+
+
+def needed_values(group, name):
+    """What NEEDED says of a component, by the names of its fields."""
+    words = [word.removeprefix(f"{group}.").partition("=") for word in NEEDED.get((group, name), [])]
+    return {key: yaml.safe_load(value) for key, _, value in words}
 
 
 def component_of(group, option) -> Component:
