@@ -214,11 +214,6 @@ class ExactTarget(Target, Component):
 
         return None if is_unbounded(self.support) else Support.of(self.support, self.dim)
 
-    def to_units(self) -> Bijector | None:
-        """The map onto the support; whether a flow ends with it says `support_of_flow`."""
-        support = self.support_of_flow(needs_density=True)
-        return support.bijector() if support else None
-
     def check(self, dtype: torch.dtype, seed: int) -> None:
         if self.has_points:
             super().check(dtype, seed)

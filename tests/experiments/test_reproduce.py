@@ -57,7 +57,7 @@ def test_missing_claims_are_counted_and_are_an_error(executed, capsys):
     assert main(["--report", str(root / "again")], root) == 1
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1] == (
-        "claims: 1 hold, 0 hold with erratum, 0 refuted, 41 missing; figures: 1 of 19"
+        "claims: 1 hold, 0 hold with erratum, 0 refuted, 47 missing; figures: 1 of 20"
     )
     assert "J11: is missing; add it to 08_saturating_nonlinearities" in printed.err
     assert "executed 02_bijectors.ipynb in" in printed.out
