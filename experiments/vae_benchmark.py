@@ -25,9 +25,10 @@ from typing import Any
 
 import pandas
 
-from flowlab.config.errors import ConfigError
+from flowlab.cli.command import OK, report_mistakes
 from flowlab.density.fit_many import fit_many
 from flowlab.system.files import read_json, write_json
+from flowlab.system.process import protect_output
 from flowlab.vae import active_units, build_vae, estimate_bounds, load_images
 from flowlab.vae.gains import split_gains
 
@@ -52,17 +53,18 @@ MEASURED = ("elbo", "log_prob", "active", "best_step")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, given without the program's name; return the exit status."""
     options = _parse(arguments)
-    try:
-        for data in options.data:
-            for posterior in options.posteriors:
-                run_cell(data, posterior, options.seeds, options.steps, options.directory)
-                print_table(split_gains(collect(options.directory), REFERENCE))
-        if options.record:
-            record(options.record, options.directory)
-    except ConfigError as error:
-        print(f"vae_benchmark.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+    with protect_output():
+        return report_mistakes(lambda: _measure_cells(options), "the same command continues")
+
+
+def _measure_cells(options: argparse.Namespace) -> int:
+    for data in options.data:
+        for posterior in options.posteriors:
+            run_cell(data, posterior, options.seeds, options.steps, options.directory)
+            print_table(split_gains(collect(options.directory), REFERENCE))
+    if options.record:
+        record(options.record, options.directory)
+    return OK
 
 
 def run_cell(data: str, posterior: str, seeds: int, steps: int | None, directory: Path) -> None:
@@ -135,7 +137,7 @@ def record(path: Path, directory: Path) -> None:
     rows = collect(directory)
     rows.round({"elbo": 4, "log_prob": 4, "minutes": 1}).to_csv(path.with_suffix(".csv"), index=False)
     settings = {
-        "command": ["experiments/vae_benchmark.py", "--data", *rows.data.unique(), "--record", str(path)],
+        "command": ["experiments/vae_benchmark.py", "--data", *rows.data.unique()],
         "posteriors": {name: POSTERIORS[name] for name in rows.posterior.unique()},
         "data": {name: DATA[name] for name in rows.data.unique()},
         "training": TRAINING,

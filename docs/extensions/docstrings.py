@@ -43,7 +43,7 @@ def references(component: Any) -> list[tuple[str, str]]:
 
 
 def meanings(component: type) -> dict[str, str]:
-    """The meaning of each argument of a class, from its docstring or that of the nearest parent that says more.
+    """The meaning of each argument of a class: from its docstring, or from the nearest parent that says more.
 
     An entry such as "depth: see ConditionedFlow" defers to the parent.
     """

@@ -3,7 +3,7 @@
     python experiments/benchmarks/tabular_quality.py [--sets galaxies ...] [--seeds 3] [--directory DIR]
 
 flowlab trains `target=dataset` with no other option, and stops when it is done. Each peer then trains for as many
-seconds, and for 30 at least, so its compilation does not decide. Seconds are those of the CPU, and each side
+seconds, and for 30 at least, so its compilation does not decide. They are CPU seconds, and each side
 has one thread, so a busy machine changes nothing. Compilation and validation count.
 
 The peers have the sizes that they choose themselves: zuko 3 layers with networks of two hidden layers of 64, flowjax 8
