@@ -27,7 +27,8 @@ def test_a_component_knows_its_group_and_its_name(group):
     for name in names(group):
         component = lookup(group, name)
         assert (component.group, component.name) == (group, name)
-        assert component.__module__.startswith(PACKAGES[group])
+        if component.__module__.startswith("flowlab."):  # not one that a script or another test has registered
+            assert component.__module__.startswith(PACKAGES[group])
 
 
 @pytest.mark.parametrize("group", [group for group in PACKAGES if group not in ("metric", "map", "task")])
