@@ -38,7 +38,7 @@ def importance_weights(
         >>> from lesson_figures import importance_weights
         >>> figure = importance_weights([0, 1, 2], {"flow": [0, 1, 9]}, [0.5, 1.0, 1.5], bound=2.0)
         >>> [axes.get_title(loc="left") for axes in figure.axes]
-        ['log p / q', 'weights p / q of 3 samples']
+        ['log weight, log p / q', 'weights of 3 samples']
     """
     weights = np.asarray(weights, dtype=float)
     if weights.max() > bound:
@@ -47,13 +47,15 @@ def importance_weights(
     left, right = figure.subplots(1, 2, gridspec_kw={"left": 0.07, "bottom": 0.14, "wspace": 0.22})
     for (name, values), colour in zip(log_ratios.items(), (VERMILION, BLUE, BLACK), strict=False):
         left.plot(positions, np.asarray(values), color=colour, label=name)
-    left.axhline(math.log(bound), color=GREY, ls="--", lw=1, label=f"log of the bound, {bound:.1f}")
+    left.axhline(math.log(bound), color=GREY, ls="--", lw=1, label=f"log {bound:.1f}, the bound")
     height = 3 * max(1.0, math.log(bound))
-    left.set(title="log p / q", xlabel=xlabel, ylabel="nats", ylim=(-height, height))
+    left.set(title="log weight, log p / q", xlabel=xlabel, ylabel="nats", ylim=(-height, height))
     left.legend(loc="lower center")
     right.hist(weights, bins=60, range=(0, bound), color=BLUE)
-    right.axvline(bound, color=GREY, ls="--", lw=1)
-    right.set(title=f"weights p / q of {len(weights):,} samples", xlabel="weight", ylabel="samples", yscale="log")
+    right.axvline(bound, color=GREY, ls="--", lw=1, label=f"{bound:.1f}, the bound")
+    title = f"weights of {_spaced(len(weights))} samples"
+    right.set(title=title, xlabel="weight", ylabel="number of samples", yscale="log")
+    right.legend(loc="upper right")
     right.set_ylim(bottom=0.5)
     return figure
 
@@ -90,7 +92,7 @@ def rejection(
     right.scatter(x1, x2, s=4, alpha=0.4, linewidths=0, color=BLUE, rasterized=True)
     grid = (np.linspace(low, high, size) for (low, high), size in zip(bounds, density.shape, strict=True))
     right.contour(*grid, density.T, levels=density.max() * np.array([0.01, 0.1, 0.5]), colors=BLACK, linewidths=0.7)
-    left.set(title=f"{keep.sum():,} of {len(keep):,} proposals accepted", ylabel=columns[1])
+    left.set(title=f"{_spaced(keep.sum())} of {_spaced(len(keep))} proposals accepted", ylabel=columns[1])
     right.set(title="accepted, on the density of the target", xlim=bounds[0], ylim=bounds[1])
     for axes in (left, right):
         axes.set_xlabel(columns[0])
@@ -98,3 +100,8 @@ def rejection(
     for handle in legend.legend_handles:
         handle.set_alpha(1)
     return figure
+
+
+def _spaced(number: int) -> str:
+    """Return a number with spaces between thousands, as in the prose of the lessons."""
+    return f"{number:,}".replace(",", " ")

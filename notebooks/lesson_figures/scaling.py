@@ -60,7 +60,7 @@ def cost_curves(
     axes.xaxis.set_major_locator(FixedLocator(dims.tolist()))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
-    since = f"fitted from {fit_from:g} on" if fit_from else None
+    since = f"dashed: power laws, fitted from d = {fit_from:g} on" if fit_from else None
     axes.legend(loc="upper left", title=since, title_fontsize=8, alignment="left")
     return figure
 

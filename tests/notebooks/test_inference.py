@@ -24,5 +24,7 @@ def test_brackets_draw_bounds_and_cut_them_at_the_ends_of_the_axis():
     points = [line.get_xdata()[0] for line in axes.lines if line.get_marker() in "<o>"]
     np.testing.assert_allclose(points, [-0.1, 0.0, 0.1, -0.7, -0.7, 1.0])
     assert [text.get_text() for text in axes.texts] == ["40 →"]
+    bound, estimate = (next(line for line in axes.lines if line.get_marker() == mark) for mark in ">o")
+    assert bound.get_markersize() > 2 * estimate.get_markersize()  # equal values: both can be seen
     with pytest.raises(ValueError, match="zip"):
         brackets({"bad": [0.0, 1.0]}, 0.0, (-1.0, 1.0))

@@ -37,6 +37,8 @@ def test_rejection_draws_accepted_points_twice_and_rejected_points_once():
     around = np.concatenate([path.vertices for path in lines.get_paths()]).mean(axis=0)
     assert around == pytest.approx([25 / 29 * 2, 3 / 19], abs=0.05)
     assert left.get_title(loc="left") == "2 of 3 proposals accepted"
+    many = rejection(np.tile(POINTS, (1000, 1)), [True] * 3000, density, BOUNDS).axes[0]
+    assert many.get_title(loc="left") == "3 000 of 3 000 proposals accepted"
 
 
 def test_the_legend_of_rejection_hides_the_points_below_it():

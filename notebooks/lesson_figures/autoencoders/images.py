@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from flowlab.plotting.figures import styled
+from flowlab.plotting.figures import GREY, styled
 
 
 @styled
@@ -38,5 +38,6 @@ def image_rows(rows: Sequence[ArrayLike], names: Sequence[str]) -> Figure:
             axes.imshow(image.reshape(side, side), cmap="Greys", vmin=0, vmax=1)
             axes.set(xticks=[], yticks=[])
             axes.grid(visible=False)
+            axes.spines[:].set(visible=True, color=GREY, linewidth=0.5)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     return figure

@@ -14,7 +14,8 @@ from flowlab.plotting.figures import BLACK, BLUE, GREY, VERMILION, styled
 def brackets(bounds: Mapping[str, Sequence[float]], log_z: float, span: tuple[float, float]) -> Figure:
     """Draw ELBO, estimated log Z and EUBO of each flow on one axis, with the exact log Z as a line.
 
-    A bound beyond the axis is drawn at its end, with its value and an arrow.
+    A bound beyond the axis is drawn at its end, with its value and an arrow. The mark of log Z is the smallest, so it
+    hides no bound that has the same value.
 
     Arguments:
         bounds: ELBO, log Z by importance sampling, and EUBO in nats, by the name of the flow.
@@ -34,12 +35,13 @@ def brackets(bounds: Mapping[str, Sequence[float]], log_z: float, span: tuple[fl
     height = figure.get_size_inches()[1]
     axes = figure.add_axes((0.24, 0.55 / height, 0.72, 1 - 1.0 / height))
     axes.axvline(log_z, color=GREY, ls="--", lw=1, label="exact log Z")
-    looks = (("ELBO", ">", BLUE), ("log Z by importance sampling", "o", BLACK), ("EUBO", "<", VERMILION))
+    looks = (("ELBO", ">", BLUE, 9), ("log Z by importance sampling", "o", BLACK, 3.5), ("EUBO", "<", VERMILION, 9))
     for place, values in enumerate(bounds.values()):
         shown = np.clip(values, *span)
         axes.plot([shown[0], shown[-1]], [-place] * 2, color="#bbbbbb", lw=3, solid_capstyle="butt", zorder=1)
-        for value, at, (name, marker, colour) in zip(values, shown, looks, strict=True):
-            axes.plot(at, -place, marker, color=colour, markersize=6, label=name if place == 0 else None, clip_on=False)
+        for value, at, (name, marker, colour, size) in zip(values, shown, looks, strict=True):
+            label = name if place == 0 else None
+            axes.plot(at, -place, marker, color=colour, markersize=size, label=label, clip_on=False)
             if value != at:
                 text, side, shift = (f"{value:.0f} →", "right", -4) if value > at else (f"← {value:.0f}", "left", 4)
                 axes.annotate(text, (at, -place), (shift, 7), textcoords="offset points", ha=side, fontsize=8)
