@@ -1,29 +1,40 @@
-"""`flowlab.fit`: train a module in place, or learn the density of a table."""
+"""`flowlab.fit`: train a module in place, or learn a table, a target or a log density by the name of a flow."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, overload
 
-from torch import nn
+from torch import Tensor, nn
 
 from flowlab.config.errors import ConfigError
 from flowlab.density.table import Density, fit_table
+from flowlab.density.target import fit_target
 from flowlab.flows.base import Architecture
+from flowlab.targets.base import Target
 from flowlab.training.fit import Fit, fit_module
 
 
 @overload
 def fit(flow: nn.Module, data: Any = None, **settings: Any) -> Fit: ...
 @overload
+def fit(*, flow: str | Architecture, log_density: Callable[[Tensor], Tensor], **settings: Any) -> Fit: ...
+@overload
+def fit(target: Target, /, *, flow: str | Architecture, **settings: Any) -> Fit: ...
+@overload
 def fit(data: Any, /, *, flow: str | Architecture, **settings: Any) -> Density: ...
 def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings: Any) -> Fit | Density:
-    """Train a flow, or any module with a `loss`, in place; or learn the density of a table by the name of a flow.
+    """Train a flow, or any module with a `loss`, in place; or build a flow by its name and train it.
 
     `fit(table, flow="tabular", context=["age"])` returns a Density, which scores and draws rows of the table. See
     `flowlab.density.table.fit_table` for its arguments; the others below are for modules.
 
     `fit(flow, log_density=f)` learns a distribution that is given by a log density alone, such as a posterior, by the
     reverse KL divergence. Its metrics are elbo and elbo_se, the ELBO in nats with its standard error.
+
+    `fit(flow="nsf", log_density=f, dim=2)` does the same with a flow by its name, and `fit(target, flow="nsf")` learns
+    a Target. The result's `flow` is the trained flow. A support with a part for each coordinate replaces `dim`. See
+    `flowlab.density.target.fit_target`; its other arguments are those below.
 
     The loop and its numbers equal `flowlab.train` with the same settings. After training on finite data the
     module has the weights of the best validation (early stopping, see `patience`), otherwise the last ones.
@@ -75,17 +86,22 @@ def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings:
         >>> result = flowlab.fit(flow, log_density=log_density, support=positive, steps=400, lr=0.05, progress="off")
         >>> bool((result.flow.sample((1000,)) > 0).all())
         True
+        >>> both = lambda x: Gamma(3.0, 2.0).log_prob(x[:, 0]) - x[:, 1].square() / 2
+        >>> result = flowlab.fit(flow="nsf", log_density=both, support=["positive", "real"], steps=5, progress="off")
+        >>> result.flow.sample((1000,)).shape
+        torch.Size([1000, 2])
         >>> table = flowlab.datasets.load("galaxies", subset=True)[["redshift", "u"]]
         >>> density = flowlab.fit(table, flow="tabular", steps=200, progress="off")
         >>> density.sample(2).columns.tolist(), density.log_prob(table).shape
         (['redshift', 'u'], (2000,))
     """
     module, points = (first, data) if flow is None else (flow, data if first is None else first)
-    if isinstance(module, str | Architecture) and settings.get("log_density") is not None:
-        raise ConfigError(
-            f"flow={module!r}: a log density trains a flow in memory, as flowlab.fit(Flow(StandardNormal(3), ...), "
-            "log_density=f); a name of a flow is for tables; in a run directory use target=density"
-        )
-    if isinstance(module, str | Architecture):
-        return fit_table(points, module, **settings)
-    return fit_module(module, points, **settings)
+    if not isinstance(module, str | Architecture):
+        return fit_module(module, points, **settings)
+    if settings.get("log_density") is not None:
+        if points is not None:
+            raise ConfigError("log_density: trains without data; leave out one of the two")
+        return fit_target(module, **settings)
+    if isinstance(points, Target):
+        return fit_target(module, points, **settings)
+    return fit_table(points, module, **settings)

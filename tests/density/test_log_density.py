@@ -138,8 +138,3 @@ def test_mistakes_are_named(arguments, message):
     with pytest.raises(ConfigError) as caught:
         flowlab.fit(bent(1), **arguments, steps=5, **QUIET)
     assert message in str(caught.value)
-
-
-def test_name_of_a_flow_is_for_tables():
-    with pytest.raises(ConfigError, match="flow='nsf': a log density trains a flow in memory"):
-        flowlab.fit(flow="nsf", log_density=gamma)

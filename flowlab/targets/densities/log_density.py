@@ -39,7 +39,7 @@ class LogDensity(ExactTarget):
         key: the setting that gives the function, for messages.
 
     Raises:
-        ConfigError: the dimension is below 1, or the support does not fit it.
+        ConfigError: the log density is no function, the dimension is below 1, or the support does not fit it.
 
     Example:
         >>> import torch
@@ -64,6 +64,11 @@ class LogDensity(ExactTarget):
         key: str = "log_density",
     ) -> None:
         super().__init__()
+        if not callable(log_density):
+            raise ConfigError(
+                f"{key}: is a {type(log_density).__name__} and must be a function: f(x) of shape (n,) for points x of "
+                "shape (n, d)"
+            )
         if type(dim) is not int or dim < 1:
             raise ConfigError(f"dim={dim!r}: must be the number of coordinates of a point, at least 1")
         self.log_density, self.key = log_density, key

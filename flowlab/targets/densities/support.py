@@ -88,6 +88,22 @@ class Support:
                 return support
         raise wrong or ConfigError(f"support={given!r}: is for no flow of {free} coordinates; allowed: {ALLOWED}")
 
+    @classmethod
+    def count(cls, given: Constraint | str | Sequence[Any] | None) -> int | None:
+        """The number of coordinates that a support names; None if it is for any number.
+
+        Example:
+            >>> from flowlab.targets.densities.support import Support
+            >>> Support.count(["real", "positive"]), Support.count("simplex:3"), Support.count("positive")
+            (2, 3, None)
+
+        Raises:
+            ConfigError: a word or a constraint is not allowed.
+        """
+        words = tuple(_words("real" if given is None else given, 0))
+        for_any = len(words) == 1 and (words[0] == "simplex:0" or not words[0].startswith("simplex"))
+        return None if for_any else cls(words).dim
+
     def is_equal(self, constraint: Constraint) -> bool:
         """Whether a constraint on vectors describes this support, up to rounding to single precision."""
         try:
