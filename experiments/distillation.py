@@ -11,7 +11,7 @@ Monte Carlo, with equal steps, minibatches and initialization. It reports
 - seconds for 10 000 samples of both, the median of 7 in turn, on one thread;
 - the variance of the gradient of both estimators at equal parameters, at each validation of a student.
 
-Runs are kept in --directory, so the same command continues where it stopped. It takes about half an hour on an idle core.
+Runs are kept in --directory, so the same command continues where it stopped. It takes half an hour on an idle core.
 `--record experiments/results/distillation` writes PATH.csv, the ratios of variances by step, and the provenance.
 """
 
