@@ -41,8 +41,8 @@ class Ellipse(NamedTuple):
 def fit_ellipse(x: Tensor) -> Ellipse:
     """The multivariate t distribution of the highest likelihood for points of shape (n, d), the normal one included.
 
-    With fewer than 20 rows a column the scale matrix is mixed with its diagonal, by a share that predicts rows that
-    were left out best, so as many columns as rows have a density too.
+    With fewer than 20 rows a column the scale matrix is mixed with its diagonal. The share of the diagonal is the one
+    that predicts rows that were left out best. So as many columns as rows have a density too.
 
     Raises:
         ConfigError: there is no row, a number is not finite, or the square of one overflows.

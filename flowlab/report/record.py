@@ -55,7 +55,7 @@ class Record:
     notes: Sequence[str] = ()
 
     def facts(self) -> dict[str, object]:
-        """What the head of a page says about the flow and its training."""
+        """Facts about the flow and its training, by their names."""
         return {
             "Flow": self.flow,
             "Parameters": f"{self.parameters:,}",
