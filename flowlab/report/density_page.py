@@ -42,6 +42,7 @@ from flowlab.targets.base import Target
 DRAWS, MOST_NUMBERS = 20_000, 10_000_000  # draws of the flow, and numbers in a table of them
 LEVELS = (0.025, 0.25, 0.5, 0.75, 0.975)
 SIDES = ("weighted", "flow")
+FAR = 0.5  # nats from the ELBO to log Z, which call for a warning
 
 
 @dataclass(frozen=True)
@@ -108,28 +109,37 @@ def build_density_page(weighed: Weighed, record: Record, command: Sequence[str])
         command: the words that make the page.
     """
     found = weighed.diagnosis
-    facts = {"Target": record.data, "Columns": len(weighed.columns), "Draws": f"{found.draws:,}"} | record.facts()
+    findings = _find(found, record)
+    named = record.settings.get("target._target_", record.data)
+    facts = {"Target": named, "Columns": len(weighed.columns), "Draws": f"{found.draws:,}"} | record.facts()
     sections = {
-        "warnings": ("Warnings", list_findings(_find(found, record))),
+        "warnings": ("Warnings", list_findings(findings)),
         "diagnosis": ("Flow against density", _diagnose(found)),
         "marginals": ("Marginals", _marginals(weighed)),
         "origin": ("How this page was made", describe_origin(record, command)),
         "terms": ("Terms", describe_terms(DENSITY_TERMS)),
     }
-    return document(f"Report on {record.name}", _sum_up(found), facts, sections)
+    verdict = _sum_up(found, any(finding.is_warning for finding in findings))
+    return document(f"Report on {record.name}", verdict, facts, sections)
 
 
-def _sum_up(found: Diagnosis) -> str:
-    """One sentence about the flow."""
+def _sum_up(found: Diagnosis, warned: bool) -> str:
+    """One sentence about the flow; `warned` says whether warnings follow it."""
     bounds = (f"{nats(value)} ± {nats(error)} nats" for value, error in (found.elbo, found.log_z))
     said = "The ELBO is {}, and log Z by importance sampling {}; ".format(*bounds)
     worth = f"the draws of the flow are worth {percent(found.ess, 1)} as many draws of the target"
-    return f"{said}{worth}{'; read the warnings before you use them' if found.warnings else ''}."
+    return f"{said}{worth}{'; read the warnings before you use them' if warned else ''}."
 
 
 def _find(found: Diagnosis, record: Record) -> list[Finding]:
     """The warnings, and the note that every such page needs."""
     warnings = [Finding(True, f"{each[0].upper()}{each[1:]}.") for each in found.warnings]
+    if (gap := found.log_z.value - found.elbo.value) > FAR:
+        said = (
+            f"The ELBO is {nats(gap, 2)} nats below log Z, so draws of the flow differ from the target: train the flow "
+            "longer, with more layers, or use weighted draws."
+        )
+        warnings.append(Finding(True, said))
     if record.ended_by == "max_time":
         said = f"Training ended at step {record.steps:,}, when its time was over: resume it with more."
         warnings.append(Finding(True, said))
@@ -146,7 +156,10 @@ def _diagnose(found: Diagnosis) -> Html:
         "they are, the better is the flow. The weights correct the draws of an imperfect flow, as long as their "
         "Pareto k is good."
     )
-    return join(paragraphs(said), table("The flow against the density", ["", "value", "meaning"], found.rows, [2]))
+    rows = [
+        (name, value.replace("+-", "±").replace("-", "\N{MINUS SIGN}"), meaning) for name, value, meaning in found.rows
+    ]
+    return join(paragraphs(said), table("The flow against the density", ["", "value", "meaning"], rows, [2]))
 
 
 def _marginals(weighed: Weighed) -> Html:

@@ -58,6 +58,13 @@ def test_light_tails_are_warned_of_and_column_names_do_no_harm():
     assert "<b>" not in page
 
 
+def test_a_flow_that_is_too_wide_is_warned_of_though_its_weights_are_good():
+    page = text_of(build_density_page(weigh(exact, scale=3.0), ENDED, []))
+    assert "Pareto k = " not in page
+    assert "nats below log Z, so draws of the flow differ from the target" in page
+    assert "read the warnings before you use them" in page
+
+
 def test_weights_correct_a_flow_that_is_too_wide():
     weighed = weigh(exact, scale=1.3)
     mean = weighed.weights @ weighed.draws
@@ -98,6 +105,7 @@ def test_commands_on_a_run_of_a_log_density(run, tmp_path):
     assert (tmp_path / "same.html").read_bytes() == page.read_bytes()
     said = text_of(page.read_text(encoding="utf-8"))
     assert "log Z by importance sampling" in said
+    assert "Target report_density.both" in said
     assert "Pairs of columns" in said
     rows = pandas.DataFrame({"x1": [1.0, 1.0, -1.0], "x2": [1.0, 90.0, 1.0]})
     rows.to_csv(tmp_path / "rows.csv", index=False)
