@@ -97,6 +97,9 @@ def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings:
     """
     module, points = (first, data) if flow is None else (flow, data if first is None else first)
     if not isinstance(module, str | Architecture):
+        for name in ("dim", "dtype"):
+            if name in settings:
+                raise ConfigError(f"{name}: is for a flow by its name; a module has its own; leave it out")
         return fit_module(module, points, **settings)
     if settings.get("log_density") is not None:
         if points is not None:

@@ -89,6 +89,13 @@ def test_mistakes_are_named(arguments, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("given", [{"dim": 2}, {"dtype": "float64"}])
+def test_a_module_has_its_own_dimension_and_dtype(given):
+    flow = SMALL.build((2,))
+    with pytest.raises(ConfigError, match=f"{next(iter(given))}: is for a flow by its name; a module has its own"):
+        flowlab.fit(flow, log_density=gamma_and_normal, **given, **QUIET)
+
+
 def test_settings_of_a_flow_are_named_by_its_name():
     with pytest.raises(ConfigError, match="flow='coupling', log_density=f, dim=3"):
         flowlab.fit(flow=SMALL, log_density=gamma_and_normal)
