@@ -38,8 +38,8 @@ def assemble(
         architecture: its settings.
         event_shape, context_shape: the shapes of a point and of a context.
         generator: draws the initial parameters, in single precision.
-        units: the fixed last bijector, which ends in the units of the data; or the center and spread of the data, and
-            whether it is robust, for a standardization.
+        units: the fixed last bijector, which ends in the units of the data. Or, for a standardization, the center and
+            spread of the data, and whether it is robust.
         dtype: the parameters' dtype.
 
     Raises:
@@ -174,8 +174,8 @@ def check_shapes(
 def glorot_uniform_(module: nn.Module, generator: torch.Generator | None = None) -> None:
     """Draw every parameter from U(-limit, limit), limit = sqrt(6 / (fan in + fan out)): Jang's initialization.
 
-    As in TensorFlow, whose default this was, the fans of a matrix are its two sizes, both fans of a vector are its
-    length, and both fans of a number are 1.
+    The fans are as in TensorFlow, whose default this was. A matrix has its two sizes, a vector has its length twice,
+    and a number has 1 twice.
 
     Reference:
         | Understanding the difficulty of training deep feedforward neural networks (Xavier Glorot, Yoshua Bengio, 2010)
