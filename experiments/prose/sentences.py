@@ -15,7 +15,8 @@ RULES = Path(__file__).with_name("rules.toml")
 END = re.compile(
     r"(?<=[.!?])(?:[\"')\]*_]{0,2})\s+(?=[\"'(\[*_`]{0,2}[A-Z0-9]|(?:code|formula|flowlab|zuko|nflows|normflows|flowjax|distrax|torch)\b)"
 )
-SHORT = re.compile(r"(\b(e\.g|i\.e|et al|vs|cf|eq|fig|pp?|sec|resp|dr|st)|\b[A-Z]|\.\.)\.$", re.IGNORECASE)
+# A capital alone is an initial; a small letter is a variable, which may end a sentence.
+SHORT = re.compile(r"(\b(e\.g|i\.e|et al|vs|cf|eq|fig|pp?|sec|resp|dr|st)|(?-i:\b[A-Z])|\.\.)\.$", re.IGNORECASE)
 WORD = re.compile(r"\S*[^\W_]\S*")
 
 
@@ -72,6 +73,8 @@ def split(text: str) -> list[str]:
     Example:
         >>> split("Papamakarios et al. (2017) wrote it. The code is short, e.g. 40 lines.")
         ['Papamakarios et al. (2017) wrote it.', 'The code is short, e.g. 40 lines.']
+        >>> split("J. Smith solves for y. The root is exact.")
+        ['J. Smith solves for y.', 'The root is exact.']
     """
     sentences: list[str] = []
     for part in END.split(text):

@@ -42,10 +42,10 @@ class PackedScale:
 class Blocks:
     """M = [[A, 0], [B, C]], a (d, d) matrix with A of shape (d // 2, d // 2), as views of packed numbers.
 
-    There are d (d + 1) / 2 packed numbers, in the order of `fill_triangular`. From the d-th number on they hold the
-    rows of A. Before that are the rows of [B, C] backwards, the last row first and each from its end. So A is a view,
-    and so are B and C rotated by 180 degrees. No (d, d) matrix is written: at d = 4096 writing it takes longer than
-    solving with it. Above their diagonals the views hold other numbers, which neither a product nor a solve reads.
+    There are d (d + 1) / 2 packed numbers, in the order of `fill_triangular`. From the d-th number on they hold A row
+    by row. Before that are the rows of [B, C] backwards, the last row first and each from its end. So A is a view, and
+    so are B and C rotated by 180 degrees. No (d, d) matrix is written: at d = 4096 writing it takes longer than solving
+    with it. Above their diagonals the views hold other numbers, which neither a product nor a solve reads.
     """
 
     def __init__(self, packed: Tensor, dim: int) -> None:
