@@ -69,7 +69,6 @@ def score(run: Run, options: ScoreOptions) -> None:
     import pandas
     import torch
 
-    from flowlab.plotting.arrays import any_tensor
     from flowlab.runs.directory import check_data
     from flowlab.targets._points import read_table
     from flowlab.targets.base import ExactTarget
@@ -81,7 +80,7 @@ def score(run: Run, options: ScoreOptions) -> None:
     rows = schema.encode(
         read_table(Path(local_path("input", options.input))).table, where=options.input, outside="keep"
     )
-    like = any_tensor(flow)
+    like = flow.anchor
     train = run.target.batch("train", TRAINING_ROWS, run.config.seed, like.dtype).to(like.device)
     known = _log_density(flow, train).sort().values
     found = _log_density(flow, rows.to(like.device, like.dtype))

@@ -12,10 +12,10 @@ from torch import nn
 from flowlab.config.errors import ConfigError
 from flowlab.config.paths import local_path
 from flowlab.config.registry import lookup
+from flowlab.flows._assemble import facts_of
 from flowlab.loggers.base import rows_after
 from flowlab.optimizers.base import Optimizer, as_optimizer
 from flowlab.runs.checkpoint import Checkpoints, flow_weights, read_checkpoint
-from flowlab.runs.shape import state_shape
 from flowlab.system.process import build_progress, print_line
 from flowlab.targets.base import Target
 from flowlab.training.build import Choice
@@ -91,7 +91,7 @@ def fit_many(
                 batches=batches,
                 record=Record(trainer, steps, chosen, measure),
                 checkpoints=Checkpoints(trainer, steps, place, True, metric=names[0]),
-                shape=state_shape(module),
+                shape=facts_of(module),
             )
             job.loggers = stack.enter_context(_sinks(place, names))
             jobs.append(job)

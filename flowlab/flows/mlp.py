@@ -95,7 +95,7 @@ class MLP(Architecture):
         from flowlab.bijectors import Chain, LowRankAffine, PReLU, Sigmoid, SmoothPReLU, Tanh
         from flowlab.distributions.base import StandardNormal
         from flowlab.flow import Flow
-        from flowlab.flows._assemble import glorot_uniform_
+        from flowlab.flows._initialize import glorot_uniform_
 
         (dim,) = event_shape
         share = spread = 1.0
@@ -128,7 +128,7 @@ class MLP(Architecture):
         return self.initialization == "covering"
 
     def initialize(self, flow: Flow, data: Batch, generator: torch.Generator | None = None) -> None:
-        from flowlab.flows._assemble import cover_
+        from flowlab.flows._initialize import cover_
 
         if self.initialization == "covering":
             cover_(flow, data.x, generator)

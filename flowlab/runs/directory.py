@@ -18,9 +18,8 @@ from flowlab.config.schema import Config, to_config
 from flowlab.config.security import redact
 from flowlab.config.untrusted import read_plain_yaml
 from flowlab.flow import Flow
-from flowlab.flows._assemble import assemble
+from flowlab.flows._assemble import assemble_again, shapes_of
 from flowlab.runs.checkpoint import check_weights, flow_weights, read_checkpoint
-from flowlab.runs.shape import shapes_of, units_of
 from flowlab.system.files import (
     DISK_FULL,
     WriteError,
@@ -64,14 +63,12 @@ class Run:
     def load_flow(self, weights: str = "last") -> Flow:
         """Load the flow of a checkpoint, "last" or "best", without executing code in the file."""
         checkpoint = self.checkpoint(weights)
-        shape, context_shape = shapes_of(checkpoint)
-        dtype = getattr(torch, self.config.dtype)
+        facts, dtype = checkpoint["flowlab"], getattr(torch, self.config.dtype)
         # Earlier versions had one target that is standardized, and its setting says whether it is.
-        standardized = checkpoint["flowlab"].get("standardized", getattr(self.config.target, "standardize", False))
+        standardized = getattr(self.config.target, "standardize", False)
         robust = getattr(self.config.target, "robust", False)
         try:
-            units = units_of(checkpoint, standardized, robust)
-            flow = assemble(self.config.flow, shape, context_shape, torch.Generator(), units, dtype)
+            flow = assemble_again(self.config.flow, facts, standardized, robust, dtype)
         except (ValueError, TypeError) as error:  # a ConfigError is a ValueError
             raise self._does_not_fit(weights, error) from None
         self.load_weights(flow, weights, checkpoint)
@@ -81,7 +78,7 @@ class Run:
         """Load the weights of a checkpoint, which is read unless it is given, into a flow; gives the checkpoint."""
         checkpoint = checkpoint or self.checkpoint(weights)
         try:
-            shape = shapes_of(checkpoint)[0]
+            shape = shapes_of(checkpoint["flowlab"])[0]
             if shape != tuple(flow.event_shape):
                 raise RuntimeError(f"points of shape {shape}, and not {tuple(flow.event_shape)}")
             flow.load_state_dict(flow_weights(checkpoint))

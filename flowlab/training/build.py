@@ -24,14 +24,13 @@ from flowlab.config.schema import Config
 from flowlab.distributed.cluster import check_started
 from flowlab.distributed.world import check_gpus, resolve_device
 from flowlab.flow import Flow
-from flowlab.flows._assemble import Costs, assemble, check_shapes, count_costs, last_bijector
-from flowlab.flows.base import DATA_POINTS, Architecture
+from flowlab.flows._assemble import Costs, assemble, check_flow, last_bijector
+from flowlab.flows.base import DATA_POINTS
 from flowlab.metrics.evaluation import check_metrics
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
 from flowlab.seeding import generator, pick
 from flowlab.targets.base import Batch, ExactTarget, Target
-from flowlab.training.compile import check_compilable
 from flowlab.training.follow_data import follow_data
 from flowlab.training.step import as_drawn
 
@@ -118,13 +117,17 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
             f"flow={config.flow.name}: takes no context, but target={config.target.name} has one; use a flow that "
             "does, such as flow=nsf, or leave out target.context"
         )
-    costs = _find(known, config.flow, [shapes, config.dtype], lambda: _check_flow(config.flow, *shapes, dtype))
+    costs = _find(known, config.flow, [shapes, config.dtype], lambda: check_flow(config.flow, *shapes, dtype))
     if here:
         check_memory(config, target, costs)
         device = resolve_device(trainer.accelerator).type
         if device != "cpu":
             check_gpus(trainer)
-        check_compilable(choose(trainer.compile, config.max_steps, device).compiled, target)
+        if choose(trainer.compile, config.max_steps, device).compiled and not target.stackable:
+            raise ConfigError(
+                "trainer.compile: the step would be compiled, but the function of the target branches on values, "
+                "which torch.func.vmap does not take; use trainer.compile=false"
+            )
     target.check(dtype, config.seed)
     for logger in config.logger.values():
         logger.check()
@@ -143,18 +146,6 @@ def _find(known: Known, component: Component, others: list[Any], make: Callable[
     if key not in known:
         known[key] = make()
     return known[key]
-
-
-def _check_flow(
-    architecture: Architecture, shape: tuple[int, ...], context_shape: tuple[int, ...] | None, dtype: torch.dtype
-) -> Costs | None:
-    """Check that an architecture fits the points, and count the costs of its flow, if they can be counted."""
-    costs = count_costs(architecture, shape, context_shape, dtype)
-    if costs is None:  # it needs numbers: build it for its errors
-        flow = assemble(architecture, shape, context_shape, torch.Generator(), None, dtype)
-        with torch.no_grad():
-            check_shapes(flow, shape, context_shape, dtype)
-    return costs
 
 
 def check_memory(config: Config, target: Target, costs: Costs | None) -> None:

@@ -17,13 +17,12 @@ from flowlab.config.errors import ConfigError
 from flowlab.config.paths import local_path
 from flowlab.config.schema import WHERE, TrainerConfig
 from flowlab.flow import Flow
+from flowlab.flows._assemble import facts_of
 from flowlab.loggers.base import CSVMetrics, rows_after
-from flowlab.metrics.evaluation import check_metrics, chunks, evaluate, metric_names
-from flowlab.metrics.samples import scorer
+from flowlab.metrics.evaluation import check_metrics, chunks, evaluate, metric_names, scorer
 from flowlab.objectives.base import Objective, as_objective
 from flowlab.optimizers.base import Optimizer, as_optimizer
 from flowlab.runs.checkpoint import Checkpoints, flow_weights, read_checkpoint
-from flowlab.runs.shape import state_shape
 from flowlab.system.files import lock_directory
 from flowlab.system.process import build_progress, print_line
 from flowlab.targets.base import Batch, Target
@@ -122,7 +121,7 @@ def fit_module(
         batches=batches,
         record=Record(trainer, steps, chosen, measure),
         checkpoints=Checkpoints(trainer, steps, place, finite, metric=names[0]),
-        shape=state_shape(flow),
+        shape=facts_of(flow),
         inverse=goal.needs_points,
     )
     with _sinks(place, names) as job.loggers:

@@ -48,7 +48,7 @@ class Job:
         batches: its minibatches.
         record: its log.
         checkpoints: its best and last states.
-        shape: what its checkpoints say of its shape, from `state_shape`.
+        shape: what its checkpoints say of its shape, from `facts_of`.
         loggers: the sinks of its rows.
         inverse: the loss takes points of the target back to the base; describes a divergence.
         show: draws the figures that are due after a step, and hands them to the loggers.

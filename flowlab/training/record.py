@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from flowlab.config.schema import TrainerConfig
 from flowlab.flow import Flow
 from flowlab.loggers.base import Sink, log_figures, log_outcome
-from flowlab.metrics.evaluation import OF_SAMPLES, TEST, Evaluation, evaluate, gaussian_nll, reverse_kl
+from flowlab.metrics.evaluation import OF_SAMPLES, TEST, Evaluation, evaluate, gaussian_nll, reverse_kl, scorer
 from flowlab.metrics.rows import describe_rows
-from flowlab.metrics.samples import scorer
 from flowlab.optimizers.base import Optimizer
 from flowlab.runs.directory import Run
 from flowlab.system.files import WriteError, check_not_replaced, raise_write_error, write_json

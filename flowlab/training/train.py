@@ -17,14 +17,13 @@ from flowlab.config.untrusted import check_links
 from flowlab.distributed.cluster import join_world, requeue_job
 from flowlab.distributed.launch import train_on_ranks
 from flowlab.distributed.world import SINGLE_PROCESS, GracefulStop, World, resolve_device
+from flowlab.flows._assemble import facts_of
 from flowlab.loggers.base import figures_every, open_loggers
-from flowlab.metrics.evaluation import expected_metrics, metric_names
-from flowlab.metrics.samples import scorer
+from flowlab.metrics.evaluation import expected_metrics, metric_names, scorer
 from flowlab.runs.begin import begin, check_directory, default_directory, provenance, with_absolute_paths, write_config
 from flowlab.runs.checkpoint import Checkpoints
 from flowlab.runs.directory import Run, check_data, load_run, mark_failed, track_status
 from flowlab.runs.resume import check_files, check_goes_on, is_same_run, relocate
-from flowlab.runs.shape import state_shape
 from flowlab.system.files import lock_directory, remove_parts, write_json
 from flowlab.system.process import (
     STOP_HANDLERS,
@@ -267,7 +266,7 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
         batches=build_batches(objective, flow, target, config.seed, config.batch_size, experiment.dtype, device),
         record=Record(config.trainer, config.max_steps, experiment.optimizer, measure),
         checkpoints=Checkpoints(config.trainer, config.max_steps, directory, finite, metric=names[0]),
-        shape=state_shape(flow, target, objective.needs_density),
+        shape=facts_of(flow, target, objective.needs_density),
         inverse=objective.needs_points,
         figures_every=figures_every(config.logger.values()),
     )

@@ -196,7 +196,7 @@ PATCHES: dict[str, tuple] = {
     ),
     "no gradient flows through samples": ("flowlab.flow.Flow.rsample", change_output(torch.detach)),
     "a loss is a sum over the minibatch": (
-        "flowlab.objectives.maximum_likelihood.MaximumLikelihood.__call__",
+        "flowlab.objectives.base.MaximumLikelihood.__call__",
         lambda call: lambda self, flow, batch, target: call(self, flow, batch, target) * len(batch.x),
         "tests/training/test_loop.py",
     ),
