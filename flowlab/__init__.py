@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from flowlab.sweeps.table import load_sweep as load_sweep
     from flowlab.sweeps.train_many import train_many as train_many
     from flowlab.training.lightning import FlowModule as FlowModule
-    from flowlab.training.train import resume as resume
+    from flowlab.training.resume import resume as resume
     from flowlab.training.train import train as train
 
 __version__ = "0.1.0"
@@ -45,7 +45,7 @@ _HOME = {
     "load_sweep": "flowlab.sweeps.table",
     "train_many": "flowlab.sweeps.train_many",
     "load_run": "flowlab.runs.directory",
-    "resume": "flowlab.training.train",
+    "resume": "flowlab.training.resume",
     "train": "flowlab.training.train",
 }
 _MODULES = ("bijectors", "claims", "datasets", "distributions", "targets", "plotting")

@@ -95,7 +95,8 @@ def _run_parsed(arguments: list[str], parsed: Any, words: list[str]) -> int:
     if parsed.multirun:
         return _sweep([word for word in arguments if word not in parsed.overrides], parsed.overrides)
     (job,) = check_jobs([list(parsed.overrides)], sweep=None)
-    from flowlab.training.train import complete, train_experiment
+    from flowlab.training.resume import complete
+    from flowlab.training.train import train_experiment
 
     experiment, directory = job.experiment, job.directory
     assert experiment is not None
@@ -216,7 +217,7 @@ def _run_hydra(arguments: list[str], search: Path | None = None) -> int:
 
 def _run_job(config: Config, directory: Path, sweep: str | None) -> int:
     """Train a job of a sweep that Hydra has started."""
-    from flowlab.training.train import complete
+    from flowlab.training.resume import complete
 
     with contextlib.suppress(ConfigError):  # for a damaged file, which `complete` reports
         if read_json(directory / "status.json").get("status") == "done":
@@ -246,7 +247,7 @@ def _resume(arguments: list[str]) -> int:
         )
     from flowlab.runs.directory import Run, load_run
     from flowlab.runs.resume import relocate
-    from flowlab.training.train import resume_run
+    from flowlab.training.resume import resume_run
 
     run = load_run(directory)
     run = Run(run.directory, relocate(run.config, others))

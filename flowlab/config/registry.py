@@ -25,7 +25,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, TypeVar
 
-from flowlab.config.component import WORDS, Component, as_typed, name_type
+from flowlab.config.component import WORDS, Component, name_type
 from flowlab.config.directories import conf_directories
 from flowlab.config.directories import conf_directory as conf_directory
 from flowlab.config.errors import ConfigError, did_you_mean
@@ -283,14 +283,14 @@ def _default(value: Any) -> Any:
     return dataclasses.field(default=value)
 
 
-def build_component(group: str, node: Any, where: str) -> Component:
-    """The component that a node of the configuration names by `name` or `_target_`."""
+def find_component(group: str, node: Any, where: str) -> tuple[Any, dict[str, Any]]:
+    """The component that a node of the configuration names by `name` or `_target_`, and its keys in the node."""
     if not isinstance(node, dict):
         raise not_an_option(group, node)
     keys = {key: value for key, value in node.items() if key != "name"}
     if "_target_" not in node or node.get("name") in names(group):  # a component may have such a key itself
-        return as_typed(lookup(group, node.get("name"), f"{where}.name"), keys, f"{where}.")
-    return as_typed(schema_of_path(group, node["_target_"]), keys, f"{where}.", new_keys="+")
+        return lookup(group, node.get("name"), f"{where}.name"), keys
+    return schema_of_path(group, node["_target_"]), keys
 
 
 def not_an_option(group: str, node: Any) -> ConfigError:

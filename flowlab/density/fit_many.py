@@ -15,14 +15,16 @@ from flowlab.config.registry import lookup
 from flowlab.flows._assemble import facts_of
 from flowlab.loggers.base import rows_after
 from flowlab.optimizers.base import Optimizer, as_optimizer
-from flowlab.runs.checkpoint import Checkpoints, flow_weights, read_checkpoint
-from flowlab.system.process import build_progress, print_line
+from flowlab.runs.checkpoint import flow_weights
+from flowlab.runs.record import Checkpoints, Record
+from flowlab.system.display import RunProgress
+from flowlab.system.files import read_checkpoint
+from flowlab.system.process import print_line
 from flowlab.targets.base import Target
 from flowlab.training.build import Choice
 from flowlab.training.data import add_noise, batches_of_data, is_loader
 from flowlab.training.fit import Fit, _loss, _measure, _settings, _sinks
 from flowlab.training.loop import Job, Loop
-from flowlab.training.record import Record
 from flowlab.training.step import trained
 
 EAGER = Choice(False, "a stack")
@@ -100,7 +102,7 @@ def fit_many(
             loop = Loop([jobs[n] for n in same], trainer, steps, None, False, EAGER)
             if saved:
                 _restore(loop, saved)
-            loop.run(build_progress(trainer.progress))
+            loop.run(None if trainer.progress == "off" else RunProgress(trainer.progress))
             results |= {n: _finish(jobs[n], places[n], loop.step) for n in same}
     failures = [job.failure for job in jobs if job.failure is not None]
     if len(failures) == len(jobs):

@@ -112,9 +112,11 @@ class MLP(Architecture):
         affines = [
             LowRankAffine(dim, self.rank, self.scale, self.weighted, *deviations, generator) for _ in range(self.depth)
         ]
-        between = [activations[self.activation]() for _ in affines]
-        parts = [part for layer in zip(affines, between, strict=True) for part in layer]
-        chain = Chain(parts if self.final_activation else parts[:-1])
+        between = [activations[self.activation]() for _ in affines[1:]]
+        parts: list[Bijector] = [affines[0]]
+        for activation, affine in zip(between, affines[1:], strict=True):
+            parts += [activation, affine]
+        chain = Chain([*parts, activations[self.activation]()] if self.final_activation else parts)
         if self.initialization == "glorot":
             glorot_uniform_(chain, generator)
         if self.base == "normal":

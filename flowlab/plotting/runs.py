@@ -55,8 +55,9 @@ def run_figures(
             note = NO_DENSITY if target.has_points else ""
             figures["samples"] = scatter_grid(left, right[:GRID_POINTS], bounds, columns=columns, note=note)
     if context is None and event == (2,):
-        known, title = target_density(target, seed, flow.anchor, bounds=bounds)
-        learned = grid_density(flow, bounds, flow.anchor)
+        like = flow.anchor
+        known, title = target_density(target, seed, like, bounds=bounds)
+        learned = grid_density(flow, bounds, like)
         titles = (title, "density of the flow")
         figures["density"] = density_pair(known, learned, bounds, titles, columns)
     if context is None and len(event) == 1 and event[0] > 1:

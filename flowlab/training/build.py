@@ -99,7 +99,6 @@ def build(config: Config, here: bool = True, known: Known | None = None, checked
 
 def check(config: Config, here: bool = True, known: Known | None = None) -> Checked:
     """Check all that can be checked before the flow is built; arguments and ConfigErrors as in build."""
-    known = {} if known is None else known
     target = _find(known, config.target, [], config.target.build)
     config = follow_data(config, target) if config.waits_for_data else config
     trainer, dtype = config.trainer, getattr(torch, config.dtype)
@@ -141,7 +140,9 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
     return Checked(config, target, costs)
 
 
-def _find(known: Known, component: Component, others: list[Any], make: Callable[[], T]) -> T:
+def _find(known: Known | None, component: Component, others: list[Any], make: Callable[[], T]) -> T:
+    if known is None:
+        return make()
     key = json.dumps([component.to_dict(), *others], sort_keys=True, default=str)
     if key not in known:
         known[key] = make()

@@ -22,15 +22,16 @@ from flowlab.loggers.base import CSVMetrics, rows_after
 from flowlab.metrics.evaluation import check_metrics, chunks, evaluate, metric_names, scorer
 from flowlab.objectives.base import Objective, as_objective
 from flowlab.optimizers.base import Optimizer, as_optimizer
-from flowlab.runs.checkpoint import Checkpoints, flow_weights, read_checkpoint
-from flowlab.system.files import lock_directory
-from flowlab.system.process import build_progress, print_line
+from flowlab.runs.checkpoint import flow_weights
+from flowlab.runs.record import Checkpoints, Measure, Record
+from flowlab.system.display import RunProgress
+from flowlab.system.files import lock_directory, read_checkpoint
+from flowlab.system.process import print_line
 from flowlab.targets.base import Batch, Target
 from flowlab.targets.densities._for_flow import onto_support, target_of
 from flowlab.training.data import VALIDATION_POINTS, LoaderBatches, add_noise, batches_of_data, optimizer_settings
 from flowlab.training.follow_data import VALIDATIONS
 from flowlab.training.loop import Job, Loop
-from flowlab.training.record import Measure, Record
 from flowlab.training.step import LossOf
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def fit_module(
         loop = Loop([job], trainer, steps)
         if place and (place / "checkpoints/last.ckpt").exists():
             _restore(loop, place)
-        loop.run(build_progress(trainer.progress))
+        loop.run(None if trainer.progress == "off" else RunProgress(trainer.progress))
         if job.failure is not None:
             raise job.failure
         if finite and job.checkpoints.has_best:

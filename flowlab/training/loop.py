@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from flowlab.config.schema import TrainerConfig
 from flowlab.distributed.world import GracefulStop
 from flowlab.optimizers.base import Optimizer
-from flowlab.runs.checkpoint import BEST, Checkpoints, flow_weights
-from flowlab.system.process import Progress
+from flowlab.runs.checkpoint import BEST, flow_weights
+from flowlab.runs.record import Checkpoints, Record
+from flowlab.system.display import Progress
 from flowlab.targets.base import Batch
 from flowlab.training.build import Batches, Choice, choose
 from flowlab.training.compile import TakeStep, compiled_step
 from flowlab.training.divergence import DivergedError, describe_divergence
 from flowlab.training.minibatch import Minibatch
-from flowlab.training.record import Record
 from flowlab.training.step import (
     LossOf,
     Recipe,

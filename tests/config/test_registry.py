@@ -15,7 +15,7 @@ from flowlab.config.component import Component
 from flowlab.config.registry import PACKAGES, lookup, names, option_names, register
 from flowlab.config.schema import to_config
 from flowlab.flows._assemble import assemble
-from flowlab.runs.checkpoint import Checkpoints
+from flowlab.runs.record import Checkpoints
 from flowlab.targets.base import Batch
 from flowlab.training.build import build, build_batches
 from flowlab.training.step import Recipe, SingleStep, StackedStep, new_state, rates_of_steps

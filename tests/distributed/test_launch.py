@@ -17,8 +17,8 @@ from flowlab import ConfigError, compose, load_run, resume, train
 from flowlab.distributed.launch import STOP_TIMEOUT, find_cause, open_loopback_store
 from flowlab.distributed.worker import dump_error
 from flowlab.distributed.world import LostRankError
+from flowlab.system.display import Display
 from flowlab.system.files import WriteError
-from flowlab.system.process import Display
 from flowlab.training.divergence import DivergedError
 
 ROOT = Path(__file__).parent.parent.parent

@@ -217,7 +217,7 @@ PATCHES: dict[str, tuple] = {
         "tests/training/test_step.py",
     ),
     "a resumed run forgets the losses since its last row": (
-        "flowlab.training.record.Record.load_state_dict",
+        "flowlab.runs.record.Record.load_state_dict",
         change_arguments(state=lambda state: state | {"window": []}),
     ),
     "a row that a resumed run computes again is written twice": (
@@ -230,7 +230,7 @@ PATCHES: dict[str, tuple] = {
         "flowlab.system.files.write_atomically",
         replace_by(lambda path, write: write(path)),
     ),
-    "reading a checkpoint executes code": ("flowlab.runs.checkpoint.read_checkpoint", unpickle_anything),
+    "reading a checkpoint executes code": ("flowlab.system.files.read_checkpoint", unpickle_anything),
     "secrets are written as they are": ("flowlab.config.security.redact", replace_by(lambda text: text)),
     "configurations may name any class": ("flowlab.config.security.check_name", replace_by(lambda where, path: None)),
     "a claim holds whatever its tolerance": ("flowlab.claims.check.Measured.holds", replace_by(lambda self: True)),

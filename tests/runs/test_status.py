@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 
-from flowlab.runs import directory
-from flowlab.runs.directory import Run, track_status
+from flowlab.runs import record
+from flowlab.runs.directory import Run
+from flowlab.runs.record import track_status
 from flowlab.system.files import WriteError, write_json
 
 
@@ -50,7 +51,7 @@ def test_status_can_be_written_on_a_full_disk(run, monkeypatch):
             raise disk_full_error(path)
         write_json(path, content)
 
-    monkeypatch.setattr(directory, "write_json", write)
+    monkeypatch.setattr(record, "write_json", write)
     with pytest.raises(WriteError), track_status(run):
         raise disk_full_error("last.ckpt")
     assert read_status(run)["status"] == "failed"
