@@ -18,11 +18,10 @@ from flowlab.optimizers.base import Optimizer
 from flowlab.runs.checkpoint import BEST, flow_weights
 from flowlab.runs.record import Checkpoints, Record
 from flowlab.system.display import Progress
-from flowlab.targets.base import Batch
+from flowlab.targets.base import Batch, Minibatch
 from flowlab.training.build import Batches, Choice, choose
 from flowlab.training.compile import TakeStep, compiled_step
 from flowlab.training.divergence import DivergedError, describe_divergence
-from flowlab.training.minibatch import Minibatch
 from flowlab.training.step import (
     LossOf,
     Recipe,
@@ -226,8 +225,7 @@ class Loop:
         """Describe the failure of each job that was alive before the last call and is not any more."""
         for place in (alive & ~self.state.alive).nonzero().flatten().tolist():
             job, step = self.jobs[place], int(self.state.steps[place])
-            batch = Minibatch(*job.batches(step))
-            batch.step = self.state.steps[place]
+            batch = Minibatch(job.batches(step), self.state.steps[place])
             with self.recipe.autocast(batch.x):
                 message = describe_divergence(self.module(place), batch, step, job.loss, job.inverse)
             job.failure = DivergedError(message)
