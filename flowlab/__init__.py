@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from flowlab import claims as claims
     from flowlab import datasets as datasets
     from flowlab import distributions as distributions
+    from flowlab import flows as flows
+    from flowlab import objectives as objectives
+    from flowlab import optimizers as optimizers
     from flowlab import targets as targets
     from flowlab.config.compose import compose as compose
     from flowlab.config.errors import ConfigError as ConfigError
@@ -48,7 +51,17 @@ _HOME = {
     "resume": "flowlab.training.resume",
     "train": "flowlab.training.train",
 }
-_MODULES = ("bijectors", "claims", "datasets", "distributions", "targets", "plotting")
+_MODULES = (
+    "bijectors",
+    "claims",
+    "datasets",
+    "distributions",
+    "flows",
+    "objectives",
+    "optimizers",
+    "targets",
+    "plotting",
+)
 
 __all__ = ["__version__", *_HOME, *_MODULES]
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,12 @@ def assemble(
             f"flow={architecture.name}: is for vectors; the points of the target have shape {event_shape}"
         )
     architecture.check(event_shape)
+    try:
+        signature(architecture.build).bind(event_shape, context_shape, generator)
+    except TypeError as error:
+        raise ConfigError(
+            f"flow={architecture.name}: build: {error}; it must be build(self, event_shape, context_shape, generator)"
+        ) from None
     try:
         inner = tuple(units.inverse_shape(torch.Size(event_shape))) if isinstance(units, Bijector) else event_shape
         # Layers such as nn.Linear draw from torch's global stream; a copy leaves the generator's own stream alone.

@@ -143,3 +143,12 @@ def test_architecture_must_build_a_flow():
 
     with pytest.raises(ConfigError, match="build gave a LowRankAffine and must give a Flow"):
         assemble(Bare(), (2,))
+
+
+def test_parameters_of_build_are_checked():
+    class Short(Wrong):
+        def build(self, event_shape):
+            return LowRankAffine(2)
+
+    with pytest.raises(ConfigError, match=r"it must be build\(self, event_shape, context_shape, generator\)"):
+        assemble(Short(), (2,))
