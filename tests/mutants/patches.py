@@ -230,7 +230,11 @@ PATCHES: dict[str, tuple] = {
         "flowlab.system.files.write_atomically",
         replace_by(lambda path, write: write(path)),
     ),
-    "reading a checkpoint executes code": ("flowlab.system.files.read_checkpoint", unpickle_anything),
+    "reading a checkpoint executes code": (
+        "flowlab.system.files.read_checkpoint",
+        unpickle_anything,
+        "tests/system/test_checkpoints.py",
+    ),
     "secrets are written as they are": ("flowlab.config.security.redact", replace_by(lambda text: text)),
     "configurations may name any class": ("flowlab.config.security.check_name", replace_by(lambda where, path: None)),
     "a claim holds whatever its tolerance": ("flowlab.claims.check.Measured.holds", replace_by(lambda self: True)),

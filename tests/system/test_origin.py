@@ -2,9 +2,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import flowlab
-from flowlab import compose
-from flowlab.runs.directory import provenance
 from flowlab.system import process
 
 
@@ -30,11 +27,3 @@ def test_recorded_commit_is_of_flowlabs_own_repository(tmp_path, monkeypatch):
     assert process._git.__wrapped__() == (git(tmp_path, "rev-parse", "HEAD"), False)
     copy.write_text("# changed")
     assert process._git.__wrapped__()[1] is True
-
-
-def test_provenance_names_seed_device_and_versions():
-    record = provenance(compose("seed=7"))
-    assert record["seed"] == 7
-    assert record["device"] == "cpu"
-    assert record["flowlab"] == flowlab.__version__
-    assert record["packages"]["pytorch-lightning"].startswith("2.6")
