@@ -13,7 +13,7 @@ from flowlab.config.errors import ConfigError
 from flowlab.config.registry import lookup
 from flowlab.optimizers.base import Optimizer, as_optimizer
 from flowlab.targets.base import Target
-from flowlab.training.build import Choice
+from flowlab.training.build import EAGER
 from flowlab.training.data import is_loader
 from flowlab.training.fit import Fit, Plan, check_settings, make_job, train_jobs
 from flowlab.training.step import trained
@@ -74,7 +74,7 @@ def fit_many(
             make_job(plan, module, data, None, seed, place, sinks)
             for module, seed, place in zip(modules, numbers, places, strict=True)
         ]
-        return train_jobs(jobs, plan, Choice(False, "a stack"))
+        return train_jobs(jobs, plan, EAGER)
 
 
 def _check(modules: Sequence[nn.Module], seeds: Sequence[int], data: Any) -> None:

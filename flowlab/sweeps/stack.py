@@ -16,12 +16,10 @@ from flowlab.runs.record import Record, mark_failed, mark_interrupted, track_sta
 from flowlab.system.display import Progress
 from flowlab.system.process import STOP_HANDLERS, handle_signals, print_line, set_threads
 from flowlab.targets.base import Target
-from flowlab.training.build import Checked, Choice, Experiment, build
+from flowlab.training.build import EAGER, Checked, Choice, Experiment, build
 from flowlab.training.loop import Loop
 from flowlab.training.resume import find_run, open_run
 from flowlab.training.train import build_job, finish_job, run_training
-
-EAGER = Choice(False, "a stack")
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,9 @@ class Choice(NamedTuple):
     why: str
 
 
+EAGER = Choice(False, "a stack")
+
+
 def choose(wish: str, max_steps: int, device: str = "cpu", stacked_bytes: float | None = None) -> Choice:
     """Decide whether to compile the step, by the configuration alone.
 
