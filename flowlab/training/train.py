@@ -86,9 +86,7 @@ def train_experiment(experiment: Experiment, directory: str | Path | None = None
     config = experiment.config
     if directory is None:
         directory = Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}_{config.target.name}_seed{config.seed}"
-    chosen = Path(directory)
-    if not chosen.is_absolute():
-        chosen = Path(local_path("directory", directory or chosen))
+    chosen = Path(local_path("directory", directory))
     with join_ranks(config.trainer) as world:
         run = world.broadcast_from_rank_zero(lambda: begin(config, experiment.target, chosen, group))
         return run_training(run, experiment, world)
