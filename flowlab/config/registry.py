@@ -70,12 +70,12 @@ def register(group: str, name: str) -> Callable[[C], C]:
             raise ConfigError(
                 f"{identity(given)}: is a dataclass, and must be derived from {_interface(group)} to be a {group}"
             )
-        is_own = component.__module__.startswith("flowlab.")
-        if not is_own and (conf_directory() / group / f"{name}.yaml").is_file():
-            raise ValueError(f"register({group!r}, {name!r}): flowlab has {group}={name} already; choose another name")
         other = _registered[group].get(name)
         if other is not None and identity(other) != identity(component):
             raise ValueError(f"register({group!r}, {name!r}): {identity(other)} has this name; choose another")
+        is_own = component.__module__.startswith("flowlab.")
+        if not is_own and (conf_directory() / group / f"{name}.yaml").is_file():
+            raise ValueError(f"register({group!r}, {name!r}): flowlab has {group}={name} already; choose another name")
         component.group, component.name = group, name
         _registered[group][name] = component
         return given

@@ -10,12 +10,14 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor, nn
 
 from flowlab.bijectors import Bijector, stages
 from flowlab.bijectors.compose import method_of_parts
 from flowlab.config.errors import ConfigError
+from flowlab.config.schema import Config
 from flowlab.flow import Flow
 from flowlab.flows.base import Architecture
 from flowlab.seeding import torch_seeded
@@ -219,6 +221,32 @@ def check_flow(
         with torch.no_grad():
             check_shapes(flow, shape, context_shape, dtype)
     return costs
+
+
+def check_memory(config: Config, target: Target, costs: Costs | None) -> None:
+    """Refuse a flow, a minibatch or a set of points that does not fit into memory, by a ConfigError."""
+    free = psutil.virtual_memory().available
+    point = math.prod(target.event_shape) * getattr(torch, config.dtype).itemsize
+    rows = (0 if target.fingerprint else target.train_size) or 0
+    needs = [
+        ("validation_size", config.validation_size, 4 * config.validation_size * point),
+        ("test_size", config.test_size, 8 * config.test_size * point),
+        ("target.train_size", rows, 4 * rows * point),
+    ]
+    if costs is not None:
+        needs.insert(0, ("batch_size", config.batch_size, costs.of_step(config.batch_size)))
+        if costs.memory > free:
+            raise ConfigError(
+                f"flow={config.flow.name}: for the {target.dim} columns of the target the flow would have "
+                f"{costs.parameters:,} parameters and training would take {costs.memory / 1e9:,.1f} GB where "
+                f"{free / 1e9:,.1f} GB are free: pick columns with target.columns, or make the flow smaller, as with "
+                "flow.depth or flow.scale=diag"
+            )
+    for name, count, needed in needs:
+        if needed > free:
+            raise ConfigError(
+                f"{name}={count}: would take about {needed / 1e9:,.0f} GB where {free / 1e9:,.1f} GB are free"
+            )
 
 
 class WrongShapeError(ConfigError):

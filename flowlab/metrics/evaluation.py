@@ -95,32 +95,6 @@ def evaluate(
     return Evaluation(flow, batch, target, log_prob.double(), target_log_prob, moved, farthest, counts)
 
 
-def scorer(target: Target, split: str, count: int, seed: int, like: Tensor) -> Callable[..., Evaluation]:
-    """A function of a flow, and of the ranks if there are several, that scores it on a split of its target.
-
-    A target without points has splits too: of samples of the flow, made from the same noise in every call.
-
-    Arguments:
-        target: the target.
-        split: "validation" or "test".
-        count: the number of points, unless the target has a finite set of them.
-        seed: the run's seed.
-        like: a tensor with the dtype and the device of the flow.
-    """
-    if target.has_points:
-        held_out, weights = target.batch(split, count, seed, like.dtype).to(like.device), target.row_weights(split)
-        return lambda flow, world=None: evaluate(flow, held_out, target, world, weights)
-
-    from flowlab.metrics._samples import evaluate_samples
-    from flowlab.seeding import generator
-
-    def score(flow: Flow, world: World | None = None) -> Evaluation:
-        draws = generator(seed, f"{split} samples", device=like.device)
-        return evaluate_samples(flow, target, count, draws, world)  # type: ignore[arg-type]
-
-    return score
-
-
 def gather(parts: list[Tensor], count: int, world: World | None) -> Tensor:
     """The scores of all points, of which each rank has a shard."""
     import torch

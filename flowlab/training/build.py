@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shlex
 import shutil
@@ -14,7 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import psutil
 import torch
 from torch import Tensor
 
@@ -22,11 +20,12 @@ from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
 from flowlab.distributed.cluster import check_started
-from flowlab.distributed.world import check_gpus, resolve_device
+from flowlab.distributed.world import World, check_gpus, resolve_device
 from flowlab.flow import Flow
-from flowlab.flows._assemble import Costs, assemble, check_flow, last_bijector
+from flowlab.flows._assemble import Costs, assemble, check_flow, check_memory, last_bijector
 from flowlab.flows.base import DATA_POINTS
-from flowlab.metrics.evaluation import check_metrics
+from flowlab.metrics.evaluation import Evaluation, check_metrics, evaluate
+from flowlab.metrics.samples import evaluate_samples
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
 from flowlab.seeding import generator, pick
@@ -149,32 +148,6 @@ def _find(known: Known | None, component: Component, others: list[Any], make: Ca
     return known[key]
 
 
-def check_memory(config: Config, target: Target, costs: Costs | None) -> None:
-    """Refuse a flow, a minibatch or a set of points that does not fit into memory, by a ConfigError."""
-    free = psutil.virtual_memory().available
-    point = math.prod(target.event_shape) * getattr(torch, config.dtype).itemsize
-    rows = (0 if target.fingerprint else target.train_size) or 0
-    needs = [
-        ("validation_size", config.validation_size, 4 * config.validation_size * point),
-        ("test_size", config.test_size, 8 * config.test_size * point),
-        ("target.train_size", rows, 4 * rows * point),
-    ]
-    if costs is not None:
-        needs.insert(0, ("batch_size", config.batch_size, costs.of_step(config.batch_size)))
-        if costs.memory > free:
-            raise ConfigError(
-                f"flow={config.flow.name}: for the {target.dim} columns of the target the flow would have "
-                f"{costs.parameters:,} parameters and training would take {costs.memory / 1e9:,.1f} GB where "
-                f"{free / 1e9:,.1f} GB are free: pick columns with target.columns, or make the flow smaller, as with "
-                "flow.depth or flow.scale=diag"
-            )
-    for name, count, needed in needs:
-        if needed > free:
-            raise ConfigError(
-                f"{name}={count}: would take about {needed / 1e9:,.0f} GB where {free / 1e9:,.1f} GB are free"
-            )
-
-
 class Choice(NamedTuple):
     """Whether the step is compiled, and why, in words."""
 
@@ -264,6 +237,29 @@ def build_batches(
         )
     rows = target.batch("train", 0, seed, dtype).to(device)
     return epoch_batches(rows, seed, batch_size, target.row_weights("train"), target.schema)
+
+
+def build_scorer(target: Target, split: str, count: int, seed: int, like: Tensor) -> Callable[..., Evaluation]:
+    """A function of a flow, and of the ranks if there are several, that scores it on a split of its target.
+
+    A target without points has splits too: of samples of the flow, made from the same noise in every call.
+
+    Arguments:
+        target: the target.
+        split: "validation" or "test".
+        count: the number of points, unless the target has a finite set of them.
+        seed: the run's seed.
+        like: a tensor with the dtype and the device of the flow.
+    """
+    if target.has_points:
+        held_out, weights = target.batch(split, count, seed, like.dtype).to(like.device), target.row_weights(split)
+        return lambda flow, world=None: evaluate(flow, held_out, target, world, weights)
+
+    def score(flow: Flow, world: World | None = None) -> Evaluation:
+        draws = generator(seed, f"{split} samples", device=like.device)
+        return evaluate_samples(flow, target, count, draws, world)  # type: ignore[arg-type]
+
+    return score
 
 
 def epoch_batches(

@@ -19,7 +19,7 @@ from flowlab.config.schema import WHERE, TrainerConfig
 from flowlab.flow import Flow
 from flowlab.flows._assemble import facts_of
 from flowlab.loggers.base import CSVMetrics, rows_after
-from flowlab.metrics.evaluation import check_metrics, chunks, evaluate, metric_names, scorer
+from flowlab.metrics.evaluation import check_metrics, chunks, evaluate, metric_names
 from flowlab.objectives.base import Objective, as_objective
 from flowlab.optimizers.base import Optimizer, as_optimizer
 from flowlab.runs.checkpoint import flow_weights
@@ -29,7 +29,7 @@ from flowlab.system.files import lock_directory, read_checkpoint
 from flowlab.system.process import print_line
 from flowlab.targets.base import Batch, Target
 from flowlab.targets.densities._for_flow import onto_support, target_of
-from flowlab.training.build import Choice
+from flowlab.training.build import Choice, build_scorer
 from flowlab.training.data import VALIDATION_POINTS, LoaderBatches, add_noise, batches_of_data, optimizer_settings
 from flowlab.training.follow_data import VALIDATIONS
 from flowlab.training.loop import Job, Loop
@@ -258,7 +258,7 @@ def _measure(
         names = metric_names(metrics, target)
         check_metrics(metrics, target)
         if target is not None and not target.has_points:
-            score = scorer(target, "validation", VALIDATION_POINTS, seed, module.anchor)
+            score = build_scorer(target, "validation", VALIDATION_POINTS, seed, module.anchor)
             return names, (lambda flow: score(flow).measure(names)) if validation else None
         weights = target.row_weights("validation") if target and isinstance(validation, float | int) else None
         return names, held_out and (lambda flow: evaluate(flow, held_out, target, weights=weights).measure(names))

@@ -30,7 +30,6 @@ from flowlab.metrics.evaluation import (
     gaussian_nll,
     metric_names,
     reverse_kl,
-    scorer,
 )
 from flowlab.metrics.rows import describe_rows
 from flowlab.runs.directory import Run, begin, check_data
@@ -48,7 +47,7 @@ from flowlab.system.process import (
     set_threads,
 )
 from flowlab.targets.base import ExactTarget, Target
-from flowlab.training.build import Experiment, build, build_batches
+from flowlab.training.build import Experiment, build, build_batches, build_scorer
 from flowlab.training.divergence import DivergedError
 from flowlab.training.loop import Job, Loop
 
@@ -148,7 +147,7 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
     flow = experiment.flow.to(device)
     if isinstance(target, ExactTarget):
         target.to_(device)
-    score = scorer(target, "validation", config.validation_size, config.seed, flow.anchor)
+    score = build_scorer(target, "validation", config.validation_size, config.seed, flow.anchor)
     names, ranks = metric_names(config.metrics, target), world if world.size > 1 else None
 
     def measure(module: nn.Module) -> dict[str, float]:
@@ -215,7 +214,7 @@ def _measure(run: Run, flow: Flow, target: Target) -> dict[str, Any]:
     config, like = run.config, flow.anchor
     parameters = sum(parameter.numel() for parameter in flow.parameters())
     if not target.has_points:  # then on points of the flow
-        evaluation = scorer(target, "test", config.test_size, config.seed, like)(flow)
+        evaluation = build_scorer(target, "test", config.test_size, config.seed, like)(flow)
         measured = evaluation.measure([*OF_SAMPLES, *config.metrics])
         _check_sound(measured["elbo"], evaluation, evaluation.batch.x.double().flatten(1).std(0), "ELBO")
         return measured | {"test_points": len(evaluation.batch.x), "parameters": parameters}

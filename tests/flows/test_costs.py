@@ -11,9 +11,9 @@ from flowlab import Flow, StandardNormal, compose
 from flowlab.bijectors import LowRankAffine
 from flowlab.config.errors import ConfigError
 from flowlab.config.registry import option_names
+from flowlab.flows import _assemble as module
 from flowlab.flows._assemble import assemble, count_costs
 from flowlab.flows.base import Architecture
-from flowlab.training import build as module
 from flowlab.training.build import check
 
 NEEDED = {"custom": ["flow._target_=flowlab.bijectors.LowRankAffine", "+flow.rank=1"]}
