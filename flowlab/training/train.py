@@ -85,7 +85,9 @@ def train_experiment(experiment: Experiment, directory: str | Path | None = None
     config = experiment.config
     if directory is None:
         directory = Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}_{config.target.name}_seed{config.seed}"
-    chosen = Path(local_path("directory", directory))
+    elif not Path(directory).is_absolute():
+        directory = local_path("directory", directory)
+    chosen = Path(directory)
     with join_ranks(config.trainer) as world:
         run = world.broadcast_from_rank_zero(lambda: begin(config, experiment.target, chosen, group))
         return run_training(run, experiment, world)
