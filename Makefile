@@ -13,12 +13,19 @@ export WANDB_SILENT := true
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
 
-# Install torch first, at its pinned version, so no dependency installs a different build.
-$(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check torch
-	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+# An environment is a folder: the pins are its prerequisites constraints*.txt, and PACKAGES is what pip installs into it.
+# Where there are pins, torch is installed first, so no dependency installs a different build.
+PIP = PIP_CONSTRAINT=$(@D)/constraints.txt $(@D)/bin/pip install --quiet --disable-pip-version-check
+%/installed:
+	$(PYTHON) -m venv $(@D)
+	cat /dev/null $(filter constraints%,$^) > $(@D)/constraints.txt
+	$(if $(filter constraints%,$^),$(PIP) torch)
+	$(PIP) $(PACKAGES)
+	$(if $(WITHOUT_DEPENDENCIES),$(PIP) --no-deps $(WITHOUT_DEPENDENCIES))
 	touch $@
+
+$(VENV)/installed: PACKAGES = --editable '.[dev]'
+$(VENV)/installed: pyproject.toml constraints.txt
 
 .venv: $(VENV)/installed  ## only build the environment
 
@@ -43,7 +50,7 @@ TRUST := tests/test_bad_input.py tests/test_security.py tests/test_leaks.py test
 trust: $(VENV)/installed  ## tests of bad input, attacks, leaked secrets, determinism, and what presets learn
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(TRUST)
 
-RANKS := $(addprefix tests/distributed/test_,launch.py cluster.py) $(addprefix tests/loggers/test_,wandb_server.py training.py)
+RANKS := $(addprefix tests/distributed/test_,launch.py failures.py cluster.py) $(addprefix tests/loggers/test_,wandb_server.py training.py)
 test-ranks: $(VENV)/installed  ## tests of runs on several processes, and of a Weights & Biases server
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal $(RANKS)
 
@@ -56,10 +63,8 @@ faults: $(VENV)/installed  ## tests with kills, full disks, damaged files and wr
 
 # A separate environment: cosmic-ray depends on a database and a web client that nothing else here needs.
 MUTANTS := .venv-mutants
+$(MUTANTS)/installed: PACKAGES = 'cosmic-ray==8.7.0' 'parso==0.8.7'
 $(MUTANTS)/installed: Makefile
-	$(PYTHON) -m venv $(MUTANTS)
-	$(MUTANTS)/bin/pip install --quiet --disable-pip-version-check 'cosmic-ray==8.7.0' 'parso==0.8.7'
-	touch $@
 
 # RECORD=1 writes the result to tests/mutants/RESULTS.md, which is committed.
 mutants: $(VENV)/installed $(MUTANTS)/installed  ## change one place at a time, and count what the tests catch
@@ -72,35 +77,22 @@ reproduce: $(VENV)/installed  ## every notebook from scratch, every claim of Jan
 # A separate environment: Ray and Optuna's old sweeper have many dependencies that nothing else here needs. Ray's launcher
 # is installed without its dependencies: AWS and a cloudpickle that is too old for scikit-learn. It works without them.
 ENGINES := .venv-engines
+$(ENGINES)/installed: PACKAGES = --editable '.[dev,optuna,ray,slurm]'
+$(ENGINES)/installed: WITHOUT_DEPENDENCIES = hydra-ray-launcher
 $(ENGINES)/installed: pyproject.toml constraints.txt constraints-engines.txt
-	$(PYTHON) -m venv $(ENGINES)
-	cat constraints.txt constraints-engines.txt > $(ENGINES)/constraints.txt
-	PIP_CONSTRAINT=$(ENGINES)/constraints.txt $(ENGINES)/bin/pip install --quiet --disable-pip-version-check torch
-	PIP_CONSTRAINT=$(ENGINES)/constraints.txt $(ENGINES)/bin/pip install --quiet --disable-pip-version-check \
-		--editable '.[dev,optuna,ray,slurm]'
-	PIP_CONSTRAINT=$(ENGINES)/constraints.txt $(ENGINES)/bin/pip install --quiet --disable-pip-version-check \
-		--no-deps hydra-ray-launcher
-	touch $@
 
 # A separate environment: only the benchmarks use JAX and TensorFlow Probability, for comparison.
 BENCH := .venv-bench
+$(BENCH)/installed: PACKAGES = --editable '.[bench]'
 $(BENCH)/installed: pyproject.toml constraints.txt constraints-bench.txt
-	$(PYTHON) -m venv $(BENCH)
-	cat constraints.txt constraints-bench.txt > $(BENCH)/constraints.txt
-	PIP_CONSTRAINT=$(BENCH)/constraints.txt $(BENCH)/bin/pip install --quiet --disable-pip-version-check torch
-	PIP_CONSTRAINT=$(BENCH)/constraints.txt $(BENCH)/bin/pip install --quiet --disable-pip-version-check \
-		--editable '.[bench]'
-	touch $@
 
 bench: $(BENCH)/installed  ## run every benchmark and write BENCHMARKS.md; needs an idle machine
 	$(BENCH)/bin/python experiments/bench.py
 
 # A separate environment, so the audit tool is not part of the audit.
 AUDIT := .venv-audit
+$(AUDIT)/installed: PACKAGES = 'pip-audit>=2.10,<3'
 $(AUDIT)/installed: Makefile
-	$(PYTHON) -m venv $(AUDIT)
-	$(AUDIT)/bin/pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3'
-	touch $@
 
 # With --strict, an index that knows no packages is an error; otherwise it would look like no vulnerabilities.
 audit: $(AUDIT)/installed  ## known vulnerabilities of the versions in constraints.txt; needs a network
@@ -122,13 +114,8 @@ test-engines: slurm $(ENGINES)/installed  ## sweeps on a real Slurm and Ray, and
 
 # A separate environment: only the site uses Sphinx.
 DOCS := .venv-docs
+$(DOCS)/installed: PACKAGES = --editable '.[docs]'
 $(DOCS)/installed: pyproject.toml constraints.txt constraints-docs.txt
-	$(PYTHON) -m venv $(DOCS)
-	cat constraints.txt constraints-docs.txt > $(DOCS)/constraints.txt
-	PIP_CONSTRAINT=$(DOCS)/constraints.txt $(DOCS)/bin/pip install --quiet --disable-pip-version-check torch
-	PIP_CONSTRAINT=$(DOCS)/constraints.txt $(DOCS)/bin/pip install --quiet --disable-pip-version-check \
-		--editable '.[docs]'
-	touch $@
 
 # Without --nitpicky: names of torch and numpy have no page where there is no network.
 docs: $(DOCS)/installed  ## build the documentation into docs/_build/html and check its links

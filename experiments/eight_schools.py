@@ -19,7 +19,7 @@ Reference:
 
 from __future__ import annotations
 
-import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,18 +98,7 @@ def make_record() -> None:
     write_record(RECORD, named, how)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nuts", action="store_true", help="make the record by NUTS; needs numpyro")
-    if parser.parse_args().nuts:
-        make_record()
-        return
-    import flowlab
-
-    flow = fit_flow()
-    print(flowlab.diagnose(flow, log_density, draws=100_000))
-    print(compare_with_record(flow).round(3).to_string(index=False))
-
-
 if __name__ == "__main__":
-    main()
+    import nuts
+
+    sys.exit(nuts.main(__doc__, make_record, fit_flow, log_density, compare_with_record))

@@ -7,6 +7,7 @@ own.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import math
@@ -26,6 +27,33 @@ if TYPE_CHECKING:
     from flowlab import Flow
 
 CHAINS, WARMUP, SEED = 4, 5_000, 0
+
+
+def main(
+    description: str,
+    make_record: Callable[[], None],
+    fit_flow: Callable[[], Flow],
+    log_density: Callable[[Tensor], Tensor],
+    compare_with_record: Callable[[Flow], pandas.DataFrame],
+) -> int:
+    """The command of a posterior: make its record by NUTS, or fit a flow and compare it; return the exit status."""
+    from flowlab.cli.command import OK, report_mistakes
+    from flowlab.diagnostics.diagnose import diagnose
+
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nuts", action="store_true", help="make the record by NUTS; needs numpyro")
+    wants_record = parser.parse_args().nuts
+
+    def work() -> int:
+        if wants_record:
+            make_record()
+            return OK
+        flow = fit_flow()
+        print(diagnose(flow, log_density, draws=100_000))
+        print(compare_with_record(flow).round(3).to_string(index=False))
+        return OK
+
+    return report_mistakes(work, "nothing was written")
 
 
 def run_nuts(

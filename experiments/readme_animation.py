@@ -24,8 +24,10 @@ from scipy.ndimage import gaussian_filter
 
 import flowlab
 from flowlab.bijectors.compose import stages
+from flowlab.cli.command import OK, report_mistakes
 from flowlab.config.errors import ConfigError
 from flowlab.runs.directory import Run
+from flowlab.system.process import protect_output
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "experiments" / "results" / "base_to_banana.gif"
@@ -148,15 +150,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.samples < 1 or options.between < 1:
         parser.error("--samples, --between: must be at least 1")
-    try:
-        points, rings = trace(flowlab.load_run(options.run), options.samples, seed=0)
-    except ConfigError as error:
-        print(f"flowlab: {error}", file=sys.stderr)
-        return 2
-    frames = list(moments(points, rings, options.between))
-    write_gif(frames, options.output)
-    print(f"{options.output}: {len(frames)} frames, {options.output.stat().st_size / 1e6:.2f} MB")
-    return 0
+    with protect_output():
+        return report_mistakes(
+            lambda: animate(options.run, options.output, options.samples, options.between), "nothing was written"
+        )
+
+
+def animate(run: Path, output: Path, samples: int, between: int) -> int:
+    """Draw the picture of a run; return the exit status."""
+    points, rings = trace(flowlab.load_run(run), samples, seed=0)
+    frames = list(moments(points, rings, between))
+    write_gif(frames, output)
+    print(f"{output}: {len(frames)} frames, {output.stat().st_size / 1e6:.2f} MB")
+    return OK
 
 
 if __name__ == "__main__":

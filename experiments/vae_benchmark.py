@@ -9,13 +9,13 @@ the ELBO and the importance-weighted log p(x). The gain over the diagonal Gaussi
 has become tighter, or the model has become better, in log p(x). A cell of digits takes about a minute on an idle core.
 
 Runs and results are kept in --directory, one for each cell, so the same command continues where it stopped. The table
-is printed after each cell. --record PATH writes PATH.csv, a row for each cell and seed, and PATH.json, the settings.
+is printed after each cell. --record PATH writes PATH.csv, a row for each cell and seed, and PATH.json, the settings and
+the commits.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas
+from flowlab.runs.begin import origin
 
 from flowlab.cli.command import OK, report_mistakes
 from flowlab.density.fit_many import fit_many
@@ -97,9 +98,16 @@ def run_cell(data: str, posterior: str, seeds: int, steps: int | None, directory
         "parameters": sum(parameter.numel() for parameter in vaes[0].parameters()),
         "minutes": (time.perf_counter() - begun) / 60,
         "steps": taken,
+        "git_commit": origin()["git_commit"],
     }
     directory.mkdir(parents=True, exist_ok=True)
     write_json(path, cell)
+
+
+def _commits(directory: Path) -> list[str]:
+    """The commits of the code that trained the cells, each once."""
+    cells = [read_json(directory / f"{data}_{posterior}.json") for data in DATA for posterior in POSTERIORS]
+    return sorted({str(cell.get("git_commit")) for cell in cells if cell})
 
 
 def collect(directory: Path) -> pandas.DataFrame:
@@ -136,14 +144,15 @@ def record(path: Path, directory: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = collect(directory)
     rows.round({"elbo": 4, "log_prob": 4, "minutes": 1}).to_csv(path.with_suffix(".csv"), index=False)
-    settings = {
+    source = origin()
+    settings = source | {
         "command": ["experiments/vae_benchmark.py", "--data", *rows.data.unique()],
+        "commits_of_cells": _commits(directory),
         "posteriors": {name: POSTERIORS[name] for name in rows.posterior.unique()},
         "data": {name: DATA[name] for name in rows.data.unique()},
         "training": TRAINING,
         "likelihood": "Bernoulli; pixels drawn anew in training, once for validation and test",
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("torch", "numpy", "scikit-learn")},
+        "packages": source["packages"] | {"scikit-learn": version("scikit-learn")},
     }
     write_json(path.with_suffix(".json"), settings)
 

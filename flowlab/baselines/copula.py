@@ -16,10 +16,10 @@ TAIL = 10  # rows beyond the last knot on each side
 class GaussianCopula(Baseline):
     r"""log p(x) = log N(g(x); m, S) + sum_j log g_j'(x_j), with a monotone g_j for each column.
 
-    g_j maps a column to a standard normal one: a cubic spline through empirical quantiles, smoothed by choosing the
-    number of knots that gives validation rows the highest density. Beyond the last knots it is linear, so the tails
-    are normal. m and S are the mean and covariance of g(x): m is nearly 0, and the variances are nearly 1. Every g_j
-    maps all real numbers onto all real numbers, so the density integrates to 1.
+    g_j maps a column to a standard normal one. It is a cubic spline through empirical quantiles. Its number of knots
+    gives validation rows the highest density. Beyond the last knots it is linear, so the tails are normal. The mean m
+    of g(x) is nearly 0, and the variances in its covariance S are nearly 1. Every g_j maps all real numbers onto all
+    real numbers, so the density integrates to 1.
 
     Source: Liu, Lafferty and Wasserman, "The Nonparanormal: Semiparametric Estimation of High Dimensional Undirected
     Graphs", 2009, https://www.jmlr.org/papers/v10/liu09a.html

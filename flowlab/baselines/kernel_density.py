@@ -16,7 +16,7 @@ class KernelDensity(Baseline):
 
     The bandwidth is the one of 18, from 0.005 to 1.5 standard deviations, that gives validation rows the highest mean
     log density. Distances to all rows come from one matrix product. In 30 dimensions this takes a tenth of the time of
-    scikit-learn's trees, and is exact: theirs differ by up to 1.4 nats, whatever their tolerance.
+    scikit-learn's trees, and is exact. Theirs differ by up to 1.4 nats, whatever their tolerance.
     """
 
     title = "kernel density"

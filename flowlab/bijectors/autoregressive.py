@@ -30,7 +30,7 @@ class MaskedAutoregressive(Bijector):
     network. Its `inv` is an inverse autoregressive flow, IAF, whose samples take one pass.
 
     The forward direction solves y = f(x; theta(y)) by fixed-point iteration. A round makes at least one more coordinate
-    exact, so d rounds are enough; a point stops as soon as it no longer changes, which is usually much earlier. The log
+    exact, so d rounds are enough. A point stops as soon as it no longer changes, which is usually much earlier. The log
     det comes from the last round.
 
     Gradients are exact: only the last round is recorded, and the gradient v of the loss by y solves v = g + J^T v,

@@ -23,8 +23,8 @@ class Chain(Bijector):
 
     Raises:
         TypeError: a part is not a bijector.
-        ValueError: a part maps to events of a shape that the next part does not take; or the images of a part are known
-            to lie outside the domain of the next.
+        ValueError: a part maps to events of a shape that the next part does not take. Or its images are known to lie
+            outside the domain of the next.
 
     Example:
         >>> import torch

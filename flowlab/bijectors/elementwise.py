@@ -214,9 +214,9 @@ class NormalCDF(_SymmetricCDF):
     forward  y = Phi(x)       log det  -x^2 / 2 - log(2 pi) / 2
     inverse  x = Phi^-1(y)    log det  x^2 / 2 + log(2 pi) / 2
 
-    Phi is computed from the complementary error function, which is accurate in the left tail, with a correction for the
-    rounding of its argument: the error is at most 2 units in the last place everywhere. Invertible down to -13.9 in
-    float32 and -38.2 in float64, where y underflows, and up to 5.3 and 8.2, where y rounds to 1.
+    Phi is computed from the complementary error function, which is accurate in the left tail. Its argument's rounding
+    is corrected, so the error is at most 2 units in the last place everywhere. Invertible down to -13.9 in float32 and
+    -38.2 in float64, where y underflows, and up to 5.3 and 8.2, where y rounds to 1.
 
     Example:
         >>> import torch

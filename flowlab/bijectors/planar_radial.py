@@ -24,12 +24,12 @@ class Planar(Bijector):
     inverse  x = y - u^ tanh(a), a + (w.u^) tanh(a) = w.y + b    log det  minus the forward one at x
 
     The log det is log(1 + (w.u^) sech^2 a), by the matrix determinant lemma, written as a sum of positive numbers that
-    does not cancel. The inverse is numerical: the equation for a is monotone, its root lies within |w.u^| of
-    w.y + b, and 60 bisections of that bracket find it to the precision of the dtype. Two Newton steps from there carry
-    the gradients, exact up to the third derivative. For |x_i| <= 10 and slopes softplus(w.u) from 0.05 to 300, the
-    round trip error is at most 1e-12 in float64 and 1e-4 in float32. For smaller slopes it grows as 1 / slope, as for
-    any inverse; below 1e-7 and 1e-16 the slope is lost in rounding, and the log det of the inverse is wrong. Where w
-    nears 0 at a fixed u, u^ grows without bound, since w.u^ nears log(2) - 1 and not 0.
+    does not cancel. The inverse is numerical: the equation for a is monotone, its root lies within |w.u^| of w.y + b,
+    and 60 bisections of that bracket find it to the precision of the dtype. Two Newton steps from there carry the
+    gradients, exact up to the third derivative. For |x_i| <= 10 and slopes softplus(w.u) from 0.05 to 300, the round
+    trip error is at most 1e-12 in float64 and 1e-4 in float32. For smaller slopes it grows as 1 / slope, as for any
+    inverse. Below 1e-7 and 1e-16 the slope is lost in rounding, and the log det of the inverse is wrong. Where w nears
+    0 at a fixed u, u^ grows without bound, since w.u^ nears log(2) - 1 and not 0.
 
     Arguments:
         dim: d, the length of x; x has shape (*, d).

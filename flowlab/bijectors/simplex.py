@@ -22,8 +22,8 @@ class SoftmaxCentered(Bijector):
     y_1 ... y_d (1 - y_1 - ... - y_d) = y_1 ... y_(d+1) by the matrix determinant lemma. Densities are therefore with
     respect to the first d coordinates, as in torch's Dirichlet. Events of x have d numbers, events of y d + 1.
 
-    A coordinate that underflows to 0 cannot be inverted: the coordinates of [x, 0] may differ by at most 103 in float32
-    and 744 in float64, minus the log of the number of largest coordinates.
+    A coordinate that underflows to 0 cannot be inverted. So the coordinates of [x, 0] may differ by at most 103 in
+    float32 and 744 in float64. The log of the number of largest coordinates makes this less.
 
     Raises:
         ValueError: an image with fewer than 2 coordinates.

@@ -23,7 +23,8 @@ flowlab-report: one HTML page about a trained run: how well it describes held-ou
   flowlab-report RUN seed=1               other generated rows; equal seeds give equal bytes
 
 RUN is a run directory. The page compares the flow with a Gaussian, a Gaussian mixture, a kernel density and a Gaussian
-copula. It needs scikit-learn: pip install 'flowlab-nf[sklearn]'. A file that exists is not overwritten."""
+copula. For a target without rows, such as target=density, it has the ELBO, log Z, weights and marginals instead. It
+needs scikit-learn: pip install 'flowlab-nf[sklearn]'. A file that exists is not overwritten."""
 
 
 @dataclass(kw_only=True)

@@ -31,7 +31,8 @@ flowlab-score: score the rows of a file by the flow of a run
 
 RUN is a run directory. The rows need the columns of the run and of its conditions, in any order; others are passed
 over. log_density is in nats, -inf where a value is outside of the domain of its column; percentile is the share of
-training rows, in per cent, that are less likely. A file that exists is not overwritten."""
+training rows, in per cent, that are less likely. A target without rows, such as target=density, has draws of the flow
+in their place. A file that exists is not overwritten."""
 
 CHUNK = 100_000  # rows that are scored at once
 TRAINING_ROWS = 100_000  # drawn from an exact target, which has any number
@@ -81,8 +82,7 @@ def score(run: Run, options: ScoreOptions) -> None:
         read_table(Path(local_path("input", options.input))).table, where=options.input, outside="keep"
     )
     like = flow.anchor
-    train = run.target.batch("train", TRAINING_ROWS, run.config.seed, like.dtype).to(like.device)
-    known = _log_density(flow, train).sort().values
+    known = _log_density(flow, _known_rows(run, flow)).sort().values
     found = _log_density(flow, rows.to(like.device, like.dtype))
     percentile = 100 * torch.searchsorted(known, found) / len(known)
     flagged = percentile < options.threshold
@@ -92,6 +92,20 @@ def score(run: Run, options: ScoreOptions) -> None:
     outside = int(rows.x.isnan().any(-1).sum())
     said = f"; {outside:,} with a value outside of the domain of its column" if outside else ""
     print_line(f"wrote {len(table):,} scores to {options.output}; {int(flagged.sum()):,} flagged{said}", sys.stdout)
+
+
+def _known_rows(run: Run, flow: Flow) -> Batch:
+    """The rows that a percentile counts: of training, or draws of the flow for a target without points."""
+    import torch
+
+    from flowlab.seeding import generator
+    from flowlab.targets.base import Batch
+
+    like, seed = flow.anchor, run.config.seed
+    if run.target.has_points:
+        return run.target.batch("train", TRAINING_ROWS, seed, like.dtype).to(like.device)
+    with torch.no_grad():
+        return Batch(flow.rsample((TRAINING_ROWS,), generator=generator(seed, "score", device=like.device)))
 
 
 def _schema(run: Run) -> Schema:

@@ -10,8 +10,8 @@ An installed package registers its components through entry points, whose groups
 `flowlab.optimizers`. A flow, target or logger may also be a plain class; the parameters of its constructor are then the
 keys, as for `flow=custom flow._target_=package.Class +flow.KEY=VALUE`.
 
-Public modules of these folders import torch only when they build something, so a mistake is answered without it;
-modules that need torch at import are private (`_name.py`).
+Public modules of these folders import torch only when they build something, so a mistake is answered without it.
+Modules that need torch at import are private (`_name.py`).
 """
 
 from __future__ import annotations

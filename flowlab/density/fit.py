@@ -44,8 +44,8 @@ def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings:
             A loss with random numbers is `loss(x, noise)`, and the module has `draw_noise(x, generator)`.
         data: points of shape (n, *event) as a tensor, numpy array or DataFrame; a Target; or a DataLoader of batches x
             or (x, context).
-        log_density: instead of data, a function that gives log densities in nats, of shape (n,), for points of shape
-            (n, d), up to a constant, by operations of torch; see `flowlab.targets.LogDensity`.
+        log_density: instead of data, a function by operations of torch. It gives log densities in nats, up to a
+            constant, of shape (n,), for points of shape (n, d); see `flowlab.targets.LogDensity`.
         support: where the density is positive, a constraint of `torch.distributions`, or a list of one for each
             coordinate; None: everywhere. The result's `flow` ends with a fixed map onto it.
         context: what the points are conditioned on, of shape (n, c); for a DataFrame also the names of its columns.
@@ -55,12 +55,12 @@ def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings:
         batch_size: points per step; a DataLoader has its own.
         lr: learning rate; None is the optimizer's default.
         optimizer: a name, as "adam", "adamw" or "sgd", or an object of `flowlab.optimizers`. By name it has the clip
-            and the warm-up of `target=file` for the density of points, but warms up over at most a tenth of the steps.
+            and the warm-up of `target=file` for the density of points. The warm-up takes at most a tenth of the steps.
         objective: a name, as "maximum_likelihood" or "reverse_kl", or an object of `flowlab.objectives`. None is
             reverse_kl for a log density, and maximum_likelihood for data.
         seed: the seed of the minibatches and the split.
         metrics: further metrics by name, of a Flow.
-        directory: write metrics.csv and checkpoints there; a call with the same arguments then resumes, to the same
+        directory: write metrics.csv and checkpoints there. A call with the same arguments then resumes, to the same
             bits unless the data are a DataLoader, which begins again.
         settings: keys of `conf/trainer`, as log_every, validate_every, patience, precision, compile and progress.
 
@@ -97,6 +97,9 @@ def fit(first: Any = None, /, data: Any = None, *, flow: Any = None, **settings:
     """
     module, points = (first, data) if flow is None else (flow, data if first is None else first)
     if not isinstance(module, str | Architecture):
+        for name in ("dim", "dtype"):
+            if name in settings:
+                raise ConfigError(f"{name}: is for a flow by its name; a module has its own; leave it out")
         return fit_module(module, points, **settings)
     if settings.get("log_density") is not None:
         if points is not None:

@@ -38,8 +38,8 @@ def fit_target(
     Arguments:
         flow: a name such as "nsf" or "realnvp"; or settings, as `flowlab.compose("flow=nsf", "flow.depth=4").flow`.
         target: a Target, if there is no log density.
-        log_density, support, objective, steps, settings: as in `flowlab.fit`.
-        dim: the number of coordinates; None counts those of a support that has one part for each coordinate.
+        log_density, support, objective, steps, settings: see `flowlab.fit`.
+        dim: the number of coordinates; None counts the parts of a support.
         dtype: the flow's dtype, float32 or float64.
         seed: the seed of the initial parameters and the minibatches.
 

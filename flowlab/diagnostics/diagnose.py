@@ -36,8 +36,8 @@ def diagnose(
     r"""How well does a flow q approximate a density p = p~ / Z? Bounds on log Z, weights, tails and modes.
 
     Draws of the flow give the ELBO, log Z by importance sampling, the effective sample size and the Pareto k of the
-    weights p~ / q. They say nothing about a part of the target where the flow has no draws. Samples of the target do:
-    with them, it also gives the EUBO, the forward effective sample size, and the tails.
+    weights, p~ over q. They say nothing about a part of the target where the flow has no draws. Samples of the target
+    do: with them, it also gives the EUBO, the forward effective sample size, and the tails.
 
     Arguments:
         flow: a Flow.

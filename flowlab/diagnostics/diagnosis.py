@@ -53,14 +53,18 @@ class Diagnosis:
         """Reasons to doubt the flow or the estimates, each with what to do; empty if there are none."""
         return (*_warn_of_weights(self), *_warn_of_bounds(self), *_warn_of_coverage(self))
 
+    @property
+    def rows(self) -> list[tuple[str, str, str]]:
+        """The name, the value and the meaning of each row of the table."""
+        return _rows(self)
+
     def __repr__(self) -> str:
-        lines = [f"{name:<34}{value:>18}  {meaning}".rstrip() for name, value, meaning in _rows(self)]
+        lines = [f"{name:<34}{value:>18}  {meaning}".rstrip() for name, value, meaning in self.rows]
         warnings = [f"warning: {each}" for each in self.warnings] or ["no warnings"]
         return "\n".join([*lines, "", *warnings])
 
 
 def _rows(found: Diagnosis) -> list[tuple[str, str, str]]:
-    """The name, the value and the meaning of each row of the table."""
     rows = [("ELBO, a lower bound on log Z", _with_error(found.elbo), "nats, from draws of the flow")]
     rows.append(("log Z by importance sampling", _with_error(found.log_z), "nats, from the same draws"))
     if found.eubo is not None:

@@ -88,8 +88,8 @@ def pareto_k(log_weights: ArrayLike) -> float:
 def smooth_weights(log_weights: ArrayLike) -> tuple[Array, float]:
     r"""Pareto smoothed importance weights: normalized weights of shape (n,) with a calmer tail, and the shape k.
 
-    The M = min(n / 5, 3 sqrt(n)) largest weights are replaced by the expected order statistics of a generalized Pareto
-    distribution fitted to them, and none exceeds the largest raw weight. The weights sum to 1.
+    A generalized Pareto distribution is fitted to the M = min(n / 5, 3 sqrt(n)) largest weights. Its expected order
+    statistics replace them, and none exceeds the largest raw weight. The weights sum to 1.
 
     Arguments:
         log_weights: log p - log q of n draws of q, up to a constant, of shape (n,); -inf is a weight of 0.

@@ -41,10 +41,10 @@ def level_tails(draws: Array, samples: Array, tests: int = len(LEVELS)) -> tuple
     r"""The samples of the target outside of level sets of the flow's density.
 
     A level set {log q > c} of mass 1 - a holds a fraction 1 - a of the target's samples if the flow is right. The k-th
-    lowest of m log densities of draws is the level of mass k / (m + 1); the number of n samples below it then has a
+    lowest of m log densities of draws is the level of mass k / (m + 1). The number of n samples below it then has a
     beta-binomial distribution, exactly.
 
-    The average log density hardly notices a tail: if 1 % of the samples lie where the flow puts 0.1 %, then the KL
+    The average log density hardly notices a tail. If 1 % of the samples lie where the flow puts 0.1 %, then the KL
     divergence is at least 0.014 nats.
 
     Arguments:

@@ -1,7 +1,8 @@
 """Start one fresh process for each device of a run.
 
-`torch.distributed.elastic` is not used: its store listens on all network interfaces, it replaces the signal handlers of
-this process for good, its workers outlive a killed parent, and it gives the other workers 30 seconds when one fails.
+`torch.distributed.elastic` is not used. Its store listens on all network interfaces, and it replaces the signal
+handlers of this process for good. Its workers outlive a killed parent, and it gives the other workers 30 seconds when
+one fails.
 """
 
 from __future__ import annotations

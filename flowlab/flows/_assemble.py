@@ -44,8 +44,8 @@ def assemble(
         architecture: its settings.
         event_shape, context_shape: the shapes of a point and of a context.
         generator: draws the initial parameters, in single precision.
-        units: the fixed last bijector, which ends in the units of the data; or the center and spread of the data, and
-            whether it is robust, for a standardization.
+        units: the fixed last bijector, which ends in the units of the data. Or, for a standardization, the center and
+            spread of the data, and whether it is robust.
         dtype: the parameters' dtype.
 
     Raises:

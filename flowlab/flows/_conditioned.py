@@ -26,9 +26,9 @@ class ConditionedFlow(Architecture):
         depth: the number of layers.
         map: the function of a coordinate: additive, affine, spline (rational quadratic), monotone (smooth), circular
             (a spline for angles), smooth_prelu, or one that is registered.
-        bins, bound: the bins of a spline and half the width of its box, of which circular makes half a period; for
-            monotone the number of steps of its slope, and half the width over which they are spread. Other maps ignore
-            them.
+        bins, bound: the bins of a spline and half the width of its box. For circular, bound is half a period. For
+            monotone they are the number of steps of its slope, and half the width over which the steps are spread.
+            Other maps ignore them.
         hidden: the sizes of a network's hidden layers.
         activation: the networks' nonlinearity.
         residual: networks with skip connections.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from flowlab.config.errors import ConfigError
 from flowlab.distributions.multivariate_t import NORMAL, MultivariateT
 
 DEGREES = (NORMAL, 100.0, 30.0, 15.0, 8.0, 5.0, 3.0, 2.0, 1.0)
@@ -41,8 +41,11 @@ class Ellipse(NamedTuple):
 def fit_ellipse(x: Tensor) -> Ellipse:
     """The multivariate t distribution of the highest likelihood for points of shape (n, d), the normal one included.
 
-    With fewer than 20 rows a column the scale matrix is mixed with its diagonal, by a share that predicts rows that
-    were left out best, so as many columns as rows have a density too.
+    With fewer than 20 rows a column the scale matrix is mixed with its diagonal. The share of the diagonal is the one
+    that predicts rows that were left out best. So as many columns as rows have a density too.
+
+    Raises:
+        ConfigError: there is no row, a number is not finite, or the square of one overflows.
 
     Reference:
         | Robust Statistical Modeling Using the t Distribution (Kenneth Lange, Roderick Little, Jeremy Taylor, 1989)
@@ -50,6 +53,11 @@ def fit_ellipse(x: Tensor) -> Ellipse:
     """
     x = x.detach().double()
     rows, columns = x.shape
+    if not rows or not (x - x.mean(0)).square().sum().isfinite():
+        raise ConfigError(
+            f"flow=tabular: starts at the t distribution of {rows} training rows, and they give none; give at least "
+            "one row, of finite numbers below 1e150"
+        )
     if rows >= FEW * columns:
         return _most_likely(x, 0.0)
     folds = [torch.arange(rows, device=x.device) % FOLDS == fold for fold in range(min(FOLDS, rows))]
@@ -64,7 +72,7 @@ def fit_ellipse(x: Tensor) -> Ellipse:
 def _most_likely(x: Tensor, share: float) -> Ellipse:
     """The best number of degrees, for a share of the diagonal; each begins where the last one ended."""
     center = x.mean(0)
-    best, highest = None, -math.inf
+    found: list[tuple[float, Ellipse]] = []
     scale, floor = _covariance(x - center), (x - center).square().mean(0)
     floor = RIDGE * torch.where(floor > 0, floor, 1.0)
     for degrees in DEGREES:
@@ -75,11 +83,8 @@ def _most_likely(x: Tensor, share: float) -> Ellipse:
             center = weights @ x / weights.sum()
             scale = _covariance((x - center) * weights.sqrt()[:, None])
         ellipse = Ellipse(degrees, center, _factor(scale, floor, share))
-        mean = float(ellipse.log_prob(x).mean())
-        if mean > highest:
-            best, highest = ellipse, mean
-    assert best is not None, "a log density of the points is not finite"
-    return best
+        found.append((float(ellipse.log_prob(x).mean()), ellipse))
+    return max(found, key=lambda each: each[0])[1]
 
 
 def _covariance(centred: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ BASE_SAMPLES = 10_000
 def glorot_uniform_(module: nn.Module, generator: torch.Generator | None = None) -> None:
     """Draw every parameter from U(-limit, limit), limit = sqrt(6 / (fan in + fan out)): Jang's initialization.
 
-    As in TensorFlow, whose default this was, the fans of a matrix are its two sizes, both fans of a vector are its
-    length, and both fans of a number are 1.
+    The fans are as in TensorFlow, whose default this was. A matrix has its two sizes, a vector has its length twice,
+    and a number has 1 twice.
 
     Reference:
         | Understanding the difficulty of training deep feedforward neural networks (Xavier Glorot, Yoshua Bengio, 2010)

@@ -25,7 +25,7 @@ class AutoregressiveFlow(ConditionedFlow):
         fast: the direction that takes one pass of the networks: "density" (MAF), or "samples" (IAF). The other takes at
             most one pass for each coordinate.
         reverse: reverse the order of the coordinates from layer to layer. Without it all layers together are one
-            autoregressive map: with affine maps its conditionals are normal, as `objective=distillation` can use.
+            autoregressive map. With affine maps its conditionals are normal, as `objective=distillation` can use.
         depth, map, bins, bound, hidden, activation, residual, act_norm: see ConditionedFlow.
 
     Reference:

@@ -27,9 +27,10 @@ class CouplingFlow(ConditionedFlow):
     context alone.
 
     Arguments:
-        mixing: how coordinates mix from layer to layer: the halves alternate, which they always do; besides, a random
-            permutation ("permute"), a learned linear map that starts at the identity ("lu") or at a random rotation
-            ("rotation"), or a learned orthogonal map that starts at the identity ("householder"), after each layer.
+        mixing: how coordinates mix from layer to layer. The halves always alternate. Besides, each layer may end with a
+            random permutation ("permute"). Or it ends with a learned linear map, which starts at the identity ("lu") or
+            at a random rotation ("rotation"). Or with a learned orthogonal map, which starts at the identity
+            ("householder").
         depth, map, bins, bound, hidden, activation, residual, act_norm: see ConditionedFlow.
 
     Reference:

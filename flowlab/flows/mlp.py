@@ -40,8 +40,9 @@ class MLP(Architecture):
         base: the distribution of each coordinate before the flow: normal; or student_t or laplace, whose heavier tails
             make a far row less improbable.
         degrees: the degrees of freedom of student_t; fewer give heavier tails.
-        initialization: bounded, so samples spread no wider at any depth or dimension; near_identity, as in earlier
-            versions, whose spread grows with both; glorot, as in Jang's tutorial; or covering, stretched over the data.
+        initialization: bounded, so samples spread no wider at any depth or dimension. Others are near_identity, as in
+            earlier versions, whose spread grows with both, and glorot, as in Jang's tutorial. The last is covering,
+            stretched over the data.
 
     A bounded initialization equals near_identity for up to 6 layers in 2 dimensions. With more layers, each is
     closer to the identity: V V^T, the variance of the shift and the log of the slope are multiplied by 6 / depth. With

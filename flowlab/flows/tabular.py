@@ -28,8 +28,8 @@ class TabularFlow(AutoregressiveFlow):
 
     Arguments:
         depth: the number of layers; null is 1 below 100 rows a column, 2 below 400, and 3 from there on.
-        hidden: the sizes of a network's hidden layers; null is two layers of 32 units below 1000 rows, of 64 below
-            10 000 and of 128 from there on, at least one unit a column.
+        hidden: the sizes of a network's hidden layers; null is two layers, with at least one unit a column. They have
+            32 units below 1000 rows, 64 below 10 000 and 128 from there on.
         map, bins, bound, activation, residual, act_norm, fast: see AutoregressiveFlow.
 
     Reference:

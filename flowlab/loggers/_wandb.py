@@ -208,8 +208,8 @@ def _last_step(directory: Path) -> int | None:
     """The last step that the earlier sessions of a run have logged, or None if one of them may be incomplete.
 
     A session is incomplete if a kill or an error ended it, and nobody knows which of its rows were written, or are
-    uploaded already. The next offline session then replaces all of them: it logs metrics.csv from its first row, and
-    it does not ask to resume, so `wandb sync` writes over what the server has of the run.
+    uploaded already. The next offline session then replaces all of them. It logs metrics.csv from its first row, and it
+    does not ask to resume. So `wandb sync` writes over what the server has of the run.
     """
     try:
         return max((int((session / COMPLETE).read_text()) for session in directory.glob("*run-*")), default=0)

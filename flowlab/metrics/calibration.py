@@ -19,8 +19,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def sbc_ranks(parameters: ArrayLike, samples: ArrayLike) -> Array:
     r"""For each parameter the number of posterior samples below the true value: uniform on 0 ... L.
 
-    A histogram of ranks with a hill in the middle shows posteriors that are too wide, a valley posteriors that are too
-    narrow, and a slope a bias.
+    A hill in the middle of a histogram of ranks shows posteriors that are too wide. A valley shows posteriors that are
+    too narrow, and a slope shows a bias.
 
     Arguments:
         parameters: true parameters of n simulations, of shape (n, d).

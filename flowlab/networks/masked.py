@@ -14,10 +14,10 @@ from flowlab.networks.mlp import MLP
 class MaskedMLP(MLP):
     r"""The network of MADE: the parameters of coordinate i depend on the coordinates before it in the order, and on c.
 
-    A hidden unit of degree m sees the coordinates whose place in the order is below m; coordinate i sees the hidden
-    units of degree at most its place. The degrees are spread evenly over 1 to d - 1, so every unit is of use; with a
-    context also over 0, for units that see the context alone. With at least d - 1 units in each layer, a coordinate
-    depends on every one before it.
+    A hidden unit of degree m sees the coordinates whose place in the order is below m. Coordinate i sees the hidden
+    units of degree at most its place. The degrees are spread evenly over 1 to d - 1, so every unit is of use. With a
+    context, 0 is a degree as well, for units that see the context alone. With at least d - 1 units in each layer, a
+    coordinate depends on every one before it.
 
     Arguments:
         dim: d, the number of coordinates.

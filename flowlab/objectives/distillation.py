@@ -26,8 +26,8 @@ class Distillation(Objective):
 
     Plain Monte Carlo averages log q(y) - log p(y). Its gradient has noise even where both densities are equal.
 
-    If all conditionals of both are normal in one order of the coordinates, the KL of each is known, given the student's
-    own coordinates before it. With q_i = N(m_q, s_q) and p_i = N(m_p, s_p), by standard deviation,
+    All conditionals of both may be normal in one order of the coordinates. Then the KL of each is known, given the
+    student's own coordinates before it. With q_i = N(m_q, s_q) and p_i = N(m_p, s_p), by standard deviation,
 
         KL(q || p) = E_q sum_i [log(s_p / s_q) + (s_q^2 + (m_q - m_p)^2) / (2 s_p^2) - 1 / 2].
 

@@ -26,10 +26,10 @@ class ForwardKL(DensityObjective):
         gradient  -sum_i s_i dlog q(y_i) / dtheta, at fixed y_i
         loss      sum_i s_i log(n s_i), from 0 for equal weights to log n for one point that has them all
 
-    Neither needs the normalization of p. Both are biased: to first order in 1 / n, the gradient by
-    (1 / n) E_p [w (g - E_p g)] with g = dlog q / dtheta and w scaled to a mean of 1. The bias vanishes as the flow
-    comes near to the target. It is large where the weights vary much: the loss cannot exceed log n, and what the flow
-    has no points of, it does not see. So begin with a flow that is wider than the target, or anneal. With several
+    Neither needs the normalization of p. Both are biased. To first order in 1 / n, the bias of the gradient is (1 / n)
+    E_p [w (g - E_p g)]. Here g = dlog q / dtheta, and w is scaled to a mean of 1. The bias vanishes as the flow comes
+    near to the target. It is large where the weights vary much. The loss cannot exceed log n, and it does not see a
+    part where the flow has no points. So begin with a flow that is wider than the target, or anneal. With several
     processes each normalizes the weights of its own points.
 
     Arguments:

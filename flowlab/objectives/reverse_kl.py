@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class ReverseKL(DensityObjective):
     r"""KL(q || p) = E_q [log q(y) - log p(y)], over points y = f(x) of the flow made from a minibatch x of its base.
 
-    The parameters theta change the loss through y, and through the log density at y. The second part of the gradient,
-    E_q [dlog q(y) / dtheta] at a fixed y, is 0. `gradient=path` leaves it out: the same loss, the same mean of the
+    The parameters theta change the loss through y, and through the log density at y. At a fixed y, the second part of
+    the gradient, E_q [dlog q(y) / dtheta], is 0. `gradient=path` leaves it out: the same loss, the same mean of the
     gradient, and another variance. If the flow equals the target, the path gradient of every minibatch is 0, and the
     full one is not.
 

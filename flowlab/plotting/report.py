@@ -15,6 +15,7 @@ from flowlab.config.untrusted import printable
 from flowlab.plotting.figures import BLACK, BLUE, GREY, VERMILION, styled
 
 REAL, GENERATED = "#9ecae1", VERMILION  # a light filled area, and a line over it
+SIDES = ("real", "generated")
 SHOWN = (0.002, 0.998)  # quantiles between which values are drawn
 FEW_POINTS = 1500  # fewer are drawn as points
 MANY_WHOLE = 60  # different whole numbers that have a bar each
@@ -31,14 +32,14 @@ def render_svg(figure: Figure) -> bytes:
 
 
 @styled
-def marginal_histogram(real: np.ndarray, generated: np.ndarray, column: str) -> Figure:
-    """Draw the densities of one column of real and of generated rows in shared bins."""
+def marginal_histogram(real: np.ndarray, generated: np.ndarray, column: str, sides: Sequence[str] = SIDES) -> Figure:
+    """Draw the densities of one column of two sides, by default of real and of generated rows, in shared bins."""
     figure = Figure(figsize=(3.3, 2.1))
     axes = figure.add_axes((0.13, 0.22, 0.84, 0.74))
     edges = _edges(real, generated)
     densities = [np.histogram(values, edges)[0] / (len(values) * np.diff(edges)) for values in (real, generated)]
-    axes.stairs(densities[0], edges, fill=True, color=REAL, label="real")
-    axes.stairs(densities[1], edges, baseline=None, color=GENERATED, linewidth=1.3, label="generated")
+    axes.stairs(densities[0], edges, fill=True, color=REAL, label=sides[0])
+    axes.stairs(densities[1], edges, baseline=None, color=GENERATED, linewidth=1.3, label=sides[1])
     axes.set(xlim=(edges[0], edges[-1]), xlabel=label(column), yticks=[])
     axes.set_ylabel("density", labelpad=6)
     axes.locator_params(axis="x", nbins=5)
@@ -48,14 +49,16 @@ def marginal_histogram(real: np.ndarray, generated: np.ndarray, column: str) -> 
 
 
 @styled
-def pair_densities(real: np.ndarray, generated: np.ndarray, columns: Sequence[str]) -> Figure:
-    """Draw two columns of real and of generated rows, of shape (n, 2) each, side by side with one scale of colours."""
+def pair_densities(
+    real: np.ndarray, generated: np.ndarray, columns: Sequence[str], sides: Sequence[str] = SIDES
+) -> Figure:
+    """Draw two columns of two sides, of shape (n, 2) each, next to each other with one scale of colours."""
     figure = Figure(figsize=(3.6, 2.15))
     places = (0.16, 0.2, 0.4, 0.68), (0.58, 0.2, 0.4, 0.68)
     edges = [_edges(real[:, place], generated[:, place]) for place in (0, 1)]
     counts = [np.histogramdd(rows, edges)[0] / len(rows) for rows in (real, generated)]
     scale = PowerNorm(0.5, vmin=0, vmax=max(count.max() for count in counts) or 1)
-    for place, rows, count, title in zip(places, (real, generated), counts, ("real", "generated"), strict=True):
+    for place, rows, count, title in zip(places, (real, generated), counts, sides, strict=True):
         axes = figure.add_axes(place)
         if len(rows) < FEW_POINTS:
             axes.scatter(rows[:, 0], rows[:, 1], s=5, alpha=0.5, linewidths=0, color=BLUE, rasterized=True)

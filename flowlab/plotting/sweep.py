@@ -41,7 +41,7 @@ def sweep_lines(
         table: a row for each run; rows with equal `x` and `by` may differ only in their seed.
         value: the result, in nats for kl and nll.
         x: the setting along the horizontal axis; values that are no numbers are drawn at equal distances.
-        by: the setting, or settings, whose values get a line each; None draws a single line, as does the default in a
+        by: the setting, or settings, whose values get a line each. None draws a single line, as does the default in a
             sweep that did not vary it.
         seed: the column of seeds; a table without it has one seed.
         log: draw a logarithmic axis, linear around zero if some values are not positive.

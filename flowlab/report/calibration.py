@@ -1,8 +1,8 @@
 """Ranks of real rows among generated ones: PIT histograms, tails, and the distance of distributions.
 
-If real and generated values come from one distribution, the rank of a real value among G generated ones takes each of
-0, ..., G with equal probability. The number of n real values in a group of m ranks is then exactly beta-binomial:
-BetaBinomial(n, m, G + 1 - m), and the bands here are its quantiles. They hold for the finite number of generated rows.
+A real value has a rank among G generated ones. If both come from one distribution, it is each of 0, ..., G with equal
+probability. The number of n real values in a group of m ranks is then exactly BetaBinomial(n, m, G + 1 - m). The bands
+here are its quantiles. They hold for the finite number of generated rows.
 """
 
 from __future__ import annotations

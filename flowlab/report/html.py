@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from flowlab.config.untrusted import printable
 from flowlab.plotting.report import render_svg
 
+STYLE = Path(__file__).with_name("report.css")
+# The page loads nothing and runs nothing, so the name of a column can do no harm.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 LARGE = 1e6  # larger numbers are written with a power of ten
 
 
@@ -57,6 +61,33 @@ def section(identifier: str, title: str, *parts: object) -> Html:
     """A section with a heading, to which a link may lead."""
     heading = element("h2", title, id=identifier)
     return join(element("section", heading, *parts, aria_labelledby=identifier), "\n")
+
+
+def document(title: str, verdict: str, facts: Mapping[str, object], sections: Mapping[str, tuple[str, Html]]) -> str:
+    """A whole page.
+
+    Arguments:
+        title: the title, which is also the heading.
+        verdict: one sentence that sums the page up.
+        facts: short values by their names.
+        sections: headings and contents by their identifiers, in order.
+    """
+    links = element("ul", *(element("li", element("a", name, href=f"#{key}")) for key, (name, _) in sections.items()))
+    pairs = (element("div", element("dt", name), element("dd", said)) for name, said in facts.items())
+    head = join(
+        Html('<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'),
+        Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'),
+        element("title", title),
+        Html(f"\n<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n"),
+    )
+    body = join(
+        *(element("h1", title), element("p", verdict, class_="verdict"), element("dl", *pairs, class_="facts")),
+        *(element("nav", links, aria_label="Sections"), "\n"),
+        *(section(key, name, content) for key, (name, content) in sections.items()),
+    )
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n'
+    )
 
 
 def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]], words: Sequence[int] = ()) -> Html:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from flowlab.plotting.report import likelihood_dots, marginal_histogram
 from flowlab.report.comparisons import compare_ranks, compare_rows, note_contexts
 from flowlab.report.findings import Finding, Measured, find, sum_up
-from flowlab.report.html import Html, element, figure, join, nats, paragraphs, percent, section, table
+from flowlab.report.html import Html, document, element, figure, join, nats, paragraphs, percent, table
 from flowlab.report.likelihood import Score
 from flowlab.report.record import Record, versions
 from flowlab.report.terms import TERMS
 
-STYLE = Path(__file__).with_name("report.css")
 LEVELS = (0.001, 0.01, 0.25, 0.5, 0.75, 0.99)  # levels of the quantiles of log densities
-# The page loads nothing and runs nothing, so the name of a column can do no harm.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def build_page(measured: Measured, record: Record, command: Sequence[str]) -> str:
@@ -32,54 +28,29 @@ def build_page(measured: Measured, record: Record, command: Sequence[str]) -> st
     """
     findings = find(measured, record)
     sections = {
-        "warnings": ("Warnings", _findings(findings)),
+        "warnings": ("Warnings", list_findings(findings)),
         "likelihood": ("Held-out likelihood", _likelihood(measured)),
         "rows": ("Real and generated rows", compare_rows(measured)),
         "ranks": ("Ranks and tails", compare_ranks(measured)),
         "density": ("Log densities", _densities(measured)),
         "c2st": ("Can a classifier tell?", _two_samples(measured)),
-        "origin": ("How this page was made", _origin(record, command)),
-        "terms": ("Terms", _terms()),
+        "origin": ("How this page was made", describe_origin(record, command)),
+        "terms": ("Terms", describe_terms(TERMS)),
     }
-    title = f"Report on {record.name}"
-    links = element("ul", *(element("li", element("a", name, href=f"#{key}")) for key, (name, _) in sections.items()))
-    head = join(
-        Html('<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'),
-        Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'),
-        element("title", title),
-        Html(f"\n<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n"),
-    )
-    body = join(
-        *(element("h1", title), element("p", sum_up(measured), class_="verdict"), _facts(measured, record)),
-        *(element("nav", links, aria_label="Sections"), "\n"),
-        *(section(key, name, content) for key, (name, content) in sections.items()),
-    )
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n'
-    )
+    return document(f"Report on {record.name}", sum_up(measured), _facts(measured, record), sections)
 
 
-def _facts(measured: Measured, record: Record) -> Html:
+def _facts(measured: Measured, record: Record) -> dict[str, object]:
     subject = measured.subject
     sizes = subject.sizes()
     drawn = "drawn afresh, as many as needed"
     known = ", ".join(f"{count:,} {split}" for split, count in sizes.items() if count is not None) or drawn
-    facts = {
-        "Data": record.data,
-        "Rows": known,
-        "Columns": f"{len(subject.columns)}" + (f", given {subject.context_size} more" if subject.context_size else ""),
-        "Flow": record.flow,
-        "Parameters": f"{record.parameters:,}",
-        "Training": record.trained,
-        "Seed": record.seed,
-        "Began": record.time,
-        "Commit": record.commit,
-    }
-    pairs = (element("div", element("dt", name), element("dd", said)) for name, said in facts.items())
-    return element("dl", *pairs, class_="facts")
+    given = f", given {subject.context_size} more" if subject.context_size else ""
+    return {"Data": record.data, "Rows": known, "Columns": f"{len(subject.columns)}{given}"} | record.facts()
 
 
-def _findings(findings: Sequence[Finding]) -> Html:
+def list_findings(findings: Sequence[Finding]) -> Html:
+    """The findings as a list; it begins with a sentence of its own if there is no warning."""
     if not any(finding.is_warning for finding in findings):
         findings = [Finding(False, "No check of this report speaks against the flow."), *findings]
     items = (
@@ -169,7 +140,8 @@ def _two_samples(measured: Measured) -> Html:
     )
 
 
-def _origin(record: Record, command: Sequence[str]) -> Html:
+def describe_origin(record: Record, command: Sequence[str]) -> Html:
+    """The commands, versions and settings behind a page."""
     settings = table("Settings of the run", ["key", "value"], record.settings.items(), words=[1])
     commands = {
         "This command makes the page; equal seeds and versions give equal bytes:": command,
@@ -182,6 +154,7 @@ def _origin(record: Record, command: Sequence[str]) -> Html:
     )
 
 
-def _terms() -> Html:
-    pairs = (join(element("dt", name), element("dd", said)) for name, said in TERMS.items())
+def describe_terms(terms: Mapping[str, str]) -> Html:
+    """Words, each with its explanation."""
+    pairs = (join(element("dt", name), element("dd", said)) for name, said in terms.items())
     return element("dl", *pairs, class_="terms")

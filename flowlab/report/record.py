@@ -54,6 +54,17 @@ class Record:
     ended_by: str = ""
     notes: Sequence[str] = ()
 
+    def facts(self) -> dict[str, object]:
+        """Facts about the flow and its training, by their names."""
+        return {
+            "Flow": self.flow,
+            "Parameters": f"{self.parameters:,}",
+            "Training": self.trained,
+            "Seed": self.seed,
+            "Began": self.time,
+            "Commit": self.commit,
+        }
+
 
 def describe_run(run: Run) -> Record:
     """The facts about a run with a result; file names stand without their directories."""

@@ -47,3 +47,26 @@ TERMS = {
     ),
     "Dependence": "The mutual information of two columns, from tenths of their ranks. It sees more than a correlation.",
 }
+
+DENSITY_TERMS = {
+    "Target": "The distribution whose log density the run was given, up to a constant, log Z.",
+    "ELBO": (
+        "The mean of log density - log q over draws of the flow q, in nats. It is a lower bound on log Z. The gap is "
+        "the KL divergence KL(q || p), where p is the target."
+    ),
+    "log Z": (
+        "The log of the missing constant; for a posterior, the log evidence. Importance sampling estimates it by the "
+        "log of the mean weight."
+    ),
+    "EUBO": (
+        "The same mean over samples of the target, an upper bound on log Z. A log density alone gives no samples; "
+        "flowlab.diagnose(flow, target, samples) takes samples of yours."
+    ),
+    "Weight": "The density of the target over the density of the flow at a draw. Weights correct an imperfect flow.",
+    "Effective sample size": "How many draws of the target the weighted draws of the flow are worth, in per cent.",
+    "Pareto k": (
+        "How heavy the tail of the weights is. Below 0.5 their variance is finite. Above 0.7 a few draws decide "
+        "everything, and no weighted number can be trusted."
+    ),
+    "Weighted": "Draws of the flow with Pareto smoothed weights; in pictures, drawn again by these weights.",
+}

@@ -34,9 +34,9 @@ class TwoSamples:
 def tell_apart(real: np.ndarray, generated: np.ndarray, seed: int) -> TwoSamples | None:
     """Train a classifier on some folds, and count its errors on the others; None for fewer than FEWEST_ROWS rows.
 
-    The classifier is scikit-learn's HistGradientBoostingClassifier with its defaults, cross-validated in 5 folds.
-    Row i of both sets is in the same fold. So a context that both share does not tell the classifier what the other is:
-    with one of them in the training folds, the accuracy for equal distributions is far below 0.5.
+    The classifier is scikit-learn's HistGradientBoostingClassifier with its defaults, cross-validated in 5 folds. Row i
+    of both sets is in the same fold. So a context that both share does not tell the classifier what the other is. With
+    one of them in the training folds, the accuracy for equal distributions is far below 0.5.
 
     Arguments:
         real, generated: equally many rows, of shape (n, columns); row i of both may have the same context.

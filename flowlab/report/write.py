@@ -24,6 +24,8 @@ def write_report(
 ) -> None:
     """Write the page about a flow; equal arguments give equal bytes.
 
+    A target with points is compared with rows of the flow. Without points, its log density judges the flow's draws.
+
     Arguments:
         path: the file.
         flow: a flow of vectors.
@@ -43,10 +45,14 @@ def write_report(
             "a report needs scikit-learn, which is not installed; type pip install 'flowlab-nf[sklearn]'"
         ) from None
 
+    from flowlab.report.density_page import Weighed, build_density_page
     from flowlab.report.findings import Measured
     from flowlab.report.page import build_page
     from flowlab.report.subject import Subject
 
     with threadpool_limits(1):  # sums in another order would change digits
-        page = build_page(Measured(Subject(flow, target, columns, data_seed, seed)), record, command)
+        if target.has_points:
+            page = build_page(Measured(Subject(flow, target, columns, data_seed, seed)), record, command)
+        else:
+            page = build_density_page(Weighed(flow, target, columns, seed), record, command)
     write_text(path, page)

@@ -113,7 +113,7 @@ class Checkpoints:
     """Keeps the best state, and writes it and the last one into a run directory, each whole or not at all.
 
     On finite data, which can be memorized, training ends after `patience` validations without a better one. A
-    validation does not count while the training loss is above that at the best one, as after a loss spike: then
+    validation does not count while the training loss is above its value at the best one, as after a loss spike. Then
     training recovers, and does not memorize.
 
     The best state is written together with the last one: validation often improves faster than a file can be written.

@@ -200,8 +200,9 @@ def _write(directory: Path, relative: pandas.DataFrame, table: pandas.DataFrame)
 def sweep_figures(table: pandas.DataFrame) -> dict[str, Callable[[], Figure]]:
     """For each file name, a function that draws a figure that fits the table of a sweep.
 
-    The result by depth, or else by the first setting that varied, with a line for each value of the others; as a heat
-    map where targets are one of two settings, and once for each target where they are one of more. And the densities.
+    The result by depth, or else by the first setting that varied, with a line for each value of the others. It is a
+    heat map where targets are one of two settings. It is drawn once for each target where they are one of more. And the
+    densities.
     """
     if not (table["status"] == "done").any():
         return {}

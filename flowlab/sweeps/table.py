@@ -26,7 +26,7 @@ def load_sweep(directory: str | Path) -> pandas.DataFrame:
     Settings have their dotted names (`flow.depth`), results the names of result.json; runs without a result have NaN
     there. A setting that is null is None; one that a run does not have is NaN. Numbers that come with an option are
     left out: with a different `target.name` goes a different `target.noise`. Rows are in the order of the job numbers.
-    The status comes from status.json; it is "not begun" for a job of the manifest that has no run yet, or "unreadable"
+    The status comes from status.json. It is "not begun" for a job of the manifest that has no run yet, or "unreadable"
     for a run that is half-written or damaged. `error` is None where nothing went wrong.
 
     Raises:

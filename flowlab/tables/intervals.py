@@ -96,8 +96,8 @@ class Bounded(Interval):
 class Circular(Interval):
     """Angles, hours and other numbers with a period, from low to high, where high is low again.
 
-    The circle is cut at the emptiest place of the training rows and unrolled to [cut, cut + period); the density is
-    learned there as of a bounded column, so it need not be equal on both sides of the cut.
+    The circle is cut at the emptiest place of the training rows and unrolled to [cut, cut + period). There the density
+    is learned as for a bounded column, so it may differ on both sides of the cut.
     """
 
     name = "circular"

@@ -1,7 +1,7 @@
 """The kinds of columns: which values a column may hold, and how they become a coordinate and a value again.
 
-A column goes through three forms: values of any type, as a table has them; numbers in float64, which are codes of
-categories for text; and points, the coordinate that a flow learns, in an open interval. See Column for values.
+A column goes through three forms. A table has values of any type. They become numbers in float64, which are codes of
+categories for text. Points, the coordinate that a flow learns, lie in an open interval. See Column for values.
 """
 
 from __future__ import annotations

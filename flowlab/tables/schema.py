@@ -47,10 +47,10 @@ class Condition:
 class Schema:
     """The columns of a table whose density is learned, and the columns that it is conditioned on.
 
-    A row has a point, in the units of the data: numbers as they are; whole numbers, truth values and categories in an
-    order as their number plus noise between 0 and 1; angles unrolled at the emptiest place of the circle. Every point
-    lies in the open `domains`. The average of log p(point) over the noise is a lower bound of the log probability of a
-    discrete value, in nats (Theis, van den Oord, Bethge, 2016).
+    A row has a point, in the units of the data. Numbers stay as they are. Whole numbers, truth values and ordered
+    categories are their number plus noise between 0 and 1. Angles are unrolled at the emptiest place of the circle.
+    Every point lies in the open `domains`. Averaged over the noise, log p(point) is a lower bound of the log
+    probability of a discrete value (Theis, van den Oord, Bethge, 2016).
 
     Arguments:
         coordinates: the columns whose density is learned.

@@ -22,10 +22,10 @@ class Dialect:
     """The settings of a text file. A mark is one character or its word: comma, semicolon, tab, bar, space, point.
 
     Attributes:
-        header: "true" if the first line holds the names of the columns, "false" if it holds a point; "auto" decides by
-            the lines below it; "words" takes every line that is not all numbers for names, as earlier versions did.
-        delimiter: between two columns; None is a comma in .csv, a semicolon if the decimal mark is a comma outside of
-            quotes, a tab in .tsv, and in .txt a mark that all lines hold.
+        header: "true" if the first line holds the names of the columns, "false" if it holds a point. "auto" decides by
+            the lines below it. "words" takes every line that is not all numbers for names, as earlier versions did.
+        delimiter: between two columns. None is a comma in .csv, a tab in .tsv, and in .txt a mark that all lines hold.
+            It is a semicolon if the decimal mark is a comma outside of quotes.
         decimal: the decimal mark.
         thousands: groups the digits of a number; None if nothing does.
         comment: begins a comment, which ends with its line; None if there are no comments.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class DatasetSettings(Component):
     """A table that another package ships, for benchmarks and lessons; see `flowlab.datasets`.
 
-    Columns of whole numbers get uniform noise of one unit, so a density of them means something: the mean log density
+    Columns of whole numbers get uniform noise of one unit, so a density of them means something. The mean log density
     is then a lower bound of the mean log probability of the whole numbers. A column that is a linear function of one
     before it is left out.
 

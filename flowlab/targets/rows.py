@@ -41,13 +41,13 @@ class TableTarget(Target):
         validation, test: the fraction of the rows in each held-out split, between 0 and 1, together below 1.
         split_seed: the seed of the random split.
         standardize: let the flow end with the inverse of a standardization; densities stay in the units of the data.
-        robust: standardize by median and quartiles, and bring points beyond three deviations nearer by arcsinh, so
+        robust: standardize by median and quartiles, and bring points beyond three deviations nearer by arcsinh. So
             outliers and heavy tails do not spoil the rest; see RobustScale.
         weights: the column that says how much a row counts; it is no coordinate. Training draws rows by their weights,
             and means over rows are weighted.
-        kinds: the kinds of columns, as texts COLUMN:KIND or a mapping, such as {"hour": "circular:0:24"}: real,
-            positive, bounded:LOW:HIGH, circular:LOW:HIGH, integer, integer:LOW:HIGH, boolean, ordinal:A:B:C and, for a
-            context, categorical. An end may be inf.
+        kinds: the kinds of columns, as texts COLUMN:KIND or a mapping, such as {"hour": "circular:0:24"}. A kind is
+            real, positive, bounded:LOW:HIGH, circular:LOW:HIGH, integer, integer:LOW:HIGH, boolean or ordinal:A:B:C. A
+            context may also be categorical. An end may be inf.
         context: the columns that the density is conditioned on; they are no coordinates. Numbers are standardized, and
             text becomes one coordinate for each category.
         missing: "refuse" rows with missing values, or "drop" them.
@@ -62,8 +62,8 @@ class TableTarget(Target):
 
     Raises:
         ConfigError: a kind or a column of a setting is unknown.
-        DataError: a column is unknown, holds text, does not vary or is a linear function of others, a row holds NaN or
-            infinity or a value outside of its column's kind, or there are too few rows.
+        DataError: a column is unknown, holds text, does not vary or is a linear function of others. Or a row holds NaN,
+            infinity or a value outside of its column's kind. Or there are too few rows.
     """
 
     train_size: int

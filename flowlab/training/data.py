@@ -157,7 +157,7 @@ def add_noise(module: nn.Module, batches: Batches, held_out: Batch | None, seed:
     """Give every minibatch the random numbers that the loss of a module needs, as its context.
 
     A module with a method `draw_noise(x, generator)` gets a stream for each step, which depends on the seed and the
-    step alone; the held-out points have one draw for all validations.
+    step alone. The held-out points have one draw for all validations.
 
     Raises:
         ConfigError: the data have contexts.

@@ -24,7 +24,7 @@ class FlowModule(pl.LightningModule):
 
     It logs `train_nll`, `val_nll` and `test_nll` in nats, averaged over points; for another objective `train_loss`.
 
-    An objective that needs no points of the target, such as reverse_kl, needs no DataLoader for training: the module
+    An objective that needs no points of the target, such as reverse_kl, needs no DataLoader for training. The module
     draws the points of the flow, as a function of the seed and the step. An epoch has 100 steps.
 
     Arguments:

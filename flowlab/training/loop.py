@@ -75,7 +75,7 @@ class Loop:
     A job ends early when its patience is spent or its time is up; its parameters then stay as they are.
 
     Each call takes up to `steps_per_call` steps, and ends at every step where something is logged, validated, drawn or
-    saved: so these happen at the steps that the settings name, and the numbers do not depend on `steps_per_call`.
+    saved. So these happen at the steps that the settings name. The numbers do not depend on `steps_per_call`.
 
     Arguments:
         jobs: at least one, of one structure; several are trained as a stack.
@@ -83,10 +83,10 @@ class Loop:
         max_steps: the last step.
         stop: the signals that end training early, and the ranks.
         same_batches: all jobs make their minibatches of draws in the same way, so they can be made together.
-        stacked: take the step of a stack even for one job, so a job's numbers do not depend on the jobs beside it, and
-            compile it or not.
-        ballast: places of jobs that are there for their shape alone: a compiled step rounds by the size of a stack and
-            by the place of a job in it. They are not trained.
+        stacked: take the step of a stack even for one job, compiled or not. So a job's numbers do not depend on the
+            jobs beside it.
+        ballast: places of jobs that are there for their shape alone; they are not trained. A compiled step rounds by
+            the size of a stack and by the place of a job in it.
         fail_fast: stop all jobs, and save them, when one diverges.
 
     Attributes:

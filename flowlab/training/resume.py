@@ -31,15 +31,15 @@ from flowlab.training.train import join_ranks, run_training
 def resume(directory: str | Path, *overrides: str) -> Run:
     """Resume a run that was killed, interrupted or failed, from its last checkpoint.
 
-    The end is the same, bit for bit, as if nothing had happened: the minibatch of a step is a function of the seed and
+    The end is the same, bit for bit, as if nothing had happened. The minibatch of a step is a function of the seed and
     the step, and everything else is in the checkpoint. A run that was killed before its first checkpoint starts again.
 
     Arguments:
         directory: the run directory.
         overrides: where it resumes, as "trainer.devices=4" or "trainer=gpu"; with more or fewer processes the end is
-            the same up to rounding. A GPU draws other points than a CPU. "max_steps=20000" trains a run longer, also
-            one that is done; it takes the learning rate of a run of so many steps. A run that "trainer.patience" or
-            "trainer.max_time" has ended trains on with a larger one.
+            the same up to rounding. A GPU draws other points than a CPU. A larger "max_steps=20000" trains a run
+            longer, also one that is done. It takes the learning rate of a run of so many steps. A run that
+            "trainer.patience" or "trainer.max_time" has ended trains on with a larger one.
 
     Raises:
         ConfigError: no run directory, a run that is done already, or a data file that has changed since.

@@ -22,9 +22,8 @@ def split_gains(rows: pandas.DataFrame, reference: str = "diagonal") -> pandas.D
         reference: the posterior that the others are compared with.
 
     Returns:
-        a row for each cell: data, posterior, seeds; the means elbo, log_prob, gap, gain, model and bound, each with
-        half of its interval as elbo_interval and so on; active units, and parameters. Gains are NaN without a
-        reference.
+        a row for each cell, with data, posterior, seeds, active units and parameters. It has the means elbo, log_prob,
+        gap, gain, model and bound, each with half of its interval, as elbo_interval. Gains are NaN without a reference.
 
     Example:
         >>> import pandas

@@ -49,8 +49,8 @@ def build_posterior(
 
     z = A(c) f(eps; c) + m(c), with A diagonal or dense. Without f this is a Gaussian with mean m and covariance A A^T.
     With f, which starts at the identity for most architectures, it starts at that Gaussian. So the flow works on noise
-    of unit scale for every c. Planar layers and affine autoregressive layers behind the affine map describe the same
-    distributions as before it.
+    of unit scale for every context. Planar layers and affine autoregressive layers behind the affine map describe the
+    same distributions as before it.
 
     Arguments:
         latent: the length of z.

@@ -145,7 +145,7 @@ def linearisation(
     sides: ArrayLike,
     errors: ArrayLike,
 ) -> Figure:
-    """Draw a grid before and after a map, the linear map's parallelogram at a point, and its error against its size.
+    """Draw a grid before and after a map on one scale, the linear map's parallelogram, and its error against its size.
 
     Arguments:
         grids: lines before and after the map, each of shape (lines, n, 2).
@@ -165,12 +165,14 @@ def linearisation(
     figure = Figure(figsize=(9.6, 3.5))
     space = {"wspace": 0.3, "left": 0.06, "right": 0.985, "bottom": 0.14, "top": 0.91}
     before, after, shrinking = figure.subplots(1, 3, gridspec_kw=space)
+    every = np.concatenate([np.reshape(each, (-1, 2)) for each in (*grids, *patches, corners)])
+    (left, bottom), (right, top) = every.min(axis=0), every.max(axis=0)
+    margin = 0.06 * max(right - left, top - bottom)
+    xlim, ylim = (left - margin, right + margin), (bottom - margin, top + 4 * margin)  # the legend is at the top
     for axes, lines, patch, name, title in zip((before, after), grids, patches, "xy", ("before", "after"), strict=True):
         axes.add_collection(LineCollection(list(np.asarray(lines, dtype=float)), colors=GREY, linewidths=0.7))
         axes.add_patch(Polygon(np.asarray(patch), facecolor=BLUE, alpha=0.6, label="a square, and its image"))
-        axes.set(title=title, xlabel=f"{name}1", ylabel=f"{name}2", aspect="equal")
-        axes.set_adjustable("datalim")
-        axes.autoscale_view()
+        axes.set(title=title, xlabel=f"{name}1", ylabel=f"{name}2", xlim=xlim, ylim=ylim, aspect="equal")
     outline = Polygon(np.asarray(corners), fill=False, edgecolor=VERMILION, lw=1.6, label="by the linear map")
     after.add_patch(outline)
     after.legend(loc="upper left", fontsize=7.5)

@@ -71,13 +71,13 @@ def saturation(
     distances: ArrayLike,
     slopes: Mapping[str, ArrayLike],
 ) -> Figure:
-    """Draw gradient norms by depth and by step, and dx/dy against the distance of y from an activation's bound.
+    """Draw gradient norms by depth and by step, and dx/dy against the distance of y from the bound of a nonlinearity.
 
     A group's norms are drawn as the median and range over the runs that have not failed yet. The legend counts the
     failed runs; a cross ends the curve of a group whose runs have all failed.
 
     Arguments:
-        counts: numbers of activations in a chain, of shape (k,).
+        counts: numbers of nonlinearities in a chain, of shape (k,).
         at_start: gradient norms before the first step, of shape (initializations, k), by the name of the group.
         steps: optimizer steps, greater than 0, of shape (n,).
         norms: gradient norms of shape (runs, n) by the name of the group, in the order of `at_start`; not finite after
@@ -94,14 +94,15 @@ def saturation(
         >>> norms, slopes = {"two tanh": [[1.0, float("nan")]]}, {"two tanh": [5.3, 1.0]}
         >>> figure = saturation([1, 2], {"tanh": [[1.0, 2.0]]}, [1, 2], norms, [0.1, 1.0], slopes)
         >>> [axes.get_title(loc="left") for axes in figure.axes]
-        ['gradient at the start', 'gradient in training', 'slope of the inverse, dx/dy']
+        ['gradient at the initialization', 'gradient in training', 'slope of the inverse, dx/dy']
     """
     figure = Figure(figsize=(10.5, 3.6))
     left, middle, right = figure.subplots(
         1, 3, gridspec_kw={"wspace": 0.22, "left": 0.06, "right": 0.98, "width_ratios": (1, 1.25, 1)}
     )
     _draw_groups(left, counts, at_start, bands=True)
-    left.set(xlabel="activations in the chain", xticks=np.asarray(counts), title="gradient at the start", ylabel="norm")
+    left.set(xlabel="nonlinearities in the chain", xticks=np.asarray(counts), ylabel="norm of the gradient")
+    left.set_title("gradient at the initialization")
     left.legend(loc="best")
     _draw_groups(middle, steps, norms, bands=True)
     middle.set_xscale("log")
@@ -109,7 +110,7 @@ def saturation(
     middle.legend(loc="best")
     names, dashes = list(norms), cycle(("--", ":", "-."))
     for name, values in slopes.items():
-        # One activation is often as steep as two: its dashes are drawn over the wide, light line.
+        # One nonlinearity is often as steep as two: its dashes are drawn over the wide, light line.
         if name in names:
             look: dict[str, Any] = {"color": COLOURS[names.index(name)], "lw": 5, "alpha": 0.4}
         else:

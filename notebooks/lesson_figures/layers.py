@@ -19,7 +19,7 @@ def layer_grids(
 ) -> Figure:
     """Draw a grid and points before the first layer and after each layer, in panels with one scale.
 
-    A point has the colour of the quadrant in which it starts. The scale shows 99% of all points in all panels.
+    A point has the colour of the quadrant in which it starts. The scale shows at least 94% of the points of each panel.
 
     Arguments:
         grids: the images of a square grid, each of shape (m, m, 2); the first index runs along x1.
@@ -37,14 +37,15 @@ def layer_grids(
     """
     clouds = [np.asarray(each, dtype=float) for each in points]
     colours = np.asarray(QUADRANT_COLOURS)[(clouds[0][:, 0] > 0) + 2 * (clouds[0][:, 1] > 0)]
-    low, high = np.quantile(np.concatenate(clouds), [0.005, 0.995], axis=0)
+    ends = np.quantile(clouds, [0.015, 0.985], axis=1)  # of each panel, since most of them may be much smaller
+    low, high = ends[0].min(axis=0), ends[1].max(axis=0)
     margin = 0.06 * (high - low)
     width, height = high - low + 2 * margin
     columns = min(columns, len(clouds))
     rows = -(-len(clouds) // columns)
-    size = (2.5 * columns, (2.3 * min(height / width, 1.5) + 0.35) * rows)
+    size = (2.5 * columns, (2.3 * min(height / width, 1.5) + 0.4) * rows)
     figure = Figure(figsize=size)
-    space = {"left": 0.04, "right": 0.995, "bottom": 0.06, "top": 0.95, "wspace": 0.08, "hspace": 0.3}
+    space = {"left": 0.055, "right": 0.995, "bottom": 0.08, "top": 0.95, "wspace": 0.08, "hspace": 0.3}
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw=space).ravel()
     for axes, grid, cloud, title in zip(panels, grids, clouds, titles, strict=False):
         _draw_grid(axes, np.asarray(grid, dtype=float))
@@ -56,6 +57,8 @@ def layer_grids(
             ylim=(low[1] - margin[1], high[1] + margin[1]),
             aspect="equal",
         )
+        axes.set_xlabel("x1" if axes.get_subplotspec().is_last_row() else "", fontsize=8)
+        axes.set_ylabel("x2" if axes.get_subplotspec().is_first_col() else "", fontsize=8)
     for axes in panels[len(clouds) :]:
         axes.set_axis_off()
     return figure

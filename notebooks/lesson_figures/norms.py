@@ -46,7 +46,7 @@ def norm_bands(norms: Mapping[int, ArrayLike], shown: tuple[int, ...] = (1, 10, 
         left.fill_between(dimensions, *quantiles.T, color=BLUE, alpha=opacity, lw=0, label=share)
     left.plot(dimensions, [values.mean() for values in samples.values()], "o-", ms=3, color=BLUE, label="mean")
     left.plot(dimensions, np.sqrt(dimensions), ls="--", lw=1, color=VERMILION, label="square root of d")
-    left.set(xscale="log", yscale="log", xlabel="dimension d", title="norm")
+    left.set(xscale="log", yscale="log", xlabel="dimension d", ylabel="norm")
     left.legend(loc="lower right")
 
     for colour, dimension in zip(COLOURS, shown, strict=False):
@@ -57,6 +57,6 @@ def norm_bands(norms: Mapping[int, ArrayLike], shown: tuple[int, ...] = (1, 10, 
     x = np.linspace(-3, 3, 200)
     right.plot(x, np.exp(-(x**2)) / np.sqrt(np.pi), ls="--", lw=1.2, color=BLACK, label="N(0, 1/2)")
     right.axvline(0, color=GREY, lw=0.6, zorder=0)
-    right.set(xlabel="norm minus square root of d", title="density", xlim=(-3, 3))
+    right.set(xlabel="norm minus square root of d", ylabel="density", xlim=(-3, 3))
     right.legend(loc="upper right")
     return figure

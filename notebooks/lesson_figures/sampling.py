@@ -55,7 +55,7 @@ def importance_weights(
     right.axvline(bound, color=GREY, ls="--", lw=1, label=f"{bound:.1f}, the bound")
     title = f"weights of {_spaced(len(weights))} samples"
     right.set(title=title, xlabel="weight", ylabel="number of samples", yscale="log")
-    right.legend(loc="upper right")
+    right.legend(loc="upper center")
     right.set_ylim(bottom=0.5)
     return figure
 

@@ -2,55 +2,17 @@
 
 import json
 import os
-import pickle
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import psutil
 import pytest
 import torch
+from distributed.ranks import ROOT, SMALL, ranks_of, wait_until, weights
 
 from flowlab import ConfigError, compose, load_run, resume, train
-from flowlab.distributed.launch import STOP_TIMEOUT, find_cause, open_loopback_store
-from flowlab.distributed.worker import dump_error
-from flowlab.distributed.world import LostRankError
+from flowlab.distributed.launch import open_loopback_store
 from flowlab.system.display import Display
-from flowlab.system.files import WriteError
-from flowlab.training.divergence import DivergedError
-
-ROOT = Path(__file__).parent.parent.parent
-# Rank 0 has 251 of the held-out points, rank 1 has 250.
-SMALL = ("test_size=500", "validation_size=501", "batch_size=64", "flow.depth=3", "dtype=float64")
-SMALL = (*SMALL, "trainer.progress=off", "trainer.checkpoint_every=50")
-
-
-def weights(run):
-    return run.load_flow("last").state_dict()
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    return train(compose(*SMALL, "max_steps=200"), tmp_path_factory.mktemp("alone") / "run")
-
-
-def ranks_of(directory):
-    """Return the worker processes of a run; their command line identifies them."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        words = process.info["cmdline"] or []
-        if "flowlab.distributed.worker" in words and str(directory) in words:
-            found.append(process)
-    return found
-
-
-def wait_until(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -110,25 +72,6 @@ def test_two_compiled_processes_train_the_same_weights_as_one_eager_process(alon
         assert all(first == pytest.approx(second, rel=1e-9) for first, second in pairs), column
 
 
-@pytest.fixture
-def change_ranks(monkeypatch):
-    """Return a function that makes every rank run some lines before training; the lines can use the variable `rank`."""
-
-    def change(lines):
-        code = (
-            "import os, sys, torch\nfrom flowlab.training.loop import Loop\n"
-            f"from flowlab.distributed.worker import main\nrank = int(os.environ['LOCAL_RANK'])\n{lines}\n"
-            "sys.exit(main(*sys.argv[1:]))"
-        )
-        start = subprocess.Popen
-        monkeypatch.setattr(
-            "flowlab.distributed.launch.subprocess.Popen",
-            lambda command, **more: start([command[0], "-c", code, *command[3:]], **more),
-        )
-
-    return change
-
-
 def test_all_ranks_end_with_the_same_bits(change_ranks, tmp_path):
     change_ranks(
         "def keep(loop, progress=None, run=Loop.run):\n    run(loop, progress)\n"
@@ -157,54 +100,6 @@ def test_the_store_listens_on_the_loopback_alone():
     assert [s.laddr.ip for s in sockets if s.laddr.port == store.port] == ["127.0.0.1"]
 
 
-class TwoPartError(Exception):
-    def __init__(self, first, second):
-        super().__init__(f"{first} {second}")
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (DivergedError("at step 3"), "DivergedError: at step 3"),
-        (WriteError(28, "No space left", "a.csv"), "WriteError: a.csv: cannot be written: No space left"),
-        (TwoPartError("disk", "gone"), "RuntimeError: TwoPartError: disk gone"),  # pickle cannot rebuild it
-        (ValueError(lambda: None), "RuntimeError: ValueError: <function"),  # pickle cannot write it
-    ],
-)
-def test_errors_keep_type_and_message_and_note_between_processes(error, expected):
-    error.add_note("In rank 1: a traceback")
-    copy = pickle.loads(dump_error(error))
-    assert f"{type(copy).__name__}: {copy}".startswith(expected)
-    assert copy.__notes__ == ["In rank 1: a traceback"]
-
-
-@pytest.mark.parametrize(
-    ("written", "codes", "cause"),
-    [
-        ({0: LostRankError("rank 1: x"), 1: ValueError("x")}, {0: 1, 1: 1}, "x"),
-        ({1: ValueError("x")}, {1: 1}, "x"),
-        ({0: LostRankError("gone")}, {0: 1, 1: -9}, "rank 1 of 2 was ended from outside, by SIGKILL"),
-        ({}, {1: 3}, "rank 1 of 2 was ended from outside, with exit status 3"),
-    ],
-)
-def test_the_cause_is_the_rank_that_failed_first(written, codes, cause, tmp_path):
-    for rank, error in written.items():
-        (tmp_path / f"{rank}.pickle").write_bytes(pickle.dumps(error))
-    assert str(find_cause(tmp_path, codes, size=2)) == cause
-
-
-def test_an_error_in_one_rank_ends_all_and_keeps_its_type(change_ranks, tmp_path):
-    change_ranks("def fail(loop): raise ValueError('planted')\nif rank == 1: Loop._call = fail")
-    started = time.monotonic()
-    with pytest.raises(ValueError, match="planted"):
-        train(compose(*SMALL, "max_steps=20000", "trainer=ddp_cpu"), tmp_path / "run")
-    assert time.monotonic() - started < 120, "rank 0 waited for a rank that had ended: gloo gives up after half an hour"
-    status = load_run(tmp_path / "run").status
-    assert (status["status"], status["error"]) == ("failed", "ValueError: planted")
-    assert "In rank 1" in status["traceback"]
-    assert not ranks_of(tmp_path / "run")
-
-
 @pytest.mark.parametrize(("started_on", "resumed_on"), [(2, 1), (1, 2)])
 def test_a_run_resumes_on_a_different_number_of_processes(alone, tmp_path, started_on, resumed_on):
     directory = tmp_path / "run"
@@ -221,54 +116,6 @@ def test_a_run_resumes_on_a_different_number_of_processes(alone, tmp_path, start
         torch.testing.assert_close(weights(run)[name], tensor, rtol=1e-10, atol=1e-10)
     assert load_run(directory).config.trainer.devices == resumed_on
     assert len(run.provenance["resumed"]) == 1
-
-
-def test_divergence_is_reported_as_in_one_process(tmp_path):
-    words = (*SMALL, "max_steps=60", "optimizer.lr=1e60", "optimizer.schedule=constant")
-    with pytest.raises(DivergedError, match=r"not finite at step \d: layer \d of 5") as failed:
-        train(compose(*words, "trainer=ddp_cpu"), tmp_path / "run")
-    status = load_run(tmp_path / "run").status
-    assert status["status"] == "failed"
-    assert status["error"] == f"DivergedError: {failed.value}"
-    assert "In rank" in status["traceback"]
-
-
-@pytest.mark.parametrize(
-    ("how", "victim", "status"),
-    [
-        ("SIGKILL", "rank", "failed"),
-        ("SIGKILL", "parent", "running"),
-        ("SIGINT", "parent", "interrupted"),
-        ("SIGTERM", "rank", "interrupted"),
-    ],
-)
-def test_a_signal_to_any_process_ends_all_and_the_run_can_resume(tmp_path, how, victim, status):
-    directory = tmp_path / "run"
-    command = [sys.executable, str(ROOT / "experiments/train.py"), *SMALL, "trainer=ddp_cpu", "max_steps=200000"]
-    command += [f"hydra.run.dir={directory}", "optimizer.schedule=constant", "trainer.compile=false"]
-    process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True)
-    wait_until((directory / "checkpoints/last.ckpt").exists)
-    target = ranks_of(directory)[1] if victim == "rank" else process
-    target.send_signal(getattr(signal, how))
-    error = process.communicate(timeout=STOP_TIMEOUT)[1]  # later the launcher would kill the ranks
-    assert process.returncode == {"failed": 1, "running": -9, "interrupted": 130}[status]
-    wait_until(lambda: not ranks_of(directory))
-    assert "Traceback" not in error
-    run = load_run(directory)
-    assert run.status["status"] == status
-    last = run.checkpoint("last")["global_step"]
-    assert run.load_flow("last")
-    if status == "failed":
-        assert "rank 1 of 2 was ended from outside, by SIGKILL" in run.status["error"]
-    if status == "interrupted":
-        assert last >= max(run.metrics["step"]), "the last step was saved"
-    if how == "SIGINT":
-        config = (directory / "config.yaml").read_text()
-        (directory / "config.yaml").write_text(config.replace("max_steps: 200000", f"max_steps: {last + 10}"))
-        run = resume(directory)
-        words = (*SMALL, "trainer=ddp_cpu", "optimizer.schedule=constant", f"max_steps={last + 10}")
-        uninterrupted = train(compose(*words), tmp_path / "uninterrupted")
-        assert all(torch.equal(weights(run)[name], tensor) for name, tensor in weights(uninterrupted).items())
 
 
 def test_a_batch_size_that_the_ranks_do_not_divide_is_refused(tmp_path):

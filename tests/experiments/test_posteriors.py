@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch.distributions import Independent, Normal
 
-from flowlab import Flow
+from flowlab import ConfigError, Flow
 from flowlab.bijectors import AffineScalar
 from flowlab.claims import load_record
 
@@ -52,6 +52,31 @@ def test_differences_are_counted_in_errors_of_both():
     row = nuts.compare(ours, record).iloc[0]
     assert row["mean: errors apart"] == pytest.approx(2.0)
     assert row["sd: errors apart"] == pytest.approx(-1.0)
+
+
+def test_the_command_compares_a_flow_or_makes_the_record(capsys, monkeypatch):
+    flow, made = Flow(Independent(Normal(torch.zeros(2), 1.0), 1), AffineScalar()), []
+
+    def start(*words, fit_flow=lambda: flow):
+        monkeypatch.setattr("sys.argv", ["posterior.py", *words])
+        table = pandas.DataFrame({"errors apart": [0.5]})
+        return nuts.main(
+            "A posterior.", lambda: made.append(1), fit_flow, lambda x: -x.square().sum(1), lambda _: table
+        )
+
+    assert start() == 0
+    said = capsys.readouterr().out
+    assert "log Z by importance sampling" in said
+    assert "errors apart" in said
+    assert made == []
+    assert start("--nuts") == 0
+    assert made == [1]
+
+    def fail():
+        raise ConfigError("support: no such support")
+
+    assert start(fit_flow=fail) == 2
+    assert capsys.readouterr().err == "flowlab: support: no such support\n"
 
 
 @pytest.mark.parametrize("script", [eight_schools, logistic_regression], ids=lambda script: script.__name__)

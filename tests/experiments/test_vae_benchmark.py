@@ -30,7 +30,10 @@ def test_cells_are_measured_once_and_recorded(tmp_path, capsys, monkeypatch):
     ]
     assert (rows.elbo < rows.log_prob).all()
     assert rows.elbo.between(-50, -20).all()
-    assert json.loads((tmp_path / "vae.json").read_text())["data"]["digits"]["draws"] == 4
+    origin = json.loads((tmp_path / "vae.json").read_text())
+    assert origin["data"]["digits"]["draws"] == 4
+    assert (origin["git_commit"], origin["commits_of_cells"]) == (first["git_commit"], [str(first["git_commit"])])
+    assert {"torch", "scikit-learn"} <= set(origin["packages"])
     assert "digits  full" in capsys.readouterr().out
 
 

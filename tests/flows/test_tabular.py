@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from flowlab import ConfigError
 from flowlab.config.compose import compose
 from flowlab.flows._assemble import assemble
 from flowlab.flows._elliptical import fit_ellipse
@@ -61,6 +62,14 @@ def test_nearly_collinear_and_repeated_rows_have_a_density():
     x = torch.cat([x, x[:, :1] + 1e-9 * x[:, 1:2]], 1)
     x[:400] = x[0]  # so a t distribution of few degrees would shrink to a point
     assert fit_ellipse(x).log_prob(x).isfinite().all()
+
+
+@pytest.mark.parametrize("x", [[[1.0, torch.nan], [0.0, 1.0]], [[1e200, 1.0], [0.0, 1.0]], [[torch.inf, 1.0]]])
+def test_rows_without_a_t_distribution_are_named(x):
+    with pytest.raises(ConfigError, match=r"flow=tabular: starts at the t distribution of \d training rows"):
+        fit_ellipse(torch.tensor(x, dtype=torch.float64))
+    with pytest.raises(ConfigError, match="of 0 training rows"):
+        fit_ellipse(torch.empty(0, 2))
 
 
 def test_its_size_follows_rows_and_columns():

@@ -90,6 +90,7 @@ def test_linearisation_draws_lines_patches_and_errors():
         np.testing.assert_allclose(axes.collections[0].get_segments(), drawn)
         np.testing.assert_array_equal(axes.patches[0].get_xy()[:4], patch)
     np.testing.assert_array_equal(after.patches[1].get_xy()[:4], corners)
+    assert (before.get_xlim(), before.get_ylim()) == (after.get_xlim(), after.get_ylim())
     measured, slope = shrinking.lines
     np.testing.assert_array_equal(measured.get_xydata(), np.column_stack([sides, errors]))
     np.testing.assert_allclose(slope.get_ydata(), 0.4 * sides)  # through the error at the smallest side

@@ -79,10 +79,10 @@ class FillTriangular(Bijector):
     forward  y = fill_triangular(x)    log det  0
     inverse  x = pack_triangular(y)    log det  0
 
-    The numbers are packed in TensorFlow Probability's order: x without its first d numbers, followed by x reversed,
-    fills the square row by row, and the entries above the diagonal are set to 0. For d = 3, (1, 2, 3, 4, 5, 6) becomes
-    the rows (4, 0, 0), (6, 5, 0), (3, 2, 1). The log det is taken between x and the entries of the lower triangle, the
-    same numbers in a different order. The inverse reads the lower triangle alone.
+    The numbers are packed in TensorFlow Probability's order. First x without its first d numbers, and then x reversed,
+    fill the square row by row. The entries above the diagonal are set to 0. For d = 3, (1, 2, 3, 4, 5, 6) becomes the
+    rows (4, 0, 0), (6, 5, 0), (3, 2, 1). The log det is taken between x and the entries of the lower triangle, the same
+    numbers in a different order. The inverse reads the lower triangle alone.
 
     Raises:
         ValueError: the length of x is not d (d + 1) / 2 for a whole d, or y is not square.

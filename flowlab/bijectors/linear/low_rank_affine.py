@@ -45,7 +45,7 @@ class LowRankAffine(Bijector):
     Raises:
         ValueError: dim, rank, scale or a standard deviation out of range.
 
-    The map is invertible if and only if det M det C is not 0: in one dimension M = -1, V = 1 is singular, although M is
+    The map is invertible if and only if det M det C is not 0. In one dimension M = -1, V = 1 is singular, although M is
     not. It starts invertible, with M = I and D >= 0. The parameters are unconstrained, as in Jang's tutorial: near a
     singular map the preimages of data, and so the loss, grow without bound. Inside `torch.autocast` only the products
     of `forward` are in its dtype; Woodbury's terms nearly cancel where V is large. Forward-mode derivatives

@@ -40,12 +40,12 @@ class PackedScale:
 
 
 class Blocks:
-    """M = [[A, 0], [B, C]] of shape (d, d), A of shape (h, h), h = d // 2, as views of d (d + 1) / 2 packed numbers.
+    """M = [[A, 0], [B, C]], a (d, d) matrix with A of shape (d // 2, d // 2), as views of packed numbers.
 
-    In the order of `fill_triangular` the packed numbers hold the rows of A from the d-th number on, and before that
-    the rows of [B, C] backwards, the last row first and each from its end. So A is a view, and so are B and C rotated
-    by 180 degrees. No (d, d) matrix is written: at d = 4096 writing it takes longer than solving with it. Above their
-    diagonals the views hold other numbers, which neither a product nor a solve reads.
+    There are d (d + 1) / 2 packed numbers, in the order of `fill_triangular`. From the d-th number on they hold the
+    rows of A. Before that are the rows of [B, C] backwards, the last row first and each from its end. So A is a view,
+    and so are B and C rotated by 180 degrees. No (d, d) matrix is written: at d = 4096 writing it takes longer than
+    solving with it. Above their diagonals the views hold other numbers, which neither a product nor a solve reads.
     """
 
     def __init__(self, packed: Tensor, dim: int) -> None:
@@ -140,7 +140,7 @@ def pack_triangular(matrix: Tensor) -> Tensor:
 def _join(turned: Tensor, first: Tensor) -> Tensor:
     """The packed numbers from the last h + 1 rows, rotated by 180 degrees, and the first h rows, h = d // 2.
 
-    In rows of length d, row j of the packed numbers holds row j - 1 of the triangle, followed by the j-th last row
+    The packed numbers are in rows of length d. Row j holds row j - 1 of the triangle, and then the j-th last row
     backwards, from the diagonal on. For even d the last row ends half-way.
 
     Arguments:

@@ -19,7 +19,7 @@ class CircularSpline(Spline):
     The slopes of g at both ends of the box are one parameter, so the log det is continuous where a turn begins. The
     phase turns the circle. Points are not wrapped into one turn, so f is smooth in x and in the parameters;
     `torch.remainder` wraps samples. For a density of angles, use a base with a periodic density on the whole line, such
-    as `torch.distributions.VonMises`, and a conditioner that sees the cosines and sines of angles.
+    as `torch.distributions.VonMises`. The conditioner should see the cosines and sines of angles.
 
     Arguments:
         bins: the number of bins, at least 2.

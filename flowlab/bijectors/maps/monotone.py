@@ -23,8 +23,8 @@ class Monotone(Map):
     log det  log m(x), m(x) = m_0 + sum_k (m_k - m_(k-1)) sigma((x - c_k) / r)
     inverse  numerical
 
-    m(x) is an average of the slopes, since sigma((x - c_k) / r) decreases in k. So it lies between the smallest and the
-    largest slope, and both lie within exp(-limit) and exp(limit). All derivatives are continuous. The centres are
+    The slope m(x) is an average of the slopes, since sigma((x - c_k) / r) decreases in k. So it lies between the
+    smallest and the largest one, within exp(-limit) and exp(limit). All derivatives are continuous. The centres are
     spread evenly over [-bound, bound]; parameters move them, but not past each other. Far outside y is a straight line.
 
     The inverse halves a bracket that the slopes give, and ends by Newton's steps, which carry exact first and second

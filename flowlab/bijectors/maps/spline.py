@@ -29,11 +29,11 @@ class Spline(Map):
     nothing cancels. The slopes at the ends of the box follow from their bins: the second derivative is 0 there. So the
     log det has a continuous derivative where the lines begin. At a knot inside, the log det is continuous.
 
-    The parameters are the widths of the bins, each at least 1/1000 of the box, then the logs of the mean slopes of the
-    bins up to a common factor, and the logs of the slopes at the knots inside. These slopes lie between 1/20 and 20;
-    so the slope of f lies between 1/8000 and 40 everywhere: inside of a bin it may be smaller than at both ends, and
-    in the middle it is 4 s^2 / (2 s + d0 + d1). A point of float32 is known to half a unit of its last place, and f
-    magnifies that by at most 40: in a box of half width 5 the error of f(f^-1(y)) is at most 1e-5.
+    The parameters are the widths of the bins, each at least 1/1000 of the box. Then come the logs of the mean slopes of
+    the bins up to a common factor. Last are the logs of the slopes at the knots inside. These slopes lie between 1/20
+    and 20; so the slope of f lies between 1/8000 and 40 everywhere: inside of a bin it may be smaller than at both
+    ends, and in the middle it is 4 s^2 / (2 s + d0 + d1). A point of float32 is known to half a unit of its last place,
+    and f magnifies that by at most 40: in a box of half width 5 the error of f(f^-1(y)) is at most 1e-5.
 
     Arguments:
         bins: the number of bins, at least 2.

@@ -244,7 +244,7 @@ class U4(Band):
     r"""A sine wave that splits for good: a mixture of N(w1, 0.4) and N(w1 - w3, 0.35) given z1 uniform on [-4, 4].
 
     w1 = sin(pi z1 / 2) and w3 = 3 sigmoid((z1 - 1) / 0.3); both normals by standard deviation, with weights
-    proportional to it. log Z = log(8 * 0.75 sqrt(2 pi)) nats, closed form; the entropy, 2.8100730 nats, comes from
+    proportional to it. log Z is log(8 * 0.75 sqrt(2 pi)) nats, in closed form. The entropy, 2.8100730 nats, comes from
     quadrature.
 
     Arguments:

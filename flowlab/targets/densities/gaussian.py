@@ -78,7 +78,7 @@ class Gaussian(ExactTarget):
     Arguments:
         mean: d numbers.
         factor: A, d x d numbers, not singular. Keydana's target has mean (1, 1) and A = 2 I (a standard deviation of 2,
-            where the text says variance); Jang's second data set has mean (0.4, 1) and A = [[2, 0.3], [-1, 4]].
+            where the text says variance). Jang's second data set has mean (0.4, 1) and A = [[2, 0.3], [-1, 4]].
         train_size: see ExactTarget.
 
     Raises:

@@ -71,8 +71,8 @@ class _TwoGaussians(ExactTarget):
 class TwoNorm(_TwoGaussians):
     r"""Half N(a, I) and half N(-a, I) with a = (2, ..., 2) / sqrt(d), so the means are 4 apart in any dimension.
 
-    Across a the points are standard normal, so the entropy is (d - 1) log(2 pi e) / 2 nats and the entropy along a,
-    which comes from quadrature in one dimension: 29.0114909 nats for d = 20.
+    Across a the points are standard normal, with an entropy of (d - 1) log(2 pi e) / 2 nats. The entropy along a comes
+    from quadrature in one dimension. The sum is 29.0114909 nats for d = 20.
 
     Arguments:
         dim: d, at least 2.
@@ -104,7 +104,7 @@ class TwoNorm(_TwoGaussians):
 class RingNorm(_TwoGaussians):
     r"""Half N(0, 4 I) and half N(a, I) with a = (2, ..., 2) / sqrt(d): a narrow Gaussian inside a wide one.
 
-    The density depends on the projection on a and on the distance from that axis alone, so the entropy comes from
+    The density depends on the projection on a and on the distance from that axis alone. So the entropy comes from
     quadrature in two dimensions: 35.9681558 nats for d = 20.
 
     Arguments:
