@@ -24,8 +24,8 @@ from typing import Any
 import psutil
 import torch
 
-from flowlab.runs.begin import origin
 from flowlab.system.files import write_text
+from flowlab.system.process import origin
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "experiments" / "benchmarks"

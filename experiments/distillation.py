@@ -39,10 +39,9 @@ from flowlab.flows._assemble import assemble
 from flowlab.flows.autoregressive import AutoregressiveFlow
 from flowlab.metrics.evaluation import Evaluation, evaluate, reverse_kl
 from flowlab.objectives import Distillation
-from flowlab.runs.begin import origin
 from flowlab.seeding import generator
 from flowlab.system.files import write_json, write_text
-from flowlab.system.process import protect_output, set_threads
+from flowlab.system.process import origin, protect_output, set_threads
 from flowlab.targets import ExactTarget, FlowTarget, Funnel, TwoNorm
 from flowlab.targets.base import LOG_TWO_PI, Batch
 

@@ -24,13 +24,12 @@ from flowlab.cli.command import report_mistakes
 from flowlab.config.errors import ConfigError
 from flowlab.config.paths import local_path
 from flowlab.plotting import density_panels, run_densities, save_figure
-from flowlab.runs.begin import origin
 from flowlab.runs.directory import Run, load_run
 from flowlab.sweeps.manifest import Manifest
 from flowlab.sweeps.summary import as_markdown
 from flowlab.sweeps.table import load_sweep
 from flowlab.system.files import write_bytes, write_json, write_text
-from flowlab.system.process import protect_output
+from flowlab.system.process import origin, protect_output
 
 RESULTS = ["parameters", "reverse_kl", "reverse_kl_se", "kl", "kl_se", "entropy", "steps", "seconds"]
 COLUMNS = ["target", "flow", "layers", "seed", *RESULTS]

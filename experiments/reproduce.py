@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from flowlab.claims.ledger import LedgerError
-from flowlab.runs.begin import origin
 from flowlab.system.files import write_text
+from flowlab.system.process import origin
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = "REPRODUCTION.md"

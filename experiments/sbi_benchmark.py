@@ -32,7 +32,7 @@ from flowlab.seeding import generator
 from flowlab.system.files import read_json, write_json
 from flowlab.system.process import protect_output
 from flowlab.targets import Simulator
-from flowlab.training.train import complete
+from flowlab.training.resume import complete
 
 SAMPLES = 10_000
 PROVENANCE = ("git_commit", "git_dirty")

@@ -22,11 +22,10 @@ from flowlab.baselines import Baseline, Gaussian, GaussianMixture, KernelDensity
 from flowlab.cli.command import FAILED, OK, report_mistakes
 from flowlab.config.errors import ConfigError
 from flowlab.config.paths import local_path
-from flowlab.runs.begin import origin
 from flowlab.runs.directory import Run, load_run
 from flowlab.sweeps.manifest import Manifest
 from flowlab.system.files import write_json, write_text
-from flowlab.system.process import print_line, protect_output
+from flowlab.system.process import origin, print_line, protect_output
 from flowlab.targets.base import Target
 
 COMPONENTS = (1, 2, 5, 10, 20, 40)

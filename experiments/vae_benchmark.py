@@ -27,9 +27,8 @@ import pandas
 
 from flowlab.cli.command import OK, report_mistakes
 from flowlab.density.fit_many import fit_many
-from flowlab.runs.begin import origin
 from flowlab.system.files import read_json, write_json
-from flowlab.system.process import protect_output
+from flowlab.system.process import origin, protect_output
 from flowlab.vae import active_units, build_vae, estimate_bounds, load_images
 from flowlab.vae.gains import split_gains
 

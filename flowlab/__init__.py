@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from flowlab import claims as claims
     from flowlab import datasets as datasets
     from flowlab import distributions as distributions
+    from flowlab import flows as flows
+    from flowlab import objectives as objectives
+    from flowlab import optimizers as optimizers
     from flowlab import targets as targets
     from flowlab.config.compose import compose as compose
     from flowlab.config.errors import ConfigError as ConfigError
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from flowlab.sweeps.table import load_sweep as load_sweep
     from flowlab.sweeps.train_many import train_many as train_many
     from flowlab.training.lightning import FlowModule as FlowModule
-    from flowlab.training.train import resume as resume
+    from flowlab.training.resume import resume as resume
     from flowlab.training.train import train as train
 
 __version__ = "0.1.0"
@@ -45,10 +48,20 @@ _HOME = {
     "load_sweep": "flowlab.sweeps.table",
     "train_many": "flowlab.sweeps.train_many",
     "load_run": "flowlab.runs.directory",
-    "resume": "flowlab.training.train",
+    "resume": "flowlab.training.resume",
     "train": "flowlab.training.train",
 }
-_MODULES = ("bijectors", "claims", "datasets", "distributions", "targets", "plotting")
+_MODULES = (
+    "bijectors",
+    "claims",
+    "datasets",
+    "distributions",
+    "flows",
+    "objectives",
+    "optimizers",
+    "targets",
+    "plotting",
+)
 
 __all__ = ["__version__", *_HOME, *_MODULES]
 

@@ -23,10 +23,9 @@ from torch import Tensor
 from flowlab.bijectors import MaskedAutoregressive
 from flowlab.bijectors.maps import Affine
 from flowlab.networks import MaskedMLP
-from flowlab.runs.begin import origin
 from flowlab.seeding import generator
 from flowlab.system.files import write_json, write_text
-from flowlab.system.process import set_threads
+from flowlab.system.process import origin, set_threads
 
 DIMS = [2, 4, 8, 16, 32, 64, 128]
 POINTS, HIDDEN, SEED = 256, 128, 0

@@ -27,9 +27,8 @@ from rich.console import Console
 from rich.table import Table
 
 from flowlab.plotting import fitted_exponent
-from flowlab.runs.begin import origin
 from flowlab.system.files import write_json, write_text
-from flowlab.system.process import set_threads
+from flowlab.system.process import origin, set_threads
 
 DIMS = [64, 128, 256, 512, 1024, 2048, 4096, 8192]
 LARGEST_DENSE = 4096

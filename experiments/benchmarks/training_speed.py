@@ -47,11 +47,10 @@ import flowlab
 from flowlab import Flow
 from flowlab.bijectors import LowRankAffine, PReLU, stages
 from flowlab.config.schema import Config
-from flowlab.runs.begin import begin
-from flowlab.runs.checkpoint import Checkpoints
-from flowlab.system.process import RunProgress
+from flowlab.runs.directory import begin
+from flowlab.runs.record import Checkpoints, Record
+from flowlab.system.display import RunProgress
 from flowlab.training.build import Batches, Experiment, build, build_batches
-from flowlab.training.record import Record
 from flowlab.training.train import run_training
 
 EAGER = ["experiment=banana", "trainer.compile=false"]

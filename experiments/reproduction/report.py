@@ -23,7 +23,7 @@ def page(findings: Findings, origin: dict[str, Any], seconds: float) -> str:
 
     Arguments:
         findings: the records of executed notebooks.
-        origin: the versions and the commit, from `flowlab.runs.begin.origin`.
+        origin: the versions and the commit, from `flowlab.system.process.origin`.
         seconds: the time that the notebooks took.
     """
     return _render("report.html", findings, origin=origin, seconds=seconds)

@@ -61,7 +61,7 @@ def report_mistakes(start: Callable[[], int], interrupted: str) -> int:
         with handle_signals(STOP_HANDLERS):
             return start()
     except ConfigError as error:
-        print(f"flowlab: {printable(redact(str(error).strip()))}", file=sys.stderr)
+        print(f"flowlab: {describe(error)}", file=sys.stderr)
         return MISTAKE
     except WriteError as error:
         print(f"flowlab: {error}", file=sys.stderr)
@@ -73,6 +73,11 @@ def report_mistakes(start: Callable[[], int], interrupted: str) -> int:
         said = f"continue with {stopped}" if str(stopped) else interrupted
         print(f"flowlab: interrupted; {said}", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def describe(error: Exception) -> str:
+    """The message of an error without secrets and control characters."""
+    return printable(redact(str(error).strip()))
 
 
 def _parse(words: list[str]) -> tuple[str, dict[str, Any]]:

@@ -136,7 +136,7 @@ def check_jobs(overrides: list[list[str]], sweep: Path | None, here: bool = True
                     "use trainer=ddp or trainer=ddp_cpu"
                 )
     with pause_garbage_collection():
-        import flowlab.training.train  # noqa: F401  the jobs need it
+        import flowlab.training.resume  # noqa: F401  the jobs need it
         from flowlab.training.build import build, check
 
     known: dict = {}
@@ -164,7 +164,7 @@ def check_distinct(jobs: list[Job], sweep: Path) -> None:
 
 def check_new(jobs: list[Job], sweep: Path | None) -> None:
     """Raise ConfigError unless every run directory can be made and is empty, without leaving a trace."""
-    from flowlab.runs.begin import check_directory
+    from flowlab.runs.directory import check_directory
 
     for number, job in enumerate(jobs):
         with _name_job_in_errors(number, job.overrides, sweep):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra._internal.utils import get_args_parser
 
-from flowlab.cli.command import FAILED, MISTAKE, OK, report_mistakes
+from flowlab.cli.command import FAILED, MISTAKE, OK, describe, report_mistakes
 from flowlab.cli.engines import continue_search, is_search, runs_elsewhere
 from flowlab.cli.jobs import check_directory_name, check_distinct, check_jobs, check_new, expand, hydra_settings
 from flowlab.cli.output import last_line, score, usage
@@ -24,8 +24,7 @@ from flowlab.config.compose import compose_yaml, parse_overrides
 from flowlab.config.directories import conf_directory, use_directory
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config, to_config
-from flowlab.config.security import redact
-from flowlab.config.untrusted import check_links, check_replayed, forget_pickles, printable
+from flowlab.config.untrusted import check_links, check_replayed, forget_pickles
 from flowlab.sweeps.manifest import NAME, Manifest, check_same_data
 from flowlab.system.files import WriteError, check_unlocked, lock_directory, read_json
 from flowlab.system.process import EXIT_INTERRUPTED, print_line, protect_output
@@ -95,7 +94,8 @@ def _run_parsed(arguments: list[str], parsed: Any, words: list[str]) -> int:
     if parsed.multirun:
         return _sweep([word for word in arguments if word not in parsed.overrides], parsed.overrides)
     (job,) = check_jobs([list(parsed.overrides)], sweep=None)
-    from flowlab.training.train import complete, train_experiment
+    from flowlab.training.resume import complete
+    from flowlab.training.train import train_experiment
 
     experiment, directory = job.experiment, job.directory
     assert experiment is not None
@@ -204,7 +204,7 @@ def _run_hydra(arguments: list[str], search: Path | None = None) -> int:
         if search and any(search.glob("*/status.json")) and not any(search.glob("*/result.json")):
             print("flowlab: the search has no best trial, because none of its runs is done", file=sys.stderr)
             return FAILED
-        print(f"flowlab: failed: {type(error).__name__}: {_printable(error)}", file=sys.stderr)
+        print(f"flowlab: failed: {type(error).__name__}: {describe(error)}", file=sys.stderr)
         print("flowlab: for the traceback set HYDRA_FULL_ERROR=1", file=sys.stderr)
         return FAILED
     finally:
@@ -216,7 +216,7 @@ def _run_hydra(arguments: list[str], search: Path | None = None) -> int:
 
 def _run_job(config: Config, directory: Path, sweep: str | None) -> int:
     """Train a job of a sweep that Hydra has started."""
-    from flowlab.training.train import complete
+    from flowlab.training.resume import complete
 
     with contextlib.suppress(ConfigError):  # for a damaged file, which `complete` reports
         if read_json(directory / "status.json").get("status") == "done":
@@ -246,7 +246,7 @@ def _resume(arguments: list[str]) -> int:
         )
     from flowlab.runs.directory import Run, load_run
     from flowlab.runs.resume import relocate
-    from flowlab.training.train import resume_run
+    from flowlab.training.resume import resume_run
 
     run = load_run(directory)
     run = Run(run.directory, relocate(run.config, others))
@@ -259,7 +259,7 @@ def _report(start: Callable[[], Run], directory: str | Path, is_rank_zero: bool 
         run = start()
     except ConfigError as error:
         if is_rank_zero:
-            print(f"flowlab: {_printable(error)}", file=sys.stderr)
+            print(f"flowlab: {describe(error)}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         if is_rank_zero:
@@ -270,16 +270,11 @@ def _report(start: Callable[[], Run], directory: str | Path, is_rank_zero: bool 
         return FAILED
     except Exception as error:
         where = f"the traceback is in {directory}/status.json" if is_rank_zero else "on another rank than 0"
-        print(f"flowlab: failed: {type(error).__name__}: {_printable(error)}\nflowlab: {where}", file=sys.stderr)
+        print(f"flowlab: failed: {type(error).__name__}: {describe(error)}\nflowlab: {where}", file=sys.stderr)
         return FAILED
     if is_rank_zero:
         print_line(last_line(run), sys.stdout)
     return OK
-
-
-def _printable(error: Exception) -> str:
-    """The message of an error without secrets and control characters."""
-    return printable(redact(str(error).strip()))
 
 
 if __name__ == "__main__":

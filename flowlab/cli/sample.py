@@ -114,10 +114,9 @@ def _conditions(run: Run, options: SampleOptions) -> tuple[pandas.DataFrame | No
     """The columns of the conditions, if a table has them; and the contexts, of shape (1, c) or (n, c)."""
     import torch
 
-    from flowlab.plotting.arrays import any_tensor
-    from flowlab.runs.shape import shapes_of
+    from flowlab.flows._assemble import shapes_of
 
-    shape = shapes_of(run.checkpoint(run.result.get("weights", "last")))[1]
+    shape = shapes_of(run.checkpoint(run.result.get("weights", "last"))["flowlab"])[1]
     schema = run.schema if run.schema is not None and run.schema.conditions else None
     if shape is None and options.context is not None:
         raise ConfigError("context: is for a conditional flow; leave it out")
@@ -127,7 +126,7 @@ def _conditions(run: Run, options: SampleOptions) -> tuple[pandas.DataFrame | No
         example = ",".join(f"{name}=VALUE" for name in schema.context_columns) if schema else ""
         needed = f"the values of its conditions, as context=[{example}]" if schema else f"{shape[0]} number(s)"
         raise ConfigError(f"context: must be given: {needed}")
-    dtype = any_tensor(run.flow).dtype
+    dtype = run.flow.anchor.dtype
     if schema is not None:
         frame = _read_conditions(schema, options)
         return frame, schema.encode_context(frame).to(dtype)

@@ -129,14 +129,13 @@ def data_fields(component: type) -> list[str]:
     return [item.name for item in dataclasses.fields(component) if item.metadata.get("follows_data")]
 
 
-def as_typed(schema: type[T], values: Mapping[str, Any], prefix: str, new_keys: str = "") -> T:
+def as_typed(schema: type[T], values: Mapping[str, Any], prefix: str) -> T:
     """Plain values as an instance of a dataclass, checked against the types and ranges of its fields.
 
     Arguments:
         schema: the dataclass; its annotations are types of WORDS, or such a type or None.
         values: plain numbers, words, lists and None.
         prefix: the text before each key in messages, such as "flow.".
-        new_keys: the sign before a key that the user must add: "+" where the YAML does not have it.
 
     Raises:
         ConfigError: a key is unknown or missing, or a value has the wrong type or is out of range.
@@ -149,7 +148,8 @@ def as_typed(schema: type[T], values: Mapping[str, Any], prefix: str, new_keys: 
     for name, item in items.items():
         required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
         if values.get(name, MISSING if required else None) == MISSING:
-            raise ConfigError(f"{prefix}{name}: must be given: {new_keys}{prefix}{name}=...")
+            sign = "+" if getattr(schema, "name", "") == "custom" else ""  # a key that the YAML does not have
+            raise ConfigError(f"{prefix}{name}: must be given: {sign}{prefix}{name}=...")
         if name in values:
             given[name] = _convert_field(item, values[name], f"{prefix}{name}")
     for name, value in given.items():

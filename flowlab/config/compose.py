@@ -90,7 +90,7 @@ def compose_yaml(overrides: Sequence[str | Sequence[str]], hydra_settings: bool 
     words = rename_words(overrides)
     overrides = add_suitable_options(words) if "target=" in " ".join(words) else words
     parsed = parse_overrides(overrides)
-    check_words(str(override.input_line) for override in parsed)
+    check_words([str(override.input_line) for override in parsed])
     for override in parsed:
         _check_word(override)
     store_added(parsed)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
+from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
 from flowlab.config.security import check_name, is_allowed
 
@@ -27,7 +28,9 @@ def load_class(where: str, path: Any, kinds: tuple[type, ...]) -> type:
     found = _load(where, path)
     wanted = " or ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
     if not isinstance(found, type) or not issubclass(found, kinds):
-        raise ConfigError(f"{where}={path}: must be a class derived from {wanted}")
+        is_component = isinstance(found, type) and issubclass(found, Component)
+        hint = "; a component is registered by an entry point, and chosen by its name" if is_component else ""
+        raise ConfigError(f"{where}={path}: must be a class derived from {wanted}{hint}")
     _check_module(where, path, found, "class")
     return found
 

@@ -13,7 +13,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 
 from flowlab.config.component import Settings, as_plain, as_typed, setting
 from flowlab.config.errors import ConfigError
-from flowlab.config.registry import build_component, lookup, not_an_option
+from flowlab.config.registry import find_component, lookup, not_an_option
 from flowlab.config.security import check_written
 
 # A run has one component of each of these groups, and several loggers.
@@ -132,13 +132,15 @@ def to_config(composed: DictConfig | dict[str, Any]) -> Config:
         if "${" in str(value):  # a run directory holds plain values; it could not be read again
             raise ConfigError(f"{key}={value!r}: {ESCAPED}")
     check_written(plain)
-    built: dict[str, Any] = {group: build_component(group, plain.pop(group, None), group) for group in COMPONENTS}
+    found = {group: find_component(group, plain.pop(group, None), group) for group in COMPONENTS}
     loggers, trainer = plain.pop("logger", None), plain.pop("trainer", None)
     if not isinstance(loggers, dict) or not all(isinstance(node, dict) for node in loggers.values()):
         raise not_an_option("logger", loggers)
     if not isinstance(trainer, dict):
         raise not_an_option("trainer", trainer)
-    built["logger"] = {name: build_component("logger", node, f"logger.{name}") for name, node in loggers.items()}
+    sinks = {name: find_component("logger", node, f"logger.{name}") for name, node in loggers.items()}
+    built: dict[str, Any] = {group: as_typed(*found[group], f"{group}.") for group in COMPONENTS}
+    built["logger"] = {name: as_typed(*sinks[name], f"logger.{name}.") for name in sinks}
     built["trainer"] = as_typed(TrainerConfig, trainer, "trainer.")
     top = as_typed(RunConfig, plain, "")
     for name in top.metrics:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -200,7 +200,7 @@ def secret_in(text: str) -> str | None:
     return None
 
 
-def check_words(words: Iterable[str]) -> None:
+def check_words(words: Sequence[str]) -> None:
     """Raise ConfigError if a word KEY=VALUE of a command line holds a secret."""
     for word in words:
         name, _, value = word.partition("=")

@@ -10,22 +10,13 @@ from typing import Any
 from torch import nn
 
 from flowlab.config.errors import ConfigError
-from flowlab.config.paths import local_path
 from flowlab.config.registry import lookup
-from flowlab.loggers.base import rows_after
 from flowlab.optimizers.base import Optimizer, as_optimizer
-from flowlab.runs.checkpoint import Checkpoints, flow_weights, read_checkpoint
-from flowlab.runs.shape import state_shape
-from flowlab.system.process import build_progress, print_line
 from flowlab.targets.base import Target
-from flowlab.training.build import Choice
-from flowlab.training.data import add_noise, batches_of_data, is_loader
-from flowlab.training.fit import Fit, _loss, _measure, _settings, _sinks
-from flowlab.training.loop import Job, Loop
-from flowlab.training.record import Record
+from flowlab.training.build import EAGER
+from flowlab.training.data import is_loader
+from flowlab.training.fit import Fit, Plan, check_settings, make_job, train_jobs
 from flowlab.training.step import trained
-
-EAGER = Choice(False, "a stack")
 
 
 def fit_many(
@@ -72,40 +63,18 @@ def fit_many(
     modules = list(modules)
     numbers = list(range(len(modules)) if seeds is None else seeds)
     _check(modules, numbers, data)
-    trainer = _settings(steps, batch_size, settings)
+    trainer = check_settings(steps, batch_size, settings)
     if trainer.compile == "true":
         raise ConfigError("compile=true: a stack of modules in memory is not compiled; leave it out")
-    chosen, goal = as_optimizer(optimizer, lr), lookup("objective", "maximum_likelihood", "objective")()
-    places = [None if directory is None else Path(local_path("directory", directory), f"seed_{n}") for n in numbers]
-    jobs: list[Job] = []
-    with ExitStack() as stack:
-        for module, seed, place in zip(modules, numbers, places, strict=True):
-            like = trained(module)[0]
-            batches, held_out = batches_of_data(module, goal, data, None, validation, seed, batch_size, like)
-            batches, held_out = add_noise(module, batches, held_out, seed)
-            names, measure = _measure(module, None, held_out, (), validation, seed)
-            job = Job(
-                module=module,
-                loss=_loss(module, goal, None, steps),
-                optimizer=chosen,
-                batches=batches,
-                record=Record(trainer, steps, chosen, measure),
-                checkpoints=Checkpoints(trainer, steps, place, True, metric=names[0]),
-                shape=state_shape(module),
-            )
-            job.loggers = stack.enter_context(_sinks(place, names))
-            jobs.append(job)
-        results: dict[int, Fit] = {}
-        for same, saved in _groups_of_step(places):
-            loop = Loop([jobs[n] for n in same], trainer, steps, None, False, EAGER)
-            if saved:
-                _restore(loop, saved)
-            loop.run(build_progress(trainer.progress))
-            results |= {n: _finish(jobs[n], places[n], loop.step) for n in same}
-    failures = [job.failure for job in jobs if job.failure is not None]
-    if len(failures) == len(jobs):
-        raise failures[0]
-    return [results[n] for n in range(len(jobs))]
+    goal = lookup("objective", "maximum_likelihood", "objective")()
+    plan = Plan(trainer, steps, batch_size, as_optimizer(optimizer, lr), goal, validation)
+    places = [None if directory is None else Path(directory, f"seed_{number}") for number in numbers]
+    with ExitStack() as sinks:
+        jobs = [
+            make_job(plan, module, data, None, seed, place, sinks)
+            for module, seed, place in zip(modules, numbers, places, strict=True)
+        ]
+        return train_jobs(jobs, plan, EAGER)
 
 
 def _check(modules: Sequence[nn.Module], seeds: Sequence[int], data: Any) -> None:
@@ -118,41 +87,3 @@ def _check(modules: Sequence[nn.Module], seeds: Sequence[int], data: Any) -> Non
         raise ConfigError(
             "modules: must have parameters of the same names and shapes, some of them to train; train others alone"
         )
-
-
-def _groups_of_step(places: Sequence[Path | None]) -> list[tuple[list[int], list[Path]]]:
-    """Jobs that have reached the same step, and their last checkpoints; a kill may come between two files."""
-    groups: dict[int, tuple[list[int], list[Path]]] = {}
-    for number, place in enumerate(places):
-        last = None if place is None else place / "checkpoints/last.ckpt"
-        if last is None or not last.exists():
-            groups.setdefault(0, ([], []))[0].append(number)
-            continue
-        try:
-            step = int(read_checkpoint(last)["global_step"])
-        except (ValueError, LookupError, TypeError, OSError):
-            raise ConfigError(f"{last}: is damaged, or not of this training; choose another directory") from None
-        members, saved = groups.setdefault(step, ([], []))
-        members.append(number)
-        saved.append(last)
-    return list(groups.values())
-
-
-def _restore(loop: Loop, saved: Sequence[Path]) -> None:
-    try:
-        loop.restore([read_checkpoint(path) for path in saved])
-    except (ValueError, LookupError, RuntimeError, OSError):
-        raise ConfigError(
-            f"{saved[0]}: it or one beside it is of another module or optimizer; choose another directory"
-        ) from None
-
-
-def _finish(job: Job, place: Path | None, step: int) -> Fit:
-    """The course of a job's training; its module gets the best weights, unless it has diverged."""
-    if job.failure is not None:
-        print_line(f"{'a module of the stack' if place is None else place}: {job.failure}")
-    elif job.checkpoints.has_best:
-        best = job.checkpoints.best or read_checkpoint(Path(place or "", "checkpoints/best.ckpt"))
-        job.module.load_state_dict(flow_weights(best))
-    rows = dict(rows_after(place / "metrics.csv", 0)) if place else job.record.rows
-    return Fit(job.module, rows, step, job.checkpoints.best_step, job.record.seconds)

@@ -26,7 +26,8 @@ import torch.distributed as dist
 
 from flowlab.config.schema import TrainerConfig
 from flowlab.distributed.world import LostRankError
-from flowlab.system.process import EXIT_INTERRUPTED, build_display, is_in_notebook, print_line
+from flowlab.system.display import build_display
+from flowlab.system.process import EXIT_INTERRUPTED, is_in_notebook, print_line
 
 # Variables that a launcher around this process may have set for ranks of its own.
 LAUNCHER_VARIABLE = re.compile(r"((LOCAL|GROUP|ROLE|NODE)_)?(RANK|WORLD_SIZE)$|MASTER_(ADDR|PORT)$|TORCHELASTIC_|PL_")

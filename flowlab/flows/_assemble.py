@@ -1,27 +1,33 @@
-"""Build the flow of an architecture, standardization included; initialize it, and count what it costs."""
+"""Build the flow of an architecture, for a target or again for a checkpoint; and count what it costs."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
+from typing import Any
 
+import numpy as np
+import psutil
 import torch
 from torch import Tensor, nn
 
-from flowlab.bijectors import Bijector, Chain, LowRankAffine, pack_triangular, stages
+from flowlab.bijectors import Bijector, stages
 from flowlab.bijectors.compose import method_of_parts
 from flowlab.config.errors import ConfigError
+from flowlab.config.schema import Config
 from flowlab.flow import Flow
 from flowlab.flows.base import Architecture
 from flowlab.seeding import torch_seeded
-from flowlab.tables.domains import standardize
+from flowlab.tables.domains import standardize, to_units
 from flowlab.targets.base import Standardization, Target
+from flowlab.targets.densities.support import Support
 
 ROWS_OF_STATE = 6  # parameters, gradients, two moments, and the new rows that a step makes
 STAGE_BYTES = 10_000  # of a bijector's Python objects, as measured
 POINTS = 64  # in the batch that is counted
-BASE_SAMPLES = 10_000
 
 
 def assemble(
@@ -51,6 +57,12 @@ def assemble(
         )
     architecture.check(event_shape)
     try:
+        signature(architecture.build).bind(event_shape, context_shape, generator)
+    except TypeError as error:
+        raise ConfigError(
+            f"flow={architecture.name}: build: {error}; it must be build(self, event_shape, context_shape, generator)"
+        ) from None
+    try:
         inner = tuple(units.inverse_shape(torch.Size(event_shape))) if isinstance(units, Bijector) else event_shape
         # Layers such as nn.Linear draw from torch's global stream; a copy leaves the generator's own stream alone.
         with _single_precision(), torch_seeded(generator and generator.clone_state()):
@@ -78,6 +90,62 @@ def last_bijector(target: Target, needs_density: bool) -> Bijector | None:
         return target.to_units()
     support = target.support_of_flow(needs_density)
     return support.bijector() if support else None
+
+
+def facts_of(module: nn.Module, target: Target | None = None, needs_density: bool = False) -> dict[str, Any]:
+    """The facts that, with the configuration, are enough to build the flow of a checkpoint without its data.
+
+    `needs_density` says whether the objective evaluates the target's density.
+    """
+    facts: dict[str, Any] = {"event_shape": list(module.event_shape)} if isinstance(module, Flow) else {}
+    if target is not None and target.context_shape is not None:
+        facts["context_shape"] = list(target.context_shape)
+    if target is not None and target.schema and (ends := target.schema.domains):
+        facts["domains"] = [end.tolist() for end in ends]
+    if target is not None and (support := target.support_of_flow(needs_density)):
+        facts["support"] = list(support.words)
+    return facts | {"standardized": target is not None and target.standardization is not None}
+
+
+def shapes_of(facts: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """The shapes of a point and of a context; the first version wrote the dimension of a point alone."""
+    event = tuple(facts["event_shape"]) if "event_shape" in facts else (facts["dim"],)
+    return event, tuple(facts["context_shape"]) if "context_shape" in facts else None
+
+
+def assemble_again(
+    architecture: Architecture, facts: dict[str, Any], standardized: bool, robust: bool, dtype: torch.dtype
+) -> Flow:
+    """Build the flow of a checkpoint by its facts; its weights hold the numbers of a standardization.
+
+    Arguments:
+        architecture: its settings.
+        facts: from `facts_of`.
+        standardized: whether it ends in a standardization, if the facts do not say.
+        robust: whether that is a robust one.
+        dtype: the parameters' dtype.
+
+    Raises:
+        ValueError: the facts do not fit each other or the settings.
+    """
+    shape, context_shape = shapes_of(facts)
+    if words := facts.get("support"):
+        units = Support.of(words, math.prod(shape)).bijector()
+    else:
+        scaled = facts.get("standardized", standardized)
+        scale = (torch.zeros(shape), torch.ones(shape), robust) if scaled else None
+        units = to_units(scale, _domains_of(facts))
+    return assemble(architecture, shape, context_shape, torch.Generator(), units, dtype)
+
+
+def _domains_of(facts: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
+    """The ends of the columns' intervals; None if all columns are real."""
+    if facts.get("domains") is None:
+        return None
+    low, high = np.array(facts["domains"], dtype=np.float64)
+    if low.shape != shapes_of(facts)[0] or not (low < high).all():
+        raise ValueError("its part 'domains' does not fit the points")
+    return low, high
 
 
 @contextmanager
@@ -143,6 +211,44 @@ def count_costs(
     return Costs(parameters, memory, saved // POINTS, modules)
 
 
+def check_flow(
+    architecture: Architecture, shape: tuple[int, ...], context_shape: tuple[int, ...] | None, dtype: torch.dtype
+) -> Costs | None:
+    """Check that an architecture fits the points, and count the costs of its flow, if they can be counted."""
+    costs = count_costs(architecture, shape, context_shape, dtype)
+    if costs is None:  # it needs numbers: build it for its errors
+        flow = assemble(architecture, shape, context_shape, torch.Generator(), None, dtype)
+        with torch.no_grad():
+            check_shapes(flow, shape, context_shape, dtype)
+    return costs
+
+
+def check_memory(config: Config, target: Target, costs: Costs | None) -> None:
+    """Refuse a flow, a minibatch or a set of points that does not fit into memory, by a ConfigError."""
+    free = psutil.virtual_memory().available
+    point = math.prod(target.event_shape) * getattr(torch, config.dtype).itemsize
+    rows = (0 if target.fingerprint else target.train_size) or 0
+    needs = [
+        ("validation_size", config.validation_size, 4 * config.validation_size * point),
+        ("test_size", config.test_size, 8 * config.test_size * point),
+        ("target.train_size", rows, 4 * rows * point),
+    ]
+    if costs is not None:
+        needs.insert(0, ("batch_size", config.batch_size, costs.of_step(config.batch_size)))
+        if costs.memory > free:
+            raise ConfigError(
+                f"flow={config.flow.name}: for the {target.dim} columns of the target the flow would have "
+                f"{costs.parameters:,} parameters and training would take {costs.memory / 1e9:,.1f} GB where "
+                f"{free / 1e9:,.1f} GB are free: pick columns with target.columns, or make the flow smaller, as with "
+                "flow.depth or flow.scale=diag"
+            )
+    for name, count, needed in needs:
+        if needed > free:
+            raise ConfigError(
+                f"{name}={count}: would take about {needed / 1e9:,.0f} GB where {free / 1e9:,.1f} GB are free"
+            )
+
+
 class WrongShapeError(ConfigError):
     """A stage of a flow gives points or log dets of a wrong shape."""
 
@@ -169,60 +275,3 @@ def check_shapes(
                 ".sum(-1) for a vector"
             )
     flow.base.log_prob(x)
-
-
-def glorot_uniform_(module: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Draw every parameter from U(-limit, limit), limit = sqrt(6 / (fan in + fan out)): Jang's initialization.
-
-    The fans are as in TensorFlow, whose default this was. A matrix has its two sizes, a vector has its length twice,
-    and a number has 1 twice.
-
-    Reference:
-        | Understanding the difficulty of training deep feedforward neural networks (Xavier Glorot, Yoshua Bengio, 2010)
-        | https://proceedings.mlr.press/v9/glorot10a.html
-    """
-    with torch.no_grad():
-        for parameter in module.parameters():
-            fans = (tuple(parameter.shape) * 2 or (1, 1))[:2] if parameter.ndim < 2 else tuple(parameter.shape)
-            limit = (6.0 / sum(fans)) ** 0.5
-            parameter.uniform_(-limit, limit, generator=generator)
-
-
-@torch.no_grad()
-def cover_(flow: Flow, points: Tensor, generator: torch.Generator | None = None) -> None:
-    """Set the last affine map such that the image of the flow covers points, and a tenth more on each side.
-
-    A chain with a bounded activation has a bounded image, and points outside of it have density zero. The map sends the
-    interquartile range of its inputs, for samples of the base, to the range of the points, coordinate by coordinate. It
-    then stretches further until every point has a positive density.
-
-    Arguments:
-        flow: its last layer, or the last before a fixed standardization, is a LowRankAffine.
-        points: of shape (n, dim), in the units of the data.
-        generator: draws the samples of the base.
-
-    Raises:
-        ConfigError: the points cannot be covered: the bounded activations before the map have no precision left.
-    """
-    layers = stages(flow.bijector)
-    place = max(number for number, layer in enumerate(layers) if isinstance(layer, LowRankAffine))
-    affine, before = layers[place], Flow(flow.base, Chain(layers[: place + 1]))
-    assert isinstance(affine, LowRankAffine)
-    for layer in reversed(layers[place + 1 :]):
-        points = layer.inverse(points)
-    x = flow.base.rsample((BASE_SAMPLES,), generator)
-    for layer in layers[:place]:
-        x = layer.forward(x)
-    (low, high), (least, greatest) = x.quantile(x.new_tensor([0.25, 0.75]), dim=0), points.aminmax(dim=0)
-    middle, stretch = (least + greatest) / 2, (greatest - least) / (high - low).clamp_min(torch.finfo(x.dtype).tiny)
-    for factor in (1.2**power for power in range(30)):
-        wide = factor * stretch
-        affine.scale.copy_(wide if affine.scale_kind == "diag" else pack_triangular(wide.diag()))
-        affine.shift.add_(middle - affine.forward((low + high) / 2))
-        if before.log_prob(middle + 1.1 * (points - middle)).isfinite().all():
-            return
-    raise ConfigError(
-        f"flow.initialization=covering: no stretch of the last of {len(layers)} layers makes the image of the flow "
-        "cover the data, because the inverse has no precision left; use a smaller flow.depth, dtype=float64 or "
-        "another seed"
-    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
-from flowlab.config.registry import FromClass
+from flowlab.config.from_class import FromClass
 
 if TYPE_CHECKING:
     import torch

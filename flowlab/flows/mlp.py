@@ -96,7 +96,7 @@ class MLP(Architecture):
         from flowlab.bijectors import Chain, LowRankAffine, PReLU, Sigmoid, SmoothPReLU, Tanh
         from flowlab.distributions.base import StandardNormal
         from flowlab.flow import Flow
-        from flowlab.flows._assemble import glorot_uniform_
+        from flowlab.flows._initialize import glorot_uniform_
 
         (dim,) = event_shape
         share = spread = 1.0
@@ -113,9 +113,11 @@ class MLP(Architecture):
         affines = [
             LowRankAffine(dim, self.rank, self.scale, self.weighted, *deviations, generator) for _ in range(self.depth)
         ]
-        between = [activations[self.activation]() for _ in affines]
-        parts = [part for layer in zip(affines, between, strict=True) for part in layer]
-        chain = Chain(parts if self.final_activation else parts[:-1])
+        between = [activations[self.activation]() for _ in affines[1:]]
+        parts: list[Bijector] = [affines[0]]
+        for activation, affine in zip(between, affines[1:], strict=True):
+            parts += [activation, affine]
+        chain = Chain([*parts, activations[self.activation]()] if self.final_activation else parts)
         if self.initialization == "glorot":
             glorot_uniform_(chain, generator)
         if self.base == "normal":
@@ -129,7 +131,7 @@ class MLP(Architecture):
         return self.initialization == "covering"
 
     def initialize(self, flow: Flow, data: Batch, generator: torch.Generator | None = None) -> None:
-        from flowlab.flows._assemble import cover_
+        from flowlab.flows._initialize import cover_
 
         if self.initialization == "covering":
             cover_(flow, data.x, generator)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
-from flowlab.config.registry import FromClass, register
+from flowlab.config.from_class import FromClass
+from flowlab.config.registry import register
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,57 +1,24 @@
-"""Score a flow on a split of its target: on points, or on points of the flow where the target has a density alone."""
+"""Score a flow on points of its own, where its target has a density alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flowlab.metrics.evaluation import Evaluation, chunks, evaluate, gather
+import torch
+
+from flowlab.metrics.evaluation import Evaluation, chunks, gather
 from flowlab.targets.base import Batch
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
     from flowlab.distributed.world import World
     from flowlab.flow import Flow
-    from flowlab.targets.base import ExactTarget, Target
-
-
-def scorer(
-    target: Target, split: str, count: int, seed: int, like: Tensor, sampled_in: torch.dtype | None = None
-) -> Callable[..., Evaluation]:
-    """A function of a flow, and of the ranks if there are several, that scores it on a split of its target.
-
-    A target without points has splits too: of samples of the flow, made from the same noise in every call.
-
-    Arguments:
-        target: the target.
-        split: "validation" or "test".
-        count: the number of points, unless the target has a finite set of them.
-        seed: the run's seed.
-        like: a tensor with the dtype and the device of the flow.
-        sampled_in: the dtype in which points are drawn, before they are rounded; None is the dtype of `like`.
-    """
-    if target.has_points:
-        held_out = target.batch(split, count, seed, sampled_in or like.dtype).to(like.device, like.dtype)
-        weights = target.row_weights(split)
-        return lambda flow, world=None: evaluate(flow, held_out, target, world, weights)
-
-    def score(flow: Flow, world: World | None = None) -> Evaluation:
-        from flowlab.seeding import generator
-
-        draws = generator(seed, f"{split} samples", device=like.device)
-        return evaluate_samples(flow, target, count, draws, world)  # type: ignore[arg-type]
-
-    return score
+    from flowlab.targets.base import ExactTarget
 
 
 def evaluate_samples(
     flow: Flow, target: ExactTarget, count: int, generator: torch.Generator, world: World | None = None
 ) -> Evaluation:
     """Score a flow on `count` points of its own against a density that need not be normalized; see evaluate."""
-    import torch
-
     base = Batch(flow.rsample_base((count,), generator=generator))
     points, log_q, log_p, errors, columns = ([] for _ in range(5))
     with torch.no_grad():

@@ -1,12 +1,13 @@
-"""The interface of an objective: a loss in nats, and what it needs of a target."""
+"""The interface of an objective: a loss in nats, and what it needs of a target; and maximum likelihood, the default."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
-from flowlab.config.registry import lookup
+from flowlab.config.registry import lookup, register
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,6 +91,17 @@ class Objective(Component):
                 f"target={_name(target)} has density 0 at some; use objective=maximum_likelihood, or a flow whose last "
                 "bijector maps into the support of the target"
             )
+
+
+@register("objective", "maximum_likelihood")
+@dataclass
+class MaximumLikelihood(Objective):
+    """-mean log q(x | context) over points x of the target: the average negative log likelihood."""
+
+    log_name: ClassVar[str] = "nll"
+
+    def __call__(self, flow: Flow, batch: Batch, target: Target) -> Tensor:
+        return -flow.prepared().log_prob(batch.x, batch.context).mean()
 
 
 def as_objective(objective: str | Objective) -> Objective:

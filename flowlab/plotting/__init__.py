@@ -1,10 +1,10 @@
 """Figures of runs and sweeps: pure functions of arrays and tables."""
 
-from flowlab.plotting.arrays import flow_samples, grid_density, target_density
 from flowlab.plotting.calibration import coverage_curves, rank_histograms
 from flowlab.plotting.figures import deformation, density_pair, loss_curve, save_figure, scatter_pair
 from flowlab.plotting.labels import fingerprint, fitted_exponent, setting_labels
-from flowlab.plotting.runs import density_panels, layer_samples, run_densities, run_figures
+from flowlab.plotting.panels import density_panels, run_densities
+from flowlab.plotting.runs import flow_samples, grid_density, layer_samples, run_figures, target_density
 from flowlab.plotting.sweep import sweep_heatmap, sweep_lines
 
 __all__ = [

@@ -36,10 +36,6 @@ class Tail:
     is_alarming: bool
 
     @property
-    def is_outside(self) -> bool:
-        return not self.low <= self.share <= self.high
-
-    @property
     def expected(self) -> float:
         """The share that is expected."""
         return min(self.level, 1 - self.level)

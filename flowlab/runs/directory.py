@@ -1,35 +1,26 @@
-"""A run directory: its configuration, flow, metrics and result, and its status, which is correct at every moment."""
+"""A run directory: how it begins, and what is in it: configuration, flow, metrics, result and status."""
 
 from __future__ import annotations
 
-import contextlib
-import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from omegaconf import OmegaConf
 
 from flowlab.config.errors import ConfigError
 from flowlab.config.paths import local_path
 from flowlab.config.schema import Config, to_config
-from flowlab.config.security import redact
 from flowlab.config.untrusted import read_plain_yaml
+from flowlab.distributed.world import resolve_device
 from flowlab.flow import Flow
-from flowlab.flows._assemble import assemble
-from flowlab.runs.checkpoint import check_weights, flow_weights, read_checkpoint
-from flowlab.runs.shape import shapes_of, units_of
-from flowlab.system.files import (
-    DISK_FULL,
-    WriteError,
-    check_not_replaced,
-    lock_directory,
-    overwrite_json,
-    read_json,
-    write_json,
-)
+from flowlab.flows._assemble import assemble_again, shapes_of
+from flowlab.runs.checkpoint import flow_weights, load_checkpoint
+from flowlab.system.files import lock_directory, part_path, read_json, write_json, write_text
+from flowlab.system.process import origin
 from flowlab.targets.base import Target
 
 if TYPE_CHECKING:
@@ -37,7 +28,8 @@ if TYPE_CHECKING:
 
     from flowlab.tables.schema import Schema
 
-WEIGHTS = ("last", "best")
+# Files that are written before config.yaml, which makes a directory a run.
+EARLY = ("status.json", "provenance.json")
 
 
 @dataclass(frozen=True)
@@ -64,14 +56,12 @@ class Run:
     def load_flow(self, weights: str = "last") -> Flow:
         """Load the flow of a checkpoint, "last" or "best", without executing code in the file."""
         checkpoint = self.checkpoint(weights)
-        shape, context_shape = shapes_of(checkpoint)
-        dtype = getattr(torch, self.config.dtype)
+        facts, dtype = checkpoint["flowlab"], getattr(torch, self.config.dtype)
         # Earlier versions had one target that is standardized, and its setting says whether it is.
-        standardized = checkpoint["flowlab"].get("standardized", getattr(self.config.target, "standardize", False))
+        standardized = getattr(self.config.target, "standardize", False)
         robust = getattr(self.config.target, "robust", False)
         try:
-            units = units_of(checkpoint, standardized, robust)
-            flow = assemble(self.config.flow, shape, context_shape, torch.Generator(), units, dtype)
+            flow = assemble_again(self.config.flow, facts, standardized, robust, dtype)
         except (ValueError, TypeError) as error:  # a ConfigError is a ValueError
             raise self._does_not_fit(weights, error) from None
         self.load_weights(flow, weights, checkpoint)
@@ -81,7 +71,7 @@ class Run:
         """Load the weights of a checkpoint, which is read unless it is given, into a flow; gives the checkpoint."""
         checkpoint = checkpoint or self.checkpoint(weights)
         try:
-            shape = shapes_of(checkpoint)[0]
+            shape = shapes_of(checkpoint["flowlab"])[0]
             if shape != tuple(flow.event_shape):
                 raise RuntimeError(f"points of shape {shape}, and not {tuple(flow.event_shape)}")
             flow.load_state_dict(flow_weights(checkpoint))
@@ -152,25 +142,7 @@ class Run:
 
     def checkpoint(self, weights: str) -> dict[str, Any]:
         """Read a checkpoint without executing code in the file."""
-        path = self.directory / "checkpoints" / f"{weights}.ckpt"
-        if weights not in WEIGHTS:  # result.json may hold any word
-            raise ConfigError(f"{weights!r}: no such checkpoint; allowed: {', '.join(WEIGHTS)}")
-        if not path.is_file():
-            raise ConfigError(f"{path}: no such checkpoint; the run has not saved one yet")
-        remedy = "remove the checkpoints, and the run begins again"
-        if weights == "last" and self.has_checkpoint("best"):
-            remedy = "copy best.ckpt over it to resume from there, or remove both to begin again"
-        try:
-            checkpoint = read_checkpoint(path)
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-        except ValueError:
-            raise ConfigError(f"{path}: cannot be read: it is damaged; {remedy}") from None
-        try:
-            check_weights(checkpoint)
-        except ValueError as error:
-            raise ConfigError(f"{path}: is not a checkpoint of a run: {error}; {remedy}") from None
-        return checkpoint
+        return load_checkpoint(self.directory, weights)
 
     def __repr__(self) -> str:
         result = self.result
@@ -224,76 +196,77 @@ def check_data(run: Run, target: Target) -> None:
         raise ConfigError(f"{culprit}: the file has changed since the run began; put it back, or start a new run")
 
 
-@contextlib.contextmanager
-def track_status(*runs: Run, to_the_end: bool = True) -> Iterator[None]:
-    """Record that runs are running, then how they end; an error is recorded and raised again.
+def begin(config: Config, target: Target, directory: Path, group: str | None) -> Run:
+    """Make a run directory, with the files that are known before the first step.
 
-    Arguments:
-        runs: one run, or the runs of a stack.
-        to_the_end: the runs are done when the block ends; otherwise more work follows.
-
-    SystemExit is raised again as a KeyboardInterrupt; that and a WriteError say how to resume.
+    Raise ConfigError if the directory is not empty, another run has just begun in it, or it cannot be written.
     """
-    with contextlib.ExitStack() as locks:
-        for run in runs:
-            locks.enter_context(lock_directory(run.directory))
-        _write_status(runs, status="running")
-        try:
-            yield
-        except (KeyboardInterrupt, SystemExit) as stop:
-            for run in runs:
-                mark_interrupted(run)
-            kind = type(stop) if isinstance(stop, KeyboardInterrupt) else KeyboardInterrupt
-            raise kind(", ".join(f"resume={run.directory}" for run in runs)) from None
-        except WriteError as error:
-            for run in runs:
-                error.advice = f"; when it can be, continue with resume={run.directory}"
-                if not _write_if_possible(run, status="failed", error=str(error)):
-                    error.advice += " (status.json cannot be written either, and still says running)"
-            raise
-        except Exception as error:
-            for run in runs:
-                _record_failure(run, error)
-            raise
-        if to_the_end:
-            _write_status(runs, status="done")
-
-
-def mark_interrupted(run: Run) -> None:
-    """Record that a run was interrupted, if possible."""
-    _write_if_possible(run, status="interrupted", error=f"interrupted; continue with resume={run.directory}")
-
-
-def mark_failed(run: Run, error: BaseException) -> None:
-    """Record that a run failed outside its training; raise ConfigError if another process works on the directory."""
-    run.directory.mkdir(parents=True, exist_ok=True)
-    with lock_directory(run.directory):
-        _record_failure(run, error)
-
-
-def _record_failure(run: Run, error: BaseException) -> None:
-    message, trace = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
-    content = {"status": "failed", "error": redact(message)}
-    if not _write_if_possible(run, **content, traceback=redact(trace)):
-        _write_if_possible(run, **content)  # on a nearly full disk
-
-
-def _write_if_possible(run: Run, **content: str) -> bool:
-    """Record how a run has ended; gives False if that cannot be written either."""
+    check_directory(directory)
+    config = with_absolute_paths(config)
+    record = provenance(config) | {"run_id": uuid.uuid4().hex[:8], "group": group}
+    if target.fingerprint is not None:
+        record |= {"data_sha256": target.fingerprint, "columns": target.columns}
+    if target.schema is not None:
+        record |= {"schema": target.schema.to_dict()}
+    run = Run(directory, config)
     try:
-        _write_status([run], **content)
-    except WriteError:
-        return False
-    return True
-
-
-def _write_status(runs: Sequence[Run], **content: str) -> None:
-    for run in runs:
-        check_not_replaced(run.directory)
-        path = run.directory / "status.json"
-        try:
-            write_json(path, content)
-        except WriteError as error:
-            if error.errno not in DISK_FULL or not path.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        with lock_directory(directory):
+            check_directory(directory)  # another process may have begun a run meanwhile
+            _remove_early_files(directory)
+            try:
+                write_json(directory / "status.json", {"status": "running"})
+                write_json(directory / "provenance.json", record)
+                write_config(run)  # last: a directory with it is a run
+            except OSError:
+                _remove_early_files(directory)
                 raise
-            overwrite_json(path, content)
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written: {error.strerror}") from None
+    return run
+
+
+def _remove_early_files(directory: Path) -> None:
+    """Remove the files of a run that was killed before its config.yaml was written."""
+    for path in _early_files(directory):
+        path.unlink(missing_ok=True)
+
+
+def _early_files(directory: Path) -> set[Path]:
+    complete = {directory / name for name in EARLY}
+    return complete | {part_path(path) for path in (*complete, directory / "config.yaml")}
+
+
+def write_config(run: Run) -> None:
+    """Write config.yaml."""
+    write_text(run.directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(run.config.to_dict())))
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """The configuration with absolute paths, so a run finds its files from any working directory."""
+    return replace(config, target=config.target.with_absolute_paths())
+
+
+def check_directory(directory: Path) -> None:
+    """Raise ConfigError unless a run directory is new or empty, so no run overwrites another.
+
+    Files that a run leaves when it is killed before its config.yaml is written do not count.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise ConfigError(f"{directory}: is not a directory")
+    if directory.exists() and set(directory.iterdir()) - _early_files(directory):
+        raise ConfigError(
+            f"{directory}: exists and is not empty; choose another directory, or continue the run: resume={directory}"
+        )
+
+
+def provenance(config: Config) -> dict[str, Any]:
+    """The origin of a run and the settings of its machine, as plain data."""
+    gpu = resolve_device(config.trainer.accelerator).type == "cuda" and torch.cuda.is_available()
+    return {
+        **origin(),
+        "device": torch.cuda.get_device_name() if gpu else "cpu",
+        "processes": config.trainer.processes,
+        "threads": config.trainer.threads,
+        "seed": config.seed,
+    }

@@ -11,15 +11,15 @@ from flowlab.config.schema import Config
 from flowlab.flows._assemble import Costs
 from flowlab.loggers.base import open_loggers
 from flowlab.metrics.evaluation import expected_metrics
-from flowlab.runs.directory import Run, mark_failed, mark_interrupted, track_status
-from flowlab.system.process import STOP_HANDLERS, Progress, handle_signals, print_line, set_threads
+from flowlab.runs.directory import Run
+from flowlab.runs.record import Record, mark_failed, mark_interrupted, track_status
+from flowlab.system.display import Progress
+from flowlab.system.process import STOP_HANDLERS, handle_signals, print_line, set_threads
 from flowlab.targets.base import Target
-from flowlab.training.build import Checked, Choice, Experiment, build
+from flowlab.training.build import EAGER, Checked, Choice, Experiment, build
 from flowlab.training.loop import Loop
-from flowlab.training.record import Record
-from flowlab.training.train import build_job, find_run, finish_job, open_run, run_training
-
-EAGER = Choice(False, "a stack")
+from flowlab.training.resume import find_run, open_run
+from flowlab.training.train import build_job, finish_job, run_training
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,14 @@ from flowlab.config.paths import local_path
 from flowlab.config.schema import Config, RunConfig, check_again
 from flowlab.distributed.world import resolve_device
 from flowlab.flows._assemble import Costs, last_bijector
-from flowlab.runs.begin import with_absolute_paths
-from flowlab.runs.directory import Run
+from flowlab.runs.directory import Run, with_absolute_paths
 from flowlab.sweeps.manifest import check_same_data
 from flowlab.sweeps.pool import run_pool
 from flowlab.sweeps.stack import Member, Piece, mark_failed_if_running
-from flowlab.system.process import build_display
+from flowlab.system.display import build_display
 from flowlab.targets.base import Target
 from flowlab.training.build import Choice, Known, check, choose
-from flowlab.training.train import find_run
+from flowlab.training.resume import find_run
 
 T = TypeVar("T")
 

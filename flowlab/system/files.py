@@ -1,13 +1,18 @@
-"""Files and locks: written atomically, so a reader finds the old content or the new, never a part; JSON."""
+"""Files and locks: a reader finds the old content or the new, never a part. Also JSON and checkpoints."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import fcntl
+import hashlib
+import io
 import json
 import math
 import os
+import struct
+import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,8 @@ from typing import Any
 from flowlab.config.errors import ConfigError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+MARK = b"sha256:"  # begins the comment of a checkpoint
+LENGTH = len(MARK) + 2 * hashlib.sha256().digest_size
 
 _locks: dict[Path, int] = {}  # the directories that this process has locked, with their file descriptors
 
@@ -165,3 +172,48 @@ def check_not_replaced(directory: Path) -> None:
     with raise_write_error(directory):
         if not os.path.samestat(os.fstat(descriptor), os.stat(directory)):
             raise WriteError(errno.ESTALE, "another directory has taken its place", str(directory))
+
+
+def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Write a checkpoint, complete or not at all; after a WriteError an earlier one is still there.
+
+    It is the ZIP archive that `torch.save` writes; its comment holds the SHA-256 of the rest. `torch.load` reads it,
+    but checks no sums, so it would load other weights after a flipped bit.
+    """
+    import torch
+
+    archive = io.BytesIO()  # torch's writer gives no reason when a disk is full
+    torch.save(checkpoint, archive)
+    content = archive.getvalue()[:-2] + struct.pack("<H", LENGTH)  # an archive ends with the length of its comment
+    write_bytes(path, content + _digest(content))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; nothing in it is executed. One without a comment is checked by the sums of its archive.
+
+    Raise ValueError if the file is damaged, or holds something else than tensors and plain values.
+    """
+    import torch
+
+    content = path.read_bytes()
+    try:
+        _check_sound(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # for files that are not checkpoints
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # any error of the readers on a damaged or foreign file
+        raise ValueError(str(error)) from error
+
+
+def _check_sound(content: bytes) -> None:
+    before, comment = content[:-LENGTH], content[-LENGTH:]
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    if sum(entry.file_size for entry in archive.infolist()) > len(content):
+        raise ValueError("it is compressed")  # torch compresses nothing; a small file must not expand to a large one
+    marked = comment.startswith(MARK)
+    if (_digest(before) != comment) if marked else (archive.comment or archive.testzip() is not None):
+        raise ValueError("it is not what was written")
+
+
+def _digest(content: bytes) -> bytes:
+    return MARK + hashlib.sha256(content).hexdigest().encode()

@@ -1,19 +1,27 @@
-"""This process: its signal handlers, threads and garbage collection, and what it prints."""
+"""This process: its signal handlers, threads and garbage collection, what it prints, and the code that it runs."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
-import html
 import os
+import platform
 import signal
+import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, TextIO
 
+import flowlab
+from flowlab.config.security import redact_command
+
 EXIT_INTERRUPTED = 130  # exit status
+PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "scipy", "pandas", "matplotlib", "wandb")
 
 Handler = Callable[[int, Any], Any] | int
 
@@ -75,11 +83,6 @@ def pause_garbage_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-LINES = 10  # over a whole run
-UPDATE_SECONDS = 0.25  # the shortest time between two updates of the bar in a notebook
-EMPTY = {"text/plain": ""}
 
 
 def print_line(line: str, stream: TextIO | None = None) -> None:
@@ -161,122 +164,40 @@ def is_in_notebook() -> bool:
     return hasattr(shell, "kernel")
 
 
-def resolve_display(kind: str) -> str:
-    """The display that a kind means here: bar, notebook, lines or off; auto is a bar in a terminal or a notebook."""
-    if kind in ("auto", "bar") and is_in_notebook():
-        return "notebook"
-    return kind if kind != "auto" else "bar" if sys.stderr.isatty() else "lines"
+def origin() -> dict[str, Any]:
+    """The code, versions, machine and command of this process, as plain data, without secrets."""
+    commit, dirty = _git()
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "flowlab": flowlab.__version__,
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "command": redact_command(sys.argv),
+    }
 
 
-class Display:
-    """Shows nothing; its subclasses show how much of some work is done."""
-
-    def start(self, done: int, total: int) -> None:
-        self.total = total
-
-    def update(self, done: int, text: str, is_complete: bool = True) -> None:
-        """Show a text that begins with the fraction done / total; `is_complete`: it has all numbers of this moment."""
-
-    def close(self) -> None:
-        """End the display."""
-
-
-class Lines(Display):
-    """One line on stderr every tenth of the work."""
-
-    def start(self, done: int, total: int) -> None:
-        self.total, self.printed = total, done * LINES // total  # tenths
-
-    def update(self, done: int, text: str, is_complete: bool = True) -> None:
-        if is_complete and done * LINES // self.total > self.printed:
-            self.printed = done * LINES // self.total
-            print_line(text)
+@functools.cache  # the jobs of a sweep share it: this process runs the code that it has imported
+def _git() -> tuple[str | None, bool | None]:
+    """The commit of flowlab's source, and whether files differ from it; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        _run_git(here, "ls-files", "--error-unmatch", Path(__file__).name)  # the repository must be flowlab's
+        commit = _run_git(here, "rev-parse", "HEAD")
+        return commit, bool(_run_git(here, "status", "--porcelain", "--", ":/flowlab", ":/conf", ":/experiments"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
 
 
-class Bar(Display):
-    """A bar on stderr, followed by the latest text."""
-
-    def start(self, done: int, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
-        self.task = self.bar.add_task("", total=total, completed=done)
-        self.bar.start()
-
-    def update(self, done: int, text: str, is_complete: bool = True) -> None:
-        self.bar.update(self.task, completed=done, description=text)
-
-    def close(self) -> None:
-        self.bar.stop()
+def _run_git(directory: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(directory), *words], capture_output=True, text=True, timeout=20, check=True)
+    return done.stdout.strip()
 
 
-class NotebookBar(Display):
-    """A bar below the running cell; closing it leaves an empty output.
-
-    The output is the same before and after, so a notebook can be compared with a fresh run, also by nbval.
-    """
-
-    def start(self, done: int, total: int) -> None:
-        from IPython.display import display
-
-        self.total, self.updated_at = total, 0.0
-        self.handle = display(EMPTY, raw=True, display_id=True)
-
-    def update(self, done: int, text: str, is_complete: bool = True) -> None:
-        now = time.monotonic()
-        if now - self.updated_at < UPDATE_SECONDS:
-            return
-        self.updated_at = now
-        bar = f'<progress value="{done}" max="{self.total}" style="width: 16em"></progress>'
-        content = f'<div style="font-family: monospace">{bar} {html.escape(text)}</div>'
-        self.handle.update({"text/html": content, **EMPTY}, raw=True)
-
-    def close(self) -> None:
-        self.handle.update(EMPTY, raw=True)
-
-
-def build_display(kind: str) -> Display:
-    """The display of a kind: bar, lines, off or auto."""
-    return {"bar": Bar, "notebook": NotebookBar, "lines": Lines, "off": Display}[resolve_display(kind)]()
-
-
-class Progress:
-    """Follows the steps of a training; a record has the last `row`, its `row_step`, and the `metrics`."""
-
-    def start(self, step: int, max_steps: int) -> None:
-        """Training begins after a step."""
-
-    def update(self, step: int, record: Any) -> None:
-        """Training has reached a step."""
-
-    def close(self) -> None:
-        """Training has ended."""
-
-
-class RunProgress(Progress):
-    """Shows the step and the latest numbers of a run on a display of a kind; see `build_display`."""
-
-    def __init__(self, kind: str) -> None:
-        self.display = build_display(kind)
-
-    def start(self, step: int, max_steps: int) -> None:
-        self.max_steps = max_steps
-        self.display.start(step, max_steps)
-
-    def update(self, step: int, record: Any) -> None:
-        row, metrics = record.row, record.metrics
-        parts = [f"loss {row['loss']:.3f}"] if "loss" in row else []
-        parts += [f"{name} {metrics[name]:.3f}" for name in ("nll", "kl", "elbo") if name in metrics]
-        parts += [f"{row['steps_per_second']:.0f} steps/s"] if row else []
-        text = f"step {step:>{len(str(self.max_steps))}}/{self.max_steps}  {'  '.join(parts)}"
-        self.display.update(step, text, is_complete=record.row_step == step)
-
-    def close(self) -> None:
-        self.display.close()
-
-
-def build_progress(kind: str) -> Progress | None:
-    """The progress of a run as a kind shows it; None for off."""
-    return RunProgress(kind) if kind != "off" else None
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowlab.config.errors import ConfigError
-from flowlab.config.registry import FromClass
+from flowlab.config.from_class import FromClass
 from flowlab.targets.base import Target
 
 

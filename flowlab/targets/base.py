@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from flowlab.config.component import Component, setting
 from flowlab.config.errors import ConfigError
@@ -44,6 +44,17 @@ class Batch(NamedTuple):
     def to(self, *where: Any) -> Batch:
         """The batch on another device or in another dtype."""
         return Batch(*(tensor.to(*where) for tensor in self.tensors()))
+
+
+class Minibatch(Batch):
+    """The batch of a training step, for objectives that change with it; `step` is how many steps were taken before."""
+
+    step: Tensor  # a whole number of shape ()
+
+    def __new__(cls, batch: Batch, step: Tensor) -> Self:
+        made = super().__new__(cls, *batch)
+        made.step = step
+        return made
 
 
 class Target:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shlex
 import shutil
@@ -14,7 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import psutil
 import torch
 from torch import Tensor
 
@@ -22,16 +20,16 @@ from flowlab.config.component import Component
 from flowlab.config.errors import ConfigError
 from flowlab.config.schema import Config
 from flowlab.distributed.cluster import check_started
-from flowlab.distributed.world import check_gpus, resolve_device
+from flowlab.distributed.world import World, check_gpus, resolve_device
 from flowlab.flow import Flow
-from flowlab.flows._assemble import Costs, assemble, check_shapes, count_costs, last_bijector
-from flowlab.flows.base import DATA_POINTS, Architecture
-from flowlab.metrics.evaluation import check_metrics
+from flowlab.flows._assemble import Costs, assemble, check_flow, check_memory, last_bijector
+from flowlab.flows.base import DATA_POINTS
+from flowlab.metrics.evaluation import Evaluation, check_metrics, evaluate
+from flowlab.metrics.samples import evaluate_samples
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
 from flowlab.seeding import generator, pick
 from flowlab.targets.base import Batch, ExactTarget, Target
-from flowlab.training.compile import check_compilable
 from flowlab.training.follow_data import follow_data
 from flowlab.training.step import as_drawn
 
@@ -100,7 +98,6 @@ def build(config: Config, here: bool = True, known: Known | None = None, checked
 
 def check(config: Config, here: bool = True, known: Known | None = None) -> Checked:
     """Check all that can be checked before the flow is built; arguments and ConfigErrors as in build."""
-    known = {} if known is None else known
     target = _find(known, config.target, [], config.target.build)
     config = follow_data(config, target) if config.waits_for_data else config
     trainer, dtype = config.trainer, getattr(torch, config.dtype)
@@ -118,13 +115,17 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
             f"flow={config.flow.name}: takes no context, but target={config.target.name} has one; use a flow that "
             "does, such as flow=nsf, or leave out target.context"
         )
-    costs = _find(known, config.flow, [shapes, config.dtype], lambda: _check_flow(config.flow, *shapes, dtype))
+    costs = _find(known, config.flow, [shapes, config.dtype], lambda: check_flow(config.flow, *shapes, dtype))
     if here:
         check_memory(config, target, costs)
         device = resolve_device(trainer.accelerator).type
         if device != "cpu":
             check_gpus(trainer)
-        check_compilable(choose(trainer.compile, config.max_steps, device).compiled, target)
+        if choose(trainer.compile, config.max_steps, device).compiled and not target.stackable:
+            raise ConfigError(
+                "trainer.compile: the step would be compiled, but the function of the target branches on values, "
+                "which torch.func.vmap does not take; use trainer.compile=false"
+            )
     target.check(dtype, config.seed)
     for logger in config.logger.values():
         logger.check()
@@ -138,49 +139,13 @@ def check(config: Config, here: bool = True, known: Known | None = None) -> Chec
     return Checked(config, target, costs)
 
 
-def _find(known: Known, component: Component, others: list[Any], make: Callable[[], T]) -> T:
+def _find(known: Known | None, component: Component, others: list[Any], make: Callable[[], T]) -> T:
+    if known is None:
+        return make()
     key = json.dumps([component.to_dict(), *others], sort_keys=True, default=str)
     if key not in known:
         known[key] = make()
     return known[key]
-
-
-def _check_flow(
-    architecture: Architecture, shape: tuple[int, ...], context_shape: tuple[int, ...] | None, dtype: torch.dtype
-) -> Costs | None:
-    """Check that an architecture fits the points, and count the costs of its flow, if they can be counted."""
-    costs = count_costs(architecture, shape, context_shape, dtype)
-    if costs is None:  # it needs numbers: build it for its errors
-        flow = assemble(architecture, shape, context_shape, torch.Generator(), None, dtype)
-        with torch.no_grad():
-            check_shapes(flow, shape, context_shape, dtype)
-    return costs
-
-
-def check_memory(config: Config, target: Target, costs: Costs | None) -> None:
-    """Refuse a flow, a minibatch or a set of points that does not fit into memory, by a ConfigError."""
-    free = psutil.virtual_memory().available
-    point = math.prod(target.event_shape) * getattr(torch, config.dtype).itemsize
-    rows = (0 if target.fingerprint else target.train_size) or 0
-    needs = [
-        ("validation_size", config.validation_size, 4 * config.validation_size * point),
-        ("test_size", config.test_size, 8 * config.test_size * point),
-        ("target.train_size", rows, 4 * rows * point),
-    ]
-    if costs is not None:
-        needs.insert(0, ("batch_size", config.batch_size, costs.of_step(config.batch_size)))
-        if costs.memory > free:
-            raise ConfigError(
-                f"flow={config.flow.name}: for the {target.dim} columns of the target the flow would have "
-                f"{costs.parameters:,} parameters and training would take {costs.memory / 1e9:,.1f} GB where "
-                f"{free / 1e9:,.1f} GB are free: pick columns with target.columns, or make the flow smaller, as with "
-                "flow.depth or flow.scale=diag"
-            )
-    for name, count, needed in needs:
-        if needed > free:
-            raise ConfigError(
-                f"{name}={count}: would take about {needed / 1e9:,.0f} GB where {free / 1e9:,.1f} GB are free"
-            )
 
 
 class Choice(NamedTuple):
@@ -188,6 +153,9 @@ class Choice(NamedTuple):
 
     compiled: bool
     why: str
+
+
+EAGER = Choice(False, "a stack")
 
 
 def choose(wish: str, max_steps: int, device: str = "cpu", stacked_bytes: float | None = None) -> Choice:
@@ -269,6 +237,29 @@ def build_batches(
         )
     rows = target.batch("train", 0, seed, dtype).to(device)
     return epoch_batches(rows, seed, batch_size, target.row_weights("train"), target.schema)
+
+
+def build_scorer(target: Target, split: str, count: int, seed: int, like: Tensor) -> Callable[..., Evaluation]:
+    """A function of a flow, and of the ranks if there are several, that scores it on a split of its target.
+
+    A target without points has splits too: of samples of the flow, made from the same noise in every call.
+
+    Arguments:
+        target: the target.
+        split: "validation" or "test".
+        count: the number of points, unless the target has a finite set of them.
+        seed: the run's seed.
+        like: a tensor with the dtype and the device of the flow.
+    """
+    if target.has_points:
+        held_out, weights = target.batch(split, count, seed, like.dtype).to(like.device), target.row_weights(split)
+        return lambda flow, world=None: evaluate(flow, held_out, target, world, weights)
+
+    def score(flow: Flow, world: World | None = None) -> Evaluation:
+        draws = generator(seed, f"{split} samples", device=like.device)
+        return evaluate_samples(flow, target, count, draws, world)  # type: ignore[arg-type]
+
+    return score
 
 
 def epoch_batches(

@@ -16,8 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from flowlab.autocast import HALF
-from flowlab.config.errors import ConfigError
-from flowlab.targets.base import Batch, Target
+from flowlab.targets.base import Batch
 from flowlab.training.pieces import Pieces, marked_layers, mean_layer_size, remove_marks
 from flowlab.training.step import StackedStep, State
 
@@ -81,19 +80,6 @@ def trace(function: Callable[..., Any], *tensors: Tensor) -> GraphModule:
     """The operations of a function of tensors, in order, as what the compiler takes; it can be called as well."""
     # The tracer would count `self` among the arguments of a method.
     return make_fx(lambda *given: function(*given), decomposition_table=DECOMPOSITIONS)(*tensors)
-
-
-def check_compilable(compiled: bool, target: Target) -> None:
-    """Check that a step that will be compiled can be.
-
-    Raises:
-        ConfigError: the density of the target cannot be mapped by vmap, so it cannot be traced.
-    """
-    if compiled and not target.stackable:
-        raise ConfigError(
-            "trainer.compile: the step would be compiled, but the function of the target branches on values, "
-            "which torch.func.vmap does not take; use trainer.compile=false"
-        )
 
 
 def compiled_step(step: StackedStep) -> TakeStep:

@@ -14,8 +14,7 @@ from flowlab.flow import Flow
 from flowlab.objectives.base import Objective, as_objective
 from flowlab.optimizers.base import Optimizer, as_optimizer
 from flowlab.seeding import generator
-from flowlab.targets.base import Batch, ExactTarget, Target
-from flowlab.training.minibatch import Minibatch
+from flowlab.targets.base import Batch, ExactTarget, Minibatch, Target
 
 STEPS_PER_EPOCH = 100  # for an objective without points of the target, whose loader holds step numbers alone
 
@@ -90,8 +89,7 @@ class FlowModule(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         given = self._points(batch) if self.objective.needs_points else self._draw_base_points()
-        minibatch = Minibatch(*given)
-        minibatch.step = torch.tensor(self.global_step, device=given.x.device)
+        minibatch = Minibatch(given, torch.tensor(self.global_step, device=given.x.device))
         loss = self.objective(self.flow, minibatch, self.target)  # type: ignore[arg-type]
         self.log(f"train_{self.objective.log_name}", loss, prog_bar=True, batch_size=len(given.x))
         return loss

@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from flowlab.config.schema import TrainerConfig
 from flowlab.distributed.world import GracefulStop
 from flowlab.optimizers.base import Optimizer
-from flowlab.runs.checkpoint import BEST, Checkpoints, flow_weights
-from flowlab.system.process import Progress
-from flowlab.targets.base import Batch
+from flowlab.runs.checkpoint import BEST, flow_weights
+from flowlab.runs.record import Checkpoints, Record
+from flowlab.system.display import Progress
+from flowlab.targets.base import Batch, Minibatch
 from flowlab.training.build import Batches, Choice, choose
 from flowlab.training.compile import TakeStep, compiled_step
 from flowlab.training.divergence import DivergedError, describe_divergence
-from flowlab.training.minibatch import Minibatch
-from flowlab.training.record import Record
 from flowlab.training.step import (
     LossOf,
     Recipe,
@@ -48,7 +47,7 @@ class Job:
         batches: its minibatches.
         record: its log.
         checkpoints: its best and last states.
-        shape: what its checkpoints say of its shape, from `state_shape`.
+        shape: what its checkpoints say of its shape, from `facts_of`.
         loggers: the sinks of its rows.
         inverse: the loss takes points of the target back to the base; describes a divergence.
         show: draws the figures that are due after a step, and hands them to the loggers.
@@ -226,8 +225,7 @@ class Loop:
         """Describe the failure of each job that was alive before the last call and is not any more."""
         for place in (alive & ~self.state.alive).nonzero().flatten().tolist():
             job, step = self.jobs[place], int(self.state.steps[place])
-            batch = Minibatch(*job.batches(step))
-            batch.step = self.state.steps[place]
+            batch = Minibatch(job.batches(step), self.state.steps[place])
             with self.recipe.autocast(batch.x):
                 message = describe_divergence(self.module(place), batch, step, job.loss, job.inverse)
             job.failure = DivergedError(message)

@@ -14,9 +14,8 @@ from torch.func import functional_call, vmap
 
 from flowlab.distributed.world import SINGLE_PROCESS, World
 from flowlab.optimizers.base import Optimizer
-from flowlab.targets.base import Batch
+from flowlab.targets.base import Batch, Minibatch
 from flowlab.torch_distributions import is_compiled
-from flowlab.training.minibatch import Minibatch
 
 LossOf = Callable[[Any, Batch], Tensor]  # the loss of a module and a minibatch
 
@@ -147,8 +146,7 @@ class SingleStep(Step):
 
     def gradients(self, numbers: Tensor, steps: Tensor, drawn: Batch) -> tuple[Tensor, Tensor]:
         self.row.copy_(numbers[0])
-        batch = Minibatch(*self.recipe.from_draws(Batch(*(tensor[0] for tensor in drawn.tensors()))))
-        batch.step = steps[0]
+        batch = Minibatch(self.recipe.from_draws(Batch(*(tensor[0] for tensor in drawn.tensors()))), steps[0])
         with self.recipe.autocast(batch.x):
             loss = self.recipe.loss(self.module, batch)
         # Parameters that the loss does not reach have a gradient of 0, as in a compiled step.
@@ -208,8 +206,7 @@ class _Loss(nn.Module):
         self.module, self.recipe = module, recipe
 
     def forward(self, step: Tensor, *tensors: Tensor) -> Tensor:
-        batch = Minibatch(*tensors)
-        batch.step = step
+        batch = Minibatch(Batch(*tensors), step)
         with self.recipe.autocast(batch.x):
             return self.recipe.loss(self.module, batch)
 

@@ -1,48 +1,58 @@
-"""Train a configuration into a run directory, resume one, or do whichever is needed."""
+"""Train a configuration into a run directory: build, fit, evaluate, draw, save."""
 
 from __future__ import annotations
 
-import contextlib
-import re
+import math
 import signal
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from flowlab.config.errors import ConfigError
 from flowlab.config.paths import local_path
 from flowlab.config.schema import Config, TrainerConfig, check_again
-from flowlab.config.untrusted import check_links
 from flowlab.distributed.cluster import join_world, requeue_job
 from flowlab.distributed.launch import train_on_ranks
 from flowlab.distributed.world import SINGLE_PROCESS, GracefulStop, World, resolve_device
-from flowlab.loggers.base import figures_every, open_loggers
-from flowlab.metrics.evaluation import expected_metrics, metric_names
-from flowlab.metrics.samples import scorer
-from flowlab.runs.begin import begin, check_directory, default_directory, provenance, with_absolute_paths, write_config
-from flowlab.runs.checkpoint import Checkpoints
-from flowlab.runs.directory import Run, check_data, load_run, mark_failed, track_status
-from flowlab.runs.resume import check_files, check_goes_on, is_same_run, relocate
-from flowlab.runs.shape import state_shape
-from flowlab.system.files import lock_directory, remove_parts, write_json
+from flowlab.flow import Flow
+from flowlab.flows._assemble import facts_of
+from flowlab.loggers.base import Sink, figures_every, log_figures, log_outcome, open_loggers
+from flowlab.metrics.evaluation import (
+    OF_SAMPLES,
+    TEST,
+    Evaluation,
+    evaluate,
+    expected_metrics,
+    gaussian_nll,
+    metric_names,
+    reverse_kl,
+)
+from flowlab.metrics.rows import describe_rows
+from flowlab.runs.directory import Run, begin, check_data
+from flowlab.runs.record import Checkpoints, Record, track_status
+from flowlab.system.display import Progress, RunProgress, resolve_display
+from flowlab.system.files import WriteError, check_not_replaced, raise_write_error, write_json
 from flowlab.system.process import (
     STOP_HANDLERS,
     Preempted,
-    Progress,
-    build_progress,
     handle_signals,
+    is_in_notebook,
     print_line,
     print_once,
     raise_preempted,
-    resolve_display,
     set_threads,
 )
-from flowlab.targets.base import ExactTarget
-from flowlab.training.build import Experiment, build, build_batches
-from flowlab.training.follow_data import fill_from
+from flowlab.targets.base import ExactTarget, Target
+from flowlab.training.build import Experiment, build, build_batches, build_scorer
+from flowlab.training.divergence import DivergedError
 from flowlab.training.loop import Job, Loop
-from flowlab.training.record import Record, show_figures, write_result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def train(config: Config, directory: str | Path | None = None, group: str | None = None) -> Run:
@@ -73,129 +83,14 @@ def train(config: Config, directory: str | Path | None = None, group: str | None
 def train_experiment(experiment: Experiment, directory: str | Path | None = None, group: str | None = None) -> Run:
     """Train an experiment that is built; see train."""
     config = experiment.config
-    chosen = default_directory(config) if directory is None else Path(directory)
-    if not chosen.is_absolute():
-        chosen = Path(local_path("directory", directory or chosen))
-    with _ranks(config.trainer) as world:
+    if directory is None:
+        directory = Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}_{config.target.name}_seed{config.seed}"
+    elif not Path(directory).is_absolute():
+        directory = local_path("directory", directory)
+    chosen = Path(directory)
+    with join_ranks(config.trainer) as world:
         run = world.broadcast_from_rank_zero(lambda: begin(config, experiment.target, chosen, group))
         return run_training(run, experiment, world)
-
-
-def resume(directory: str | Path, *overrides: str) -> Run:
-    """Resume a run that was killed, interrupted or failed, from its last checkpoint.
-
-    The end is the same, bit for bit, as if nothing had happened. The minibatch of a step is a function of the seed and
-    the step, and everything else is in the checkpoint. A run that was killed before its first checkpoint starts again.
-
-    Arguments:
-        directory: the run directory.
-        overrides: where it resumes, as "trainer.devices=4" or "trainer=gpu"; with more or fewer processes the end is
-            the same up to rounding. A GPU draws other points than a CPU. A larger "max_steps=20000" trains a run
-            longer, also one that is done. It takes the learning rate of a run of so many steps. A run that
-            "trainer.patience" or "trainer.max_time" has ended trains on with a larger one.
-
-    Raises:
-        ConfigError: no run directory, a run that is done already, or a data file that has changed since.
-    """
-    run = load_run(directory)
-    return resume_run(Run(run.directory, relocate(run.config, overrides)))
-
-
-def resume_run(run: Run) -> Run:
-    """Resume a run where its configuration says; see resume."""
-    before = load_run(run.directory).config.max_steps
-    if run.done:
-        check_goes_on(run)
-    experiment = build(run.config)
-    if run.config.max_steps > before and run.config.trainer.progress != "off":
-        step = run.checkpoint("last")["global_step"] if run.has_checkpoint("last") else 0
-        rate = experiment.optimizer.learning_rate(step, run.config.max_steps)
-        print_line(
-            f"flowlab: from step {step} on, the learning rate follows a run of {run.config.max_steps} steps, by "
-            f"optimizer.schedule={experiment.optimizer.schedule}: it continues at {rate:g}"
-        )
-    with _ranks(run.config.trainer) as world:
-        world.broadcast_from_rank_zero(lambda: reopen(run, experiment))
-        return run_training(run, experiment, world)
-
-
-def complete(config: Config, directory: Path, group: str | None = None, experiment: Experiment | None = None) -> Run:
-    """Train a run, or resume it; leave a run that is done unchanged.
-
-    This is for a command that may be started more than once: a job of a sweep, or of a cluster.
-
-    Arguments:
-        config: the run's configuration; a run that has begun in the directory must have the same.
-        directory: the run directory: new, empty, or this run's.
-        group: the name of its sweep.
-        experiment: the objects of the configuration, if they are built already.
-
-    Raises:
-        ConfigError: see train and resume.
-        DivergedError: see train.
-    """
-    with _ranks(config.trainer) as world:
-        before = world.broadcast_from_rank_zero(lambda: find_run(directory, config))
-        if before and before.done:
-            return before
-        try:
-            built = experiment or build(config)
-            run = world.broadcast_from_rank_zero(lambda: open_run(before, built, directory, group))
-        except ConfigError as error:
-            # Perhaps this machine alone cannot run it; whoever reads the sweep elsewhere sees why.
-            if world.is_rank_zero:
-                with contextlib.suppress(ConfigError, OSError):
-                    mark_failed(Run(directory, with_absolute_paths(config)), error)
-            raise
-        return run_training(run, built, world)
-
-
-def find_run(directory: Path, config: Config) -> Run | None:
-    """The run that has begun in a directory, if one has; it resumes where the configuration says now.
-
-    A directory that holds something else, or another run, is a ConfigError.
-    """
-    check_links(directory)
-    if (directory / "config.yaml").is_file():
-        recorded = load_run(directory).config
-        config = fill_from(with_absolute_paths(config), recorded)
-        if not is_same_run(recorded, config):
-            raise ConfigError(f"{directory}: holds a run of another configuration; choose another directory")
-        return Run(directory, config)
-    check_directory(directory)
-    return None
-
-
-def open_run(before: Run | None, experiment: Experiment, directory: Path, group: str | None) -> Run:
-    """A run that is ready to be trained: begun, or reopened if it had begun before."""
-    if before is None:
-        return begin(experiment.config, experiment.target, directory, group)
-    reopen(before, experiment)
-    return before
-
-
-def reopen(run: Run, experiment: Experiment) -> None:
-    """Check that a run can resume, and record that it does, and where.
-
-    Raises:
-        ConfigError: a damaged file, a data file that has changed since, or another process on the directory.
-    """
-    check_links(run.directory)
-    check_data(run, experiment.target)
-    check_files(run, experiment.flow, experiment.target.train_size is not None)  # before anything changes
-    record, path = run.provenance, run.directory / "provenance.json"
-    if not re.fullmatch(r"[\w-]+", str(record.get("run_id"))):  # it becomes part of a file's name
-        raise ConfigError(f"{path}: run_id={record.get('run_id')!r}: is not one of a run")
-    if not isinstance(record.setdefault("resumed", []), list):
-        raise ConfigError(f"{path}: resumed={record['resumed']!r}: must be a list; remove it")
-    record["resumed"].append(provenance(run.config))
-    try:
-        with lock_directory(run.directory):
-            remove_parts(run.directory)
-            write_json(path, record)
-            write_config(run)
-    except OSError as error:
-        raise ConfigError(f"{run.directory}: cannot be written: {error.strerror}") from None
 
 
 def run_training(
@@ -238,9 +133,9 @@ def train_in_process(
         loop = Loop([job], trainer, run.config.max_steps, GracefulStop(world, trainer.launcher == "slurm"))
         if run.has_checkpoint("last"):
             loop.restore([run.checkpoint("last")])
-        if progress is None and world.is_rank_zero:
-            progress = build_progress(trainer.progress)
-            if resolve_display(trainer.progress) in ("bar", "lines"):
+        if progress is None and world.is_rank_zero and trainer.progress != "off":
+            progress = RunProgress(trainer.progress)
+            if resolve_display(trainer.progress) != "notebook":
                 print_line(f"the step is {'' if loop.choice.compiled else 'not '}compiled: {loop.choice.why}")
         loop.run(progress)
         finish_job(run, experiment, loop, 0)
@@ -254,7 +149,7 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
     flow = experiment.flow.to(device)
     if isinstance(target, ExactTarget):
         target.to_(device)
-    score = scorer(target, "validation", config.validation_size, config.seed, flow.anchor)
+    score = build_scorer(target, "validation", config.validation_size, config.seed, flow.anchor)
     names, ranks = metric_names(config.metrics, target), world if world.size > 1 else None
 
     def measure(module: nn.Module) -> dict[str, float]:
@@ -267,7 +162,7 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
         batches=build_batches(objective, flow, target, config.seed, config.batch_size, experiment.dtype, device),
         record=Record(config.trainer, config.max_steps, experiment.optimizer, measure),
         checkpoints=Checkpoints(config.trainer, config.max_steps, directory, finite, metric=names[0]),
-        shape=state_shape(flow, target, objective.needs_density),
+        shape=facts_of(flow, target, objective.needs_density),
         inverse=objective.needs_points,
         figures_every=figures_every(config.logger.values()),
     )
@@ -275,16 +170,33 @@ def build_job(run: Run, experiment: Experiment, world: World = SINGLE_PROCESS) -
     return job
 
 
+def join_ranks(trainer: TrainerConfig) -> AbstractContextManager[World]:
+    """The ranks that Slurm or torchrun has started; flowlab starts its own where it trains."""
+    return nullcontext(SINGLE_PROCESS) if trainer.launcher == "flowlab" else join_world(trainer)
+
+
 def finish_job(run: Run, experiment: Experiment, loop: Loop, place: int) -> None:
-    """Write the result of a trained job, or raise the DivergedError that ended it."""
-    job = loop.jobs[place]
+    """Write result.json and the figures of a trained job, and log them, or raise the DivergedError that ended it.
+
+    Finite data can be memorized, so there the flow gets its best weights.
+
+    Raises:
+        DivergedError: the loss stopped being finite, the flow gives no finite NLL, or has lost its inverse to rounding.
+    """
+    job, flow, target = loop.jobs[place], experiment.flow, experiment.target
     if job.failure is not None:
         raise job.failure
     if not loop.world.is_rank_zero:
         return
+    weights = "last" if target.train_size is None else "best"
+    if weights == "best":
+        if not run.has_checkpoint("best"):
+            raise DivergedError("training came to its end, but no validation gave a finite NLL")
+        run.load_weights(flow, "best")
     steps = int(loop.state.steps[place])
     whole = steps == run.config.max_steps
-    training = {
+    result = _measure(run, flow, target) | {
+        "weights": weights,
         "steps": steps,
         "ended_by": "max_steps" if whole else "patience" if job.checkpoints.is_patience_spent else "max_time",
         "best_step": job.checkpoints.best_step,
@@ -292,9 +204,95 @@ def finish_job(run: Run, experiment: Experiment, loop: Loop, place: int) -> None
         "seconds": job.record.seconds,
         "steps_per_second": steps / job.record.seconds,
     }
-    write_result(run, experiment.flow, experiment.target, training, job.loggers)
+    for doubt in result.get("doubts", ()):
+        if not is_in_notebook():  # what a cell shows should not vary
+            print_line(f"flowlab: {run.directory}: {doubt}")
+    check_not_replaced(run.directory)
+    write_json(run.directory / "result.json", result)
+    log_outcome(job.loggers, result, _save_figures(run, flow, target))
 
 
-def _ranks(trainer: TrainerConfig) -> AbstractContextManager[World]:
-    """The ranks that Slurm or torchrun has started; flowlab starts its own where it trains."""
-    return nullcontext(SINGLE_PROCESS) if trainer.launcher == "flowlab" else join_world(trainer)
+def _measure(run: Run, flow: Flow, target: Target) -> dict[str, Any]:
+    config, like = run.config, flow.anchor
+    parameters = sum(parameter.numel() for parameter in flow.parameters())
+    if not target.has_points:  # then on points of the flow
+        evaluation = build_scorer(target, "test", config.test_size, config.seed, like)(flow)
+        measured = evaluation.measure([*OF_SAMPLES, *config.metrics])
+        _check_sound(measured["elbo"], evaluation, evaluation.batch.x.double().flatten(1).std(0), "ELBO")
+        return measured | {"test_points": len(evaluation.batch.x), "parameters": parameters}
+    test = target.batch("test", config.test_size, config.seed, torch.float64)
+    train = target.rows("train", config.test_size, config.seed, torch.float64)
+    train_weights, weights = target.row_weights("train"), target.row_weights("test")
+    evaluation = evaluate(flow, test.to(like.device, like.dtype), target, weights=weights)
+    measured = evaluation.measure([*TEST, *config.metrics])
+    _check_sound(measured["nll"], evaluation, torch.cat([train, test.x]).flatten(1).std(0))
+    result: dict[str, Any] = {name: measured[name] for name in measured if name not in ("kl", "kl_se")} | {
+        "gaussian_nll": gaussian_nll(train, test.x, train_weights, weights),
+        "test_points": len(test.x),
+        "parameters": parameters,
+    }
+    if target.entropy is not None:
+        result["entropy"] = target.entropy
+    if not isinstance(target, ExactTarget):
+        numbers = (target.row_numbers or {}).get("test")
+        result |= describe_rows(-evaluation.log_prob, result["gaussian_nll"], numbers, weights)
+    elif not config.objective.needs_points:
+        result |= reverse_kl(flow, target, config.test_size, config.seed)
+    return result | {name: measured[name] for name in ("kl", "kl_se") if name in measured}
+
+
+def _check_sound(value: float, evaluation: Evaluation, spread: Tensor, name: str = "NLL") -> None:
+    """Refuse meaningless numbers: without an inverse, the flow's density is none. The value is an NLL, or as named.
+
+    The error of the inverse is compared with the spread of each column, of shape (dim,): this depends on no origin.
+    """
+    if not math.isfinite(value):
+        raise DivergedError(f"training came to its end, but the {name} of the test points is not finite")
+    errors = evaluation.column_errors.to(spread)
+    lost = (~(errors <= spread)).nonzero().flatten().tolist()
+    if lost:
+        column = max(lost, key=lambda number: float(errors[number] / spread[number]))
+        raise DivergedError(
+            "training came to its end, but the flow cannot be inverted any more: to the base and back, column "
+            f"{evaluation.target.columns[column]} of a test point moves by {errors[column]:.3g}, where its standard "  # type: ignore[union-attr]
+            f"deviation is {spread[column]:.3g}; use a smaller flow.depth or optimizer.lr, or dtype=float64"
+        )
+
+
+def show_figures(run: Run, flow: Flow, target: Target, loggers: Sequence[Sink], step: int) -> None:
+    """Draw the figures of a step during training, unless an earlier session has shown them."""
+    due = [logger for logger in loggers if logger.has_figures_due(step)]
+    if due and step >= max(logger.last_step for logger in loggers):
+        with _report_failed_figures(run):
+            log_figures(due, _draw_figures(run, flow, target), step)
+
+
+def _draw_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
+    from flowlab.plotting import run_figures  # needs pandas and matplotlib: not before there is a flow
+
+    return run_figures(flow, target, run.metrics, run.config.seed, run.config.objective.label)
+
+
+def _save_figures(run: Run, flow: Flow, target: Target) -> dict[str, Figure]:
+    """Draw and save the figures of a run; gives them by name, or none where one cannot be drawn."""
+    with _report_failed_figures(run):
+        from flowlab.plotting import save_figure
+
+        figures, directory = _draw_figures(run, flow, target), run.directory / "figures"
+        with raise_write_error(directory):
+            directory.mkdir(exist_ok=True)
+        for name, figure in figures.items():
+            save_figure(figure, directory / f"{name}.png")
+        return figures
+    return {}
+
+
+@contextmanager
+def _report_failed_figures(run: Run) -> Iterator[None]:
+    """Print the error of a figure that cannot be drawn; after a WriteError a resumed run saves the figure again."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except Exception as error:
+        print_line(f"flowlab: {run.directory}/figures: not all could be drawn: {error}")

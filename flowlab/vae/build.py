@@ -14,8 +14,8 @@ from flowlab.config.component import as_typed, setting
 from flowlab.config.errors import ConfigError
 from flowlab.config.paths import local_path
 from flowlab.flows._assemble import assemble
-from flowlab.runs.checkpoint import read_checkpoint, write_checkpoint
 from flowlab.seeding import generator, torch_seeded
+from flowlab.system.files import read_checkpoint, write_checkpoint
 from flowlab.vae.model import VAE
 from flowlab.vae.posterior import build_architecture, build_posterior
 

@@ -14,8 +14,9 @@ from flowlab.cli.main import main
 from flowlab.config.component import Component
 from flowlab.config.registry import PACKAGES, lookup, names, option_names, register
 from flowlab.config.schema import to_config
+from flowlab.flows import Architecture
 from flowlab.flows._assemble import assemble
-from flowlab.runs.checkpoint import Checkpoints
+from flowlab.runs.record import Checkpoints
 from flowlab.targets.base import Batch
 from flowlab.training.build import build, build_batches
 from flowlab.training.step import Recipe, SingleStep, StackedStep, new_state, rates_of_steps
@@ -47,6 +48,27 @@ def test_duplicate_name_is_refused():
 
     assert lookup("target", "banana").__name__ == "Banana"
     register("target", "banana")(lookup("target", "banana"))  # importing a module again registers the same class again
+
+
+def test_a_name_of_an_option_is_refused():
+    """flow=nice is a file with the settings of another component, which would answer for the new one."""
+    with pytest.raises(ValueError, match=r"register\('flow', 'nice'\): flowlab has flow=nice already; choose another"):
+
+        @register("flow", "nice")
+        @dataclass
+        class Other(Architecture):
+            pass
+
+
+@pytest.mark.parametrize("group", [group for group in PACKAGES if group not in ("metric", "map")])
+def test_a_dataclass_must_be_a_component_of_its_group(group):
+    @dataclass
+    class Plain:
+        depth: int = 4
+
+    with pytest.raises(ConfigError, match=rf"Plain: is a dataclass, and must be derived from {PACKAGES[group]}.base"):
+        register(group, "plain")(Plain)
+    assert "plain" not in names(group)
 
 
 def test_unknown_group_or_name_suggests_the_closest():
@@ -168,6 +190,10 @@ MISTAKES = {
     "no class": (FLOW[:1], "flow._target_: must be given: flow._target_=package.Class"),
     "no such class": (["flow=custom", "flow._target_=ownflows.Nope"], "has no attribute 'Nope'"),
     "no flow": (["flow=custom", "flow._target_=ownflows.Ring"], "must be a class derived from"),
+    "a component": (
+        ["flow=custom", "flow._target_=flowlab.flows.mlp.MLP"],
+        "a component is registered by an entry point",
+    ),
     "no target": (["target=custom", "target._target_=ownflows.Whole"], "derived from flowlab.targets.base.Target"),
     "no parameters": (["flow=custom", "flow._target_=ownflows.Fixed"], "has no parameters to train"),
     "other dimensions": (["flow=custom", "flow._target_=ownflows.Scalar"], "is for points of shape (3,)"),

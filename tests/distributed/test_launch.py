@@ -12,7 +12,7 @@ from distributed.ranks import ROOT, SMALL, ranks_of, wait_until, weights
 
 from flowlab import ConfigError, compose, load_run, resume, train
 from flowlab.distributed.launch import open_loopback_store
-from flowlab.system.process import Display
+from flowlab.system.display import Display
 
 
 @pytest.mark.parametrize(

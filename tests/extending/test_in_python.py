@@ -178,7 +178,7 @@ def test_component_can_be_registered_after_the_first_lookup(tmp_path):
 
 
 def test_objective_that_is_not_a_dataclass_is_refused(monkeypatch):
-    from flowlab.config.registry import schema_of_class
+    from flowlab.config.from_class import schema_of_class
 
     class Plain(Objective):
         pass
@@ -188,7 +188,7 @@ def test_objective_that_is_not_a_dataclass_is_refused(monkeypatch):
 
 
 def test_class_that_is_not_a_flow_is_refused():
-    from flowlab.config.registry import schema_of_class
+    from flowlab.config.from_class import schema_of_class
 
     with pytest.raises(ConfigError, match="must be derived from flowlab.bijectors.base.Bijector or flowlab.flow.Flow"):
         schema_of_class("flow", Objective)

@@ -11,9 +11,9 @@ from flowlab import Flow, StandardNormal, compose
 from flowlab.bijectors import LowRankAffine
 from flowlab.config.errors import ConfigError
 from flowlab.config.registry import option_names
+from flowlab.flows import _assemble as module
 from flowlab.flows._assemble import assemble, count_costs
 from flowlab.flows.base import Architecture
-from flowlab.training import build as module
 from flowlab.training.build import check
 
 NEEDED = {"custom": ["flow._target_=flowlab.bijectors.LowRankAffine", "+flow.rank=1"]}
@@ -143,3 +143,12 @@ def test_architecture_must_build_a_flow():
 
     with pytest.raises(ConfigError, match="build gave a LowRankAffine and must give a Flow"):
         assemble(Bare(), (2,))
+
+
+def test_parameters_of_build_are_checked():
+    class Short(Wrong):
+        def build(self, event_shape):
+            return LowRankAffine(2)
+
+    with pytest.raises(ConfigError, match=r"it must be build\(self, event_shape, context_shape, generator\)"):
+        assemble(Short(), (2,))

@@ -7,7 +7,8 @@ import flowlab
 from flowlab.bijectors import LowRankAffine, PReLU, Sigmoid, SmoothPReLU, Tanh, stages
 from flowlab.config.compose import compose
 from flowlab.config.errors import ConfigError
-from flowlab.flows._assemble import assemble, cover_
+from flowlab.flows._assemble import assemble
+from flowlab.flows._initialize import cover_
 from flowlab.flows.mlp import MLP
 from flowlab.seeding import generator
 from flowlab.targets import Checkerboard

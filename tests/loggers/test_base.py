@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from flowlab import compose
 from flowlab.config.errors import ConfigError
-from flowlab.config.registry import conf_directory, lookup, names, schema_of_class
+from flowlab.config.from_class import schema_of_class
+from flowlab.config.registry import conf_directory, lookup, names
 from flowlab.loggers.base import Logger, LoggerFromClass, figures_every, log_figures, log_outcome, open_loggers
 
 

@@ -196,7 +196,7 @@ PATCHES: dict[str, tuple] = {
     ),
     "no gradient flows through samples": ("flowlab.flow.Flow.rsample", change_output(torch.detach)),
     "a loss is a sum over the minibatch": (
-        "flowlab.objectives.maximum_likelihood.MaximumLikelihood.__call__",
+        "flowlab.objectives.base.MaximumLikelihood.__call__",
         lambda call: lambda self, flow, batch, target: call(self, flow, batch, target) * len(batch.x),
         "tests/training/test_loop.py",
     ),
@@ -217,7 +217,7 @@ PATCHES: dict[str, tuple] = {
         "tests/training/test_step.py",
     ),
     "a resumed run forgets the losses since its last row": (
-        "flowlab.training.record.Record.load_state_dict",
+        "flowlab.runs.record.Record.load_state_dict",
         change_arguments(state=lambda state: state | {"window": []}),
     ),
     "a row that a resumed run computes again is written twice": (
@@ -230,7 +230,11 @@ PATCHES: dict[str, tuple] = {
         "flowlab.system.files.write_atomically",
         replace_by(lambda path, write: write(path)),
     ),
-    "reading a checkpoint executes code": ("flowlab.runs.checkpoint.read_checkpoint", unpickle_anything),
+    "reading a checkpoint executes code": (
+        "flowlab.system.files.read_checkpoint",
+        unpickle_anything,
+        "tests/system/test_checkpoints.py",
+    ),
     "secrets are written as they are": ("flowlab.config.security.redact", replace_by(lambda text: text)),
     "configurations may name any class": ("flowlab.config.security.check_name", replace_by(lambda where, path: None)),
     "a claim holds whatever its tolerance": ("flowlab.claims.check.Measured.holds", replace_by(lambda self: True)),

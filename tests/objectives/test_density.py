@@ -8,8 +8,7 @@ from flowlab.bijectors import LowRankAffine
 from flowlab.config.registry import lookup, names
 from flowlab.objectives import DensityObjective, ReverseKL
 from flowlab.targets import Banana
-from flowlab.targets.base import Batch
-from flowlab.training.minibatch import Minibatch
+from flowlab.targets.base import Batch, Minibatch
 
 ANNEALED = [name for name in names("objective") if issubclass(lookup("objective", name), DensityObjective)]
 
@@ -17,8 +16,7 @@ ANNEALED = [name for name in names("objective") if issubclass(lookup("objective"
 def power(objective, step):
     """Return the factor of the log density at a step."""
     y = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
-    batch = Minibatch(y)
-    batch.step = torch.tensor(step)
+    batch = Minibatch(Batch(y), torch.tensor(step))
     return float(objective.log_density(Banana(), y, batch) / Banana().log_prob(y))
 
 

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from flowlab import ConfigError, compose, resume, train
-from flowlab.runs.begin import write_config
-from flowlab.runs.directory import Run
+from flowlab.runs.directory import Run, write_config
 from flowlab.runs.resume import is_same_run, relocate
-from flowlab.training.train import find_run
+from flowlab.training.resume import find_run
 
 
 def test_device_settings_do_not_identify_a_run():

@@ -8,9 +8,9 @@ import pytest
 from nbclient import NotebookClient
 
 TRAIN = """
-import tempfile, flowlab, flowlab.system.process
+import tempfile, flowlab, flowlab.system.display
 words = ("test_size=100", "validation_size=100", "flow.depth=2")
-flowlab.system.process.UPDATE_SECONDS = 0.0
+flowlab.system.display.UPDATE_SECONDS = 0.0
 """
 ONE = 'run = flowlab.train(flowlab.compose("max_steps=60", *words), tempfile.mkdtemp() + "/run")'
 MANY = """

@@ -10,7 +10,7 @@ from flowlab.config.schema import flat
 from flowlab.sweeps.train_many import train_many
 from flowlab.training.build import build
 from flowlab.training.follow_data import follow_data
-from flowlab.training.train import complete
+from flowlab.training.resume import complete
 
 NULL = ["max_steps=null", "batch_size=null", "trainer.validate_every=null", "flow=tabular", "optimizer=tabular"]
 KEYS = ["max_steps", "batch_size", "trainer.validate_every", "flow.depth", "flow.hidden", "optimizer.lr"]

@@ -12,14 +12,13 @@ from flowlab.distributions.base import StandardNormal
 from flowlab.flow import Flow
 from flowlab.flows._assemble import assemble
 from flowlab.optimizers import Adam
-from flowlab.runs.checkpoint import Checkpoints
+from flowlab.runs.record import Checkpoints, Record
 from flowlab.seeding import generator
 from flowlab.targets import Banana
 from flowlab.targets.base import Batch
 from flowlab.training.build import Batches
 from flowlab.training.divergence import DivergedError
 from flowlab.training.loop import Job, Loop
-from flowlab.training.record import Record
 
 SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.depth=3", "batch_size=64")
 

@@ -15,7 +15,7 @@ import torch
 from flowlab import ConfigError, compose, load_run, resume, train, train_many
 from flowlab.loggers.base import CSVMetrics
 from flowlab.metrics.evaluation import evaluate
-from flowlab.runs.begin import begin
+from flowlab.runs.directory import begin
 from flowlab.system.files import lock_directory
 from flowlab.targets.base import Batch
 

@@ -2,9 +2,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import flowlab
-from flowlab import compose
-from flowlab.runs import begin
+from flowlab.system import process
 
 
 def git(directory, *words):
@@ -14,26 +12,18 @@ def git(directory, *words):
 
 def test_recorded_commit_is_of_flowlabs_own_repository(tmp_path, monkeypatch):
     """A copy in another repository has no commit; in flowlab's it has one, and says whether files differ."""
-    home = tmp_path / "flowlab" / "training"
+    home = tmp_path / "flowlab" / "system"
     home.mkdir(parents=True)
-    copy = Path(shutil.copy(begin.__file__, home))
-    monkeypatch.setattr(begin, "__file__", str(copy))
+    copy = Path(shutil.copy(process.__file__, home))
+    monkeypatch.setattr(process, "__file__", str(copy))
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "commit", "--quiet", "--allow-empty", "-m", "somebody else's")
-    assert begin._git.__wrapped__() == (None, None)
+    assert process._git.__wrapped__() == (None, None)
     for name in ("conf", "experiments"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a").write_text("a")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "--quiet", "-m", "own")
-    assert begin._git.__wrapped__() == (git(tmp_path, "rev-parse", "HEAD"), False)
+    assert process._git.__wrapped__() == (git(tmp_path, "rev-parse", "HEAD"), False)
     copy.write_text("# changed")
-    assert begin._git.__wrapped__()[1] is True
-
-
-def test_provenance_names_seed_device_and_versions():
-    record = begin.provenance(compose("seed=7"))
-    assert record["seed"] == 7
-    assert record["device"] == "cpu"
-    assert record["flowlab"] == flowlab.__version__
-    assert record["packages"]["pytorch-lightning"].startswith("2.6")
+    assert process._git.__wrapped__()[1] is True

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 import torch
 
-from flowlab.runs.checkpoint import read_checkpoint, write_checkpoint
+from flowlab.system.files import read_checkpoint, write_checkpoint
 
 CONTENT = {"flowlab": {"dim": 2}, "state_dict": {"weight": torch.arange(12.0).view(3, 4)}, "global_step": 7}
 

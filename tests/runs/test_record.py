@@ -12,12 +12,12 @@ from flowlab.bijectors import Bijector
 from flowlab.config.schema import TrainerConfig
 from flowlab.metrics.evaluation import evaluate, metric_names
 from flowlab.optimizers import Adam
-from flowlab.runs.checkpoint import Checkpoints
+from flowlab.runs.record import Checkpoints, Record
 from flowlab.targets import Gaussian
 from flowlab.targets.base import Batch
 from flowlab.training.build import build
 from flowlab.training.divergence import DivergedError
-from flowlab.training.record import Record, _check_sound
+from flowlab.training.train import _check_sound
 
 
 @pytest.fixture
