@@ -173,7 +173,7 @@ def test_job_that_has_not_begun_is_listed(sweep_words, tmp_path, capsys):
 
 
 def test_job_that_cannot_begin_records_its_error(sweep_words, tmp_path, monkeypatch, capsys):
-    from flowlab.training import train as run
+    from flowlab.training import resume, train
 
     def full(*_):
         raise ConfigError("the disk is full")
@@ -181,7 +181,8 @@ def test_job_that_cannot_begin_records_its_error(sweep_words, tmp_path, monkeypa
     shutil.rmtree(tmp_path / "sweep/1")
     for launcher in ("basic", "stacked"):
         with monkeypatch.context() as patch:
-            patch.setattr(run, "begin", full)
+            for module in (train, resume):  # a job of its own, and jobs of a stack
+                patch.setattr(module, "begin", full)
             assert main([*sweep_words, "sweep_resume=sweep", f"hydra/launcher={launcher}"]) != 0
         table = load_sweep("sweep")
         assert list(table["status"]) == ["done", "failed"]
