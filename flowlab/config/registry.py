@@ -73,7 +73,7 @@ def register(group: str, name: str) -> Callable[[C], C]:
         other = _registered[group].get(name)
         if other is not None and identity(other) != identity(component):
             raise ValueError(f"register({group!r}, {name!r}): {identity(other)} has this name; choose another")
-        is_own = component.__module__.startswith("flowlab.")
+        is_own = identity(component).startswith("flowlab.")
         if not is_own and (conf_directory() / group / f"{name}.yaml").is_file():
             raise ValueError(f"register({group!r}, {name!r}): flowlab has {group}={name} already; choose another name")
         component.group, component.name = group, name
@@ -111,7 +111,7 @@ def names(group: str) -> list[str]:
 
 def added(group: str) -> list[str]:
     """The names of the components from outside flowlab: in installed packages, or registered by hand."""
-    by_hand = [name for name, each in _registered[group].items() if not each.__module__.startswith(PACKAGES[group])]
+    by_hand = [name for name, each in _registered[group].items() if not identity(each).startswith(PACKAGES[group])]
     return list(dict.fromkeys([*_entry_points(group), *by_hand]))
 
 
