@@ -24,8 +24,8 @@ from flowlab.distributed.world import World, check_gpus, resolve_device
 from flowlab.flow import Flow
 from flowlab.flows._assemble import Costs, assemble, check_flow, check_memory, last_bijector
 from flowlab.flows.base import DATA_POINTS
+from flowlab.metrics._samples import evaluate_samples
 from flowlab.metrics.evaluation import Evaluation, check_metrics, evaluate
-from flowlab.metrics.samples import evaluate_samples
 from flowlab.objectives.base import Objective
 from flowlab.optimizers.base import Optimizer
 from flowlab.seeding import generator, pick

@@ -5,11 +5,11 @@ import torch
 
 from flowlab import ConfigError, Flow, StandardNormal, compose, train
 from flowlab.bijectors import Exp
+from flowlab.flows import _assemble
 from flowlab.flows.mlp import MLP
 from flowlab.objectives import MaximumLikelihood, ReverseKL
 from flowlab.targets import Banana
 from flowlab.targets.base import Batch
-from flowlab.training import build as build_module
 from flowlab.training.build import MANY_BYTES, MANY_STEPS, build, build_batches, check, choose, epoch_batches
 
 
@@ -45,8 +45,8 @@ def test_the_flow_is_in_the_units_of_the_data_and_drawn_from_the_seed():
 
 
 def test_jobs_of_a_sweep_share_a_target_and_the_costs_of_a_flow(monkeypatch):
-    known, count, counted = {}, build_module.count_costs, []
-    monkeypatch.setattr(build_module, "count_costs", lambda *words: counted.append(words) or count(*words))
+    known, count, counted = {}, _assemble.count_costs, []
+    monkeypatch.setattr(_assemble, "count_costs", lambda *words: counted.append(words) or count(*words))
     first, second = (build(compose(f"seed={seed}"), known=known) for seed in (0, 1))
     assert first.target is second.target
     assert build(compose("target=funnel"), known=known).target is not first.target
