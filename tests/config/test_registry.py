@@ -190,10 +190,7 @@ MISTAKES = {
     "no class": (FLOW[:1], "flow._target_: must be given: flow._target_=package.Class"),
     "no such class": (["flow=custom", "flow._target_=ownflows.Nope"], "has no attribute 'Nope'"),
     "no flow": (["flow=custom", "flow._target_=ownflows.Ring"], "must be a class derived from"),
-    "a component": (
-        ["flow=custom", "flow._target_=flowlab.flows.mlp.MLP"],
-        "a component is registered by an entry point",
-    ),
+    "a component": (["flow=custom", "flow._target_=flowlab.flows.mlp.MLP"], "is registered by an entry point"),
     "no target": (["target=custom", "target._target_=ownflows.Whole"], "derived from flowlab.targets.base.Target"),
     "no parameters": (["flow=custom", "flow._target_=ownflows.Fixed"], "has no parameters to train"),
     "other dimensions": (["flow=custom", "flow._target_=ownflows.Scalar"], "is for points of shape (3,)"),
