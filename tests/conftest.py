@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pandas
 import pytest
@@ -9,6 +11,16 @@ def _set_one_thread_and_a_seed():
     """Leave cores to subprocesses, and make each test independent of the tests before it."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _share_a_compiler_cache(tmp_path_factory):
+    """Compile into one temporary directory for all workers: each new one begins with 10 s for the headers of torch."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(shared / "inductor"))
+        yield
 
 
 @pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])

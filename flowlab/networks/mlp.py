@@ -10,8 +10,16 @@ from torch import Tensor, nn
 
 from flowlab.torch_distributions import is_compiled
 
+
+class _ReLU(nn.ReLU):
+    """max(0, x), written over x, which the layer before has made: new memory takes longer than the maximum."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.relu() if is_compiled() else x.relu_()
+
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
+    "relu": _ReLU,
     "elu": nn.ELU,
     "gelu": nn.GELU,
     "silu": nn.SiLU,

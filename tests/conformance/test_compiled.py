@@ -20,8 +20,7 @@ NAMES = [name for name in EXAMPLES if not name.startswith(SLOW)]
 
 
 @pytest.fixture
-def fresh_compiler(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+def fresh_compiler():
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()

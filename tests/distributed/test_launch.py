@@ -55,14 +55,8 @@ def test_two_processes_train_the_same_weights_as_one(alone, tmp_path, monkeypatc
     assert {path.name for path in both.directory.iterdir()} == {path.name for path in alone.directory.iterdir()}
 
 
-@pytest.fixture(scope="module")
-def inductor(tmp_path_factory):
-    return str(tmp_path_factory.mktemp("inductor"))
-
-
-def test_two_compiled_processes_train_the_same_weights_as_one_eager_process(alone, tmp_path, monkeypatch, inductor):
+def test_two_compiled_processes_train_the_same_weights_as_one_eager_process(alone, tmp_path):
     """The mean over the processes comes between the graphs of the gradients and of the update."""
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", inductor)
     both = train(compose(*SMALL, "max_steps=200", "trainer=ddp_cpu", "trainer.compile=true"), tmp_path / "run")
     assert both.result["compiled"]
     for name, tensor in weights(alone).items():
@@ -84,9 +78,8 @@ def test_all_ranks_end_with_the_same_bits(change_ranks, tmp_path):
 
 
 @pytest.mark.parametrize("compiled", ["false", "true"])
-def test_without_averaged_gradients_the_weights_differ(alone, change_ranks, tmp_path, monkeypatch, inductor, compiled):
+def test_without_averaged_gradients_the_weights_differ(alone, change_ranks, tmp_path, compiled):
     """The comparison of weights can fail: here each rank keeps its own gradients."""
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", inductor)
     change_ranks("from flowlab.distributed.world import World\nWorld.all_reduce_mean = lambda self, values: values")
     words = (*SMALL, "max_steps=200", "trainer=ddp_cpu", f"trainer.compile={compiled}")
     apart = train(compose(*words), tmp_path / "run")

@@ -19,11 +19,8 @@ SMALL = ("trainer.progress=off", "test_size=500", "validation_size=500", "flow.d
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _use_a_separate_compiler_cache(tmp_path_factory):
-    """Compile into a temporary cache, and forget the compiled graphs afterwards."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
-        yield
+def _forget_compiled_graphs():
+    yield
     torch._dynamo.reset()
 
 

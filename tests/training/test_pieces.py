@@ -100,7 +100,6 @@ def test_marks_leave_no_trace_in_the_module():
 
 
 def test_a_run_in_pieces_resumes_to_the_same_bits(tmp_path, monkeypatch, interrupt):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     monkeypatch.setattr(compiler, "LARGEST_WHOLE", 0)
     monkeypatch.setattr(compiler, "SMALLEST_LAYER", 0)
     words = (*SMALL, "flow=maf", "flow.depth=2", "trainer.progress=off", "test_size=500", "validation_size=500")
