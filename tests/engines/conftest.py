@@ -28,7 +28,7 @@ def sweep(tmp_path):
         command = [sys.executable, str(TRAIN), "-m", f"hydra.sweep.dir={directory}"]
         given = os.environ | {"OMP_NUM_THREADS": "1", "FLOWLAB_TEST": mark} | environment
         done = subprocess.run(
-            [*command, *QUICK, *words], cwd=tmp_path, env=given, capture_output=True, text=True, timeout=300
+            [*command, *QUICK, *words], cwd=tmp_path, env=given, capture_output=True, text=True, timeout=900
         )
         patience = time.monotonic() + 30
         while left := _processes_with_mark(mark):
