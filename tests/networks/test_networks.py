@@ -33,6 +33,19 @@ def test_equal_seeds_give_equal_weights():
     assert not torch.equal(first.weights[0], other.weights[0])
 
 
+def test_relu_overwrites_neither_the_argument_nor_what_a_residual_adds():
+    network = stir(MLP(2, 1, [4, 4, 4], residual=True))
+    x = torch.randn(6, 2, dtype=torch.float64)
+    before = x.clone()
+    out = network(x)
+    slopes = torch.autograd.grad(out.sum(), list(network.parameters()))
+    assert torch.equal(x, before)
+    network.activation = torch.nn.ReLU()
+    expected = network(x)
+    assert torch.equal(out, expected)
+    assert all(map(torch.equal, slopes, torch.autograd.grad(expected.sum(), list(network.parameters()))))
+
+
 def test_a_residual_network_adds_the_input_of_a_hidden_layer():
     plain, residual = (
         stir(MLP(2, 1, [4, 4, 3], activation="tanh", residual=on, generator=torch.Generator().manual_seed(0)))
