@@ -48,6 +48,24 @@ def score(flow: Flow, x: Tensor, y: Tensor, context: Tensor | None = None) -> Te
         return torch.linalg.solve(jacobian.mT, of_base.flatten(-len(event))[..., None]).view(y.shape)
 
 
+def along_path(flow: Flow, x: Tensor, y: Tensor, log_prob: Tensor, context: Tensor | None = None) -> Tensor:
+    """log q(y), whose gradient holds the parameters of the density fixed and goes through y alone; of shape (*).
+
+    This is the path-derivative gradient, also called sticking the landing.
+
+    Arguments:
+        flow, x, y, context: see score; a gradient goes through y.
+        log_prob: log q(y).
+
+    Reference:
+        | Sticking the Landing: Simple, Lower-Variance Gradient Estimators for Variational Inference (Geoffrey Roeder,
+        | Yuhuai Wu, David Duvenaud, 2017)
+        | https://arxiv.org/abs/1703.09194
+    """
+    moved = _moved(flow, x, y, context)
+    return log_prob.detach() + (moved - moved.detach())
+
+
 def at_fixed_points(flow: Flow, x: Tensor, y: Tensor, log_prob: Tensor, context: Tensor | None = None) -> Tensor:
     """log q(y) for points y that stay where they are, when the parameters change; of shape (*).
 
@@ -58,5 +76,10 @@ def at_fixed_points(flow: Flow, x: Tensor, y: Tensor, log_prob: Tensor, context:
         flow, x, y, context: see score.
         log_prob: log q(y), recorded together with y.
     """
-    moved = (score(flow, x, y, context) * y).flatten(-flow.event_dim).sum(-1)
+    moved = _moved(flow, x, y, context)
     return log_prob - (moved - moved.detach())
+
+
+def _moved(flow: Flow, x: Tensor, y: Tensor, context: Tensor | None) -> Tensor:
+    """The score times y: its gradient is that of log q(y) through y."""
+    return (score(flow, x, y, context) * y).flatten(-flow.event_dim).sum(-1)

@@ -57,16 +57,10 @@ class ReverseKL(DensityObjective):
 
     def __call__(self, flow: Flow, batch: Batch, target: ExactTarget) -> Tensor:  # type: ignore[override]
         from flowlab.autocast import full_precision
+        from flowlab.objectives._score import along_path
 
         y, log_prob = flow.push_forward(batch.x, batch.context)
         with full_precision(y):
             if self.gradient == "path":
-                log_prob = self._along_path(flow, batch, y, log_prob)
+                log_prob = along_path(flow, batch.x, y, log_prob, batch.context)
             return (log_prob - self.log_density(target, y, batch)).mean()
-
-    def _along_path(self, flow: Flow, batch: Batch, y: Tensor, log_prob: Tensor) -> Tensor:
-        """log q(y), whose gradient holds the parameters of the density fixed and goes through y alone."""
-        from flowlab.objectives._score import score
-
-        moved = (score(flow, batch.x, y, batch.context) * y).flatten(-flow.event_dim).sum(-1)
-        return log_prob.detach() + (moved - moved.detach())

@@ -16,7 +16,7 @@ from flowlab.config.paths import local_path
 from flowlab.flows._assemble import assemble
 from flowlab.seeding import generator, torch_seeded
 from flowlab.system.files import read_checkpoint, write_checkpoint
-from flowlab.vae.model import VAE
+from flowlab.vae.model import GRADIENTS, VAE
 from flowlab.vae.posterior import build_architecture, build_posterior
 
 
@@ -34,6 +34,7 @@ class Settings:
         options: settings of the flow that differ from its defaults.
         prior: the prior's flow, by name; None is a standard normal.
         prior_options: settings of the prior's flow.
+        gradient: "full" or "path", see `VAE`.
     """
 
     pixels: int = setting(minimum=1)
@@ -45,6 +46,7 @@ class Settings:
     options: dict[str, Any] = field(default_factory=dict)
     prior: str | None = None
     prior_options: dict[str, Any] = field(default_factory=dict)
+    gradient: str = setting("full", choices=GRADIENTS)
 
 
 def build_vae(*, seed: int = 0, **settings: Any) -> VAE:
@@ -75,7 +77,7 @@ def build_vae(*, seed: int = 0, **settings: Any) -> VAE:
     prior = None
     if chosen.prior is not None:
         prior = assemble(build_architecture(chosen.prior, **chosen.prior_options), (chosen.latent,), None, draws)
-    vae = VAE(encoder, decoder, posterior, prior)
+    vae = VAE(encoder, decoder, posterior, prior, gradient=chosen.gradient)
     vae.settings = chosen
     return vae
 

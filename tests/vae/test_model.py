@@ -161,6 +161,52 @@ def test_noise_decides_the_loss():
     assert first.shape == (4, 2 + 6)
 
 
+def gradient(vae, x, noise, loss=None):
+    """The loss, and its gradient by the parameters of the encoder and the posterior."""
+    value = vae.loss(x, noise) if loss is None else loss
+    parameters = [*vae.encoder.parameters(), *vae.posterior.parameters()]
+    parts = torch.autograd.grad(value, parameters, materialize_grads=True, allow_unused=True)
+    return value.detach(), torch.cat([part.flatten() for part in parts])
+
+
+def test_the_path_gradient_vanishes_at_the_exact_posterior(linear):
+    """Not only its mean: the gradient of each minibatch."""
+    vae = linear.vae(linear.exact_posterior())
+    noise = vae.draw_noise(linear.x, torch.Generator().manual_seed(0)).double()
+    full_value, full = gradient(vae, linear.x, noise)
+    vae.gradient = "path"
+    path_value, path = gradient(vae, linear.x, noise)
+    assert torch.equal(full_value, path_value)
+    assert path.norm() < 1e-10 < 0.1 < full.norm()
+
+
+@pytest.mark.parametrize("flow", ["planar", "iaf", "realnvp"])
+def test_the_path_gradient_leaves_out_the_gradient_of_log_q_at_fixed_z(flow):
+    settings = {"pixels": PIXELS, "latent": LATENT, "hidden": [7], "context": 4, "flow": flow, "options": {"depth": 2}}
+    vae = build_vae(**settings).double()
+    draws = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # away from the start, where a context changes nothing
+        for parameter in vae.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=draws, dtype=parameter.dtype))
+    x = torch.bernoulli(torch.full((20, PIXELS), 0.5, dtype=torch.float64), generator=draws)
+    noise = vae.draw_noise(x, draws)
+    full_value, full = gradient(vae, x, noise)
+    vae.gradient = "path"
+    path_value, path = gradient(vae, x, noise)
+    z, _ = vae.posterior.push_forward(noise[:, :LATENT], vae.encoder(x))
+    _, left_out = gradient(vae, x, noise, vae.posterior.log_prob(z.detach(), vae.encoder(x)).mean())
+    assert torch.equal(full_value, path_value)
+    torch.testing.assert_close(full - path, left_out, rtol=1e-5, atol=1e-7)
+    assert left_out.norm() > 1e-3
+
+
+def test_a_gradient_of_another_name_is_refused():
+    with pytest.raises(ValueError, match="gradient='paht'.*did you mean 'path'"):
+        VAE(nn.Linear(2, 2), nn.Linear(2, 2), build_posterior(2, 2), gradient="paht")
+    with pytest.raises(ValueError, match="gradient='paht'.*did you mean 'path'"):
+        build_vae(pixels=4, gradient="paht")
+
+
 def test_collapsed_units_are_counted(linear):
     posterior = linear.exact_posterior()
     vae = linear.vae(posterior)

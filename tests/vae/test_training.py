@@ -24,6 +24,7 @@ POSTERIORS = {
     "full": {"covariance": "full"},
     "planar": {"flow": "planar", "options": {"depth": 2}},
     "iaf": {"flow": "iaf", "options": {"depth": 2, "hidden": [8]}},
+    "iaf, path gradient": {"flow": "iaf", "options": {"depth": 2, "hidden": [8]}, "gradient": "path"},
     "coupling": {"flow": "realnvp", "options": {"depth": 2, "hidden": [8]}},
     "spline": {"flow": "nsf", "options": {"depth": 2, "hidden": [8], "bins": 4}},
     "flow prior": {"prior": "realnvp", "prior_options": {"depth": 2, "hidden": [8]}},
