@@ -81,5 +81,5 @@ def at_fixed_points(flow: Flow, x: Tensor, y: Tensor, log_prob: Tensor, context:
 
 
 def _moved(flow: Flow, x: Tensor, y: Tensor, context: Tensor | None) -> Tensor:
-    """The score times y: its gradient is that of log q(y) through y."""
+    """The score times y: the gradient of log q(y) through y."""
     return (score(flow, x, y, context) * y).flatten(-flow.event_dim).sum(-1)
