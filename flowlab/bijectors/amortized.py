@@ -59,8 +59,8 @@ class Amortized(Bijector):
         self.has_inverse = bijector.has_inverse
         self.forward_passes, self.inverse_passes = bijector.forward_passes, bijector.inverse_passes
         self.names = [name for name, parameter in bijector.named_parameters() if parameter.requires_grad]
-        count = sum(parameter.numel() for parameter in trained)
-        self.weight = nn.Parameter(trained[0].new_zeros(count, context))
+        self.counts = [parameter.numel() for parameter in trained]
+        self.weight = nn.Parameter(trained[0].new_zeros(sum(self.counts), context))
         self._call: _Call
         vars(self)["_call"] = _Call(bijector)  # not a submodule, or every parameter would have two names
 
@@ -92,6 +92,10 @@ class Amortized(Bijector):
     def layer_name(self) -> str:
         return f"Amortized {self.bijector.layer_name}"
 
+    def weight_of(self, name: str) -> Tensor:
+        """The rows of W that change the parameter of this name: a view of shape (numel, context)."""
+        return self.weight.split(self.counts)[self.names.index(name)]
+
     def _apply_for(self, method: str, points: Tensor, context: Tensor | None, event_dim: int) -> tuple[Tensor, Tensor]:
         if context is None:
             moved, log_det = getattr(self.bijector, method)(points)
@@ -120,7 +124,7 @@ class Amortized(Bijector):
     def _call_with(self, changes: Tensor, method: str, points: Tensor) -> tuple[Tensor, Tensor]:
         """The method of the bijector, with changes of shape (n,) added to its parameters."""
         own = dict(self.bijector.named_parameters())
-        parts = changes.split([own[name].numel() for name in self.names])
+        parts = changes.split(self.counts)
         changed = {
             f"bijector.{name}": own[name] + part.view(own[name].shape)
             for name, part in zip(self.names, parts, strict=True)

@@ -52,6 +52,9 @@ def build_posterior(
     of unit scale for every context. Planar layers and affine autoregressive layers behind the affine map describe the
     same distributions as before it.
 
+    At the start A is the identity, and m is a random linear map (He et al., 2015). If all means were equal at the
+    start, z would say nothing about x, and the decoder would learn to ignore it.
+
     Arguments:
         latent: the length of z.
         context: the length of c.
@@ -70,6 +73,9 @@ def build_posterior(
         | Improving Variational Inference with Inverse Autoregressive Flow (Diederik Kingma, Tim Salimans, Rafal
         | Jozefowicz, Xi Chen, Ilya Sutskever, Max Welling, 2016)
         | https://arxiv.org/abs/1606.04934
+        | Delving Deep into Rectifiers: Surpassing Human-Level Performance on ImageNet Classification (Kaiming He,
+        | Xiangyu Zhang, Shaoqing Ren, Jian Sun, 2015)
+        | https://arxiv.org/abs/1502.01852
 
     Example:
         >>> import torch
@@ -84,6 +90,8 @@ def build_posterior(
         if length < 1:
             raise ConfigError(f"{name}={length!r}: must be at least 1")
     gaussian = Amortized(GAUSSIANS[covariance](latent), context)
+    with torch.no_grad():
+        torch.nn.init.kaiming_normal_(gaussian.weight_of("shift"), nonlinearity="relu", generator=generator)
     if flow is None:
         if settings:
             raise ConfigError(f"{next(iter(settings))}: is a setting of a flow; give its name, as in flow='iaf'")

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from flowlab import ConfigError
+from flowlab import ConfigError, StandardNormal
 from flowlab.config.registry import names
+from flowlab.seeding import generator
 from flowlab.vae import build_posterior, build_vae
 
 SMALL = {"depth": 2, "hidden": [8]}
@@ -50,6 +51,20 @@ def test_the_flow_itself_follows_the_context_too():
         inner = posterior.bijector.bijectors[0] if hasattr(posterior.bijector, "bijectors") else posterior.bijector
         x = torch.randn(1, 2, dtype=torch.float64).expand(4, 2)
         assert (inner(x, torch.randn(4, 3, dtype=torch.float64)).std(0) > 0.001).any()
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"covariance": "full"}, {"flow": "iaf"} | SMALL], ids=["diagonal", "full", "iaf"]
+)
+def test_a_posterior_starts_with_unit_scale_and_means_that_differ(settings):
+    """Or else z says nothing about x at first, and the decoder learns to ignore it. The seed decides the means."""
+    posteriors = [build_posterior(4, 32, generator=generator(seed, "start"), **settings) for seed in (0, 0, 1)]
+    context = torch.randn(1000, 32, generator=torch.Generator().manual_seed(0))
+    first, same, other = (each.push_forward(torch.zeros(4), context) for each in posteriors)
+    assert torch.equal(first[0], same[0])
+    assert not torch.equal(first[0], other[0])
+    torch.testing.assert_close(first[0].std(0), torch.full((4,), 2**0.5), rtol=0.5, atol=0)
+    torch.testing.assert_close(first[1], StandardNormal(4).log_prob(torch.zeros(4)).expand(1000))
 
 
 @pytest.mark.parametrize("covariance", ["diagonal", "full"])
