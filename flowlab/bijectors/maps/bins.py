@@ -1,4 +1,4 @@
-"""Numbers for each bin or knot of a spline: as the last dimension of a tensor, or as a tensor for each."""
+"""Numbers for each bin or knot of a spline: as the first dimension of a tensor, or as a tensor for each."""
 
 from __future__ import annotations
 
@@ -55,54 +55,60 @@ def split_bins(parameters: Tensor, sizes: Sequence[int]) -> Sequence[Bins]:
     """The parts of the last dimension, of the given sizes.
 
     A compiler makes one loop over points of many operations on bins, if each bin is a tensor. Else one operation on all
-    bins is cheaper.
+    bins is cheaper. Their dimension is then the first in memory: sums over a short last dimension are slow.
     """
     if is_compiled() and max(sizes) <= LARGEST_UNROLLED:
         numbers = iter(parameters.unbind(-1))
         return [Unrolled(tuple(next(numbers) for _ in range(size))) for size in sizes]
-    return [Stacked(part) for part in parameters.split(tuple(sizes), -1)]
+    return [Stacked(part) for part in parameters.movedim(-1, 0).contiguous().split(tuple(sizes))]
 
 
 @dataclass(frozen=True)
 class Stacked(Bins):
-    """Numbers of shape (*, n)."""
+    """Numbers of shape (n, *)."""
 
     numbers: Tensor
 
     @property
     def first(self) -> Tensor:  # type: ignore[override]
-        return self.numbers[..., 0]
+        return self.numbers[0]
 
     @property
     def last(self) -> Tensor:  # type: ignore[override]
-        return self.numbers[..., -1]
+        return self.numbers[-1]
 
     def map(self, function: Callable[..., Tensor], *others: Stacked) -> Stacked:
         return Stacked(function(self.numbers, *(other.numbers for other in others)))
 
     def softmax(self) -> Stacked:
-        return Stacked(self.numbers.softmax(-1))
+        return Stacked(self.numbers.softmax(0))
 
     def shares(self) -> Stacked:
-        return Stacked(self.numbers / self.numbers.sum(-1, keepdim=True))
+        return Stacked(self.numbers / self.numbers.sum(0))
 
     def cumulative(self) -> Stacked:
-        return Stacked(self.numbers.cumsum(-1)[..., :-1])
+        return Stacked(self.numbers.cumsum(0)[:-1])
 
     def differences(self) -> Stacked:
-        return Stacked(self.numbers.diff(dim=-1))
+        return Stacked(self.numbers.diff(dim=0))
 
     def between(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> Stacked:
-        ends = ([each[..., None] for each in side] for side in (before, after))
-        return Stacked(torch.cat([*next(ends), self.numbers, *next(ends)], -1))
+        ends = ([each[None] for each in side] for side in (before, after))
+        return Stacked(torch.cat([*next(ends), self.numbers, *next(ends)]))
 
     def around(self, points: Tensor, values: Sequence[Stacked]) -> list[tuple[Tensor, Tensor]]:
-        right = points[..., None] >= self.numbers[..., 1:-1]
-        left_end = torch.cat([torch.ones_like(right[..., :1]), right], -1)
-        right_end = torch.cat([right, torch.zeros_like(right[..., :1])], -1)
+        right = points >= _rows_for(points, self.numbers[1:-1])
+        left_end = torch.cat([torch.ones_like(right[:1]), right])
+        right_end = torch.cat([right, torch.zeros_like(right[:1])])
         here = (left_end & ~right_end).to(points.dtype)
-        rows = [value.numbers for value in values]
-        return [((here * row[..., :-1]).sum(-1), (here * row[..., 1:]).sum(-1)) for row in rows]
+        rows = [_rows_for(points, value.numbers) for value in values]
+        return [((here * row[:-1]).sum(0), (here * row[1:]).sum(0)) for row in rows]
+
+
+def _rows_for(points: Tensor, numbers: Tensor) -> Tensor:
+    """Numbers of shape (n, *), whose rows broadcast against points with more dimensions."""
+    missing = points.ndim + 1 - numbers.ndim
+    return numbers[(slice(None), *(None,) * missing)] if missing > 0 else numbers
 
 
 @dataclass(frozen=True)
