@@ -31,8 +31,8 @@ class VAE(nn.Module):
         prior: a flow or a base without a context; None is a standard normal.
         likelihood: the likelihood of x for the decoder's numbers; None is Bernoulli.
         gradient: "full", or "path" for the path-derivative gradient of the ELBO, also called sticking the landing. Both
-            have the same mean. The nearer the posterior is to the true one, the less noise has the gradient of "path".
-            It takes latent + 1 more passes of the posterior.
+            have the same mean. The nearer the posterior is to the true one, the less noise the path gradient has. It
+            takes one more pass of the inverse, or latent + 1 more of the forward direction where the inverse is slow.
 
     Raises:
         ConfigError: there is no such gradient.
