@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,14 @@ def classifier_two_sample(
     labels = np.repeat([0, 1], [len(first), len(second)])
     network = MLPClassifier((WIDTH * first.shape[1],) * LAYERS, max_iter=10_000, random_state=seed)
     split = KFold(folds, shuffle=True, random_state=seed)
-    return np.asarray(cross_val_score(network, points, labels, cv=split, scoring="accuracy"))
+    with warnings.catch_warnings():
+        # The network takes Ctrl-C as the end of its training, and goes on with a warning and a wrong accuracy.
+        warnings.filterwarnings("error", "Training interrupted by user", UserWarning)
+        try:
+            accuracies = cross_val_score(network, points, labels, cv=split, scoring="accuracy", error_score="raise")
+        except UserWarning:
+            raise KeyboardInterrupt from None
+    return np.asarray(accuracies)
 
 
 def _as_points(name: str, given: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64]]:

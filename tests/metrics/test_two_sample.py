@@ -1,5 +1,7 @@
 """The classifier two-sample test tells different points apart, and equal ones not."""
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,20 @@ def test_equal_seeds_give_equal_scores():
     few = REFERENCE[:100], rng.normal(size=(100, 2)) + 1
     assert np.array_equal(classifier_two_sample(*few), classifier_two_sample(*few))
     assert not np.array_equal(classifier_two_sample(*few), classifier_two_sample(*few, seed=2))
+
+
+def test_ctrl_c_stops_the_test():
+    """scikit-learn takes it as the end of a network's training."""
+    draws = rng.normal(size=(2, 10_000, 4))
+    classifier_two_sample(*draws[:, :10])  # imports scikit-learn, so the signal comes while a network trains
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            classifier_two_sample(*draws)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize(
