@@ -121,7 +121,8 @@ def collect(directory: Path) -> list[dict[str, Any]]:
             if values:
                 spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
                 row = {"task": task, "simulations": simulations, "observations": len(values)}
-                row |= {"c2st": float(np.mean(values)), "spread": spread, "published": reference}
+                row |= {"c2st": float(np.mean(values)), "spread": spread, "c2st_of_observations": values}
+                row |= {"published": reference}
                 row |= {"corrected": CORRECTED.get(task, {}).get(simulations), "candidate": cell["candidate"]}
                 rows.append(row | {name: cell.get(name) for name in ("nll", *PROVENANCE)})
     return rows

@@ -41,6 +41,7 @@ def test_a_cell_is_measured_once_and_recorded(tmp_path, capsys, monkeypatch):
         for each in json.loads((tmp_path / "cells/two_moons_1000.json").read_text())["observations"].values()
     ]
     assert (cell["task"], cell["simulations"], cell["observations"]) == ("two_moons", 1000, 2)
+    assert cell["c2st_of_observations"] == values
     assert cell["c2st"] == pytest.approx(np.mean(values))
     assert 0.6 < cell["c2st"] <= 1, "a flow of 20 steps is far from the posterior"
     assert f"{cell['c2st']:.3f}" in printed
