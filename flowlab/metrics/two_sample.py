@@ -61,7 +61,7 @@ def classifier_two_sample(
     network = MLPClassifier((WIDTH * first.shape[1],) * LAYERS, max_iter=10_000, random_state=seed)
     split = KFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        # The network takes Ctrl-C as the end of its training, and goes on with a warning and a wrong accuracy.
+        # The network takes Ctrl-C as the end of its training, and continues with a warning and a wrong accuracy.
         warnings.filterwarnings("error", "Training interrupted by user", UserWarning)
         try:
             accuracies = cross_val_score(network, points, labels, cv=split, scoring="accuracy", error_score="raise")
