@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from flowlab.config.errors import DataError
 
 LAYERS, WIDTH = 2, 10  # hidden layers, and their units for each coordinate
+INTERRUPTED = "Training interrupted by user"  # the warning of scikit-learn
 
 
 def classifier_two_sample(
@@ -62,10 +63,12 @@ def classifier_two_sample(
     split = KFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # The network takes Ctrl-C as the end of its training, and continues with a warning and a wrong accuracy.
-        warnings.filterwarnings("error", "Training interrupted by user", UserWarning)
+        warnings.filterwarnings("error", INTERRUPTED, UserWarning)
         try:
             accuracies = cross_val_score(network, points, labels, cv=split, scoring="accuracy", error_score="raise")
-        except UserWarning:
+        except UserWarning as warning:  # under python -W error, others are errors too
+            if INTERRUPTED not in str(warning):
+                raise
             raise KeyboardInterrupt from None
     return np.asarray(accuracies)
 

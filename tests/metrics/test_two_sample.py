@@ -33,7 +33,7 @@ def test_equal_seeds_give_equal_scores():
 
 
 def test_ctrl_c_stops_the_test():
-    """scikit-learn takes it as the end of a network's training."""
+    """scikit-learn alone would take it as the end of a network's training, and continue."""
     draws = rng.normal(size=(2, 10_000, 4))
     classifier_two_sample(*draws[:, :10])  # imports scikit-learn, so the signal comes while a network trains
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
