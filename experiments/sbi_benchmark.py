@@ -9,7 +9,7 @@ for each observation and measures how well a network tells them from the referen
 networks: about 3 minutes in 2 dimensions, 10 in 5 and 30 in 10, on an idle core.
 
 Runs and results are kept in --directory, one for each cell, so the same command continues where it stopped. The table
-is printed after each cell. --record PATH writes it, with the settings, as JSON.
+is printed after each cell. --record PATH writes PATH.csv, a row for each observation, and PATH.json, the settings.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import torch
 
 import flowlab
@@ -29,8 +30,8 @@ from flowlab.datasets.posteriors import OBSERVATIONS, SBIBM, TASKS, load_posteri
 from flowlab.metrics.two_sample import classifier_two_sample
 from flowlab.runs.directory import Run
 from flowlab.seeding import generator
-from flowlab.system.files import read_json, write_json
-from flowlab.system.process import protect_output
+from flowlab.system.files import read_json, write_json, write_text
+from flowlab.system.process import origin, protect_output
 from flowlab.targets import Simulator
 from flowlab.training.resume import complete
 
@@ -74,7 +75,7 @@ def _measure_cells(options: argparse.Namespace) -> int:
             measure(run, task, options.observations, options.directory / f"{task}_{simulations}.json")
             print_table(collect(options.directory))
     if options.record:
-        write_json(options.record, build_record(options.directory))
+        write_record(options.directory, options.record)
     return OK
 
 
@@ -144,17 +145,23 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
         )
 
 
-def build_record(directory: Path) -> dict[str, Any]:
-    """The table and what it was measured with, as plain values."""
-    return {
-        "cells": collect(directory),
+def write_record(directory: Path, path: Path) -> None:
+    """Write PATH.csv, a row for each observation, and PATH.json, what they were measured with."""
+    table = pandas.DataFrame(collect(directory)).explode("c2st_of_observations")
+    table.insert(2, "observation", table.groupby(["task", "simulations"]).cumcount() + 1)
+    table["c2st"] = table.pop("c2st_of_observations").astype(float)
+    content = {
+        "command": ["experiments/sbi_benchmark.py"],
         "flow": list(FLOW),
         "candidates": {name: list(own) for name, own in CANDIDATES.items()},
         "training": {str(simulations): list(settings) for simulations, settings in TRAINING.items()},
         "samples": SAMPLES,
         "reference": str(SBIBM),
-        "spread": "standard deviation over observations",
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = table.drop(columns=["observations", "spread"])
+    write_text(path.with_suffix(".csv"), kept.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+    write_json(path.with_suffix(".json"), origin() | content)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -172,7 +179,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="the first N of 10 observations of each task; default: 10",
     )
     parser.add_argument("--directory", type=Path, default=Path("runs/sbi"), help="default: runs/sbi")
-    parser.add_argument("--record", type=Path, metavar="PATH", help="write the table and the settings as JSON")
+    parser.add_argument("--record", type=Path, metavar="PATH", help="write PATH.csv and PATH.json")
     return parser.parse_args(arguments)
 
 

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas
 import pytest
 import sbi_benchmark
 import torch
@@ -28,24 +29,24 @@ def small(monkeypatch):
 
 
 @pytest.mark.usefixtures("small")
-def test_a_cell_is_measured_once_and_recorded(tmp_path, capsys, monkeypatch):
+def test_a_cell_is_measured_once_and_recorded(tmp_path, capsys):
     words = ["--tasks", "two_moons", "--simulations", "1000", "--directory", str(tmp_path / "cells")]
     assert sbi_benchmark.main([*words, "--observations", "1"]) == 0
     assert capsys.readouterr().out.count(": C2ST") == 1
-    assert sbi_benchmark.main([*words, "--observations", "2", "--record", str(tmp_path / "record.json")]) == 0
+    record = tmp_path / "records/sbi"
+    assert sbi_benchmark.main([*words, "--observations", "2", "--record", str(record)]) == 0
     printed = capsys.readouterr().out
     assert printed.count(": C2ST") == 1, "the first observation is there already"
-    (cell,) = json.loads((tmp_path / "record.json").read_text())["cells"]
-    values = [
-        each["c2st"]
-        for each in json.loads((tmp_path / "cells/two_moons_1000.json").read_text())["observations"].values()
-    ]
-    assert (cell["task"], cell["simulations"], cell["observations"]) == ("two_moons", 1000, 2)
-    assert cell["c2st_of_observations"] == values
-    assert cell["c2st"] == pytest.approx(np.mean(values))
-    assert 0.6 < cell["c2st"] <= 1, "a flow of 20 steps is far from the posterior"
-    assert f"{cell['c2st']:.3f}" in printed
-    assert cell["published"] == 0.725
+    cell = json.loads((tmp_path / "cells/two_moons_1000.json").read_text())
+    values = [each["c2st"] for each in cell["observations"].values()]
+    rows = pandas.read_csv(record.with_suffix(".csv"))
+    assert list(rows["observation"]) == [1, 2]
+    assert set(rows["task"]) == {"two_moons"}
+    assert list(rows["c2st"]) == pytest.approx(values, rel=1e-5)
+    assert 0.6 < np.mean(values) <= 1, "a flow of 20 steps is far from the posterior"
+    assert f"{np.mean(values):.3f}" in printed
+    assert set(rows["published"]) == {0.725}
+    assert json.loads(record.with_suffix(".json").read_text())["samples"] == 200
 
 
 @pytest.mark.usefixtures("small")
