@@ -17,6 +17,7 @@ from flowlab.bijectors.coupling import Coupling
 from flowlab.bijectors.elementwise import AffineScalar, Exp, ExponentialCDF, NormalCDF, Sigmoid, Softplus, Tanh
 from flowlab.bijectors.inline import Inline
 from flowlab.bijectors.linear.act_norm import ActNorm
+from flowlab.bijectors.linear.context_shift import ContextShift
 from flowlab.bijectors.linear.fixed import DiscreteCosineTransform, FillTriangular
 from flowlab.bijectors.linear.householder import Householder
 from flowlab.bijectors.linear.low_rank_affine import LowRankAffine, fill_triangular
@@ -36,6 +37,7 @@ __all__ = [
     "Bijector",
     "Blocks",
     "Chain",
+    "ContextShift",
     "Coupling",
     "DiscreteCosineTransform",
     "Exp",

@@ -1,4 +1,4 @@
-"""The multivariate t distribution that fits points best: the start of a flow for tables."""
+"""The linear regression with t errors that fits points best: the start of a flow for tables."""
 
 from __future__ import annotations
 
@@ -14,35 +14,48 @@ DEGREES = (NORMAL, 100.0, 30.0, 15.0, 8.0, 5.0, 3.0, 2.0, 1.0)
 ROUNDS = 30  # rounds of the EM algorithm, for each number of degrees
 RIDGE = 1e-8  # added to the variance of each column, as a share of it: columns may be nearly collinear
 SHARES = (0.0, 0.01, 0.03, 0.1, 0.3)  # shares of the diagonal in a scale matrix of few rows
+PULLS = (*SHARES, 1.0)  # the same for the covariance of their contexts; at 1 there is no regression
 FEW = 20  # rows for each column
 FOLDS = 4
 
 
 class Ellipse(NamedTuple):
-    """Where the distribution of x = location + factor t lies, with t from MultivariateT.
+    """Where the distribution of x = location + slopes c + factor t lies, with t from MultivariateT and a context c.
 
     Attributes:
         degrees: the degrees of freedom of t.
         location: of shape (d,).
+        slopes: of shape (d, k) for contexts of length k; k is 0 without contexts.
         factor: a lower triangle of shape (d, d).
     """
 
     degrees: float
     location: Tensor
+    slopes: Tensor
     factor: Tensor
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log density in nats of points of shape (n, d)."""
-        t = torch.linalg.solve_triangular(self.factor, (x - self.location).mT, upper=False).mT
+    def standardize(self, x: Tensor, c: Tensor) -> Tensor:
+        """The values of t, of shape (n, d), for points of shape (n, d) and contexts of shape (n, k)."""
+        centred = x - self.location
+        residuals = centred - c @ self.slopes.mT if c.shape[1] else centred
+        return torch.linalg.solve_triangular(self.factor, residuals.mT, upper=False).mT
+
+    def log_prob(self, x: Tensor, c: Tensor) -> Tensor:
+        """Log density in nats of points of shape (n, d), given contexts of shape (n, k)."""
         base = MultivariateT(torch.tensor(self.degrees, dtype=x.dtype), x.shape[-1])
-        return base.log_prob(t) - self.factor.diagonal().log().sum()
+        return base.log_prob(self.standardize(x, c)) - self.factor.diagonal().log().sum()
 
 
-def fit_ellipse(x: Tensor) -> Ellipse:
-    """The multivariate t distribution of the highest likelihood for points of shape (n, d), the normal one included.
+def fit_ellipse(x: Tensor, context: Tensor | None = None) -> Ellipse:
+    """The linear regression with multivariate t errors of the highest likelihood, normal errors included.
 
-    With fewer than 20 rows a column the scale matrix is mixed with its diagonal. The share of the diagonal is the one
-    that predicts rows that were left out best. So as many columns as rows have a density too.
+    Without contexts it is the multivariate t distribution of the points. With fewer than 20 rows for each column of
+    points and contexts, their covariances are mixed with their diagonals, which is a ridge regression. The shares of
+    the diagonals are those that predict rows that were left out best. So as many columns as rows have a density too.
+
+    Arguments:
+        x: points of shape (n, d).
+        context: their contexts, of shape (n, k).
 
     Raises:
         ConfigError: there is no row, a number is not finite, or the square of one overflows.
@@ -52,45 +65,61 @@ def fit_ellipse(x: Tensor) -> Ellipse:
         | https://doi.org/10.1080/01621459.1989.10478852
     """
     x = x.detach().double()
-    rows, columns = x.shape
-    if not rows or not (x - x.mean(0)).square().sum().isfinite():
+    c = x[:, :0] if context is None else context.detach().double()
+    rows, columns = len(x), x.shape[1] + c.shape[1]
+    if not rows or not all((each - each.mean(0)).square().sum().isfinite() for each in (x, c)):
         raise ConfigError(
             f"flow=tabular: starts at the t distribution of {rows} training rows, and they give none; give at least "
             "one row, of finite numbers below 1e150"
         )
     if rows >= FEW * columns:
-        return _most_likely(x, 0.0)
-    folds = [torch.arange(rows, device=x.device) % FOLDS == fold for fold in range(min(FOLDS, rows))]
+        return _most_likely(x, c, 0.0, 0.0)
+    if rows <= FOLDS:
+        return _most_likely(x, c, SHARES[-1], PULLS[-1])
+    folds = [torch.arange(rows, device=x.device) % FOLDS == fold for fold in range(FOLDS)]
 
-    def left_out(share: float) -> float:
-        return sum(float(_most_likely(x[~fold], share).log_prob(x[fold]).sum()) for fold in folds)
+    def left_out(share: float, pull: float, tried: tuple[float, ...] = DEGREES) -> float:
+        fits = ((fold, _most_likely(x[~fold], c[~fold], share, pull, tried)) for fold in folds)
+        return sum(float(fit.log_prob(x[fold], c[fold]).sum()) for fold, fit in fits)
 
-    share = max(SHARES, key=left_out) if rows > FOLDS else SHARES[-1]
-    return _most_likely(x, share)
+    # Normal errors need no rounds, so they try the shares in pairs.
+    pairs = [(share, pull) for share in SHARES for pull in PULLS] if c.shape[1] else [(0.0, 0.0)]
+    _, pull = max(pairs, key=lambda pair: left_out(pair[0], pair[1], (NORMAL,)))
+    return _most_likely(x, c, max(SHARES, key=lambda share: left_out(share, pull)), pull)
 
 
-def _most_likely(x: Tensor, share: float) -> Ellipse:
-    """The best number of degrees, for a share of the diagonal; each begins where the last one ended."""
-    center = x.mean(0)
-    found: list[tuple[float, Ellipse]] = []
-    scale, floor = _covariance(x - center), (x - center).square().mean(0)
-    floor = RIDGE * torch.where(floor > 0, floor, 1.0)
-    for degrees in DEGREES:
-        for _ in range(1 if degrees == NORMAL else ROUNDS):
-            ellipse = Ellipse(degrees, center, _factor(scale, floor, share))
-            t = torch.linalg.solve_triangular(ellipse.factor, (x - center).mT, upper=False)
-            weights = (degrees + x.shape[1]) / (degrees + t.square().sum(0))
-            center = weights @ x / weights.sum()
-            scale = _covariance((x - center) * weights.sqrt()[:, None])
-        ellipse = Ellipse(degrees, center, _factor(scale, floor, share))
-        found.append((float(ellipse.log_prob(x).mean()), ellipse))
+def _most_likely(x: Tensor, c: Tensor, share: float, pull: float, tried: tuple[float, ...] = DEGREES) -> Ellipse:
+    """The best number of degrees, for shares of the diagonals; each begins where the last one ended."""
+    both, size = torch.cat([x, c], 1), x.shape[1]
+    floor = _floor(both)
+
+    def regress(weights: Tensor, degrees: float) -> Ellipse:
+        """Weighted least squares, and the scale matrix of its residuals."""
+        center = weights @ both / weights.sum()
+        centred = (both - center) * weights.sqrt()[:, None]
+        covariance = centred.mT @ centred / len(x)
+        own, shared = covariance[size:, size:], covariance[size:, :size]
+        slopes = torch.linalg.solve(_mix(own, floor[size:], pull), (1 - pull) * shared).mT
+        residuals = torch.cat([torch.eye(size).to(slopes), -slopes], 1)
+        scale = _mix(residuals @ covariance @ residuals.mT, floor[:size], share)
+        return Ellipse(degrees, residuals @ center, slopes, torch.linalg.cholesky(scale))
+
+    weights, found = x.new_ones(len(x)), list[tuple[float, Ellipse]]()
+    for degrees in tried:
+        for _ in range(0 if degrees == NORMAL else ROUNDS):
+            t = regress(weights, degrees).standardize(x, c)
+            weights = (degrees + size) / (degrees + t.square().sum(1))
+        ellipse = regress(weights, degrees)
+        found.append((float(ellipse.log_prob(x, c).mean()), ellipse))
     return max(found, key=lambda each: each[0])[1]
 
 
-def _covariance(centred: Tensor) -> Tensor:
-    return centred.mT @ centred / len(centred)
+def _floor(x: Tensor) -> Tensor:
+    """The least that is added to the variance of each column."""
+    variance = (x - x.mean(0)).square().mean(0)
+    return RIDGE * torch.where(variance > 0, variance, 1.0)
 
 
-def _factor(scale: Tensor, floor: Tensor, share: float) -> Tensor:
-    diagonal = scale.diagonal()
-    return torch.linalg.cholesky((1 - share) * scale + (share * diagonal + floor).diag())
+def _mix(covariance: Tensor, floor: Tensor, share: float) -> Tensor:
+    """A covariance with a share of its diagonal: its correlations are smaller by that share."""
+    return (1 - share) * covariance + (share * covariance.diagonal() + floor).diag()

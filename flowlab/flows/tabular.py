@@ -12,6 +12,7 @@ from flowlab.flows.autoregressive import AutoregressiveFlow
 if TYPE_CHECKING:
     import torch
 
+    from flowlab.bijectors import Bijector
     from flowlab.flow import Flow
     from flowlab.targets.base import Batch
 
@@ -24,7 +25,8 @@ class TabularFlow(AutoregressiveFlow):
     """Autoregressive splines between a multivariate t base and a fixed affine map, both fitted to the training rows.
 
     The splines start at the identity. So the flow starts as the t distribution of the highest likelihood, of which the
-    full-covariance Gaussian is a special case. Weight decay pulls it back there, since base and affine map are fixed.
+    full-covariance Gaussian is a special case. With a context it starts as the linear regression on the context, with
+    errors of that distribution. Weight decay pulls it back there, since base, affine map and regression are fixed.
 
     Arguments:
         depth: the number of layers; null is 1 below 100 rows a column, 2 below 400, and 3 from there on.
@@ -56,7 +58,7 @@ class TabularFlow(AutoregressiveFlow):
     ) -> Flow:
         import torch
 
-        from flowlab.bijectors import LowRankAffine
+        from flowlab.bijectors import ContextShift, LowRankAffine
         from flowlab.distributions.base import Base
         from flowlab.distributions.multivariate_t import NORMAL, MultivariateT
         from flowlab.flow import Flow
@@ -64,8 +66,11 @@ class TabularFlow(AutoregressiveFlow):
         (dim,) = event_shape
         sized = self.follow_data(ROWS, dim)
         splines = super(TabularFlow, sized).build(event_shape, context_shape, generator).bijector
-        affine = LowRankAffine(dim, factor_scale=0.0).requires_grad_(False)
-        return Flow(Base(MultivariateT(torch.tensor(NORMAL), dim)), splines | affine)
+        start: Bijector = LowRankAffine(dim, factor_scale=0.0)
+        if context_shape:
+            start = start | ContextShift(dim, *context_shape)
+        base = Base(MultivariateT(torch.tensor(NORMAL), dim))
+        return Flow(base, splines | start.requires_grad_(False))
 
     @property
     def initialized_from_data(self) -> bool:
@@ -74,20 +79,20 @@ class TabularFlow(AutoregressiveFlow):
     def initialize(self, flow: Flow, data: Batch, generator: torch.Generator | None = None) -> None:
         import torch
 
-        from flowlab.bijectors import LowRankAffine, stages
+        from flowlab.bijectors import ContextShift, LowRankAffine, stages
         from flowlab.bijectors.linear.packed import pack_triangular
         from flowlab.flows._elliptical import fit_ellipse
 
-        parts = stages(flow.bijector)
-        place = max(number for number, part in enumerate(parts) if isinstance(part, LowRankAffine))
-        x = data.x
-        for part in reversed(parts[place + 1 :]):  # the units of the data
-            x = part.inverse(x).detach()
-        degrees, location, factor = fit_ellipse(x)
-        affine = parts[place]
-        assert isinstance(affine, LowRankAffine)
+        x, parts = data.x, stages(flow.bijector)
+        while not isinstance(parts[-1], ContextShift | LowRankAffine):  # the units of the data
+            x = parts.pop().inverse(x).detach()
+        degrees, location, slopes, factor = fit_ellipse(x, data.context)
         with torch.no_grad():
             flow.base.get_buffer("degrees").fill_(degrees)
+            if isinstance(parts[-1], ContextShift):
+                parts.pop().get_parameter("weight").copy_(slopes)
+            affine = parts[-1]
+            assert isinstance(affine, LowRankAffine)
             affine.shift.copy_(location)
             affine.scale.copy_(pack_triangular(factor))
         super().initialize(flow, data, generator)

@@ -12,6 +12,7 @@ from flowlab.bijectors import (
     AffineScalar,
     Amortized,
     Chain,
+    ContextShift,
     Coupling,
     DiscreteCosineTransform,
     Exp,
@@ -88,6 +89,7 @@ INITIAL = {
     "LU rotation": (lambda: LU(DIM, "rotation", make_generator()), rotation),
     "Householder": (lambda: Householder(DIM), identity),
     "ActNorm": (lambda: ActNorm(DIM), identity),
+    "ContextShift": (lambda: ContextShift(DIM, 2), identity),
     "Permute": (lambda: Permute([2, 0, 1]), lambda x: x[..., [2, 0, 1]]),
     "Chain": (lambda: Chain([]), identity),
 }
@@ -170,6 +172,7 @@ INVALID = {
         "context=0": lambda: Amortized(ActNorm(DIM), 0),
     },
     "ActNorm": {"dim=0": lambda: ActNorm(0)},
+    "ContextShift": {"dim=0": lambda: ContextShift(0, 1), "context=0": lambda: ContextShift(DIM, 0)},
     "Permute": {"order=[0, 0, 1]": lambda: Permute([0, 0, 1])},
     "Invert": {"Inline has no exact inverse": lambda: Inline(identity).inv},
     "Chain": {
@@ -193,6 +196,7 @@ CONDITIONAL = {
         ),
         1,
     ),
+    "ContextShift": (lambda: move(ContextShift(DIM, 2)), 2),
     "Coupling with a context": (lambda: move(Coupling([False, True, True], MLP(1, 4, [5], 2), map=Affine())), 2),
     "MaskedAutoregressive with a context": (
         lambda: move(MaskedAutoregressive(MaskedMLP(DIM, 8, [5], 2, "tanh"), Spline(bins=3))),

@@ -21,11 +21,12 @@ def draw(rows, columns, degrees=None, seed=0):
     return torch.as_tensor(x)
 
 
-def started(x, *words, units=None):
-    """The flow before its first step, initialized from rows x."""
+def started(x, *words, context=None, units=None):
+    """The flow before its first step, initialized from rows x and their contexts."""
     architecture = compose("flow=tabular", *words).flow.follow_data(*x.shape)
-    flow = assemble(architecture, (x.shape[1],), None, generator(0, "start"), units, torch.float64)
-    architecture.initialize(flow, Batch(x))
+    shape = None if context is None else (context.shape[1],)
+    flow = assemble(architecture, (x.shape[1],), shape, generator(0, "start"), units, torch.float64)
+    architecture.initialize(flow, Batch(x, context))
     return flow
 
 
@@ -50,18 +51,18 @@ def test_it_starts_as_the_t_distribution_of_rows_with_heavy_tails():
 @pytest.mark.parametrize(("rows", "columns"), [(30, 40), (5, 3), (2, 2)])
 def test_few_rows_of_many_columns_have_a_density(rows, columns):
     x = draw(2 * rows, columns)
-    ellipse = fit_ellipse(x[:rows])
-    assert ellipse.log_prob(x).isfinite().all()
+    ellipse, none = fit_ellipse(x[:rows]), x[:, :0]
+    assert ellipse.log_prob(x, none).isfinite().all()
     # The variances of the columns alone are a distribution to compare with.
     independent = torch.distributions.Normal(x[:rows].mean(0), x[:rows].std(0)).log_prob(x[rows:]).sum(-1)
-    assert rows < 10 or float(ellipse.log_prob(x[rows:]).mean()) > float(independent.mean()) - 1
+    assert rows < 10 or float(ellipse.log_prob(x[rows:], none[rows:]).mean()) > float(independent.mean()) - 1
 
 
 def test_nearly_collinear_and_repeated_rows_have_a_density():
     x = draw(500, 3)
     x = torch.cat([x, x[:, :1] + 1e-9 * x[:, 1:2]], 1)
     x[:400] = x[0]  # so a t distribution of few degrees would shrink to a point
-    assert fit_ellipse(x).log_prob(x).isfinite().all()
+    assert fit_ellipse(x).log_prob(x, x[:, :0]).isfinite().all()
 
 
 @pytest.mark.parametrize("x", [[[1.0, torch.nan], [0.0, 1.0]], [[1e200, 1.0], [0.0, 1.0]], [[torch.inf, 1.0]]])
@@ -87,6 +88,36 @@ def test_samples_come_back_and_the_start_is_not_trained():
     torch.testing.assert_close(flow.bijector.forward(flow.bijector.inverse(x)), x, rtol=1e-6, atol=1e-6)
     frozen = [name for name, parameter in flow.named_parameters() if not parameter.requires_grad]
     assert len(frozen) == 2, frozen  # scale and shift of the affine map
+
+
+def regressed(rows, columns, contexts, degrees=None, seed=0):
+    """Rows that are linear in contexts up to an error, the contexts, and their coefficients."""
+    slopes = torch.as_tensor(np.random.default_rng(1).normal(size=(columns, contexts)))
+    c = torch.as_tensor(np.random.default_rng(seed).normal(size=(rows, contexts)))
+    return c @ slopes.mT + draw(rows, columns, degrees, seed=seed + 1), c, slopes
+
+
+@pytest.mark.parametrize("degrees", [None, 3])
+def test_with_contexts_it_starts_as_the_linear_regression_on_them(degrees):
+    x, c, slopes = regressed(4000, 3, 5, degrees)
+    flow = started(x, context=c, units=(x.mean(0) + 1, 3 * x.std(0)))
+    assert float(flow.base.get_buffer("degrees")) == (degrees or pytest.approx(1e8))
+    torch.testing.assert_close(fit_ellipse(x, c).slopes, slopes, rtol=0.1, atol=0.1)
+    design = torch.cat([torch.ones(len(c), 1), c], 1)
+    residuals = x - design @ torch.linalg.lstsq(design, x).solution
+    gaussian = torch.distributions.MultivariateNormal(torch.zeros(3), torch.cov(residuals.T, correction=0))
+    gain = (flow.log_prob(x, c) - gaussian.log_prob(residuals)).mean().item()
+    assert gain == pytest.approx(0, abs=0.01) if degrees is None else gain > 0.2
+
+
+def test_contexts_that_are_constant_collinear_or_as_many_as_rows_have_a_start():
+    x, c, _ = regressed(60, 2, 3)
+    wide = torch.cat([c, c.sum(1, keepdim=True), torch.ones(60, 1), draw(60, 40)], 1)
+    x, held_out, c, given = x[:30], x[30:], wide[:30], wide[30:]
+    ellipse = fit_ellipse(x, c)
+    assert ellipse.slopes.isfinite().all()
+    independent = torch.distributions.Normal(x.mean(0), x.std(0)).log_prob(held_out).sum(-1)
+    assert float(ellipse.log_prob(held_out, given).mean()) > float(independent.mean()) - 1
 
 
 def test_contexts_reach_the_splines():
