@@ -34,19 +34,19 @@ class Ellipse(NamedTuple):
     slopes: Tensor
     factor: Tensor
 
-    def standardize(self, x: Tensor, c: Tensor) -> Tensor:
+    def standardize(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """The values of t, of shape (n, d), for points of shape (n, d) and contexts of shape (n, k)."""
         centred = x - self.location
-        residuals = centred - c @ self.slopes.mT if c.shape[1] else centred
+        residuals = centred if c is None or not c.shape[1] else centred - c @ self.slopes.mT
         return torch.linalg.solve_triangular(self.factor, residuals.mT, upper=False).mT
 
-    def log_prob(self, x: Tensor, c: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """Log density in nats of points of shape (n, d), given contexts of shape (n, k)."""
         base = MultivariateT(torch.tensor(self.degrees, dtype=x.dtype), x.shape[-1])
         return base.log_prob(self.standardize(x, c)) - self.factor.diagonal().log().sum()
 
 
-def fit_ellipse(x: Tensor, context: Tensor | None = None) -> Ellipse:
+def fit_ellipse(x: Tensor, context: Tensor | None = None, heaviest: float = DEGREES[-1]) -> Ellipse:
     """The linear regression with multivariate t errors of the highest likelihood, normal errors included.
 
     Without contexts it is the multivariate t distribution of the points. With fewer than 20 rows for each column of
@@ -56,6 +56,7 @@ def fit_ellipse(x: Tensor, context: Tensor | None = None) -> Ellipse:
     Arguments:
         x: points of shape (n, d).
         context: their contexts, of shape (n, k).
+        heaviest: the least degrees of freedom that are tried; fewer are heavier tails.
 
     Raises:
         ConfigError: there is no row, a number is not finite, or the square of one overflows.
@@ -73,10 +74,17 @@ def fit_ellipse(x: Tensor, context: Tensor | None = None) -> Ellipse:
             "one row, of finite numbers below 1e150"
         )
     if rows >= FEW * columns:
-        return _most_likely(x, c, 0.0, 0.0)
-    if rows <= FOLDS:
-        return _most_likely(x, c, SHARES[-1], PULLS[-1])
-    folds = [torch.arange(rows, device=x.device) % FOLDS == fold for fold in range(FOLDS)]
+        share = pull = 0.0
+    elif rows <= FOLDS:
+        share, pull = SHARES[-1], PULLS[-1]
+    else:
+        share, pull = _choose_shares(x, c)
+    return _most_likely(x, c, share, pull, tuple(degrees for degrees in DEGREES if degrees >= heaviest))
+
+
+def _choose_shares(x: Tensor, c: Tensor) -> tuple[float, float]:
+    """The shares of the diagonals that predict rows best that were left out."""
+    folds = [torch.arange(len(x), device=x.device) % FOLDS == fold for fold in range(FOLDS)]
 
     def left_out(share: float, pull: float, tried: tuple[float, ...] = DEGREES) -> float:
         fits = ((fold, _most_likely(x[~fold], c[~fold], share, pull, tried)) for fold in folds)
@@ -85,7 +93,7 @@ def fit_ellipse(x: Tensor, context: Tensor | None = None) -> Ellipse:
     # Normal errors need no rounds, so they try the shares in pairs.
     pairs = [(share, pull) for share in SHARES for pull in PULLS] if c.shape[1] else [(0.0, 0.0)]
     _, pull = max(pairs, key=lambda pair: left_out(pair[0], pair[1], (NORMAL,)))
-    return _most_likely(x, c, max(SHARES, key=lambda share: left_out(share, pull)), pull)
+    return max(SHARES, key=lambda share: left_out(share, pull)), pull
 
 
 def _most_likely(x: Tensor, c: Tensor, share: float, pull: float, tried: tuple[float, ...] = DEGREES) -> Ellipse:

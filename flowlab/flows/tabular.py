@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from flowlab.bijectors import Bijector
     from flowlab.flow import Flow
+    from flowlab.flows._elliptical import Ellipse
     from flowlab.targets.base import Batch
 
 ROWS = 10_000  # where the number of training rows is not known
@@ -26,7 +27,8 @@ class TabularFlow(AutoregressiveFlow):
 
     The splines start at the identity. So the flow starts as the t distribution of the highest likelihood, of which the
     full-covariance Gaussian is a special case. With a context it starts as the linear regression on the context, with
-    errors of that distribution. Weight decay pulls it back there, since base, affine map and regression are fixed.
+    errors of that distribution. The regression comes before the splines, so they see points in the same units for every
+    context. Weight decay pulls the flow back to its start, since base, affine maps and regression are fixed.
 
     Arguments:
         depth: the number of layers; null is 1 below 100 rows a column, 2 below 400, and 3 from there on.
@@ -58,19 +60,17 @@ class TabularFlow(AutoregressiveFlow):
     ) -> Flow:
         import torch
 
-        from flowlab.bijectors import ContextShift, LowRankAffine
+        from flowlab.bijectors import Chain, ContextShift
         from flowlab.distributions.base import Base
         from flowlab.distributions.multivariate_t import NORMAL, MultivariateT
         from flowlab.flow import Flow
 
         (dim,) = event_shape
         sized = self.follow_data(ROWS, dim)
-        splines = super(TabularFlow, sized).build(event_shape, context_shape, generator).bijector
-        start: Bijector = LowRankAffine(dim, factor_scale=0.0)
+        parts = [super(TabularFlow, sized).build(event_shape, context_shape, generator).bijector, _fixed_affine(dim)]
         if context_shape:
-            start = start | ContextShift(dim, *context_shape)
-        base = Base(MultivariateT(torch.tensor(NORMAL), dim))
-        return Flow(base, splines | start.requires_grad_(False))
+            parts = [_fixed_affine(dim), ContextShift(dim, *context_shape).requires_grad_(False), *parts]
+        return Flow(Base(MultivariateT(torch.tensor(NORMAL), dim)), Chain(parts))
 
     @property
     def initialized_from_data(self) -> bool:
@@ -80,19 +80,37 @@ class TabularFlow(AutoregressiveFlow):
         import torch
 
         from flowlab.bijectors import ContextShift, LowRankAffine, stages
-        from flowlab.bijectors.linear.packed import pack_triangular
         from flowlab.flows._elliptical import fit_ellipse
 
         x, parts = data.x, stages(flow.bijector)
-        while not isinstance(parts[-1], ContextShift | LowRankAffine):  # the units of the data
+        while not isinstance(parts[-1], LowRankAffine):  # the units of the data
             x = parts.pop().inverse(x).detach()
-        degrees, location, slopes, factor = fit_ellipse(x, data.context)
-        with torch.no_grad():
-            flow.base.get_buffer("degrees").fill_(degrees)
-            if isinstance(parts[-1], ContextShift):
-                parts.pop().get_parameter("weight").copy_(slopes)
-            affine = parts[-1]
-            assert isinstance(affine, LowRankAffine)
-            affine.shift.copy_(location)
-            affine.scale.copy_(pack_triangular(factor))
+        ellipse = fit_ellipse(x)
+        _set_affine(parts[-1], ellipse)
+        if data.context is not None:
+            # Points given a context have no heavier tails than all points; residuals of a curved relation may have.
+            ellipse = fit_ellipse(ellipse.standardize(x.double()), data.context, ellipse.degrees)
+            scale, shift = parts[:2]
+            _set_affine(scale, ellipse)
+            assert isinstance(shift, ContextShift)
+            with torch.no_grad():
+                shift.weight.copy_(ellipse.slopes)
+        flow.base.get_buffer("degrees").fill_(ellipse.degrees)
         super().initialize(flow, data, generator)
+
+
+def _fixed_affine(dim: int) -> Bijector:
+    from flowlab.bijectors import LowRankAffine
+
+    return LowRankAffine(dim, factor_scale=0.0).requires_grad_(False)
+
+
+def _set_affine(affine: Bijector, ellipse: Ellipse) -> None:
+    """Map a centred t distribution of unit scale to an ellipse, except for what a context adds to it."""
+    import torch
+
+    from flowlab.bijectors.linear.packed import pack_triangular
+
+    with torch.no_grad():
+        affine.get_parameter("shift").copy_(ellipse.location)
+        affine.get_parameter("scale").copy_(pack_triangular(ellipse.factor))

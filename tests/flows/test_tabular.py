@@ -51,18 +51,18 @@ def test_it_starts_as_the_t_distribution_of_rows_with_heavy_tails():
 @pytest.mark.parametrize(("rows", "columns"), [(30, 40), (5, 3), (2, 2)])
 def test_few_rows_of_many_columns_have_a_density(rows, columns):
     x = draw(2 * rows, columns)
-    ellipse, none = fit_ellipse(x[:rows]), x[:, :0]
-    assert ellipse.log_prob(x, none).isfinite().all()
+    ellipse = fit_ellipse(x[:rows])
+    assert ellipse.log_prob(x).isfinite().all()
     # The variances of the columns alone are a distribution to compare with.
     independent = torch.distributions.Normal(x[:rows].mean(0), x[:rows].std(0)).log_prob(x[rows:]).sum(-1)
-    assert rows < 10 or float(ellipse.log_prob(x[rows:], none[rows:]).mean()) > float(independent.mean()) - 1
+    assert rows < 10 or float(ellipse.log_prob(x[rows:]).mean()) > float(independent.mean()) - 1
 
 
 def test_nearly_collinear_and_repeated_rows_have_a_density():
     x = draw(500, 3)
     x = torch.cat([x, x[:, :1] + 1e-9 * x[:, 1:2]], 1)
     x[:400] = x[0]  # so a t distribution of few degrees would shrink to a point
-    assert fit_ellipse(x).log_prob(x, x[:, :0]).isfinite().all()
+    assert fit_ellipse(x).log_prob(x).isfinite().all()
 
 
 @pytest.mark.parametrize("x", [[[1.0, torch.nan], [0.0, 1.0]], [[1e200, 1.0], [0.0, 1.0]], [[torch.inf, 1.0]]])
@@ -101,7 +101,7 @@ def regressed(rows, columns, contexts, degrees=None, seed=0):
 def test_with_contexts_it_starts_as_the_linear_regression_on_them(degrees):
     x, c, slopes = regressed(4000, 3, 5, degrees)
     flow = started(x, context=c, units=(x.mean(0) + 1, 3 * x.std(0)))
-    assert float(flow.base.get_buffer("degrees")) == (degrees or pytest.approx(1e8))
+    assert float(flow.base.get_buffer("degrees")) in ((3, 5, 8) if degrees else (1e8,))
     torch.testing.assert_close(fit_ellipse(x, c).slopes, slopes, rtol=0.1, atol=0.1)
     design = torch.cat([torch.ones(len(c), 1), c], 1)
     residuals = x - design @ torch.linalg.lstsq(design, x).solution
