@@ -1,6 +1,7 @@
 """The benchmark of posteriors trains, measures, continues where it stopped, and records its table."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -8,6 +9,7 @@ import pytest
 import sbi_benchmark
 import torch
 
+from flowlab.claims import load_record
 from flowlab.datasets.posteriors import ReferencePosterior
 from flowlab.seeding import generator
 from flowlab.targets import Simulator
@@ -55,3 +57,13 @@ def test_a_damaged_cell_ends_in_one_line(tmp_path, capsys):
     words = ["--tasks", "two_moons", "--simulations", "1000", "--directory", str(tmp_path)]
     assert sbi_benchmark.main(words) == 2
     assert "two_moons_1000.json" in capsys.readouterr().err
+
+
+def test_the_page_has_the_means_of_the_record():
+    page = (Path(__file__).parents[2] / "docs/how-to/own-target.md").read_text()
+    table = load_record("sbi").table
+    table["published"] = table["corrected"].fillna(table["published"])
+    means = table.groupby(["task", "simulations"])[["c2st", "published"]].mean()
+    for task in sbi_benchmark.PUBLISHED:
+        few, many = ((means.loc[(task, count), name] for name in ("c2st", "published")) for count in (1000, 10_000))
+        assert f"| `{task}` | " + " | ".join(f"{value:.3f}" for value in (*few, *many)) + " |" in page
