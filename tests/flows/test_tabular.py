@@ -101,7 +101,7 @@ def regressed(rows, columns, contexts, degrees=None, seed=0):
 def test_with_contexts_it_starts_as_the_linear_regression_on_them(degrees):
     x, c, slopes = regressed(4000, 3, 5, degrees)
     flow = started(x, context=c, units=(x.mean(0) + 1, 3 * x.std(0)))
-    assert float(flow.base.get_buffer("degrees")) in ((3, 5, 8) if degrees else (1e8,))
+    assert float(flow.base.get_buffer("degrees")) in ((5, 8) if degrees else (1e8,))  # at least the points' own
     torch.testing.assert_close(fit_ellipse(x, c).slopes, slopes, rtol=0.1, atol=0.1)
     design = torch.cat([torch.ones(len(c), 1), c], 1)
     residuals = x - design @ torch.linalg.lstsq(design, x).solution

@@ -16,8 +16,8 @@ class ContextShift(Bijector):
     forward  y = x + W c    log det  0
     inverse  x = y - W c    log det  0
 
-    As the last layer of a flow it makes the flow a model of the residuals of a linear regression, whose coefficients
-    are W. Without a context it is the identity.
+    After a base it makes a linear regression with coefficients W, whose errors are the base. Behind the other layers of
+    a flow it also moves the bounds of the data with the context. Without a context it is the identity.
 
     Arguments:
         dim: d, the length of x.
