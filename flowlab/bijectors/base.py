@@ -50,7 +50,7 @@ class Bijector(nn.Module):
         onto: the image of the domain is known to be all of the codomain, not a part of it.
         sign: +1 for an increasing elementwise map, -1 for a decreasing one, 0 for neither; a tensor if it is learned.
         constant_log_det: the log det is the same at every x.
-        affine: f(x) = A x + b, so the mean of x is mapped to the mean of y.
+        affine: f(x) = A x + b given a context, so the mean of x is mapped to the mean of y.
         has_inverse: there is an exact inverse.
         forward_passes, inverse_passes: evaluations of its network, such as d for the slow direction of a MAF.
         handles_autocast: the names of the methods that run inside of `torch.autocast`; all others run outside of it.
