@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from flowlab.flow import Flow
     from flowlab.targets.base import Batch
 
+ACTIVATIONS = ("relu", "elu", "gelu", "silu", "tanh")
+
 
 @dataclass(kw_only=True)
 class ConditionedFlow(Architecture):
@@ -42,7 +44,7 @@ class ConditionedFlow(Architecture):
     bins: int = setting(8, minimum=2)
     bound: float = setting(5.0, above=0)
     hidden: list[int] = setting([64, 64], minimum=1)
-    activation: str = setting("relu", choices=("relu", "elu", "gelu", "silu", "tanh"))
+    activation: str = setting("relu", choices=ACTIVATIONS)
     residual: bool = False
     act_norm: bool = False
 

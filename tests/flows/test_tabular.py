@@ -87,7 +87,7 @@ def test_samples_come_back_and_the_start_is_not_trained():
     x = flow.sample((100,), generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(flow.bijector.forward(flow.bijector.inverse(x)), x, rtol=1e-6, atol=1e-6)
     frozen = [name for name, parameter in flow.named_parameters() if not parameter.requires_grad]
-    assert len(frozen) == 2, frozen  # scale and shift of the affine map
+    assert len(frozen) == 4, frozen  # scale and shift of the affine maps at both ends
 
 
 def regressed(rows, columns, contexts, degrees=None, seed=0):
