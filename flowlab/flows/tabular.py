@@ -33,13 +33,13 @@ class TabularFlow(AutoregressiveFlow):
     context. Weight decay pulls the flow back to its start, since base, affine maps and regression are fixed.
 
     The units of the splines are the standard deviations of the ellipse. Where training rows lie outside of the box, the
-    units are wider, so that the box holds all of them; they are at most twice as wide.
+    units are wider, and the box holds all of them. Units are at most twice as wide.
 
     Arguments:
         depth: the number of layers; null is 1 below 100 rows a column, 2 below 400, and 3 from there on.
         hidden: the sizes of a network's hidden layers; null is two layers, with at least one unit a column. They have
             32 units below 1000 rows, 64 below 10 000 and 128 from there on.
-        activation: the networks' nonlinearity; it is smooth, so that the density is.
+        activation: the networks' nonlinearity.
         map, bins, bound, residual, act_norm, fast: see AutoregressiveFlow.
 
     Reference:

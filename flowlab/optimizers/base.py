@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowlab.config.component import Component, as_typed, setting
 from flowlab.config.errors import ConfigError
@@ -24,7 +24,7 @@ class Optimizer(Component):
     the learning rate, `rates`.
 
     Arguments:
-        lr: learning rate; null follows the number of rows and columns, see `follow_data`.
+        lr: learning rate.
         schedule: "constant", or "cosine": a half cosine from lr at step 0 to 0 at the last step.
         clip: the largest gradient norm; None does not clip.
         warmup: over this many first steps the learning rate rises to the schedule's, in equal parts.
@@ -37,17 +37,12 @@ class Optimizer(Component):
         | https://arxiv.org/abs/1608.03983
     """
 
-    lr: float = setting(0.01, above=0, per_job=True, follows_data=True)
+    lr: float = setting(0.01, above=0, per_job=True)
     schedule: str = setting("cosine", choices=("cosine", "constant"), per_job=True)
     clip: float | None = setting(None, above=0)
     warmup: int = setting(0, minimum=0, per_job=True)
 
     moments: ClassVar[tuple[str, ...]] = ()
-
-    def follow_data(self, rows: int, columns: int) -> Self:
-        """A learning rate of null is 0.003, and 0.001 below 1000 rows or 400 rows a column."""
-        slow = rows < max(1000, 400 * columns)
-        return replace(self, lr=0.001 if slow else 0.003) if self.lr is None else self
 
     def learning_rate(self, step: int, max_steps: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -154,9 +149,9 @@ class AdamW(Adam):
     weight_decay: float = setting(0.01, minimum=0, follows_data=True)
 
     def follow_data(self, rows: int, columns: int) -> AdamW:
-        """As in Optimizer; a weight decay of null is (250 columns / rows)^2, at most 1."""
+        """A weight decay of null is (250 columns / rows)^2, at most 1."""
         decay = min(1.0, (250 * columns / rows) ** 2) if self.weight_decay is None else self.weight_decay
-        return replace(super().follow_data(rows, columns), weight_decay=decay)
+        return replace(self, weight_decay=decay)
 
     def update(
         self, numbers: Tensor, gradients: Tensor, moments: Sequence[Tensor], rates: Tensor

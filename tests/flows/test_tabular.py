@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from flowlab import ConfigError
+from flowlab.bijectors import stages
 from flowlab.config.compose import compose
 from flowlab.flows._assemble import assemble
 from flowlab.flows._elliptical import fit_ellipse
@@ -88,6 +89,17 @@ def test_samples_come_back_and_the_start_is_not_trained():
     torch.testing.assert_close(flow.bijector.forward(flow.bijector.inverse(x)), x, rtol=1e-6, atol=1e-6)
     frozen = [name for name, parameter in flow.named_parameters() if not parameter.requires_grad]
     assert len(frozen) == 4, frozen  # scale and shift of the affine maps at both ends
+
+
+@pytest.mark.parametrize(("degrees", "outside"), [(None, False), (15, False), (2, True)])
+def test_the_box_of_the_splines_holds_far_rows_and_the_start_is_the_same(degrees, outside):
+    x = draw(3000, 3, degrees)
+    ellipse, flow = fit_ellipse(x), started(x)
+    far = ellipse.standardize(x).abs().max().item()
+    inner = stages(flow.bijector)[-1].inverse(x).abs().max().item()
+    assert inner == pytest.approx(far if far <= 5 else max(5, far / 2))
+    assert (inner > 5.001) == outside, "rows beyond ten standard deviations stay outside"
+    torch.testing.assert_close(flow.log_prob(x), ellipse.log_prob(x))
 
 
 def regressed(rows, columns, contexts, degrees=None, seed=0):

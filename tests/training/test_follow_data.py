@@ -13,7 +13,7 @@ from flowlab.training.follow_data import follow_data
 from flowlab.training.resume import complete
 
 NULL = ["max_steps=null", "batch_size=null", "trainer.validate_every=null", "flow=tabular", "optimizer=tabular"]
-KEYS = ["max_steps", "batch_size", "trainer.validate_every", "flow.depth", "flow.hidden", "optimizer.lr"]
+KEYS = ["max_steps", "batch_size", "trainer.validate_every", "flow.depth", "flow.hidden", "optimizer.weight_decay"]
 QUIET = ["trainer.progress=off", "trainer.max_time=null"]
 
 
@@ -36,7 +36,7 @@ def table(tmp_path):
 @pytest.mark.parametrize("columns", [1, 5, 64])
 def test_every_setting_gets_a_value_that_trains(rows, columns):
     values = flat(follow_data(compose(*NULL), Rows(rows, columns)).to_dict())
-    for key in (*KEYS, "optimizer.weight_decay"):
+    for key in KEYS:
         assert values[key] is not None, key
         assert compose(*NULL, f"{key}={values[key]}"), "it is in the range of the key"
     assert 1000 <= values["max_steps"] <= 20_000
@@ -51,7 +51,6 @@ def test_small_tables_have_small_flows_and_much_decay():
     assert small.flow.hidden[0] < large.flow.hidden[0]
     assert small.optimizer.weight_decay == 1
     assert large.optimizer.weight_decay < 1e-4
-    assert small.optimizer.lr < large.optimizer.lr
     assert small.batch_size < large.batch_size
 
 
