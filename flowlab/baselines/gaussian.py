@@ -16,7 +16,7 @@ class Gaussian(Baseline):
     """log p(x) = -(d log 2 pi + log |S| + (x - m)^T S^-1 (x - m)) / 2, by maximum likelihood."""
 
     title = "Gaussian"
-    advice = "it has not learned the data: use a lower optimizer.lr, more max_steps or flow.base=student_t"
+    advice = "it has not learned the data: use a lower optimizer.lr, more max_steps or target.robust=true"
     most_rows = 200_000
 
     def _fit(self, train: np.ndarray, validation: np.ndarray, seed: int) -> None:

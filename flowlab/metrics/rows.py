@@ -50,7 +50,7 @@ def describe_rows(
         verdict = "has not learned the data" if mean > baseline + LITTLE else "is no better"
         doubts.append(
             f"nll={mean:.4g} is above gaussian_nll={baseline:.4g}, the NLL of a Gaussian: the flow {verdict}; use a "
-            "lower optimizer.lr, more max_steps, or flow.base=student_t"
+            "lower optimizer.lr, more max_steps, or target.robust=true"
         )
     if error > LARGE_ERROR:
         doubts.append(
@@ -65,7 +65,7 @@ def describe_rows(
         doubts.append(
             f"{few} of {len(nlls)} rows {dominate} nll={mean:.4g}: without {them} it is {without[few]:.4g}, and the "
             f"median of the rows is {median:.4g}; the worst is row {rows[0]}, with {worst[0]:.4g} nats; remove rows "
-            "that are wrong (worst_rows in result.json), or use flow.base=student_t or a lower optimizer.lr"
+            "that are wrong (worst_rows in result.json), or use target.robust=true or a lower optimizer.lr"
         )
     pairs = [[row, nll] for row, nll in zip(rows, worst.tolist(), strict=True)]
     return {"nll_median": median, "worst_rows": pairs, "doubts": doubts}
