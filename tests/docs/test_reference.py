@@ -52,8 +52,11 @@ def test_every_key_of_every_component_is_on_a_page():
 def test_ranges_and_defaults_are_those_of_the_code():
     depth = next(row for row in ROWS["flow.md"] if row[0] == "flow.rank")
     assert depth[1:4] == ("whole number", "at least 0", "`2`")
-    rate = next(row for row in ROWS["optimizer.md"] if row[0] == "optimizer.lr")
-    assert rate[1:4] == ("number", "greater than 0, null follows the data", "`0.01`")
+    rate, decay = (
+        next(row for row in ROWS["optimizer.md"] if row[0] == f"optimizer.{name}") for name in ("lr", "weight_decay")
+    )
+    assert rate[1:4] == ("number", "greater than 0", "`0.01`")
+    assert decay[1:3] == ("number", "at least 0, null follows the data")
     assert "| `target.path` | word |  | must be given |" in PAGES["target.md"]
 
 
