@@ -22,6 +22,7 @@ VALIDATION = ("nll", "nll_se", "kl", "bits_per_dim", "inverse_error")
 OF_SAMPLES = ("elbo", "elbo_se", "inverse_error")  # for a target without points
 TEST = (*VALIDATION, "kl_se")
 CHUNK = 20_000  # points scored at a time
+MAPPED_BACK = 1000  # points that a quick evaluation maps back, where that takes several passes of a network
 SINGULAR = 1e6 * 2.0**-52  # the least variance over the largest, below which a covariance counts as singular
 
 
@@ -35,7 +36,8 @@ class Evaluation:
         target: the distribution to learn, if one is given.
         log_prob: the flow's log density of each point, in nats, of shape (n,) in float64.
         target_log_prob: the target's, or None where it is not known. For points of the flow it is not normalized.
-        inverse_errors: the largest |f(f^-1(x)) - x| over the coordinates of each point; NaN outside the support.
+        inverse_errors: the largest |f(f^-1(x)) - x| over the coordinates of each point; NaN outside the support. A
+            quick evaluation may have it for the first points alone.
         column_errors: the largest over the points, for each coordinate; of several ranks, over the points of this one.
         weights: how much each point counts, of shape (n,); None if all count the same.
         of_samples: the points are samples of the flow, because the target has none.
@@ -69,30 +71,39 @@ def evaluate(
     target: Target | None = None,
     world: World | None = None,
     weights: Tensor | None = None,
+    quick: bool = False,
 ) -> Evaluation:
     """Score a flow on a batch of at least 2 points, CHUNK at a time.
 
-    Several ranks score a shard each; all of them then have the scores of all points.
+    Several ranks score a shard each; all of them then have the scores of all points. A quick evaluation, as during a
+    training, maps MAPPED_BACK points to the base and back where the way back takes several passes of a network. It
+    takes as many as the points have coordinates, and would be the slowest part.
     """
     import torch
 
     known = target is not None and is_normalized(target)
+    few = quick and flow.bijector.forward_passes > 1 and len(batch.x) > MAPPED_BACK
     log_q, log_p, errors, columns = [], [], [], []
     with torch.no_grad():
         for x, context in chunks(world.shard(batch) if world else batch):
             z, log_prob = flow.inverse_and_log_prob(x, context)
             log_q.append(log_prob)
-            moved = (flow.bijector.forward(z, context) - x).abs().reshape(len(x), -1)
-            errors.append(moved.amax(-1))
-            columns.append(moved.amax(0))
+            if not few:
+                moved = (flow.bijector.forward(z, context) - x).abs().reshape(len(x), -1)
+                errors.append(moved.amax(-1))
+                columns.append(moved.amax(0))
             if known:
                 log_p.append(target.log_prob(x) if context is None else target.log_prob(x, context))  # type: ignore[union-attr]
 
-    log_prob, moved = (gather(parts, len(batch.x), world) for parts in (log_q, errors))
+    log_prob = gather(log_q, len(batch.x), world).double()
     target_log_prob = gather(log_p, len(batch.x), world).double() if log_p else None
     counts = None if weights is None else weights.to(batch.x.device)
-    farthest = torch.stack(columns).amax(0)
-    return Evaluation(flow, batch, target, log_prob.double(), target_log_prob, moved, farthest, counts)
+    if few:
+        first = evaluate(flow, chunks(batch, MAPPED_BACK)[0], world=world)
+        moved, farthest = first.inverse_errors, first.column_errors
+    else:
+        moved, farthest = gather(errors, len(batch.x), world), torch.stack(columns).amax(0)
+    return Evaluation(flow, batch, target, log_prob, target_log_prob, moved, farthest, counts)
 
 
 def gather(parts: list[Tensor], count: int, world: World | None) -> Tensor:

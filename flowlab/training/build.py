@@ -253,7 +253,8 @@ def build_scorer(target: Target, split: str, count: int, seed: int, like: Tensor
     """
     if target.has_points:
         held_out, weights = target.batch(split, count, seed, like.dtype).to(like.device), target.row_weights(split)
-        return lambda flow, world=None: evaluate(flow, held_out, target, world, weights)
+        quick = split == "validation"
+        return lambda flow, world=None: evaluate(flow, held_out, target, world, weights, quick)
 
     def score(flow: Flow, world: World | None = None) -> Evaluation:
         draws = generator(seed, f"{split} samples", device=like.device)

@@ -84,6 +84,28 @@ def test_density_and_inverse_error_share_one_inverse(monkeypatch):
     assert measured["inverse_error"] == error > 0
 
 
+def test_a_quick_evaluation_maps_few_points_back_where_that_is_slow(monkeypatch):
+    calls = []
+
+    class Slow(AffineScalar):
+        forward_passes = 2
+
+        def forward(self, x, context=None):
+            calls.append(len(x))
+            return super().forward(x, context)
+
+    points = Batch(Gaussian().rows("test", 50, 0))
+    monkeypatch.setattr(evaluation, "MAPPED_BACK", 20)
+    results = []
+    for kind, quick in ((Slow, True), (Slow, False), (AffineScalar, True)):
+        flow = Flow(StandardNormal(2), kind(shift=1.0, scale=3.0))
+        results.append(evaluate(flow, points, quick=quick))
+    assert calls == [20, 50]
+    assert [len(each.inverse_errors) for each in results] == [20, 50, 50]
+    torch.testing.assert_close(results[0].inverse_errors, results[1].inverse_errors[:20])
+    torch.testing.assert_close(results[0].log_prob, results[1].log_prob)
+
+
 def test_point_outside_the_image_has_infinite_nll():
     measured = measure(Flow(StandardNormal(2), Tanh()), torch.tensor([[0.5, 0.5], [0.5, 1.5]]))
     assert measured["nll"] == math.inf
