@@ -261,7 +261,9 @@ def _measure(
             score = build_scorer(target, "validation", VALIDATION_POINTS, seed, module.anchor)
             return names, (lambda flow: score(flow).measure(names)) if validation else None
         weights = target.row_weights("validation") if target and isinstance(validation, float | int) else None
-        return names, held_out and (lambda flow: evaluate(flow, held_out, target, None, weights, True).measure(names))
+        if not held_out:
+            return names, None
+        return names, lambda flow: evaluate(flow, held_out, target, weights=weights, quick=True).measure(names)
     if metrics:
         raise ConfigError(f"metrics={list(metrics)}: are for a Flow; {type(module).__name__} has a loss alone")
 
